@@ -1,0 +1,99 @@
+#include "kernels/core/parallel.h"
+
+#include <algorithm>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#ifndef HH_STD_THREADS
+#include <omp.h>
+#endif
+
+namespace hh::cpu {
+namespace {
+
+int hardware_threads() {
+#ifdef HH_STD_THREADS
+  return std::max(1, int(std::thread::hardware_concurrency()));
+#else
+  return std::max(1, omp_get_num_procs());
+#endif
+}
+
+int threads = 0;  // 0: not set yet
+thread_local bool inside = false;
+
+/// Keeps the first exception of a parallel region, which must not leave an OpenMP body.
+class FirstError {
+ public:
+  void keep() {
+    const std::scoped_lock lock(mutex_);
+    if (!error_) error_ = std::current_exception();
+  }
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::exception_ptr error_;
+};
+
+/// Runs work(i) for i in [0, workers), each on its own thread.
+template <class Work>
+void run_workers(int workers, const Work& work) {
+  FirstError error;
+  const auto guarded = [&](int i) {
+    inside = true;
+    try {
+      work(i);
+    } catch (...) {
+      error.keep();
+    }
+    inside = false;
+  };
+#ifdef HH_STD_THREADS
+  std::vector<std::thread> others;
+  for (int i = 1; i < workers; ++i) others.emplace_back(guarded, i);
+  guarded(0);
+  for (std::thread& t : others) t.join();
+#else
+#pragma omp parallel for schedule(static, 1) num_threads(workers)
+  for (int i = 0; i < workers; ++i) guarded(i);
+#endif
+  error.rethrow();
+}
+
+}  // namespace
+
+int num_threads() {
+  if (threads == 0) set_num_threads(0);
+  return threads;
+}
+
+void set_num_threads(int n) {
+  threads = n > 0 ? n : hardware_threads();
+#ifndef HH_STD_THREADS
+  omp_set_num_threads(threads);  // oneDNN reads it
+#endif
+}
+
+void parallel_for(std::int64_t n, std::int64_t grain,
+                  const std::function<void(std::int64_t, std::int64_t)>& body) {
+  if (n <= 0) return;
+  grain = std::max<std::int64_t>(grain, 1);
+  const std::int64_t most = (n + grain - 1) / grain;
+  const auto workers = inside ? 1 : std::min<std::int64_t>(num_threads(), most);
+  if (workers == 1) return body(0, n);
+  run_workers(int(workers),
+              [&](int i) { body(n * i / workers, n * (i + 1) / workers); });
+}
+
+void parallel_chunks(std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
+  parallel_for(chunks, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t c = begin; c < end; ++c) body(c);
+  });
+}
+
+}  // namespace hh::cpu

@@ -1,0 +1,27 @@
+// Threads of the CPU kernels. All of them go through here, so that one setting rules them all and
+// a sanitizer build can swap the runtime (HH_STD_THREADS: std::thread in place of OpenMP, whose
+// runtime ThreadSanitizer can't see into).
+#pragma once
+#include <cstdint>
+#include <functional>
+
+namespace hh::cpu {
+
+/// Threads that parallel_for uses, and that the GEMM library is told to use. At least 1.
+int num_threads();
+
+/// Sets them; n = 0 means one per hardware thread. Not to be called while kernels run.
+void set_num_threads(int n);
+
+/// Runs body(begin, end) on ranges that cover [0, n) exactly once; returns when all are done.
+/// At most num_threads() ranges of at least `grain` items (but the last); which thread runs which
+/// is fixed by n, grain and num_threads() alone. Within another parallel_for it runs inline.
+/// An exception of a body is passed on to the caller.
+void parallel_for(std::int64_t n, std::int64_t grain,
+                  const std::function<void(std::int64_t begin, std::int64_t end)>& body);
+
+/// Runs body(chunk) for chunk = 0 .. chunks-1. For reductions whose result must not depend on the
+/// number of threads: fix the number of chunks by the sizes, reduce each, add them up in order.
+void parallel_chunks(std::int64_t chunks, const std::function<void(std::int64_t chunk)>& body);
+
+}  // namespace hh::cpu

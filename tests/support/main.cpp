@@ -1,0 +1,13 @@
+// The main of every test program: Catch2's, after HH_SIMD and HH_THREADS are obeyed.
+#define CATCH_CONFIG_RUNNER
+#include <catch2/catch.hpp>
+#include <cstdlib>
+
+#include "kernels/core/parallel.h"
+#include "kernels/core/simd.h"
+
+int main(int argc, char** argv) {
+  hh::cpu::simd_from_environment();
+  if (const char* threads = std::getenv("HH_THREADS")) hh::cpu::set_num_threads(std::atoi(threads));
+  return Catch::Session().run(argc, argv);
+}
