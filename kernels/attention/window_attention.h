@@ -1,0 +1,67 @@
+// Multi-head self-attention inside windows (the blocks of an image), never storing the N x N
+// matrix:
+//
+//   S[n,m] = d^-0.5 * sum_e q[n,e] k[m,e],   P = softmax over m,   o[n,e] = sum_m P[n,m] v[m,e]
+//   out[w, n, e*H + h] = o of head h                       <- heads interleaved LAST, as in NesT
+//   lse[w,h,n] = log sum_m exp(S[n,m])                     saved for backward
+//
+// The row of qkv for token n is [q of head 0 | q of head 1 | ... | k of head 0 | ... | v ...], each
+// d wide, as the QKV GEMM leaves it: q of head h is at h*d, k at H*d + h*d, v at 2*H*d + h*d.
+// Backward recomputes P = exp(S - lse):
+//   dv = P^T do,  dP = do v^T,  dS = P * (dP - D) with D[n] = sum_e do[n,e] o[n,e],
+//   dq = d^-0.5 dS k,  dk = d^-0.5 dS^T q
+// With N = 1, P = 1: out is v, and dq and dk are exactly zero (spec section 6, oddity 4).
+// Source: spec section 1, "attn" and "Interactive Attention"; Dao and others, arXiv 2307.08691.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/core/check.h"
+#include "kernels/core/half.h"
+
+namespace hh {
+
+struct WindowAttentionShape {
+  std::int64_t windows = 0;  // W = B*T >= 0
+  int tokens = 1;            // N, 1 to 1024
+  int heads = 1;             // H >= 1
+  int head_dim = 32;         // d, 1 to 128; 32 and 64 are the tuned cases
+  int channels() const { return heads * head_dim; }
+};
+
+template <class T>  // float or bf16; scores and sums are float32
+struct WindowAttentionForward {
+  const T* qkv = nullptr;  // [W, N, 3*H*d] in
+  T* out = nullptr;        // [W, N, H*d] out
+  float* lse = nullptr;    // [W, H, N] out  null in inference
+  WindowAttentionShape shape;
+  void* workspace = nullptr;
+
+  void validate() const;
+};
+
+template <class T>
+struct WindowAttentionBackward {
+  const T* qkv = nullptr;      // [W, N, 3*H*d] in
+  const T* out = nullptr;      // [W, N, H*d] in
+  const float* lse = nullptr;  // [W, H, N] in
+  const T* dout = nullptr;     // [W, N, H*d] in
+  T* dqkv = nullptr;           // [W, N, 3*H*d] out
+  WindowAttentionShape shape;
+  void* workspace = nullptr;
+
+  void validate() const;
+};
+
+namespace cpu {
+template <class T>
+void window_attention_forward(const WindowAttentionForward<T>& p);
+template <class T>
+void window_attention_backward(const WindowAttentionBackward<T>& p);
+template <class T>
+std::size_t workspace_bytes(const WindowAttentionForward<T>& p);
+template <class T>
+std::size_t workspace_bytes(const WindowAttentionBackward<T>& p);
+}  // namespace cpu
+
+}  // namespace hh

@@ -1,0 +1,69 @@
+// Block aggregation, position embedding and the level's first LayerNorm in one pass:
+//
+//   z[b,t,n,c] = x[b, i, j, c] + pos[t,n,c]     t = (i/s)*grid + j/s,  n = (i%s)*s + j%s
+//   y = LayerNorm(z) over c, as in residual_layer_norm.h
+//
+// s is the block side, grid the blocks per side (4, 2 or 1), so x has grid*s rows and columns.
+// Backward: dtotal = dz + dLayerNorm(dy); dx is dtotal put back in image order; dpos += sum_b
+// dtotal. Images are channels-last. Source: spec section 1, "Level l", steps 2 and 3.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/core/check.h"
+#include "kernels/core/half.h"
+
+namespace hh {
+
+struct BlockGrid {
+  int images = 0;    // B >= 0
+  int grid = 1;      // blocks per side, >= 1; T = grid^2
+  int side = 1;      // s: tokens per side of a block, >= 1; N = s^2
+  int channels = 0;  // C >= 1
+  std::int64_t tokens() const { return std::int64_t{images} * grid * grid * side * side; }
+};
+
+template <class T>  // float or bf16
+struct BlockifyLayerNormForward {
+  const T* x = nullptr;          // [B, grid*s, grid*s, C] in
+  const float* pos = nullptr;    // [T, N, C] in
+  const float* gamma = nullptr;  // [C] in
+  const float* beta = nullptr;   // [C] in
+  T* z = nullptr;                // [B, T, N, C] out  the residual stream
+  T* y = nullptr;                // [B, T, N, C] out  normalised
+  float* mean = nullptr;         // [B*T*N] out  null in inference
+  float* rstd = nullptr;         // [B*T*N] out  null exactly when mean is
+  BlockGrid shape;
+  float eps = 1e-6f;
+
+  void validate() const;
+};
+
+template <class T>
+struct BlockifyLayerNormBackward {
+  const T* dz = nullptr;         // [B, T, N, C] in   may be null (0)
+  const T* dy = nullptr;         // [B, T, N, C] in
+  const T* z = nullptr;          // [B, T, N, C] in
+  const float* gamma = nullptr;  // [C] in
+  const float* mean = nullptr;   // [B*T*N] in
+  const float* rstd = nullptr;   // [B*T*N] in
+  T* dx = nullptr;               // [B, grid*s, grid*s, C] out
+  float* dpos = nullptr;         // [T, N, C] in/out  added to
+  float* dgamma = nullptr;       // [C] in/out  added to
+  float* dbeta = nullptr;        // [C] in/out  added to
+  BlockGrid shape;
+  void* workspace = nullptr;
+
+  void validate() const;
+};
+
+namespace cpu {
+template <class T>
+void blockify_layer_norm_forward(const BlockifyLayerNormForward<T>& p);
+template <class T>
+void blockify_layer_norm_backward(const BlockifyLayerNormBackward<T>& p);
+template <class T>
+std::size_t workspace_bytes(const BlockifyLayerNormBackward<T>& p);
+}  // namespace cpu
+
+}  // namespace hh

@@ -1,0 +1,50 @@
+// Bias and exact GELU, y = v * Phi(v) with v = x + bias and Phi the normal distribution function
+// (erf, not the tanh form). Backward recomputes v from x:
+//
+//   dx = dy * (Phi(v) + v * phi(v)),   dbias += sum_r dx
+//
+// Source: spec section 1, "All LayerNorms ... GELU: exact".
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/core/check.h"
+#include "kernels/core/half.h"
+
+namespace hh {
+
+template <class T>  // float or bf16
+struct BiasGeluForward {
+  const T* x = nullptr;         // [R, C] in
+  const float* bias = nullptr;  // [C] in
+  T* y = nullptr;               // [R, C] out  may be `x` in inference
+  std::int64_t rows = 0;
+  int cols = 0;
+
+  void validate() const;
+};
+
+template <class T>
+struct BiasGeluBackward {
+  const T* x = nullptr;         // [R, C] in   forward's input
+  const float* bias = nullptr;  // [C] in
+  const T* dy = nullptr;        // [R, C] in
+  T* dx = nullptr;              // [R, C] out  may be `dy`
+  float* dbias = nullptr;       // [C] in/out  added to
+  std::int64_t rows = 0;
+  int cols = 0;
+  void* workspace = nullptr;
+
+  void validate() const;
+};
+
+namespace cpu {
+template <class T>
+void bias_gelu_forward(const BiasGeluForward<T>& p);
+template <class T>
+void bias_gelu_backward(const BiasGeluBackward<T>& p);
+template <class T>
+std::size_t workspace_bytes(const BiasGeluBackward<T>& p);
+}  // namespace cpu
+
+}  // namespace hh

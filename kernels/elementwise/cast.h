@@ -1,0 +1,24 @@
+// Conversion between storage types, rounding to nearest even: to[i] = From -> To of from[i].
+#pragma once
+#include <cstdint>
+
+#include "kernels/core/check.h"
+#include "kernels/core/half.h"
+
+namespace hh {
+
+template <class From, class To>  // float -> bf16, bf16 -> float, float -> f16, f16 -> float
+struct Cast {
+  const From* from = nullptr;  // [n] in
+  To* to = nullptr;            // [n] out
+  std::int64_t n = 0;
+
+  void validate() const;
+};
+
+namespace cpu {
+template <class From, class To>
+void cast(const Cast<From, To>& p);
+}  // namespace cpu
+
+}  // namespace hh

@@ -1,0 +1,51 @@
+// Projection to K logits and tanh, in float32 whatever the storage type, since codes feed the bank:
+//
+//   logits[b,k] = bias[k] + sum_c pooled[b,c] w[k,c],      code = tanh(logits)
+//   dlogits = dcode * (1 - code^2);  dpooled = dlogits w;  dw += dlogits^T pooled;  dbias += sum_b
+//   dlogits
+//
+// Source: spec section 1, "Hash layer": conv2 (1x1), mean, tanh.
+#pragma once
+#include <cstdint>
+
+#include "kernels/core/check.h"
+#include "kernels/core/half.h"
+
+namespace hh {
+
+template <class T>  // float or bf16
+struct HashHeadForward {
+  const T* pooled = nullptr;    // [B, C] in
+  const T* weight = nullptr;    // [K, C] in
+  const float* bias = nullptr;  // [K] in
+  float* logits = nullptr;      // [B, K] out
+  float* code = nullptr;        // [B, K] out, in (-1, 1)
+  int images = 0;               // B >= 0
+  int channels = 0;             // C >= 1
+  int bits = 0;                 // K, 8 to 512
+
+  void validate() const;
+};
+
+template <class T>
+struct HashHeadBackward {
+  const float* dcode = nullptr;  // [B, K] in
+  const float* code = nullptr;   // [B, K] in
+  const T* pooled = nullptr;     // [B, C] in
+  const T* weight = nullptr;     // [K, C] in
+  T* dpooled = nullptr;          // [B, C] out
+  float* dweight = nullptr;      // [K, C] in/out  added to
+  float* dbias = nullptr;        // [K] in/out  added to
+  int images = 0, channels = 0, bits = 0;
+
+  void validate() const;
+};
+
+namespace cpu {
+template <class T>
+void hash_head_forward(const HashHeadForward<T>& p);
+template <class T>
+void hash_head_backward(const HashHeadBackward<T>& p);
+}  // namespace cpu
+
+}  // namespace hh

@@ -1,0 +1,50 @@
+// The hash layer between its convolutions and its projection:
+//
+//   sum[b,i,j,c] = local[b,i,j,c] + glob[b,c]                     (the upsampled 1x1 map is
+//   constant) pooled[b,c] = mean over i,j of max over the 3x3 window at (2i, 2j) of sum   (stride
+//   2, padding 1)
+//
+// The reference applies its 1x1 convolution before the mean; both are linear, so the mean may come
+// first and the projection (hash_head.h) then runs on one vector per image instead of a map.
+// The map has side o = (s-1)/2 + 1. Ties and argmax as in interaction_merge.h.
+// Backward: each window's winner gets dpooled[b,c] / o^2; dglob[b,c] = sum of those = dpooled[b,c].
+// Source: spec section 1, "Hash layer".
+#pragma once
+#include <cstdint>
+
+#include "kernels/core/check.h"
+#include "kernels/core/half.h"
+
+namespace hh {
+
+template <class T>  // float or bf16
+struct HashPoolForward {
+  const T* local = nullptr;        // [B, s, s, C] in
+  const T* glob = nullptr;         // [B, C] in
+  T* pooled = nullptr;             // [B, C] out
+  std::uint8_t* argmax = nullptr;  // [B, o, o, C] out  null in inference
+  int images = 0;                  // B >= 0
+  int side = 1;                    // s >= 1
+  int channels = 0;                // C >= 1
+
+  void validate() const;
+};
+
+template <class T>
+struct HashPoolBackward {
+  const T* dpooled = nullptr;            // [B, C] in
+  const std::uint8_t* argmax = nullptr;  // [B, o, o, C] in
+  T* dlocal = nullptr;                   // [B, s, s, C] out
+  int images = 0, side = 1, channels = 0;
+
+  void validate() const;
+};
+
+namespace cpu {
+template <class T>
+void hash_pool_forward(const HashPoolForward<T>& p);
+template <class T>
+void hash_pool_backward(const HashPoolBackward<T>& p);
+}  // namespace cpu
+
+}  // namespace hh

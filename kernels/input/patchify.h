@@ -1,0 +1,60 @@
+// Images to the rows of the patch-embedding GEMM, whose weight is the state dict's
+// [C0, Cin, p, p] read as [C0, Cin*p*p]:
+//
+//   rows[(b, i, j), (c, u, v)] = image[b, c, i*p + u, j*p + v]
+//
+// From float channels-first images (the goldens' inputs), with the gradient back to them, or from
+// 8-bit channels-last images as the loader delivers them, normalised on the way:
+//   (pixel / 255 - mean[c]) / std[c]     computed as pixel * (1/(255 std)) - mean/std in float32
+// Source: spec section 1, "Patch embedding"; section 4, image pipeline.
+#pragma once
+#include <cstdint>
+
+#include "kernels/core/check.h"
+#include "kernels/core/half.h"
+
+namespace hh {
+
+struct PatchShape {
+  int images = 0;    // B >= 0
+  int channels = 3;  // Cin, 1 to 4
+  int size = 0;      // S: image side, a multiple of p
+  int patch = 1;     // p >= 1
+};
+
+template <class T>  // float or bf16
+struct PatchifyForward {
+  const float* image = nullptr;  // [B, Cin, S, S] in
+  T* rows = nullptr;             // [B * (S/p)^2, Cin*p*p] out
+  PatchShape shape;
+  void validate() const;
+};
+
+template <class T>
+struct PatchifyBackward {
+  const T* drows = nullptr;  // [B * (S/p)^2, Cin*p*p] in
+  float* dimage = nullptr;   // [B, Cin, S, S] out
+  PatchShape shape;
+  void validate() const;
+};
+
+template <class T>
+struct PatchifyPixels {
+  const std::uint8_t* pixels = nullptr;  // [B, S, S, Cin] in
+  T* rows = nullptr;                     // [B * (S/p)^2, Cin*p*p] out
+  float mean[4] = {0, 0, 0, 0};          // per channel, of values in [0, 1]
+  float std[4] = {1, 1, 1, 1};           // > 0
+  PatchShape shape;
+  void validate() const;
+};
+
+namespace cpu {
+template <class T>
+void patchify_forward(const PatchifyForward<T>& p);
+template <class T>
+void patchify_backward(const PatchifyBackward<T>& p);
+template <class T>
+void patchify_pixels(const PatchifyPixels<T>& p);
+}  // namespace cpu
+
+}  // namespace hh

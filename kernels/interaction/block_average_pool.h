@@ -1,0 +1,44 @@
+// Average over s x s blocks, stride s, of channels-last images:
+//
+//   y[b,i,j,c] = 1/s^2 sum_{u,v < s} x[b, i*s+u, j*s+v, c],     dx[b, i*s+u, j*s+v, c] (+)=
+//   dy[b,i,j,c] / s^2
+//
+// Source: spec section 1, "Interactive Module", global path; "Hash layer", global path.
+#pragma once
+#include <cstdint>
+
+#include "kernels/core/check.h"
+#include "kernels/core/half.h"
+
+namespace hh {
+
+template <class T>  // float or bf16
+struct BlockAveragePoolForward {
+  const T* x = nullptr;  // [B, g*s, g*s, C] in
+  T* y = nullptr;        // [B, g, g, C] out
+  int images = 0;        // B >= 0
+  int grid = 1;          // g: outputs per side, >= 1
+  int side = 1;          // s >= 1
+  int channels = 0;      // C >= 1
+
+  void validate() const;
+};
+
+template <class T>
+struct BlockAveragePoolBackward {
+  const T* dy = nullptr;    // [B, g, g, C] in
+  T* dx = nullptr;          // [B, g*s, g*s, C] out
+  bool accumulate = false;  // dx += rather than dx =
+  int images = 0, grid = 1, side = 1, channels = 0;
+
+  void validate() const;
+};
+
+namespace cpu {
+template <class T>
+void block_average_pool_forward(const BlockAveragePoolForward<T>& p);
+template <class T>
+void block_average_pool_backward(const BlockAveragePoolBackward<T>& p);
+}  // namespace cpu
+
+}  // namespace hh

@@ -1,0 +1,79 @@
+// What stands between two GEMMs of a transformer layer, in one pass over the rows:
+//
+//   z[r,c] = residual[r,c] + s[r / rows_per_image] * (branch[r,c] + bias[c])
+//   y[r,c] = (z[r,c] - mean[r]) * rstd[r] * gamma[c] + beta[c]
+//   mean[r] = 1/C sum_c z[r,c],   rstd[r] = 1 / sqrt(1/C sum_c (z[r,c] - mean[r])^2 + eps)
+//
+// s is the drop-path scale of the image: 0 or 1/keep; null means 1. A null branch means z =
+// residual and z isn't written. A null gamma (then beta and y are null) leaves the LayerNorm out.
+// z is rounded to T before the statistics, since backward starts from the stored z.
+//
+// Backward, with dz the gradient that reaches z from elsewhere (the skip connection) and dy that of
+// y:
+//   dresidual = dz + dLayerNorm(dy),   dbranch = s * dresidual,   dbias += sum_r dbranch
+//   dgamma += sum_r dy * (z - mean) * rstd,   dbeta += sum_r dy
+//
+// Rows are tokens, R = B*T*N; columns are channels. Arrays are dense and row-major.
+// Source: spec section 1, "Transformer layer"; section 3, drop path.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/core/check.h"
+#include "kernels/core/half.h"
+
+namespace hh {
+
+template <class T>  // float or bf16; statistics and parameters are float32
+struct ResidualLayerNormForward {
+  const T* residual = nullptr;         // [R, C] in
+  const T* branch = nullptr;           // [R, C] in   may be null
+  const float* bias = nullptr;         // [C]    in   of the branch; may be null
+  const float* image_scale = nullptr;  // [R / rows_per_image] in   may be null
+  const float* gamma = nullptr;        // [C]    in   may be null
+  const float* beta = nullptr;         // [C]    in   null exactly when gamma is
+  T* z = nullptr;                      // [R, C] out  null exactly when branch is; may be `residual`
+  T* y = nullptr;                      // [R, C] out  null exactly when gamma is
+  float* mean = nullptr;               // [R]    out  null in inference
+  float* rstd = nullptr;               // [R]    out  null exactly when mean is
+  std::int64_t rows = 0;               // R >= 0
+  std::int64_t rows_per_image = 1;     // >= 1, divides R
+  int cols = 0;                        // C >= 1
+  float eps = 1e-6f;                   // > 0
+
+  void validate() const;
+};
+
+template <class T>
+struct ResidualLayerNormBackward {
+  const T* dz = nullptr;               // [R, C] in   may be null (0)
+  const T* dy = nullptr;               // [R, C] in   null exactly when there was no LayerNorm
+  const T* z = nullptr;                // [R, C] in   stored by forward (residual if no branch)
+  const float* image_scale = nullptr;  // as in forward
+  const float* gamma = nullptr;        // [C]    in
+  const float* mean = nullptr;         // [R]    in
+  const float* rstd = nullptr;         // [R]    in
+  T* dresidual = nullptr;              // [R, C] out  may be `dz` or `dy`
+  T* dbranch = nullptr;                // [R, C] out  null: not wanted (no branch, or image_scale is
+                                       //             null and dbranch equals dresidual)
+  float* dbias = nullptr;   // [C] in/out  added to: sum_r of the branch's gradient; may be null
+  float* dgamma = nullptr;  // [C] in/out  added to
+  float* dbeta = nullptr;   // [C] in/out  added to
+  std::int64_t rows = 0;
+  std::int64_t rows_per_image = 1;
+  int cols = 0;
+  void* workspace = nullptr;  // partial sums of the three parameter gradients
+
+  void validate() const;
+};
+
+namespace cpu {
+template <class T>
+void residual_layer_norm_forward(const ResidualLayerNormForward<T>& p);
+template <class T>
+void residual_layer_norm_backward(const ResidualLayerNormBackward<T>& p);
+template <class T>
+std::size_t workspace_bytes(const ResidualLayerNormBackward<T>& p);
+}  // namespace cpu
+
+}  // namespace hh

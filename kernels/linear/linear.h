@@ -1,0 +1,74 @@
+// Linear layer on rows:
+//
+//   y[r,o] = sum_i x[r,i] w[o,i] + bias[o]                  (bias may be null: nothing is added)
+//   dx[r,i] = sum_o dy[r,o] w[o,i]
+//   dw[o,i] += sum_r dy[r,o] x[r,i],   dbias[o] += sum_r dy[r,o]
+//
+// All arrays are dense and row-major. Storage type T is float or bf16, sums are float32.
+// The CPU side calls the GEMM library chosen in docs/decisions/gemm.md.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/core/check.h"
+#include "kernels/core/half.h"
+
+namespace hh {
+
+template <class T>
+struct LinearForward {
+  const T* x = nullptr;         // [R, I] in
+  const T* weight = nullptr;    // [O, I] in
+  const float* bias = nullptr;  // [O]    in   may be null
+  T* y = nullptr;               // [R, O] out
+  std::int64_t rows = 0;        // R >= 0
+  int in = 0;                   // I >= 1
+  int out = 0;                  // O >= 1
+  void* workspace = nullptr;
+
+  void validate() const;
+};
+
+template <class T>
+struct LinearBackwardInput {
+  const T* dy = nullptr;      // [R, O] in
+  const T* weight = nullptr;  // [O, I] in
+  T* dx = nullptr;            // [R, I] out
+  bool accumulate = false;    // dx += rather than dx =
+  std::int64_t rows = 0;
+  int in = 0, out = 0;
+  void* workspace = nullptr;
+
+  void validate() const;
+};
+
+template <class T>
+struct LinearBackwardWeight {
+  const T* x = nullptr;      // [R, I] in
+  const T* dy = nullptr;     // [R, O] in
+  float* dweight = nullptr;  // [O, I] in/out, added to
+  float* dbias = nullptr;    // [O]    in/out, added to; may be null
+  std::int64_t rows = 0;
+  int in = 0, out = 0;
+  void* workspace = nullptr;
+
+  void validate() const;
+};
+
+namespace cpu {
+template <class T>
+void linear_forward(const LinearForward<T>& p);
+template <class T>
+void linear_backward_input(const LinearBackwardInput<T>& p);
+template <class T>
+void linear_backward_weight(const LinearBackwardWeight<T>& p);
+/// Bytes that `workspace` must hold, 64-byte aligned; 0 when it may be null.
+template <class T>
+std::size_t workspace_bytes(const LinearForward<T>& p);
+template <class T>
+std::size_t workspace_bytes(const LinearBackwardInput<T>& p);
+template <class T>
+std::size_t workspace_bytes(const LinearBackwardWeight<T>& p);
+}  // namespace cpu
+
+}  // namespace hh

@@ -1,0 +1,50 @@
+// Weighted maximum-likelihood hashing loss of a batch against the memory bank, and its gradient, in
+// one streaming pass over the bank (no batch x bank matrix):
+//
+//   s_ij = 1 if the label sets of image i and bank row j share a class, else 0
+//   theta_ij = alpha * u_i . U_j,      l_ij = softplus(theta_ij) - s_ij * theta_ij
+//   loss = 1/S1 sum_{s=1} l_ij + 1/S0 sum_{s=0} l_ij         S1, S0: numbers of such pairs
+//   du_i = alpha * sum_j w_ij (sigmoid(theta_ij) - s_ij) U_j     w = 1/S1 or 1/S0
+//
+// S1 and S0 are known only after the pass, so sums over similar and dissimilar pairs are kept apart
+// until the end. An empty side adds nothing. Where theta is exactly 0 the derivative is 1 - s, as
+// PyTorch's is for the reference's formula (spec section 2). Bank rows never seen are zero codes
+// with no label: dissimilar to everything, adding log 2 each. U_j is a constant: no gradient goes
+// to it. Labels are packed: class k of row j is bit k % 64 of word labels[j * words + k / 64]. Bank
+// storage TB: float (goldens), f16 (the reference) or bf16. Source: spec section 2.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/core/check.h"
+#include "kernels/core/half.h"
+
+namespace hh {
+
+template <class TB>
+struct WmlLoss {
+  const float* u = nullptr;                    // [B, K] in   codes of the batch
+  const std::uint64_t* labels = nullptr;       // [B, words] in
+  const TB* bank = nullptr;                    // [M, K] in   already holding this batch's codes
+  const std::uint64_t* bank_labels = nullptr;  // [M, words] in
+  float* loss = nullptr;                       // [1] out
+  std::int64_t* pairs = nullptr;               // [2] out  S1, S0
+  float* du = nullptr;                         // [B, K] out  null: only the loss
+  int images = 0;                              // B >= 1
+  std::int64_t bank_rows = 0;                  // M >= 1
+  int bits = 0;                                // K, 8 to 512
+  int label_words = 1;                         // >= 1
+  float alpha = 0.5f;
+  void* workspace = nullptr;
+
+  void validate() const;
+};
+
+namespace cpu {
+template <class TB>
+void wml_loss(const WmlLoss<TB>& p);
+template <class TB>
+std::size_t workspace_bytes(const WmlLoss<TB>& p);
+}  // namespace cpu
+
+}  // namespace hh

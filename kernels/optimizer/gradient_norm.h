@@ -1,0 +1,33 @@
+// The l2 norm of all gradients, the factor that clips it, and whether anything isn't finite,
+// without a word to the host:
+//
+//   norm[0] = inverse_loss_scale * sqrt(sum_i g_i^2)            summed in float64, in a fixed order
+//   scale[0] = inverse_loss_scale * (max_norm > 0 and norm > max_norm ? max_norm / norm : 1)
+//   skip[0] = 1 if the norm isn't finite, else 0
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/core/check.h"
+
+namespace hh {
+
+struct GradientNorm {
+  const float* gradient = nullptr;  // [n] in
+  std::int64_t n = 0;
+  float inverse_loss_scale = 1;
+  float max_norm = 0;            // 0: no clipping
+  float* norm = nullptr;         // [1] out
+  float* scale = nullptr;        // [1] out
+  std::int32_t* skip = nullptr;  // [1] out
+  void* workspace = nullptr;
+
+  void validate() const;
+};
+
+namespace cpu {
+void gradient_norm(const GradientNorm& p);
+std::size_t workspace_bytes(const GradientNorm& p);
+}  // namespace cpu
+
+}  // namespace hh
