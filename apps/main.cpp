@@ -1,0 +1,47 @@
+// The program: a table of subcommands, and errors turned into one line and an exit status.
+//   0 done, 1 the answer is no (verify failed), 2 the user can mend it, 3 it is our fault
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <new>
+#include <stdexcept>
+
+#include "apps/command.h"
+#include "kernels/core/simd.h"
+
+int main(int argc, char** argv) {
+  using namespace hh::apps;
+  CLI::App program{"HybridHash: train a network that turns images into short binary codes, and search them."};
+  program.name("hybridhash");
+  program.require_subcommand(1);
+  program.set_version_flag("--version", HH_VERSION);
+  add_train(program);
+  add_encode(program);
+  add_eval(program);
+  add_index(program);
+  add_search(program);
+  add_verify(program);
+  add_info(program);
+  add_bench(program);
+  try {
+    hh::cpu::simd_from_environment();
+    program.parse(argc, argv);
+    return 0;
+  } catch (const CLI::Success& done) {  // --help, --version
+    return program.exit(done);
+  } catch (const CLI::ParseError& error) {
+    fmt::print(stderr, "hybridhash: {} (see hybridhash --help)\n", error.what());
+    return 2;
+  } catch (const Unsuccessful&) {
+    return 1;
+  } catch (const std::logic_error& error) {  // std::invalid_argument: HH_REQUIRE
+    fmt::print(stderr, "hybridhash: {}\n", error.what());
+    return 2;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "hybridhash: out of memory; use a smaller batch or image\n");
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "hybridhash: {}\n", error.what());
+    return 2;
+  }
+}

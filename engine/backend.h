@@ -1,0 +1,44 @@
+// What the engine needs of a device: raw memory, copies in stream order, and its kernels. The CPU's
+// is built in; the GPU's comes from the shared library libhh_cuda.so, so that one program also
+// starts on machines without CUDA.
+#pragma once
+#include <cstddef>
+
+#include "engine/device.h"
+#include "engine/kernel_table.h"
+
+namespace hh {
+
+/// The device has no more memory. what() states the request, what is in use, and the cure.
+struct OutOfMemory : DeviceError {
+  using DeviceError::DeviceError;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  /// 64-byte aligned memory of the driver or the C library. Throws OutOfMemory.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void release(void* memory) noexcept = 0;
+  /// Queued on stream(), in order with the kernels. Host memory is pageable: a copy from it has
+  /// been read when the call returns, a copy to it is complete when synchronize() returns.
+  virtual void copy_from_host(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void copy_to_host(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void copy_within(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void zero(void* memory, std::size_t bytes) = 0;
+  /// Waits for everything queued.
+  virtual void synchronize() = 0;
+  virtual StreamHandle stream() = 0;
+  virtual const KernelTable& kernels() const = 0;
+};
+
+/// The device's backend, made on first use. Throws DeviceUnavailable.
+Backend& backend(Device device);
+
+/// What libhh_cuda.so exports under this name: its backend for GPU `index`, which lives as long as
+/// the process. Throws DeviceUnavailable.
+using CreateCudaBackend = Backend*(int index);
+inline constexpr const char* kCudaLibrary = "libhh_cuda.so";
+inline constexpr const char* kCreateCudaBackend = "hh_create_cuda_backend";
+
+}  // namespace hh

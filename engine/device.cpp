@@ -1,0 +1,101 @@
+#include "engine/device.h"
+
+#include <dlfcn.h>
+#include <spdlog/spdlog.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "engine/backend.h"
+
+namespace hh {
+namespace {
+
+class CpuBackend final : public Backend {
+ public:
+  void* allocate(std::size_t bytes) override {
+    void* memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (memory == nullptr) {
+      throw OutOfMemory("out of memory: no " + std::to_string(bytes) +
+                        " bytes of host memory; use a smaller batch");
+    }
+    return memory;
+  }
+  void release(void* memory) noexcept override { std::free(memory); }
+  void copy_from_host(void* to, const void* from, std::size_t bytes) override {
+    if (bytes != 0) std::memcpy(to, from, bytes);
+  }
+  void copy_to_host(void* to, const void* from, std::size_t bytes) override {
+    copy_from_host(to, from, bytes);
+  }
+  void copy_within(void* to, const void* from, std::size_t bytes) override {
+    copy_from_host(to, from, bytes);
+  }
+  void zero(void* memory, std::size_t bytes) override { std::memset(memory, 0, bytes); }
+  void synchronize() override {}
+  StreamHandle stream() override { return nullptr; }
+  const KernelTable& kernels() const override { return cpu_kernels(); }
+};
+
+Backend* create_cuda_backend(int index) {
+  void* library = dlopen(kCudaLibrary, RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    throw DeviceUnavailable(std::string("the CUDA backend can't be loaded: ") + dlerror() +
+                            "; build with the cuda preset, or use --device cpu");
+  }
+  void* create = dlsym(library, kCreateCudaBackend);
+  if (create == nullptr) {
+    throw DeviceUnavailable(std::string(kCudaLibrary) + " is of another version: it has no " +
+                            kCreateCudaBackend + "; build program and library together");
+  }
+  return reinterpret_cast<CreateCudaBackend*>(create)(index);
+}
+
+}  // namespace
+
+Backend& backend(Device device) {
+  if (device.kind == DeviceKind::kCpu) {
+    static auto& cpu = *new CpuBackend;  // never destroyed, as the allocator
+    return cpu;
+  }
+  static auto& backends = *new std::map<int, Backend*>;
+  static std::mutex mutex;
+  const std::scoped_lock lock(mutex);
+  Backend*& slot = backends[device.index];
+  if (slot == nullptr) slot = create_cuda_backend(device.index);
+  return *slot;
+}
+
+std::string to_string(Device device) {
+  return device.kind == DeviceKind::kCpu ? "cpu" : "cuda:" + std::to_string(device.index);
+}
+
+Device parse_device(const std::string& name) {
+  if (name == "cpu") return kCpu;
+  if (name == "auto") {
+    const Device cuda{DeviceKind::kCuda, 0};
+    try {
+      backend(cuda);
+      return cuda;
+    } catch (const DeviceUnavailable& why) {
+      spdlog::info("running on the CPU: {}", why.what());
+      return kCpu;
+    }
+  }
+  Device device{DeviceKind::kCuda, 0};
+  bool known = name == "cuda";
+  if (name.starts_with("cuda:")) {
+    const char *begin = name.data() + 5, *end = name.data() + name.size();
+    const auto [stop, error] = std::from_chars(begin, end, device.index);
+    known = error == std::errc{} && stop == end && device.index >= 0;
+  }
+  HH_REQUIRE(known, "device '" << name << "': use auto, cpu, cuda or cuda:N");
+  backend(device);
+  return device;
+}
+
+}  // namespace hh

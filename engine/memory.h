@@ -1,0 +1,47 @@
+// Memory of tensors: blocks on a device with counted owners, from a caching allocator.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "engine/device.h"
+
+namespace hh {
+
+/// What the caching allocator of a device holds. Bytes.
+struct MemoryStatistics {
+  std::size_t in_use = 0;                // lent to Storages now
+  std::size_t peak_in_use = 0;           // the most at once since the last reset
+  std::size_t reserved = 0;              // taken from the device, in use or kept for reuse
+  std::uint64_t allocations = 0;         // Storages made
+  std::uint64_t device_allocations = 0;  // of those, how many had to ask the device
+};
+
+MemoryStatistics memory_statistics(Device device);
+void reset_peak_memory(Device device);
+
+/// Gives what is kept for reuse back to the device. It also happens by itself when memory runs out.
+void release_cached_memory(Device device);
+
+/// An owned block of bytes on one device, 64-byte aligned. Its memory goes back to the cache when
+/// the last owner leaves. Reuse is in stream order, so a kernel already queued may still be reading
+/// it.
+class Storage {
+ public:
+  /// Throws OutOfMemory.
+  Storage(std::size_t bytes, Device device);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  std::byte* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+  Device device() const { return device_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  std::size_t bytes_ = 0;
+  Device device_;
+};
+
+}  // namespace hh

@@ -1,0 +1,20 @@
+#include "model/pixels.h"
+
+namespace hh {
+
+Tensor patch_rows(const HybridHash& network, std::span<const std::uint8_t> pixels,
+                  const PixelStatistics& statistics, DType dtype, Device device) {
+  const HybridHashConfig& c = network.config();
+  const std::int64_t image = std::int64_t{c.image_size} * c.image_size * c.in_channels;
+  const std::int64_t images = std::int64_t(pixels.size()) / image;
+  HH_REQUIRE(std::int64_t(pixels.size()) == images * image,
+             pixels.size() << " pixel values aren't a whole number of images of " << image);
+  const Tensor on_device =
+      Tensor::from(pixels, {images, c.image_size, c.image_size, c.in_channels}, device);
+  const std::size_t channels = std::size_t(c.in_channels);
+  return patchify_pixels(on_device, network.patch_shape(int(images)),
+                         std::span(statistics.mean).first(channels),
+                         std::span(statistics.std).first(channels), dtype);
+}
+
+}  // namespace hh
