@@ -27,6 +27,17 @@ struct WindowAttentionShape {
   int heads = 1;             // H >= 1
   int head_dim = 32;         // d, 1 to 128; 32 and 64 are the tuned cases
   int channels() const { return heads * head_dim; }
+
+  static constexpr int kMaxTokens = 1024, kMaxHeadDim = 128;
+
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(windows >= 0, "window_attention: windows = " << windows);
+    HH_REQUIRE(tokens >= 1 && tokens <= kMaxTokens, "window_attention: tokens = " << tokens);
+    HH_REQUIRE(heads >= 1, "window_attention: heads = " << heads);
+    HH_REQUIRE(head_dim >= 1 && head_dim <= kMaxHeadDim,
+               "window_attention: head_dim = " << head_dim);
+  }
 };
 
 template <class T>  // float or bf16; scores and sums are float32
@@ -35,9 +46,12 @@ struct WindowAttentionForward {
   T* out = nullptr;        // [W, N, H*d] out
   float* lse = nullptr;    // [W, H, N] out  null in inference
   WindowAttentionShape shape;
-  void* workspace = nullptr;
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
 
-  void validate() const;
+  void validate() const {
+    shape.validate();
+    HH_REQUIRE(shape.windows == 0 || (qkv && out), "window_attention: an array is null");
+  }
 };
 
 template <class T>
@@ -48,12 +62,18 @@ struct WindowAttentionBackward {
   const T* dout = nullptr;     // [W, N, H*d] in
   T* dqkv = nullptr;           // [W, N, 3*H*d] out
   WindowAttentionShape shape;
-  void* workspace = nullptr;
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
 
-  void validate() const;
+  void validate() const {
+    shape.validate();
+    HH_REQUIRE(shape.windows == 0 || (qkv && out && lse && dout && dqkv),
+               "window_attention: an array is null");
+  }
 };
 
 namespace cpu {
+/// Return when done; the same bits for any number of threads. The workspace is scratch for each
+/// thread, so its size holds for the num_threads() of the moment it was asked for.
 template <class T>
 void window_attention_forward(const WindowAttentionForward<T>& p);
 template <class T>

@@ -22,7 +22,16 @@ struct InteractionTokensForward {
   int positions = 1;           // M, 1 to 64
   int channels = 0;            // C >= 1
 
-  void validate() const;
+  static constexpr int kMaxPositions = 64;
+
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(images >= 0, "interaction_tokens: images = " << images);
+    HH_REQUIRE(positions >= 1 && positions <= kMaxPositions,
+               "interaction_tokens: positions = " << positions);
+    HH_REQUIRE(channels >= 1, "interaction_tokens: channels = " << channels);
+    HH_REQUIRE(images == 0 || (z && pos && tokens), "interaction_tokens: an array is null");
+  }
 };
 
 template <class T>
@@ -32,10 +41,17 @@ struct InteractionTokensBackward {
   float* dpos = nullptr;       // [M, C] in/out  added to
   int images = 0, positions = 1, channels = 0;
 
-  void validate() const;
+  void validate() const {
+    HH_REQUIRE(images >= 0, "interaction_tokens: images = " << images);
+    HH_REQUIRE(positions >= 1 && positions <= InteractionTokensForward<T>::kMaxPositions,
+               "interaction_tokens: positions = " << positions);
+    HH_REQUIRE(channels >= 1, "interaction_tokens: channels = " << channels);
+    HH_REQUIRE(images == 0 || (dtokens && dz && dpos), "interaction_tokens: an array is null");
+  }
 };
 
 namespace cpu {
+/// Return when done; the same bits for any number of threads.
 template <class T>
 void interaction_tokens_forward(const InteractionTokensForward<T>& p);
 template <class T>

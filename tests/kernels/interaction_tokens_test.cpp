@@ -1,0 +1,82 @@
+#include "kernels/interaction/interaction_tokens.h"
+
+#include <catch2/catch.hpp>
+
+#include "kernels/core/parallel.h"
+#include "tests/support/values.h"
+
+namespace hh {
+namespace {
+
+using testing::normal, testing::unit, testing::Worst;
+
+TEMPLATE_TEST_CASE("interaction_tokens agrees with its definition", "[interaction]", float, bf16) {
+  using T = TestType;
+  const int m = GENERATE(1, 4, 9, 16, 64);
+  const int c = GENERATE(1, 3, 16, 32, 127, 512);
+  const int images = GENERATE(0, 1, 5);
+  const int threads = GENERATE(1, 3);
+  CAPTURE(m, c, images, threads);
+  cpu::set_num_threads(threads);
+  const std::size_t size = std::size_t(m) * std::size_t(c), n = size * std::size_t(images);
+  const auto z = normal<T>(n, 1), dtokens = normal<T>(n, 2);
+  const auto pos = normal(size, 3), before = normal(size, 4);
+  std::vector<T> tokens(n, from_float<T>(NAN)), dz(n, from_float<T>(NAN));
+  std::vector<float> dpos = before;
+
+  cpu::interaction_tokens_forward<T>({.z = z.data(),
+                                      .pos = pos.data(),
+                                      .tokens = tokens.data(),
+                                      .images = images,
+                                      .positions = m,
+                                      .channels = c});
+  cpu::interaction_tokens_backward<T>({.dtokens = dtokens.data(),
+                                       .dz = dz.data(),
+                                       .dpos = dpos.data(),
+                                       .images = images,
+                                       .positions = m,
+                                       .channels = c});
+  cpu::set_num_threads(0);
+
+  std::size_t wrong_tokens = 0, wrong_dz = 0;
+  std::vector<double> sum(before.begin(), before.end()), magnitude(size);
+  for (std::size_t f = 0; f < size; ++f) magnitude[f] = std::abs(before[f]);
+  for (int b = 0; b < images; ++b) {
+    for (int t = 0; t < m; ++t) {
+      for (int ch = 0; ch < c; ++ch) {
+        const std::size_t f = std::size_t(t * c + ch), image = std::size_t(b) * size;
+        const std::size_t at = image + (f % std::size_t(m)) * std::size_t(c) + f / std::size_t(m);
+        // One addition and one move: nothing to tolerate.
+        const float want = to_float(from_float<T>(to_float(z[at]) + pos[f]));
+        if (to_float(tokens[image + f]) != want) ++wrong_tokens;
+        if (to_float(dz[at]) != to_float(dtokens[image + f])) ++wrong_dz;
+        sum[f] += to_float(dtokens[image + f]);
+        magnitude[f] += std::abs(to_float(dtokens[image + f]));
+      }
+    }
+  }
+  REQUIRE(wrong_tokens == 0);
+  REQUIRE(wrong_dz == 0);
+  // B additions in any order err by at most B units of the sum of magnitudes.
+  Worst worst;
+  for (std::size_t f = 0; f < size; ++f) {
+    worst.see(dpos[f] - sum[f], images * unit<float>() * magnitude[f], f);
+  }
+  CAPTURE(worst.index);
+  REQUIRE(worst.ratio <= 1);
+}
+
+TEST_CASE("interaction_tokens names what it refuses", "[interaction]") {
+  REQUIRE_THROWS_WITH(
+      cpu::interaction_tokens_forward<float>({.images = 1, .positions = 65, .channels = 1}),
+      Catch::Contains("positions = 65"));
+  REQUIRE_THROWS_WITH(
+      cpu::interaction_tokens_backward<float>({.images = 1, .positions = 4, .channels = 0}),
+      Catch::Contains("channels = 0"));
+  REQUIRE_THROWS_WITH(
+      cpu::interaction_tokens_forward<float>({.images = 1, .positions = 4, .channels = 1}),
+      Catch::Contains("null"));
+}
+
+}  // namespace
+}  // namespace hh
