@@ -26,6 +26,8 @@ class Dataset {
   virtual std::string name(std::int64_t index) const = 0;
   /// Where a person finds the item's entry: "train.txt:17: a/b.jpg" for lists, else its name.
   virtual std::string location(std::int64_t index) const { return name(index); }
+  /// Whether load() will find something to read, told without decoding.
+  virtual bool available(std::int64_t) const { return true; }
   /// Into `image`, whose memory is reused. Throws ImageError.
   virtual void load(std::int64_t index, Image& image) const = 0;
   Image load(std::int64_t index) const;
@@ -71,6 +73,7 @@ class FileDataset : public Dataset {
   using Dataset::load;
   std::string name(std::int64_t index) const override;
   std::string location(std::int64_t index) const override;
+  bool available(std::int64_t index) const override;
   void load(std::int64_t index, Image& image) const override;
   std::filesystem::path file(std::int64_t index) const;
 

@@ -28,13 +28,14 @@ class Resizer {
            std::size_t out_stride);
 
  private:
-  /// Filter of one axis: output i is the sum over k < count[i] of weight[i*taps+k] *
-  /// in[first[i]+k].
+  /// Filter of one axis: output begin + i is the sum over k < count[i] of
+  /// weight[i * taps + k] * in[first[i] + k]. Only of the outputs wanted: a strip of 1 x 10^7
+  /// pixels resized by its shorter side has very many.
   struct Axis {
-    int in = 0, out = 0, taps = 0;
+    int in = 0, out = 0, begin = 0, taps = 0;
     std::vector<int> first, count;
     std::vector<std::int32_t> weight;
-    void prepare(int in_size, int out_size);
+    void prepare(int in_size, int out_size, int begin_in, int outputs);
   };
   Axis horizontal_, vertical_;
   std::vector<std::uint8_t> rows_;    // after the horizontal pass

@@ -1,12 +1,14 @@
 // Timing for microbenchmarks: one JSON object per line on stdout.
 #pragma once
-#include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <cstring>
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
+
+#include "engine/launch.h"
+#include "engine/tensor.h"
+#include "tests/support/values.h"
 
 namespace hh::bench {
 
@@ -19,42 +21,41 @@ struct Timing {
   double median_us, p10_us, p90_us;
 };
 
-/// `call` does the work once. Warm-up, then 15 to 200 samples within about half a second.
-template <class Call>
-Timing time(Call call) {
-  using Clock = std::chrono::steady_clock;
-  const auto once = [&] {
-    const auto start = Clock::now();
-    call();
-    return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
-  };
-  once();
-  const double guess = std::max(once(), 1.0);
-  std::vector<double> us(std::size_t(std::clamp(0.5e6 / guess, 15.0, 200.0)));
-  for (double& t : us) t = once();
-  std::sort(us.begin(), us.end());
-  return {us[us.size() / 2], us[us.size() / 10], us[us.size() * 9 / 10]};
+/// `call` does the work once, to its end. Warm-up, then 15 to 200 samples within about half a
+/// second.
+Timing time(const std::function<void()>& call);
+
+/// One line: times, bandwidth, flop rate, and speed as a fraction of a plain copy of the same bytes
+/// on the same device in the same run (1: as fast as copying).
+void report(const std::string& name, Device device, Work work, Timing t);
+
+/// Times a kernel of the device's table and reports it. Its workspace is lent outside the timing.
+template <class Args>
+void measure(const std::string& name, Device device, Args args, Work work) {
+  Backend& on = backend(device);
+  const Kernel<Args>& kernel = on.kernels().of<Args>();
+  Tensor workspace;
+  if constexpr (requires { args.workspace; }) {
+    const std::size_t bytes = kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0;
+    if (bytes != 0) {
+      workspace = Tensor({std::int64_t(bytes)}, DType::u8, device);
+      args.workspace = workspace.raw();
+    }
+  }
+  report(name, device, work, time([&] {
+           kernel.run(args, on.stream());
+           on.synchronize();
+         }));
 }
 
-/// Copies of the same bytes in the same run: a yardstick that needs no data sheet.
-inline Timing time_copy(std::size_t bytes) {
-  std::vector<char> from(bytes / 2, 1), to(bytes / 2);
-  return time([&] { std::memcpy(to.data(), from.data(), from.size()); });
+/// n normally distributed values on a device.
+template <class T>
+Tensor normal(Device device, std::size_t n, std::uint64_t seed) {
+  const std::vector<T> values = testing::normal<T>(n, seed);
+  return Tensor::from(std::span<const T>(values), {std::int64_t(n)}, device);
 }
 
-/// One line: times, bandwidth, flop rate, and speed as a fraction of one thread's plain copy of the
-/// same bytes (1: as fast as copying).
-inline void report(const std::string& name, Work work, Timing t) {
-  const Timing copy = time_copy(std::size_t(work.bytes));
-  std::printf(
-      "{\"bench\":\"%s\",\"device\":\"cpu\",\"median_us\":%.2f,\"p10_us\":%.2f,\"p90_us\":%.2f,"
-      "\"gb_per_s\":%.2f,\"gflop_per_s\":%.2f,\"of_copy\":%.3f}\n",
-      name.c_str(), t.median_us, t.p10_us, t.p90_us, work.bytes / t.median_us / 1e3,
-      work.flops / t.median_us / 1e3, copy.median_us / t.median_us);
-  std::fflush(stdout);
-}
-
-using Function = void (*)();
+using Function = void (*)(Device);
 inline std::map<std::string, Function>& registry() {
   static std::map<std::string, Function> functions;
   return functions;
@@ -62,9 +63,9 @@ inline std::map<std::string, Function>& registry() {
 
 }  // namespace hh::bench
 
-/// HH_BENCHMARK(stem) { ... bench::report(...) }: one per op, named by its stem.
+/// HH_BENCHMARK(stem) { ... bench::measure(..., device, ...) }: one per op, named by its stem.
 #define HH_BENCHMARK(name)                                       \
-  static void name##_bench();                                    \
+  static void name##_bench(hh::Device device);                   \
   [[maybe_unused]] static const bool name##_known =              \
       hh::bench::registry().emplace(#name, name##_bench).second; \
-  static void name##_bench()
+  static void name##_bench(hh::Device device)

@@ -3,40 +3,45 @@
 #include <catch2/catch.hpp>
 
 #include "kernels/core/parallel.h"
+#include "tests/support/device.h"
 #include "tests/support/values.h"
 
 namespace hh {
 namespace {
 
-using testing::normal, testing::unit, testing::Worst;
+using testing::Array, testing::normal, testing::unit, testing::Worst;
 
 TEMPLATE_TEST_CASE("interaction_tokens agrees with its definition", "[interaction]", float, bf16) {
   using T = TestType;
+  const Device device = GENERATE(from_range(testing::devices()));
   const int m = GENERATE(1, 4, 9, 16, 64);
   const int c = GENERATE(1, 3, 16, 32, 127, 512);
   const int images = GENERATE(0, 1, 5);
   const int threads = GENERATE(1, 3);
-  CAPTURE(m, c, images, threads);
+  CAPTURE(device, m, c, images, threads);
   cpu::set_num_threads(threads);
   const std::size_t size = std::size_t(m) * std::size_t(c), n = size * std::size_t(images);
   const auto z = normal<T>(n, 1), dtokens = normal<T>(n, 2);
   const auto pos = normal(size, 3), before = normal(size, 4);
-  std::vector<T> tokens(n, from_float<T>(NAN)), dz(n, from_float<T>(NAN));
-  std::vector<float> dpos = before;
-
-  cpu::interaction_tokens_forward<T>({.z = z.data(),
-                                      .pos = pos.data(),
-                                      .tokens = tokens.data(),
-                                      .images = images,
-                                      .positions = m,
-                                      .channels = c});
-  cpu::interaction_tokens_backward<T>({.dtokens = dtokens.data(),
-                                       .dz = dz.data(),
-                                       .dpos = dpos.data(),
-                                       .images = images,
-                                       .positions = m,
-                                       .channels = c});
+  const std::vector<T> unwritten(n, from_float<T>(NAN));
+  const Array z_array(device, z), dtokens_array(device, dtokens), tokens_array(device, unwritten),
+      dz_array(device, unwritten);
+  const Array pos_array(device, pos), dpos_array(device, before);
+  testing::run(device, InteractionTokensForward<T>{.z = z_array.data(),
+                                                   .pos = pos_array.data(),
+                                                   .tokens = tokens_array.data(),
+                                                   .images = images,
+                                                   .positions = m,
+                                                   .channels = c});
+  testing::run(device, InteractionTokensBackward<T>{.dtokens = dtokens_array.data(),
+                                                    .dz = dz_array.data(),
+                                                    .dpos = dpos_array.data(),
+                                                    .images = images,
+                                                    .positions = m,
+                                                    .channels = c});
   cpu::set_num_threads(0);
+  const auto tokens = tokens_array.host(), dz = dz_array.host();
+  const auto dpos = dpos_array.host();
 
   std::size_t wrong_tokens = 0, wrong_dz = 0;
   std::vector<double> sum(before.begin(), before.end()), magnitude(size);

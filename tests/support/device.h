@@ -1,0 +1,84 @@
+// One test body for every device: arrays with guards around them, and kernels found in the device's
+// table, so a test names neither cpu:: nor gpu::.
+#pragma once
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "engine/backend.h"
+
+namespace Catch {
+template <>
+struct StringMaker<hh::Device> {
+  static std::string convert(const hh::Device& device) { return hh::to_string(device); }
+};
+}  // namespace Catch
+
+namespace hh::testing {
+
+/// What HH_TEST_DEVICES lists ("cpu", "cuda", "cpu,cuda"); the CPU when it isn't set.
+std::vector<Device> devices();
+
+/// Device memory with 64 guard bytes on both sides, which nothing may change.
+class GuardedBytes {
+ public:
+  GuardedBytes(Device device, std::size_t bytes);
+  ~GuardedBytes();
+  GuardedBytes(const GuardedBytes&) = delete;
+  GuardedBytes& operator=(const GuardedBytes&) = delete;
+
+  std::byte* data() const { return memory_ + kGuard; }
+  void write(const void* from) const;
+  /// Waits for the device, fails the test when a guard has changed, and copies the bytes.
+  void read(void* to) const;
+
+ private:
+  static constexpr std::size_t kGuard = 64;
+  Device device_;
+  std::size_t bytes_;
+  std::byte* memory_;
+};
+
+/// Values on a device. Copies share the memory.
+template <class T>
+class Array {
+ public:
+  Array(Device device, const std::vector<T>& values)
+      : count_(values.size()),
+        bytes_(std::make_shared<GuardedBytes>(device, values.size() * sizeof(T))) {
+    bytes_->write(values.data());
+  }
+  T* data() const { return reinterpret_cast<T*>(bytes_->data()); }
+  std::vector<T> host() const {
+    std::vector<T> values(count_);
+    bytes_->read(values.data());
+    return values;
+  }
+
+ private:
+  std::size_t count_;
+  std::shared_ptr<GuardedBytes> bytes_;
+};
+
+/// Runs the device's kernel for `args` and waits. Its workspace is exactly as large as it asked
+/// for, full of NaN bytes, and guarded.
+template <class Args>
+void run(Device device, Args args) {
+  Backend& on = backend(device);
+  const Kernel<Args>& kernel = on.kernels().of<Args>();
+  std::unique_ptr<Array<std::uint8_t>> workspace;
+  if constexpr (requires { args.workspace; }) {
+    const std::size_t bytes = kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0;
+    if (bytes != 0) {
+      workspace =
+          std::make_unique<Array<std::uint8_t>>(device, std::vector<std::uint8_t>(bytes, 0xff));
+      args.workspace = workspace->data();
+    }
+  }
+  kernel.run(args, on.stream());
+  on.synchronize();
+  if (workspace) workspace->host();  // looks at the guards
+}
+
+}  // namespace hh::testing
