@@ -1,0 +1,60 @@
+// Files: read whole or mapped, and written so that a killed process loses nothing.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace hh {
+
+// All of these throw std::runtime_error with the path and the system's reason.
+
+/// The whole file. Also throws when it holds more than `max_bytes`.
+std::vector<std::uint8_t> read_file(const std::filesystem::path& path, std::size_t max_bytes);
+
+/// A file in the making, under a temporary name in the same folder. commit() flushes it to the disk
+/// and renames it; without commit() the destructor removes it. A reader sees the old file or the
+/// whole new one, whatever happens.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* bytes, std::size_t count);
+  void write(std::string_view text) { write(text.data(), text.size()); }
+  void commit();
+
+ private:
+  std::filesystem::path path_, temporary_;
+  int descriptor_ = -1;
+};
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
+
+/// Appends to a log (metrics.csv), made if it isn't there. `line` brings its own newline.
+void append_line(const std::filesystem::path& path, std::string_view line);
+/// Cuts a log to its first `lines` lines.
+void keep_lines(const std::filesystem::path& path, std::size_t lines);
+
+/// A read-only view of a whole file. The file must not be cut short while it is mapped; files
+/// replaced by rename (AtomicFile) are safe.
+class MappedFile {
+ public:
+  MappedFile() = default;
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+ private:
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace hh
