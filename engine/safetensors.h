@@ -61,7 +61,8 @@ struct SafetensorsItem {
   std::span<const std::byte> bytes;
 };
 
-/// Writes atomically; data is 64-byte aligned. Throws std::runtime_error.
+/// Writes atomically. The data starts on a 64-byte boundary, tensors of larger elements first.
+/// Throws std::runtime_error.
 void write_safetensors(const std::filesystem::path& path, const std::vector<SafetensorsItem>& items,
                        const std::map<std::string, std::string>& metadata);
 
