@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing and nothing else. Usage: scripts/install.sh [run|test|extended]
+#   run       what the program needs to be built, and the images of the quickstart
+#   test      that and what the tests need
+#   extended  that and the compiler of the fuzz targets
+set -euo pipefail
+
+packages=(g++ cmake ninja-build ccache ca-certificates
+  libhwy-dev libdnnl-dev libjpeg-dev libstb-dev zlib1g-dev libsqlite3-dev libcpp-httplib-dev
+  libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libspdlog-dev libfmt-dev
+  dataset-fashion-mnist)
+case "${1:-run}" in
+  run) ;;
+  test) packages+=(catch2) ;;
+  extended) packages+=(catch2 clang libclang-rt-14-dev) ;;
+  *) echo "scripts/install.sh: run, test or extended, not '$1'" >&2; exit 2 ;;
+esac
+
+missing=()
+for package in "${packages[@]}"; do
+  state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+  [ "$state" = installed ] || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+  echo "These packages are missing: ${missing[*]}" >&2
+  echo "Install them as root and run this again:" >&2
+  echo "  sudo apt-get update && sudo apt-get install --no-install-recommends ${missing[*]}" >&2
+  exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+echo "installing: ${missing[*]}"
+# apt's own output only matters when it fails.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+  tail -n 20 "$log" >&2
+  echo "apt-get could not install the packages above" >&2
+  exit 1
+fi

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, runs all tests. The last line is "N passed, N failed".
+#   ./test.sh             everything but what takes very long
+#   ./test.sh --extended  also the address sanitizer's build and 30 seconds of each fuzz target
+set -uo pipefail
+cd "$(dirname "$0")"
+extended=false
+[ "${1:-}" = --extended ] && extended=true
+passed=0
+failed=0
+
+# count NAME COMMAND...: one test, by its exit status.
+count() {
+  local name=$1 log
+  shift
+  log=$(mktemp)
+  if "$@" >"$log" 2>&1; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    echo "FAILED $name (exit status $?)"
+    tail -n 60 "$log"
+  fi
+  rm -f "$log"
+}
+
+# catch LABEL PROGRAM ARGS...: a Catch2 program, by its own count of test cases. One that dies is a failure.
+catch() {
+  local label=$1 log summary cases good
+  shift
+  log=$(mktemp)
+  "$@" >"$log" 2>&1
+  local status=$?
+  summary=$(grep -E '^(All tests passed|test cases:)' "$log" | tail -n 1)
+  if [[ $summary =~ \(.*in\ ([0-9]+)\ test\ case ]]; then
+    cases=${BASH_REMATCH[1]} good=$cases
+  elif [[ $summary =~ ^test\ cases:\ +([0-9]+) ]]; then
+    cases=${BASH_REMATCH[1]} good=0
+    [[ $summary =~ \|\ +([0-9]+)\ passed ]] && good=${BASH_REMATCH[1]}
+  else
+    cases=1 good=0
+  fi
+  [ $status -ne 0 ] && [ "$good" -eq "$cases" ] && cases=$((cases + 1))
+  passed=$((passed + good))
+  failed=$((failed + cases - good))
+  echo "$label: $good of $cases test cases passed"
+  [ "$good" -ne "$cases" ] && tail -n 80 "$log"
+  rm -f "$log"
+}
+
+finish() {
+  echo "$passed passed, $failed failed"
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+  exit
+}
+
+level=test
+$extended && level=extended
+if ! scripts/install.sh $level || ! scripts/build.sh cpu; then
+  failed=$((failed + 1))
+  finish
+fi
+count "layers" scripts/check_layers.sh
+
+bin=build/cpu/bin
+sets=$($bin/hybridhash info --simd-sets)
+for simd in $sets; do
+  export HH_SIMD=$simd
+  for program in "$bin"/hh_*_tests; do
+    # Instruction sets differ in the kernels and what is made of them; programs are tested once.
+    case $simd:$(basename "$program") in
+      baseline:hh_kernel_tests | *:hh_kernel_tests | avx*:hh_retrieval_tests | avx*:hh_model_tests) ;;
+      *) [ "$simd" = "${sets##* }" ] || continue ;;
+    esac
+    catch "$(basename "$program") ($simd)" "$program"
+  done
+done
+goldens=${HH_GOLDENS:-../shared/goldens}
+if [ -d "$goldens" ]; then
+  for simd in ${sets#baseline }; do
+    for json in "$goldens"/*.json; do
+      name=$(basename "$json" .json)
+      [ "$name" = baseline ] && continue
+      count "verify $name ($simd)" $bin/hybridhash verify "$json" --simd "$simd" --failures
+    done
+  done
+else
+  echo "skipped: the reference results are not at $goldens (set HH_GOLDENS)"
+fi
+unset HH_SIMD
+
+if $extended; then
+  if scripts/build.sh asan; then
+    for program in build/asan/bin/hh_*_tests; do
+      catch "$(basename "$program") (asan)" "$program"
+    done
+  else
+    failed=$((failed + 1))
+  fi
+  if scripts/build.sh fuzz; then
+    for target in build/fuzz/bin/fuzz_*; do
+      name=$(basename "$target")
+      work=$(mktemp -d)
+      count "$name" "$target" -max_total_time=30 -timeout=10 -rss_limit_mb=4096 "$work" "tests/fuzz/corpus/${name#fuzz_}"
+      rm -rf "$work"
+    done
+  else
+    failed=$((failed + 1))
+  fi
+fi
+finish
