@@ -31,7 +31,7 @@ def main():
     net.load_state_dict(state)
     with torch.no_grad():
         code = net(torch.from_numpy(case["input"].copy()).double()).numpy()
-    error = np.abs(code - case["code"]).max()
+    error = np.abs(code - case["stage.code"]).max()
     print(f"largest error of the code: {error:.2e}")
     sys.exit(error > 1e-6)
 
