@@ -42,7 +42,7 @@ class CpuBackend final : public Backend {
 };
 
 Backend* create_cuda_backend(int index) {
-  void* library = dlopen(kCudaLibrary, RTLD_NOW | RTLD_LOCAL);
+  void* library = dlopen(kCudaLibrary, RTLD_LAZY | RTLD_LOCAL);
   if (library == nullptr) {
     throw DeviceUnavailable(std::string("the CUDA backend can't be loaded: ") + dlerror() +
                             "; build with the cuda preset, or use --device cpu");

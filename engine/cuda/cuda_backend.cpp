@@ -1,0 +1,123 @@
+#include "engine/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "kernels/core/cuda_check.h"
+
+namespace hh {
+namespace {
+
+constexpr int kOldestMajor = 8;  // our kernels use mma.sync, ldmatrix and cp.async of sm_80
+
+std::string mebibytes(std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+/// The stream of GPU `index`, made current for the calling thread.
+cudaStream_t open_device(int index) {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaErrorInsufficientDriver) {
+    throw DeviceUnavailable(
+        "the NVIDIA driver is older than CUDA 13 needs; update the driver, or "
+        "use --device cpu");
+  }
+  if (status != cudaSuccess || count == 0) {
+    throw DeviceUnavailable(
+        std::string("no usable NVIDIA GPU here (") +
+        (count == 0 && status == cudaSuccess ? "none found" : cudaGetErrorString(status)) +
+        "); use --device cpu");
+  }
+  if (index >= count) {
+    throw DeviceUnavailable("GPU " + std::to_string(index) + " of " + std::to_string(count) +
+                            ": use cuda:0 to cuda:" + std::to_string(count - 1));
+  }
+  cudaDeviceProp properties{};
+  HH_CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
+  if (properties.major < kOldestMajor) {
+    throw DeviceUnavailable(std::string(properties.name) + " has compute capability " +
+                            std::to_string(properties.major) + "." +
+                            std::to_string(properties.minor) +
+                            ", but 8.0 is the least our kernels run on; use --device cpu");
+  }
+  HH_CUDA_CHECK(cudaSetDevice(index));
+  cudaStream_t stream = nullptr;
+  HH_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return stream;
+}
+
+}  // namespace
+
+PinnedStaging::PinnedStaging(cudaStream_t stream) : stream_(stream) {
+  for (Buffer& buffer : buffers_) {
+    HH_CUDA_CHECK(cudaMallocHost(&buffer.memory, kBytes));
+    HH_CUDA_CHECK(cudaEventCreateWithFlags(&buffer.passed, cudaEventDisableTiming));
+  }
+}
+
+PinnedStaging::~PinnedStaging() {
+  for (const Buffer& buffer : buffers_) {
+    cudaEventDestroy(buffer.passed);
+    cudaFreeHost(buffer.memory);
+  }
+}
+
+void PinnedStaging::copy(void* to, const void* from, std::size_t bytes) {
+  for (std::size_t done = 0; done < bytes; done += kBytes) {
+    const std::size_t part = std::min(kBytes, bytes - done);
+    const Buffer& buffer = buffers_[next_++ % kBuffers];
+    HH_CUDA_CHECK(cudaEventSynchronize(buffer.passed));
+    std::memcpy(buffer.memory, static_cast<const char*>(from) + done, part);
+    HH_CUDA_CHECK(cudaMemcpyAsync(static_cast<char*>(to) + done, buffer.memory, part,
+                                  cudaMemcpyHostToDevice, stream_));
+    HH_CUDA_CHECK(cudaEventRecord(buffer.passed, stream_));
+  }
+}
+
+CudaBackend::CudaBackend(int index)
+    : index_(index), stream_(open_device(index)), staging_(stream_) {}
+
+void* CudaBackend::allocate(std::size_t bytes) {
+  HH_CUDA_CHECK(cudaSetDevice(index_));
+  void* memory = nullptr;
+  const cudaError_t status = cudaMalloc(&memory, std::max<std::size_t>(bytes, 1));
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // it isn't sticky, but the next check would report it
+    std::size_t free = 0, total = 0;
+    HH_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+    throw OutOfMemory("out of GPU memory: " + mebibytes(bytes) + " asked for, " + mebibytes(free) +
+                      " free of " + mebibytes(total) +
+                      "; use a smaller batch, train.recompute or bf16");
+  }
+  HH_CUDA_CHECK(status);
+  return memory;
+}
+
+void CudaBackend::release(void* memory) noexcept { cudaFree(memory); }
+
+void CudaBackend::copy_from_host(void* to, const void* from, std::size_t bytes) {
+  staging_.copy(to, from, bytes);
+}
+
+void CudaBackend::copy_to_host(void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  HH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_));
+}
+
+void CudaBackend::copy_within(void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  HH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_));
+}
+
+void CudaBackend::zero(void* memory, std::size_t bytes) {
+  if (bytes == 0) return;
+  HH_CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, stream_));
+}
+
+void CudaBackend::synchronize() { HH_CUDA_CHECK(cudaStreamSynchronize(stream_)); }
+
+}  // namespace hh
+
+extern "C" __attribute__((visibility("default"))) hh::Backend* hh_create_cuda_backend(int index) {
+  return new hh::CudaBackend(index);  // lives as long as the process
+}
