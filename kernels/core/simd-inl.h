@@ -37,7 +37,7 @@ HWY_INLINE void store_f32(D d, hn::Vec<D> v, float* p) {
   hn::StoreU(v, d, p);
 }
 template <class D>
-HWY_INLINE void store_f32(D d, hn::Vec<D> v, bf16* p) {
+HWY_INLINE void store_f32(D, hn::Vec<D> v, bf16* p) {
   const hn::Rebind<std::uint16_t, D> d16;
   const hn::Rebind<std::uint32_t, D> d32;
   const auto u = hn::BitCast(d32, v);
@@ -53,13 +53,13 @@ HWY_INLINE void store_f32(D d, hn::Vec<D> v, bf16* p) {
 /// The first `count` (< Lanes) values; the other lanes are zero / not written.
 template <class D, class T>
 HWY_INLINE hn::Vec<D> load_f32_n(D d, const T* p, std::size_t count) {
-  HWY_ALIGN T buffer[HWY_MAX_LANES_D(D)] = {};
+  HWY_ALIGN T buffer[hn::MaxLanes(D())] = {};
   for (std::size_t i = 0; i < count; ++i) buffer[i] = p[i];
   return load_f32(d, buffer);
 }
 template <class D, class T>
 HWY_INLINE void store_f32_n(D d, hn::Vec<D> v, T* p, std::size_t count) {
-  HWY_ALIGN T buffer[HWY_MAX_LANES_D(D)];
+  HWY_ALIGN T buffer[hn::MaxLanes(D())];
   store_f32(d, v, buffer);
   for (std::size_t i = 0; i < count; ++i) p[i] = buffer[i];
 }
