@@ -3,12 +3,12 @@
 #include <stdexcept>
 #include <string>
 
-#include "data/files.h"
+#include "engine/file.h"
 
 namespace hh::data {
 namespace {
 constexpr std::size_t kSide = 32, kPlane = kSide * kSide, kRecord = 1 + 3 * kPlane;
-constexpr std::int64_t kMaxBytes = std::int64_t{256} << 20;  // a real file has 30,730,000
+constexpr std::size_t kMaxBytes = std::size_t{256} << 20;  // a real file has 30,730,000
 }  // namespace
 
 void parse_cifar10(std::span<const std::uint8_t> bytes, std::vector<std::uint8_t>& pixels,
@@ -38,7 +38,8 @@ void parse_cifar10(std::span<const std::uint8_t> bytes, std::vector<std::uint8_t
 
 std::unique_ptr<Dataset> open_cifar10(const std::filesystem::path& folder) {
   const auto inner = folder / "cifar-10-batches-bin";
-  const auto dir = std::filesystem::exists(inner) ? inner : folder;
+  std::error_code ignored;
+  const auto dir = std::filesystem::is_directory(inner, ignored) ? inner : folder;
   std::vector<std::uint8_t> pixels, classes;
   for (const char* name : {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
                            "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin"}) {

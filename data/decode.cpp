@@ -3,12 +3,12 @@
 #include <string>
 
 #include "data/decode_formats.h"
-#include "data/files.h"
+#include "engine/file.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {
 namespace {
-constexpr std::int64_t kMaxFileBytes = std::int64_t{512} << 20;
+constexpr std::size_t kMaxFileBytes = std::size_t{512} << 20;
 }
 
 void check_image_size(std::int64_t height, std::int64_t width, const DecodeOptions& options) {
@@ -25,8 +25,10 @@ Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& opt
   Image image;
   if (is_jpeg(bytes)) {
     image = decode_jpeg(bytes, options);
-  } else if (is_png_bmp_or_pnm(bytes)) {
-    image = decode_png_bmp_or_pnm(bytes, options);
+  } else if (is_png_or_bmp(bytes)) {
+    image = decode_png_or_bmp(bytes, options);
+  } else if (is_pnm(bytes)) {
+    image = decode_pnm(bytes, options);
   } else if (bytes.empty()) {
     throw ImageError("it is empty");
   } else {

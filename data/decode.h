@@ -1,7 +1,7 @@
-// Image files to pixels: JPEG by libjpeg-turbo, PNG, BMP and PNM by stb_image. The result is what
-// PIL's Image.open(f).convert('RGB') or convert('L') gives: alpha is dropped (not blended),
-// palettes are looked up, CMYK follows PIL's formula; of 16-bit samples the upper byte is taken.
-// GIF is left out on purpose: stb's decoder takes a truncated file for a whole one.
+// Image files to pixels: JPEG by libjpeg-turbo, PNG and BMP by stb_image, PNM by code of ours. The
+// result is what PIL's Image.open(f).convert('RGB') or convert('L') gives: alpha is dropped (not
+// blended), palettes are looked up, CMYK follows PIL's formula; of 16-bit samples the upper byte is
+// taken. GIF is left out on purpose: stb's decoder takes a truncated file for a whole one.
 #pragma once
 #include <cstdint>
 #include <filesystem>

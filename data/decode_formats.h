@@ -11,8 +11,11 @@ namespace hh::data {
 bool is_jpeg(std::span<const std::uint8_t> bytes);
 Image decode_jpeg(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
 
-bool is_png_bmp_or_pnm(std::span<const std::uint8_t> bytes);
-Image decode_png_bmp_or_pnm(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
+bool is_png_or_bmp(std::span<const std::uint8_t> bytes);
+Image decode_png_or_bmp(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
+
+bool is_pnm(std::span<const std::uint8_t> bytes);
+Image decode_pnm(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
 
 /// Throws unless 1 <= width, height and width * height <= options.max_pixels.
 void check_image_size(std::int64_t height, std::int64_t width, const DecodeOptions& options);

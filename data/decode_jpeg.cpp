@@ -20,6 +20,7 @@ namespace {
 // A progressive file has about 10 scans. Each costs a pass over the whole image, and a few bytes
 // are enough to declare one, so a small hostile file could keep us busy for hours.
 constexpr int kMaxScans = 100;
+constexpr std::int64_t kMaxScannedPixels = std::int64_t{1} << 30;  // 16 scans of 64 million pixels
 
 class JpegReader {
  public:
@@ -33,7 +34,9 @@ class JpegReader {
     };
     errors_.output_message = [](j_common_ptr) {};
     progress_.progress_monitor = [](j_common_ptr c) {
-      if (reinterpret_cast<j_decompress_ptr>(c)->input_scan_number > kMaxScans) {
+      const auto d = reinterpret_cast<j_decompress_ptr>(c);
+      const std::int64_t scans = d->input_scan_number;
+      if (scans > kMaxScans || scans * d->image_width * d->image_height > kMaxScannedPixels) {
         self(c).too_many_scans_ = true;
         std::longjmp(self(c).escape_, 1);
       }
@@ -86,7 +89,7 @@ class JpegReader {
 
   std::string error() const {
     if (too_many_scans_) {
-      return "it has more than " + std::to_string(kMaxScans) + " scans: damaged or hostile";
+      return "it has too many scans for its size: damaged or hostile";
     }
     return std::string("JPEG: ") + message_;
   }

@@ -1,6 +1,10 @@
+#include <zlib.h>
+
+#include <algorithm>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 
 #include "data/decode_formats.h"
@@ -18,7 +22,6 @@ void* limited_realloc(void* old, std::size_t bytes) {
 #define STB_IMAGE_STATIC
 #define STBI_ONLY_PNG
 #define STBI_ONLY_BMP
-#define STBI_ONLY_PNM
 #define STBI_NO_STDIO
 #define STBI_NO_HDR
 #define STBI_NO_LINEAR
@@ -33,9 +36,32 @@ void* limited_realloc(void* old, std::size_t bytes) {
 namespace hh::data {
 namespace {
 
+constexpr std::uint8_t kPngMagic[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+
 std::uint32_t little32(std::span<const std::uint8_t> bytes, std::size_t at) {
   return std::uint32_t(bytes[at]) | std::uint32_t(bytes[at + 1]) << 8 |
          std::uint32_t(bytes[at + 2]) << 16 | std::uint32_t(bytes[at + 3]) << 24;
+}
+
+std::uint32_t big32(const std::uint8_t* p) {
+  return std::uint32_t(p[0]) << 24 | std::uint32_t(p[1]) << 16 | std::uint32_t(p[2]) << 8 | p[3];
+}
+
+/// stb ignores the check sums, so damage would pass as a picture. A chunk is its length, type, data
+/// and the CRC of type and data.
+void check_png_chunks(std::span<const std::uint8_t> bytes) {
+  constexpr std::size_t kAround = 12;  // of a chunk, beside its data
+  for (std::size_t at = sizeof kPngMagic; bytes.size() - at >= kAround;) {
+    const std::uint8_t* chunk = bytes.data() + at;
+    const std::size_t length = big32(chunk);
+    if (length > bytes.size() - at - kAround) break;
+    if (crc32(0, chunk + 4, uInt(length + 4)) != big32(chunk + 8 + length)) {
+      throw ImageError("PNG: it is damaged: a wrong check sum at byte " + std::to_string(at));
+    }
+    if (std::memcmp(chunk + 4, "IEND", 4) == 0) return;
+    at += kAround + length;
+  }
+  throw ImageError("PNG: it is truncated");
 }
 
 /// stb reads zeros past the end of a BMP, so its length is checked here.
@@ -52,70 +78,52 @@ void check_bmp_length(std::span<const std::uint8_t> bytes, std::int64_t height,
   }
 }
 
-/// stb doesn't scale samples by the maximum that a PNM header declares, so only full scale passes.
-void check_pnm_maximum(std::span<const std::uint8_t> bytes) {
-  std::size_t at = 2;
-  long value = 0;
-  for (int field = 0; field < 3; ++field) {  // width, height, maximum
-    while (at < bytes.size() && (std::isspace(bytes[at]) || bytes[at] == '#')) {
-      if (bytes[at] == '#') {
-        while (at < bytes.size() && bytes[at] != '\n') ++at;
-      } else {
-        ++at;
-      }
-    }
-    value = 0;
-    while (at < bytes.size() && std::isdigit(bytes[at]) && value < 100'000'000) {
-      value = 10 * value + (bytes[at++] - '0');
-    }
-  }
-  if (value != 255 && value != 65535) {
-    throw ImageError("PNM: its maximum is " + std::to_string(value) + "; 255 or 65535 is needed");
-  }
+bool is_png(std::span<const std::uint8_t> bytes) {
+  return bytes.size() >= sizeof kPngMagic &&
+         std::equal(std::begin(kPngMagic), std::end(kPngMagic), bytes.begin());
 }
+
+struct FreePixels {
+  void operator()(stbi_uc* pixels) const { stbi_image_free(pixels); }
+};
 
 }  // namespace
 
-bool is_png_bmp_or_pnm(std::span<const std::uint8_t> bytes) {
-  const auto starts = [&](const char* magic) {
-    const std::size_t n = std::strlen(magic);
-    return bytes.size() >= n && std::memcmp(bytes.data(), magic, n) == 0;
-  };
-  return starts("\x89PNG") || starts("BM") || starts("P5") || starts("P6");
+bool is_png_or_bmp(std::span<const std::uint8_t> bytes) {
+  return is_png(bytes) || (bytes.size() >= 2 && bytes[0] == 'B' && bytes[1] == 'M');
 }
 
-Image decode_png_bmp_or_pnm(std::span<const std::uint8_t> bytes, const DecodeOptions& options) {
+Image decode_png_or_bmp(std::span<const std::uint8_t> bytes, const DecodeOptions& options) {
   if (bytes.size() > INT_MAX) throw ImageError("it is over 2 GiB");
   const int length = int(bytes.size());
   int width = 0, height = 0, channels = 0;
+  allocation_limit = std::size_t{1} << 20;
   if (!stbi_info_from_memory(bytes.data(), length, &width, &height, &channels)) {
     throw ImageError(std::string("its header can't be read: ") + stbi_failure_reason());
   }
   check_image_size(height, width, options);
-  if (bytes[0] == 'B') check_bmp_length(bytes, height, width);
-  if (bytes[0] == 'P') check_pnm_maximum(bytes);
+  const bool png = is_png(bytes);
+  if (png) {
+    check_png_chunks(bytes);
+  } else {
+    check_bmp_length(bytes, height, width);
+  }
 
-  // At most 4 channels of 16 bits, twice over for stb's doubling buffers, and a filter byte a row.
-  allocation_limit =
-      std::max(std::size_t(width) * std::size_t(height) * 16 + std::size_t(height) * 64,
-               2 * bytes.size()) +
-      (std::size_t{1} << 20);
-  stbi_uc* pixels = stbi_load_from_memory(bytes.data(), length, &width, &height, &channels, 0);
-  if (pixels == nullptr) throw ImageError(std::string("it is damaged: ") + stbi_failure_reason());
+  // 4 channels and a filter byte a row, twice over for stb's doubling buffers; or the file's data.
+  const std::size_t sample_bytes = png && stbi_is_16_bit_from_memory(bytes.data(), length) ? 2 : 1;
+  const std::size_t row_bytes = std::size_t(width) * 4 * sample_bytes + 1;
+  allocation_limit += 2 * std::max(row_bytes * std::size_t(height), bytes.size());
+  const std::unique_ptr<stbi_uc, FreePixels> pixels(
+      stbi_load_from_memory(bytes.data(), length, &width, &height, &channels, 0));
+  if (!pixels) throw ImageError(std::string("it is damaged: ") + stbi_failure_reason());
 
   Image image;
-  try {
-    image.reshape(height, width, channels >= 3 ? 3 : 1);
-  } catch (...) {
-    stbi_image_free(pixels);
-    throw;
-  }
+  image.reshape(height, width, channels >= 3 ? 3 : 1);
   const auto from = std::size_t(channels), to = std::size_t(image.channels);
   const std::size_t count = std::size_t(height) * std::size_t(width);
   for (std::size_t i = 0; i < count; ++i) {
-    for (std::size_t c = 0; c < to; ++c) image.pixels[i * to + c] = pixels[i * from + c];
+    for (std::size_t c = 0; c < to; ++c) image.pixels[i * to + c] = pixels.get()[i * from + c];
   }
-  stbi_image_free(pixels);
   return image;
 }
 

@@ -19,14 +19,22 @@ bool is_image_name(const fs::path& path) {
   return false;
 }
 
+/// Also what macOS leaves beside each file on foreign disks: "._photo.jpg" is no image.
+bool is_hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
+
 /// Paths below `root`, relative to it, sorted by their bytes: no locale, no order of the disk.
 std::vector<std::string> images_below(const fs::path& root, const fs::path& folder) {
   std::vector<std::string> found;
   // Links to folders aren't followed, so a loop of links can't trap us; links to files are.
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    std::error_code ignored;
-    if (is_image_name(entry.path()) && !entry.is_directory(ignored)) {
-      found.push_back(entry.path().lexically_relative(root).string());
+  fs::recursive_directory_iterator at(folder), end;
+  for (; at != end; ++at) {
+    if (is_hidden(at->path())) {
+      at.disable_recursion_pending();
+      continue;
+    }
+    std::error_code ignored;  // a link that leads nowhere is listed, and found missing later
+    if (is_image_name(at->path()) && !at->is_directory(ignored)) {
+      found.push_back(at->path().lexically_relative(root).string());
     }
   }
   std::sort(found.begin(), found.end());
@@ -34,7 +42,8 @@ std::vector<std::string> images_below(const fs::path& root, const fs::path& fold
 }
 
 void require_folder(const fs::path& folder) {
-  if (!fs::is_directory(folder)) {
+  std::error_code ignored;
+  if (!fs::is_directory(folder, ignored)) {
     throw std::runtime_error(folder.string() + ": there is no such folder");
   }
 }
@@ -45,8 +54,10 @@ std::unique_ptr<Dataset> open_folder(const fs::path& folder, const DecodeOptions
   require_folder(folder);
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (entry.is_directory() && name.front() != '.') names.push_back(name);
+    std::error_code ignored;
+    if (entry.is_directory(ignored) && !is_hidden(entry.path())) {
+      names.push_back(entry.path().filename().string());
+    }
   }
   std::sort(names.begin(), names.end());
   if (names.empty()) {

@@ -1,5 +1,5 @@
 // A folder per class: its sub-folders, sorted by name, are the classes; the image files below them
-// (at any depth), sorted by path, the items.
+// (at any depth), sorted by path, the items. Names that begin with a dot are passed over.
 #pragma once
 #include <filesystem>
 #include <memory>

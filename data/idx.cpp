@@ -3,7 +3,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "data/files.h"
+#include "data/gunzip.h"
+#include "engine/file.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {
@@ -17,7 +18,8 @@ const std::vector<std::string> kFashionClasses = {"T-shirt/top", "Trouser",   "P
 IdxArray read_either(const std::filesystem::path& folder, const std::string& stem) {
   for (const char* ending : {".gz", ""}) {
     const auto path = folder / (stem + ending);
-    if (std::filesystem::exists(path)) return read_idx(path);
+    std::error_code ignored;
+    if (std::filesystem::exists(path, ignored)) return read_idx(path);
   }
   throw std::runtime_error((folder / stem).string() +
                            "[.gz] is missing (Debian: apt install dataset-fashion-mnist)");
@@ -59,10 +61,10 @@ IdxArray parse_idx(std::span<const std::uint8_t> bytes) {
 }
 
 IdxArray read_idx(const std::filesystem::path& path) {
-  constexpr std::int64_t kMaxHeader = 4 + 4 * 4;
-  auto bytes = read_file(path, kMaxIdxBytes + kMaxHeader);
+  constexpr std::size_t kMaxBytes = std::size_t(kMaxIdxBytes) + 4 + 4 * 4;
+  auto bytes = read_file(path, kMaxBytes);
   try {
-    return parse_idx(gunzip(std::move(bytes), kMaxIdxBytes + kMaxHeader));
+    return parse_idx(gunzip(std::move(bytes), kMaxBytes));
   } catch (const std::runtime_error& e) {
     throw std::runtime_error(path.string() + ": " + e.what());
   }

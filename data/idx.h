@@ -21,7 +21,8 @@ struct IdxArray {
 IdxArray parse_idx(std::span<const std::uint8_t> bytes);
 IdxArray read_idx(const std::filesystem::path& path);
 
-inline constexpr std::int64_t kMaxIdxBytes = std::int64_t{1} << 30;
+/// Fashion-MNIST has 47 MB. Also what a gzipped file may unpack to.
+inline constexpr std::int64_t kMaxIdxBytes = std::int64_t{256} << 20;
 
 /// A folder of the four files train-* and t10k-* (gzipped or not): the training images first.
 std::unique_ptr<Dataset> open_fashion_mnist(const std::filesystem::path& folder);

@@ -1,14 +1,17 @@
 #include "data/list_file.h"
 
+#include <algorithm>
 #include <climits>
 #include <stdexcept>
+#include <utility>
 
-#include "data/files.h"
+#include "engine/file.h"
+#include "kernels/core/check.h"
 
 namespace hh::data {
 namespace {
 
-constexpr std::int64_t kMaxListBytes = std::int64_t{1} << 30;
+constexpr std::size_t kMaxListBytes = std::size_t{1} << 30;
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 
@@ -26,6 +29,9 @@ std::string_view next_field(std::string_view& line) {
 
 ImageList parse_list(std::string_view text, const std::string& name) {
   ImageList list;
+  list.name = name;
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   std::int64_t number = 0;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
@@ -39,6 +45,9 @@ ImageList parse_list(std::string_view text, const std::string& name) {
     const std::string_view path = next_field(line);
     if (path.empty()) continue;
     if (path.find('\0') != std::string_view::npos) fail("the path holds a zero byte");
+    if (std::int64_t(list.paths.size()) == kMaxListedImages) {
+      fail("there are more than " + std::to_string(kMaxListedImages) + " images");
+    }
     int classes = 0;
     for (auto field = next_field(line); !field.empty(); field = next_field(line)) {
       if (field != "0" && field != "1") {
@@ -68,29 +77,27 @@ ImageList read_list(const std::filesystem::path& path) {
   return parse_list({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
 }
 
-std::unique_ptr<Dataset> open_lists(const std::vector<std::filesystem::path>& lists,
+std::unique_ptr<Dataset> open_lists(std::vector<ImageList> lists,
                                     const std::filesystem::path& image_root,
                                     const DecodeOptions& decode) {
-  std::vector<ImageList> parts;
+  HH_REQUIRE(!lists.empty(), "open_lists: no list is given");
   std::vector<std::string> names;
   std::size_t items = 0;
-  for (const auto& path : lists) {
-    parts.push_back(read_list(path));
-    names.push_back(path.string());
-    items += parts.back().paths.size();
-    if (parts.back().classes != parts.front().classes) {
-      throw std::runtime_error(path.string() + ": its lines have " +
-                               std::to_string(parts.back().classes) + " labels, those of " +
-                               names.front() + " have " + std::to_string(parts.front().classes));
+  for (const ImageList& list : lists) {
+    names.push_back(list.name);
+    items += list.paths.size();
+    if (list.classes != lists.front().classes) {
+      throw std::runtime_error(list.name + ": its lines have " + std::to_string(list.classes) +
+                               " labels, those of " + names.front() + " have " +
+                               std::to_string(lists.front().classes));
     }
   }
-  if (parts.empty()) throw std::invalid_argument("open_lists: no list is given");
-  const auto classes = std::size_t(parts.front().classes);
-  Labels labels(std::int64_t(items), parts.front().classes);
+  const auto classes = std::size_t(lists.front().classes);
+  Labels labels(std::int64_t(items), lists.front().classes);
   std::vector<FileDataset::Item> files;
   files.reserve(items);
-  for (std::size_t part = 0; part < parts.size(); ++part) {
-    ImageList& list = parts[part];
+  for (std::size_t part = 0; part < lists.size(); ++part) {
+    ImageList& list = lists[part];
     for (std::size_t i = 0; i < list.paths.size(); ++i) {
       for (std::size_t c = 0; c < classes; ++c) {
         if (list.labels[i * classes + c]) labels.set(std::int64_t(files.size()), int(c));

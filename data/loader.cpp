@@ -4,6 +4,7 @@
 #include "data/loader.h"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -51,7 +52,7 @@ struct Loader::State {
 
   std::mutex mutex;
   std::condition_variable work, done;  // room for another batch; a slot became ready
-  bool stop = false;
+  std::atomic<bool> stop = false;      // written under the mutex; also read between images
   std::int64_t next_to_make = 0;
   std::int64_t next_to_give = 0;  // batches: the epoch is over
   std::vector<Slot> slots;
@@ -127,7 +128,7 @@ struct Loader::State {
       const std::size_t image_bytes =
           std::size_t(spec.size) * std::size_t(spec.size) * std::size_t(spec.channels);
       batch.pixels.resize(std::size_t(end - begin) * image_bytes);
-      for (std::int64_t i = begin; i < end; ++i) {
+      for (std::int64_t i = begin; i < end && !stop; ++i) {
         const std::int64_t position = order[std::size_t(i)];
         const std::int64_t index = items[std::size_t(position)];
         try {

@@ -5,6 +5,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <unordered_set>
+#include <utility>
 
 #include "data/cifar.h"
 #include "data/folder.h"
@@ -74,29 +75,30 @@ DecodeOptions decode_options(const ProtocolOptions& options) {
 
 /// One data set of the three lists one after another: an image that is in two of them is two items.
 void open_list_files(Experiment& e, const ProtocolOptions& options) {
-  const std::vector<std::filesystem::path> lists = {
-      options.data / "test.txt", options.data / "train.txt", options.data / "database.txt"};
+  std::vector<ImageList> lists;
   std::vector<std::int64_t> ends;
   std::unordered_set<std::string> queries;
-  std::int64_t end = 0, shared = 0;
-  for (const auto& path : lists) {
-    const ImageList list = read_list(path);
-    end += std::int64_t(list.paths.size());
-    if (ends.empty()) queries.insert(list.paths.begin(), list.paths.end());
-    if (ends.size() == 2) {
-      shared = std::count_if(list.paths.begin(), list.paths.end(),
-                             [&](const auto& p) { return queries.contains(p); });
+  std::int64_t end = 0;
+  for (const char* name : {"test.txt", "train.txt", "database.txt"}) {
+    lists.push_back(read_list(options.data / name));
+    const auto& paths = lists.back().paths;
+    if (lists.size() == 1) {
+      queries.insert(paths.begin(), paths.end());
+    } else {
+      const auto shared = std::count_if(paths.begin(), paths.end(),
+                                        [&](const auto& p) { return queries.contains(p); });
+      if (shared > 0) {
+        e.warnings.push_back(std::to_string(shared) + " images of " + name +
+                             " are queries too (in test.txt)");
+      }
     }
+    end += std::int64_t(paths.size());
     ends.push_back(end);
   }
-  e.dataset = open_lists(lists, options.image_root, decode_options(options));
+  e.dataset = open_lists(std::move(lists), options.image_root, decode_options(options));
   e.split = {.query = range(0, ends[0]),
              .train = range(ends[0], ends[1]),
              .database = range(ends[1], ends[2])};
-  if (shared > 0) {
-    e.warnings.push_back(std::to_string(shared) +
-                         " images of database.txt are queries too (in test.txt)");
-  }
   set_file_transforms(e, options);
 }
 

@@ -19,11 +19,10 @@ HWY_BEFORE_NAMESPACE();
 namespace hh::data::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int kPrecisionBits = 32 - 8 - 2;  // PIL's: 8 bits of pixel, 2 of head-room
-constexpr std::int32_t kHalf = 1 << (kPrecisionBits - 1);
+constexpr std::int32_t kHalf = 1 << (kResizePrecisionBits - 1);
 
 HWY_INLINE std::uint8_t round_to_byte(std::int32_t sum) {
-  return std::uint8_t(std::clamp(sum >> kPrecisionBits, 0, 255));
+  return std::uint8_t(std::clamp(sum >> kResizePrecisionBits, 0, 255));
 }
 
 /// out[x] for x < outputs, from one input row. For 3 channels one byte past the last pixel of `in`
@@ -62,7 +61,7 @@ void filter_row(const std::uint8_t* in, int channels, const int* first, const in
       sum = hn::Add(sum, hn::Mul(pixel, hn::Set(d, w[k])));
     }
     HWY_ALIGN std::uint8_t bytes[4];
-    hn::StoreU(hn::DemoteTo(d8, hn::ShiftRight<kPrecisionBits>(sum)), d8, bytes);
+    hn::StoreU(hn::DemoteTo(d8, hn::ShiftRight<kResizePrecisionBits>(sum)), d8, bytes);
     std::memcpy(out + 3 * std::size_t(x), bytes, 3);
   }
 #endif
@@ -83,8 +82,8 @@ void filter_column(const std::uint8_t* in, std::size_t stride, int count,
       a = hn::Add(a, hn::Mul(hn::PromoteTo(d, hn::LoadU(d8, p)), w));
       b = hn::Add(b, hn::Mul(hn::PromoteTo(d, hn::LoadU(d8, p + lanes)), w));
     }
-    hn::StoreU(hn::DemoteTo(d8, hn::ShiftRight<kPrecisionBits>(a)), d8, out + i);
-    hn::StoreU(hn::DemoteTo(d8, hn::ShiftRight<kPrecisionBits>(b)), d8, out + i + lanes);
+    hn::StoreU(hn::DemoteTo(d8, hn::ShiftRight<kResizePrecisionBits>(a)), d8, out + i);
+    hn::StoreU(hn::DemoteTo(d8, hn::ShiftRight<kResizePrecisionBits>(b)), d8, out + i + lanes);
   }
   for (; i < bytes; ++i) {
     std::int32_t sum = kHalf;
@@ -103,11 +102,9 @@ HWY_EXPORT(filter_column);
 
 void Resizer::Axis::prepare(int in_size, int out_size, int begin_in, int outputs) {
   if (in == in_size && out == out_size && begin == begin_in && int(first.size()) == outputs) return;
-  in = in_size;
-  out = out_size;
-  begin = begin_in;
+  in = 0;  // nothing is cached, should memory run out below
   // The operations, their order and the double type are PIL's: the coefficients must be its bits.
-  const double scale = double(in) / out;
+  const double scale = double(in_size) / out_size;
   const double filter_scale = std::max(scale, 1.0);
   const double support = 1.0 * filter_scale;
   const double inverse = 1.0 / filter_scale;
@@ -117,9 +114,9 @@ void Resizer::Axis::prepare(int in_size, int out_size, int begin_in, int outputs
   weight.assign(std::size_t(outputs) * std::size_t(taps), 0);
   std::vector<double> w(static_cast<std::size_t>(taps));
   for (int i = 0; i < outputs; ++i) {
-    const double centre = (begin + i + 0.5) * scale;
+    const double centre = (begin_in + i + 0.5) * scale;
     const int low = std::max(int(centre - support + 0.5), 0);
-    const int high = std::min(int(centre + support + 0.5), in);
+    const int high = std::min(int(centre + support + 0.5), in_size);
     double total = 0;
     for (int k = 0; k < high - low; ++k) {
       const double x = std::abs((k + low - centre + 0.5) * inverse);
@@ -131,9 +128,12 @@ void Resizer::Axis::prepare(int in_size, int out_size, int begin_in, int outputs
     std::int32_t* fixed = &weight[std::size_t(i) * std::size_t(taps)];
     for (int k = 0; k < high - low; ++k) {
       const double share = total != 0.0 ? w[std::size_t(k)] / total : w[std::size_t(k)];
-      fixed[k] = int(0.5 + share * (1 << (32 - 8 - 2)));
+      fixed[k] = int(0.5 + share * (1 << kResizePrecisionBits));
     }
   }
+  in = in_size;
+  out = out_size;
+  begin = begin_in;
 }
 
 void Resizer::run(const Image& image, int height, int width, const Window& window,

@@ -17,6 +17,9 @@ struct Window {
   int width = 0;
 };
 
+/// PIL's fixed point: 32 bits less 8 of a pixel and 2 of head-room.
+inline constexpr int kResizePrecisionBits = 22;
+
 /// Keeps the coefficients of the last sizes and the scratch of the first pass, so that one object
 /// per thread makes repeated calls cheap.
 class Resizer {

@@ -4,13 +4,12 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
-#include "data/files.h"
 #include "data/shuffle.h"
+#include "engine/file.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {
 namespace {
-constexpr std::int64_t kMaxSplitBytes = std::int64_t{1} << 30;
 constexpr std::uint32_t kHoldOutStream = 0xffffffffu;  // classes use theirs, which are below 2^16
 }  // namespace
 
@@ -91,7 +90,9 @@ void write_split(const std::filesystem::path& path, const Split& split, std::str
 }
 
 Split read_split(const std::filesystem::path& path, std::string_view protocol, std::int64_t items) {
-  const auto bytes = read_file(path, kMaxSplitBytes);
+  // Three parts of at most `items` indices, each of at most 19 digits and a comma.
+  constexpr std::size_t kHead = 4096;
+  const auto bytes = read_file(path, kHead + 3 * 20 * std::size_t(items));
   try {
     const auto json = nlohmann::json::parse(bytes.begin(), bytes.end());
     if (json.at("format") != "hybridhash split 1") {

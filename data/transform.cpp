@@ -12,8 +12,9 @@
 namespace hh::data {
 namespace {
 
-// A strip so thin that its longer side would pass this has no picture left in an S x S crop.
-constexpr std::int64_t kMaxResizedSide = 1 << 24;
+// A strip so thin that its longer side would pass the second has no picture left in an S x S crop;
+// the first bounds the memory of the filter's coefficients, which grows with the side.
+constexpr std::int64_t kMaxSide = 1 << 20, kMaxResizedSide = 1 << 24;
 
 /// torchvision's centre crop: rounds (h - S) / 2, halves to even; an image smaller than S gets
 /// (S - h) / 2 zeros, rounded down, before it.
@@ -106,7 +107,7 @@ void Transformer::run(Image& image, const DrawKey& key, std::uint8_t* out) {
       width = spec_.resize_to;
     }
   }
-  if (height > kMaxResizedSide || width > kMaxResizedSide) {
+  if (std::max(image.height, image.width) > kMaxSide || std::max(height, width) > kMaxResizedSide) {
     throw ImageError("an image of " + std::to_string(image.width) + " x " +
                      std::to_string(image.height) + " is too thin to be resized");
   }

@@ -66,7 +66,8 @@ void flush_folder_of(const std::filesystem::path& path) {
 }  // namespace
 
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path, std::size_t max_bytes) {
-  const Descriptor descriptor(path, O_RDONLY);
+  // Non-blocking, so that a named pipe among the images can't hang us; files don't know the flag.
+  const Descriptor descriptor(path, O_RDONLY | O_NONBLOCK);
   const auto size = std::size_t(regular_file(path, descriptor).st_size);
   if (size > max_bytes) {
     throw std::runtime_error(path.string() + ": " + std::to_string(size) +
@@ -135,7 +136,7 @@ void keep_lines(const std::filesystem::path& path, std::size_t lines) {
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
-  const Descriptor descriptor(path, O_RDONLY);
+  const Descriptor descriptor(path, O_RDONLY | O_NONBLOCK);
   size_ = std::size_t(regular_file(path, descriptor).st_size);
   if (size_ == 0) return;  // nothing to map
   void* memory = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
