@@ -41,13 +41,30 @@ struct ResidualLayerNormForward {
   int cols = 0;                        // C >= 1
   float eps = 1e-6f;                   // > 0
 
-  void validate() const;
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(rows >= 0, "residual_layer_norm: rows = " << rows);
+    HH_REQUIRE(cols >= 1, "residual_layer_norm: cols = " << cols);
+    HH_REQUIRE(rows_per_image >= 1 && rows % rows_per_image == 0,
+               "residual_layer_norm: rows_per_image = " << rows_per_image << " of rows = " << rows);
+    HH_REQUIRE(eps > 0, "residual_layer_norm: eps = " << eps);
+    HH_REQUIRE(rows == 0 || residual, "residual_layer_norm: residual is null");
+    HH_REQUIRE(rows == 0 || !branch == !z,
+               "residual_layer_norm: only one of branch and z is given");
+    HH_REQUIRE(rows == 0 || branch || !(bias || image_scale),
+               "residual_layer_norm: bias or image_scale is given without a branch");
+    HH_REQUIRE(!gamma == !beta, "residual_layer_norm: only one of gamma and beta is given");
+    HH_REQUIRE(rows == 0 || !gamma == !y, "residual_layer_norm: only one of gamma and y is given");
+    HH_REQUIRE(!mean == !rstd, "residual_layer_norm: only one of mean and rstd is given");
+  }
 };
 
 template <class T>
 struct ResidualLayerNormBackward {
   const T* dz = nullptr;               // [R, C] in   may be null (0)
-  const T* dy = nullptr;               // [R, C] in   null exactly when there was no LayerNorm
+  const T* dy = nullptr;               // [R, C] in   null: no LayerNorm, or nothing used y; then
+                                       //             z, gamma, mean, rstd aren't read, and dgamma
+                                       //             and dbeta stay as they are
   const T* z = nullptr;                // [R, C] in   stored by forward (residual if no branch)
   const float* image_scale = nullptr;  // as in forward
   const float* gamma = nullptr;        // [C]    in
@@ -56,18 +73,30 @@ struct ResidualLayerNormBackward {
   T* dresidual = nullptr;              // [R, C] out  may be `dz` or `dy`
   T* dbranch = nullptr;                // [R, C] out  null: not wanted (no branch, or image_scale is
                                        //             null and dbranch equals dresidual)
-  float* dbias = nullptr;   // [C] in/out  added to: sum_r of the branch's gradient; may be null
+  float* dbias = nullptr;   // [C] in/out  added to: sum_r of the branch's gradient, before its
+                            //             rounding to T; may be null
   float* dgamma = nullptr;  // [C] in/out  added to
   float* dbeta = nullptr;   // [C] in/out  added to
   std::int64_t rows = 0;
   std::int64_t rows_per_image = 1;
   int cols = 0;
-  void* workspace = nullptr;  // partial sums of the three parameter gradients
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64: partial sums of the three
+                              // parameter gradients
 
-  void validate() const;
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(rows >= 0, "residual_layer_norm: rows = " << rows);
+    HH_REQUIRE(cols >= 1, "residual_layer_norm: cols = " << cols);
+    HH_REQUIRE(rows_per_image >= 1 && rows % rows_per_image == 0,
+               "residual_layer_norm: rows_per_image = " << rows_per_image << " of rows = " << rows);
+    HH_REQUIRE(rows == 0 || dresidual, "residual_layer_norm: dresidual is null");
+    HH_REQUIRE(rows == 0 || !dy || (z && gamma && mean && rstd && dgamma && dbeta),
+               "residual_layer_norm: dy is given, but an array of the LayerNorm is null");
+  }
 };
 
 namespace cpu {
+/// Return when done; the same bits for any number of threads.
 template <class T>
 void residual_layer_norm_forward(const ResidualLayerNormForward<T>& p);
 template <class T>

@@ -1,0 +1,205 @@
+// Traffic   Each operand goes to and from memory once; the passes of a LayerNorm over a row run on
+//           what the first has brought into L1. bias, gamma, beta and the partial sums of their
+//           gradients stay there too.
+// Numerics  float32. The sums over rows are cut into chunks by the sizes, added up in order.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/layer_norm/residual_layer_norm_cpu.cpp"
+#include <hwy/foreach_target.h>
+// After foreach_target.h, which includes this file once per target.
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/core/parallel.h"
+#include "kernels/core/row_chunks.h"
+#include "kernels/layer_norm/residual_layer_norm.h"
+#include "kernels/layer_norm/row_norm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hh::cpu::HWY_NAMESPACE {
+namespace {
+
+constexpr hn::ScalableTag<float> kFloats;
+
+/// z = residual + scale * (branch + bias) of a row; returns its sum, after rounding.
+template <class T>
+float add_branch(const T* residual, const T* branch, const float* bias, float scale,
+                 std::size_t cols, T* z) {
+  const auto d = kFloats;
+  const auto s = hn::Set(d, scale);
+  return row_sum(d, cols, [&](std::size_t c, auto at) HWY_ATTR {
+    auto b = at.load(d, branch + c);
+    if (bias != nullptr) b = hn::Add(b, at.load(d, bias + c));
+    at.store(d, hn::MulAdd(s, b, at.load(d, residual + c)), z + c);
+    return at.load(d, z + c);
+  });
+}
+
+template <class T>
+void forward_rows(const ResidualLayerNormForward<T>& p, std::int64_t begin, std::int64_t end) {
+  const auto d = kFloats;
+  const auto cols = std::size_t(p.cols);
+  for (std::int64_t r = begin; r < end; ++r) {
+    const std::int64_t first = r * p.cols;
+    const T* z = p.residual + first;
+    float sum = 0;
+    if (p.branch != nullptr) {
+      const float scale = p.image_scale != nullptr ? p.image_scale[r / p.rows_per_image] : 1;
+      sum = add_branch(z, p.branch + first, p.bias, scale, cols, p.z + first);
+      z = p.z + first;
+    }
+    if (p.gamma == nullptr) continue;
+    const RowStatistics s = p.branch != nullptr ? row_statistics(d, z, cols, sum, p.eps)
+                                                : row_statistics(d, z, cols, p.eps);
+    row_normalise(d, z, cols, s, p.gamma, p.beta, p.y + first);
+    if (p.mean != nullptr) {
+      p.mean[r] = s.mean;
+      p.rstd[r] = s.rstd;
+    }
+  }
+}
+
+/// The end of backward for a row, whose dresidual is gradient(first column, at).
+template <class T, class Gradient>
+HWY_INLINE void finish_row(std::size_t cols, float scale, T* dresidual, T* dbranch, float* dbias,
+                           Gradient gradient) {
+  const auto d = kFloats;
+  const auto s = hn::Set(d, scale);
+  for_each_vector(d, cols, [&](std::size_t c, auto at) HWY_ATTR {
+    const auto g = gradient(c, at);
+    at.store(d, g, dresidual + c);
+    const auto b = hn::Mul(s, g);
+    if (dbranch != nullptr) at.store(d, b, dbranch + c);
+    if (dbias != nullptr) at.store(d, hn::Add(b, at.load(d, dbias + c)), dbias + c);
+  });
+}
+
+/// `partial`: sums for dgamma, dbeta and dbias, cols floats each, which the rows are added to.
+template <class T>
+void backward_rows(const ResidualLayerNormBackward<T>& p, std::int64_t begin, std::int64_t end,
+                   float* partial) {
+  const auto d = kFloats;
+  const auto cols = std::size_t(p.cols);
+  std::fill_n(partial, 3 * cols, 0.0f);
+  float* dbias = p.dbias != nullptr ? partial + 2 * cols : nullptr;
+  for (std::int64_t r = begin; r < end; ++r) {
+    const std::int64_t first = r * p.cols;
+    const float scale = p.image_scale != nullptr ? p.image_scale[r / p.rows_per_image] : 1;
+    const T* dz = p.dz != nullptr ? p.dz + first : nullptr;
+    T* dresidual = p.dresidual + first;
+    T* dbranch = p.dbranch != nullptr ? p.dbranch + first : nullptr;
+    if (p.dy == nullptr) {
+      finish_row(cols, scale, dresidual, dbranch, dbias, [&](std::size_t c, auto at) HWY_ATTR {
+        return dz != nullptr ? at.load(d, dz + c) : hn::Zero(d);
+      });
+      continue;
+    }
+    const T* dy = p.dy + first;
+    const T* z = p.z + first;
+    const RowGradient gradient(d, dy, z, cols, {p.mean[r], p.rstd[r]}, p.gamma, partial,
+                               partial + cols);
+    const auto through = [&](std::size_t c, auto at) HWY_ATTR {
+      return gradient(at.load(d, dy + c), at.load(d, z + c), at.load(d, p.gamma + c));
+    };
+    if (dz == nullptr) {
+      finish_row(cols, scale, dresidual, dbranch, dbias, through);
+    } else {
+      finish_row(cols, scale, dresidual, dbranch, dbias, [&](std::size_t c, auto at) HWY_ATTR {
+        return hn::Add(at.load(d, dz + c), through(c, at));
+      });
+    }
+  }
+}
+
+void forward_f32(const ResidualLayerNormForward<float>& p, std::int64_t begin, std::int64_t end) {
+  forward_rows(p, begin, end);
+}
+void forward_bf16(const ResidualLayerNormForward<bf16>& p, std::int64_t begin, std::int64_t end) {
+  forward_rows(p, begin, end);
+}
+void backward_f32(const ResidualLayerNormBackward<float>& p, std::int64_t begin, std::int64_t end,
+                  float* partial) {
+  backward_rows(p, begin, end, partial);
+}
+void backward_bf16(const ResidualLayerNormBackward<bf16>& p, std::int64_t begin, std::int64_t end,
+                   float* partial) {
+  backward_rows(p, begin, end, partial);
+}
+void add_up(const float* partials, std::int64_t chunks, std::size_t pitch, std::size_t cols,
+            float* to) {
+  add_chunks(kFloats, partials, std::size_t(chunks), pitch, cols, to);
+}
+
+}  // namespace
+}  // namespace hh::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace hh::cpu {
+namespace {
+
+HWY_EXPORT(forward_f32);
+HWY_EXPORT(forward_bf16);
+HWY_EXPORT(backward_f32);
+HWY_EXPORT(backward_bf16);
+HWY_EXPORT(add_up);
+
+constexpr std::int64_t kGrain = 16384;  // elements per thread; a guess: some microseconds of work
+
+void rows(const ResidualLayerNormForward<float>& p, std::int64_t begin, std::int64_t end) {
+  HWY_DYNAMIC_DISPATCH(forward_f32)(p, begin, end);
+}
+void rows(const ResidualLayerNormForward<bf16>& p, std::int64_t begin, std::int64_t end) {
+  HWY_DYNAMIC_DISPATCH(forward_bf16)(p, begin, end);
+}
+void rows(const ResidualLayerNormBackward<float>& p, std::int64_t begin, std::int64_t end,
+          float* partial) {
+  HWY_DYNAMIC_DISPATCH(backward_f32)(p, begin, end, partial);
+}
+void rows(const ResidualLayerNormBackward<bf16>& p, std::int64_t begin, std::int64_t end,
+          float* partial) {
+  HWY_DYNAMIC_DISPATCH(backward_bf16)(p, begin, end, partial);
+}
+
+}  // namespace
+
+template <class T>
+void residual_layer_norm_forward(const ResidualLayerNormForward<T>& p) {
+  p.validate();
+  parallel_for(p.rows, std::max<std::int64_t>(1, kGrain / p.cols),
+               [&](std::int64_t begin, std::int64_t end) { rows(p, begin, end); });
+}
+
+template <class T>
+void residual_layer_norm_backward(const ResidualLayerNormBackward<T>& p) {
+  p.validate();
+  const RowChunks chunks(p.rows, p.cols);
+  const auto cols = std::size_t(p.cols), pitch = partial_pitch(3 * cols);
+  float* partials = static_cast<float*>(p.workspace);
+  parallel_chunks(chunks.count, [&](std::int64_t i) {
+    rows(p, chunks.begin(i), chunks.end(i), partials + std::size_t(i) * pitch);
+  });
+  const auto add = [&](std::size_t which, float* to) {
+    HWY_DYNAMIC_DISPATCH(add_up)(partials + which * cols, chunks.count, pitch, cols, to);
+  };
+  if (p.dy != nullptr) {
+    add(0, p.dgamma);
+    add(1, p.dbeta);
+  }
+  if (p.dbias != nullptr) add(2, p.dbias);
+}
+
+template <class T>
+std::size_t workspace_bytes(const ResidualLayerNormBackward<T>& p) {
+  const RowChunks chunks(p.rows, p.cols);
+  return std::size_t(chunks.count) * partial_pitch(3 * std::size_t(p.cols)) * sizeof(float);
+}
+
+template void residual_layer_norm_forward(const ResidualLayerNormForward<float>&);
+template void residual_layer_norm_forward(const ResidualLayerNormForward<bf16>&);
+template void residual_layer_norm_backward(const ResidualLayerNormBackward<float>&);
+template void residual_layer_norm_backward(const ResidualLayerNormBackward<bf16>&);
+template std::size_t workspace_bytes(const ResidualLayerNormBackward<float>&);
+template std::size_t workspace_bytes(const ResidualLayerNormBackward<bf16>&);
+
+}  // namespace hh::cpu
+#endif
