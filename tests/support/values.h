@@ -47,11 +47,11 @@ constexpr double unit<float>() {
 }
 template <>
 constexpr double unit<bf16>() {
-  return 0x1p-9;
+  return 0x1p-8;
 }
 template <>
 constexpr double unit<f16>() {
-  return 0x1p-12;
+  return 0x1p-11;
 }
 
 }  // namespace hh::testing
