@@ -3,7 +3,8 @@
 //   y[b,i,j,o] = bias[o] + sum_{u,v,c} w[o,c,u,v] x[b, i+u-(kh-1)/2, j+v-(kw-1)/2, c]
 //
 // Images are channels-last [B, H, W, C]; weights keep the state dict's order [Cout, Cin, kh, kw].
-// Storage type T is float or bf16, sums are float32. CPU: oneDNN (docs/decisions/gemm.md).
+// Arrays don't overlap. Storage type T is float or bf16, sums are float32. A 1x1 kernel is a linear
+// layer on the pixels and runs as one; the rest is oneDNN on the CPU (docs/decisions/gemm.md).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +19,23 @@ struct Conv2dShape {
   int height = 0, width = 0;              // H, W >= 1
   int in_channels = 0, out_channels = 0;  // >= 1
   int kernel_h = 1, kernel_w = 1;         // odd
+
+  std::int64_t pixels() const { return std::int64_t{images} * height * width; }
+  bool is_linear() const { return kernel_h == 1 && kernel_w == 1; }
+  std::int64_t weights() const {
+    return std::int64_t{out_channels} * in_channels * kernel_h * kernel_w;
+  }
+
+  /// Throws std::invalid_argument, naming the op, the field and its value.
+  void validate(const char* op) const {
+    HH_REQUIRE(images >= 0, op << ": images = " << images);
+    HH_REQUIRE(height >= 1, op << ": height = " << height);
+    HH_REQUIRE(width >= 1, op << ": width = " << width);
+    HH_REQUIRE(in_channels >= 1, op << ": in_channels = " << in_channels);
+    HH_REQUIRE(out_channels >= 1, op << ": out_channels = " << out_channels);
+    HH_REQUIRE(kernel_h >= 1 && kernel_h % 2 == 1, op << ": kernel_h = " << kernel_h);
+    HH_REQUIRE(kernel_w >= 1 && kernel_w % 2 == 1, op << ": kernel_w = " << kernel_w);
+  }
 };
 
 template <class T>
@@ -27,7 +45,12 @@ struct Conv2dForward {
   const float* bias = nullptr;  // [Cout] in   may be null
   T* y = nullptr;               // [B, H, W, Cout] out
   Conv2dShape shape;
-  void* workspace = nullptr;
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
+
+  void validate() const {
+    shape.validate("conv2d_forward");
+    HH_REQUIRE(shape.images == 0 || (x && weight && y), "conv2d_forward: an array is null");
+  }
 };
 
 template <class T>
@@ -36,7 +59,13 @@ struct Conv2dBackwardInput {
   const T* weight = nullptr;  // [Cout, Cin, kh, kw] in
   T* dx = nullptr;            // [B, H, W, Cin] out
   Conv2dShape shape;
-  void* workspace = nullptr;
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
+
+  void validate() const {
+    shape.validate("conv2d_backward_input");
+    HH_REQUIRE(shape.images == 0 || (dy && weight && dx),
+               "conv2d_backward_input: an array is null");
+  }
 };
 
 template <class T>
@@ -46,10 +75,19 @@ struct Conv2dBackwardWeight {
   float* dweight = nullptr;  // [Cout, Cin, kh, kw] in/out, added to
   float* dbias = nullptr;    // [Cout] in/out, added to; may be null
   Conv2dShape shape;
-  void* workspace = nullptr;
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
+
+  void validate() const {
+    shape.validate("conv2d_backward_weight");
+    HH_REQUIRE(shape.images == 0 || (x && dy && dweight),
+               "conv2d_backward_weight: an array is null");
+  }
 };
 
 namespace cpu {
+/// Return when done. The same bits every time for one number of threads. Throw DeviceError when
+/// oneDNN fails. The size of the workspace holds for the num_threads() of the moment it was asked
+/// for.
 template <class T>
 void conv2d_forward(const Conv2dForward<T>& p);
 template <class T>

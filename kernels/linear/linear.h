@@ -4,8 +4,8 @@
 //   dx[r,i] = sum_o dy[r,o] w[o,i]
 //   dw[o,i] += sum_r dy[r,o] x[r,i],   dbias[o] += sum_r dy[r,o]
 //
-// All arrays are dense and row-major. Storage type T is float or bf16, sums are float32.
-// The CPU side calls the GEMM library chosen in docs/decisions/gemm.md.
+// All arrays are dense and row-major and don't overlap. Storage type T is float or bf16, sums are
+// float32. The CPU side calls oneDNN: docs/decisions/gemm.md has the measurements.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -14,6 +14,14 @@
 #include "kernels/core/half.h"
 
 namespace hh {
+
+namespace detail {
+inline void require_linear_sizes(const char* op, std::int64_t rows, int in, int out) {
+  HH_REQUIRE(rows >= 0, op << ": rows = " << rows);
+  HH_REQUIRE(in >= 1, op << ": in = " << in);
+  HH_REQUIRE(out >= 1, op << ": out = " << out);
+}
+}  // namespace detail
 
 template <class T>
 struct LinearForward {
@@ -24,9 +32,13 @@ struct LinearForward {
   std::int64_t rows = 0;        // R >= 0
   int in = 0;                   // I >= 1
   int out = 0;                  // O >= 1
-  void* workspace = nullptr;
+  void* workspace = nullptr;    // workspace_bytes(*this), aligned to 64
 
-  void validate() const;
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    detail::require_linear_sizes("linear_forward", rows, in, out);
+    HH_REQUIRE(rows == 0 || (x && weight && y), "linear_forward: an array is null");
+  }
 };
 
 template <class T>
@@ -37,9 +49,13 @@ struct LinearBackwardInput {
   bool accumulate = false;    // dx += rather than dx =
   std::int64_t rows = 0;
   int in = 0, out = 0;
-  void* workspace = nullptr;
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
 
-  void validate() const;
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    detail::require_linear_sizes("linear_backward_input", rows, in, out);
+    HH_REQUIRE(rows == 0 || (dy && weight && dx), "linear_backward_input: an array is null");
+  }
 };
 
 template <class T>
@@ -50,19 +66,26 @@ struct LinearBackwardWeight {
   float* dbias = nullptr;    // [O]    in/out, added to; may be null
   std::int64_t rows = 0;
   int in = 0, out = 0;
-  void* workspace = nullptr;
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
 
-  void validate() const;
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    detail::require_linear_sizes("linear_backward_weight", rows, in, out);
+    HH_REQUIRE(rows == 0 || (x && dy && dweight), "linear_backward_weight: an array is null");
+  }
 };
 
 namespace cpu {
+/// Return when done. The same bits every time for one number of threads; dbias for any number.
+/// Throw DeviceError when oneDNN fails.
 template <class T>
 void linear_forward(const LinearForward<T>& p);
 template <class T>
 void linear_backward_input(const LinearBackwardInput<T>& p);
 template <class T>
 void linear_backward_weight(const LinearBackwardWeight<T>& p);
-/// Bytes that `workspace` must hold, 64-byte aligned; 0 when it may be null.
+/// Bytes that `workspace` must hold; 0 when it may be null. Holds for the num_threads() of the
+/// moment it was asked for.
 template <class T>
 std::size_t workspace_bytes(const LinearForward<T>& p);
 template <class T>

@@ -1,0 +1,64 @@
+#include "bench/support/harness.h"
+#include "kernels/conv/conv2d.h"
+
+namespace hh {
+namespace {
+
+template <class T>
+void measure_all(Device device, const std::string& type, const Conv2dShape& s) {
+  const auto pixels = std::size_t(s.pixels()), weights = std::size_t(s.weights());
+  const std::size_t nx = pixels * std::size_t(s.in_channels);
+  const std::size_t ny = pixels * std::size_t(s.out_channels);
+  const Tensor x = bench::normal<T>(device, nx, 1), y = bench::normal<T>(device, ny, 2);
+  const Tensor weight = bench::normal<T>(device, weights, 3);
+  const Tensor bias = bench::normal<float>(device, std::size_t(s.out_channels), 4);
+  const Tensor dweight = bench::normal<float>(device, weights, 5);
+  const auto text = [](int n) { return std::to_string(n); };
+  const std::string shape = "/" + type + "/" + text(s.images) + "x" + text(s.height) + "x" +
+                            text(s.width) + "x" + text(s.in_channels) + "->" +
+                            text(s.out_channels) + "/" + text(s.kernel_h) + "x" + text(s.kernel_w);
+  const bench::Work work{.bytes = double(sizeof(T)) * double(nx + ny + weights),
+                         .flops = 2.0 * double(pixels) * double(weights)};
+  bench::measure("conv2d_forward" + shape, device,
+                 Conv2dForward<T>{.x = x.data<T>(),
+                                  .weight = weight.data<T>(),
+                                  .bias = bias.data<float>(),
+                                  .y = y.data<T>(),
+                                  .shape = s},
+                 work);
+  bench::measure("conv2d_backward_input" + shape, device,
+                 Conv2dBackwardInput<T>{
+                     .dy = y.data<T>(), .weight = weight.data<T>(), .dx = x.data<T>(), .shape = s},
+                 work);
+  bench::measure("conv2d_backward_weight" + shape, device,
+                 Conv2dBackwardWeight<T>{.x = x.data<T>(),
+                                         .dy = y.data<T>(),
+                                         .dweight = dweight.data<float>(),
+                                         .dbias = bias.data<float>(),
+                                         .shape = s},
+                 work);
+}
+
+}  // namespace
+
+// Images, side, channels, kernel: the merges and the hash layer of the micro preset at batch 64 and
+// of the paper's at batch 2.
+HH_BENCHMARK(conv2d) {
+  const int shapes[][6] = {{64, 16, 32, 64, 3, 3},  {64, 8, 64, 128, 3, 3},
+                           {64, 4, 128, 128, 1, 3}, {64, 4, 128, 128, 3, 1},
+                           {2, 56, 128, 256, 3, 3}, {2, 28, 256, 512, 3, 3},
+                           {2, 14, 512, 512, 1, 3}, {2, 14, 512, 512, 3, 1}};
+  for (const auto [b, side, in, out, kh, kw] : shapes) {
+    const Conv2dShape s{.images = b,
+                        .height = side,
+                        .width = side,
+                        .in_channels = in,
+                        .out_channels = out,
+                        .kernel_h = kh,
+                        .kernel_w = kw};
+    measure_all<float>(device, "f32", s);
+    measure_all<bf16>(device, "bf16", s);
+  }
+}
+
+}  // namespace hh

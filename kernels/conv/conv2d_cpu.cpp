@@ -1,0 +1,343 @@
+// Library   oneDNN's direct convolution on channels-last images. It wants the weights in blocks of
+//           its own: they are reordered on each call, which is small beside the convolution.
+// bf16      Native, or else the images are converted to float32 as a whole.
+// Gradients oneDNN overwrites dw; the reorder back to the state dict's order adds it to dweight.
+#include <algorithm>
+#include <cassert>
+
+#include "kernels/conv/conv2d.h"
+#include "kernels/linear/linear.h"
+#include "kernels/linear/onednn.h"
+#include "kernels/linear/rows.h"
+
+namespace hh::cpu {
+namespace {
+
+using dnnl::memory;
+
+enum class Pass { kForward, kBackwardInput, kBackwardWeight };
+
+constexpr std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/// A convolution with the reorder of its weights, for one shape and type.
+class Convolution {
+ public:
+  static std::shared_ptr<const Convolution> of(Pass pass, memory::data_type type,
+                                               const Conv2dShape& s, bool bias) {
+    const onednn::Key key{int(pass),     int(type),      s.images,   s.height,   s.width,
+                          s.in_channels, s.out_channels, s.kernel_h, s.kernel_w, bias};
+    return onednn::kept<Convolution>(key, [&] {
+      return onednn::guarded(
+          "conv2d", [&] { return std::make_shared<const Convolution>(pass, type, s, bias); });
+    });
+  }
+
+  Convolution(Pass pass, memory::data_type type, const Conv2dShape& s, bool bias) : bias_(bias) {
+    using Tag = memory::format_tag;
+    const auto f32 = memory::data_type::f32;
+    // oneDNN names sizes in the order N, C, H, W whatever the layout.
+    x_ = {{s.images, s.in_channels, s.height, s.width}, type, Tag::nhwc};
+    y_ = {{s.images, s.out_channels, s.height, s.width}, type, Tag::nhwc};
+    const memory::dims sizes{s.out_channels, s.in_channels, s.kernel_h, s.kernel_w};
+    const memory::dims stride{1, 1}, pad{(s.kernel_h - 1) / 2, (s.kernel_w - 1) / 2};
+    const memory::desc any(sizes, type, Tag::any);
+    const auto direct = dnnl::algorithm::convolution_direct;
+    dnnl::primitive_attr attr;
+    attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    bias_desc_ = {{s.out_channels}, f32, Tag::a};
+    using Forward = dnnl::convolution_forward;
+    const auto forward_with = [&](const memory::desc& weights) {
+      const auto kind = dnnl::prop_kind::forward_training;
+      return Forward::primitive_desc(
+          bias ? Forward::desc(kind, direct, x_, weights, bias_desc_, y_, stride, pad, pad)
+               : Forward::desc(kind, direct, x_, weights, y_, stride, pad, pad),
+          attr, onednn::engine());
+    };
+    const Forward::primitive_desc forward = forward_with(any);
+    if (pass == Pass::kForward) {
+      keep(forward, forward.weights_desc());
+    } else if (pass == Pass::kBackwardInput) {
+      const dnnl::convolution_backward_data::primitive_desc desc(
+          {direct, x_, any, y_, stride, pad, pad}, attr, onednn::engine(), forward);
+      keep(desc, desc.weights_desc());
+    } else {
+      const memory::desc any_f32(sizes, f32, Tag::any);
+      const dnnl::convolution_backward_weights::primitive_desc desc(
+          {direct, x_, any_f32, y_, stride, pad, pad}, attr, onednn::engine(), forward);
+      keep(desc, desc.diff_weights_desc());
+    }
+    plain_ = {sizes, pass == Pass::kBackwardWeight ? f32 : type, Tag::oihw};
+    dnnl::primitive_attr reorder_attr;
+    if (pass == Pass::kBackwardWeight) {
+      dnnl::post_ops add;
+      add.append_sum(1.f);
+      reorder_attr.set_post_ops(add);
+      reorder_ =
+          dnnl::reorder({onednn::engine(), blocked_, onednn::engine(), plain_, reorder_attr});
+    } else {
+      reorder_ = dnnl::reorder({onednn::engine(), plain_, onednn::engine(), blocked_});
+    }
+  }
+
+  /// scratch: blocked weights, then oneDNN's own.
+  std::size_t scratch_bytes() const {
+    return aligned(blocked_.get_size()) + scratchpad_.get_size();
+  }
+
+  void forward(const void* x, const void* weight, const float* bias, void* y, void* scratch) const {
+    run(scratch, [&](memory& weights, Arguments& args) {
+      memory plain = onednn::view(plain_, weight);
+      reorder_.execute(onednn::stream(), plain, weights);
+      args.insert({{DNNL_ARG_SRC, onednn::view(x_, x)},
+                   {DNNL_ARG_WEIGHTS, weights},
+                   {DNNL_ARG_DST, onednn::view(y_, y)}});
+      if (bias_) args.emplace(DNNL_ARG_BIAS, onednn::view(bias_desc_, bias));
+      primitive_.execute(onednn::stream(), args);
+    });
+  }
+
+  void backward_input(const void* dy, const void* weight, void* dx, void* scratch) const {
+    run(scratch, [&](memory& weights, Arguments& args) {
+      memory plain = onednn::view(plain_, weight);
+      reorder_.execute(onednn::stream(), plain, weights);
+      args.insert({{DNNL_ARG_DIFF_DST, onednn::view(y_, dy)},
+                   {DNNL_ARG_WEIGHTS, weights},
+                   {DNNL_ARG_DIFF_SRC, onednn::view(x_, dx)}});
+      primitive_.execute(onednn::stream(), args);
+    });
+  }
+
+  void backward_weight(const void* x, const void* dy, float* dweight, void* scratch) const {
+    run(scratch, [&](memory& weights, Arguments& args) {
+      args.insert({{DNNL_ARG_SRC, onednn::view(x_, x)},
+                   {DNNL_ARG_DIFF_DST, onednn::view(y_, dy)},
+                   {DNNL_ARG_DIFF_WEIGHTS, weights}});
+      primitive_.execute(onednn::stream(), args);
+      memory sum = onednn::view(plain_, dweight);
+      reorder_.execute(onednn::stream(), weights, sum);
+    });
+  }
+
+ private:
+  using Arguments = std::unordered_map<int, memory>;
+
+  template <class Desc>
+  void keep(const Desc& desc, const memory::desc& blocked) {
+    primitive_ = dnnl::primitive(desc.get());
+    scratchpad_ = desc.scratchpad_desc();
+    blocked_ = blocked;
+  }
+
+  template <class Body>
+  void run(void* scratch, Body body) const {
+    assert(scratch != nullptr);
+    onednn::guarded("conv2d", [&] {
+      auto* const bytes = static_cast<std::byte*>(scratch);
+      memory weights = onednn::view(blocked_, bytes);
+      Arguments args{
+          {DNNL_ARG_SCRATCHPAD, onednn::view(scratchpad_, bytes + aligned(blocked_.get_size()))}};
+      body(weights, args);
+    });
+  }
+
+  bool bias_;
+  memory::desc x_, y_, plain_, blocked_, bias_desc_, scratchpad_;
+  dnnl::primitive primitive_;
+  dnnl::reorder reorder_;
+};
+
+/// The type that the convolution runs in.
+template <class T>
+memory::data_type compute_type() {
+  return onednn::has_bf16() ? onednn::type_of<T>() : memory::data_type::f32;
+}
+template <class T>
+constexpr bool is_float = std::is_same_v<T, float>;
+template <class T>
+bool converts() {
+  return !is_float<T> && !onednn::has_bf16();
+}
+
+/// Float32 copies of the arrays, one after the other in the workspace.
+class Copies {
+ public:
+  explicit Copies(void* memory) : next_(static_cast<std::byte*>(memory)) {}
+  float* take(std::int64_t n) {
+    auto* const taken = reinterpret_cast<float*>(next_);
+    next_ += aligned(std::size_t(n) * sizeof(float));
+    return taken;
+  }
+  float* widened(const bf16* from, std::int64_t n) {
+    float* const to = take(n);
+    widen(from, n, to);
+    return to;
+  }
+  void* rest() const { return next_; }
+
+ private:
+  std::byte* next_;
+};
+std::size_t copy_bytes(std::int64_t n) { return aligned(std::size_t(n) * sizeof(float)); }
+
+/// Partial sums of dbias: as many as make the rows of one fit the second-level cache.
+std::int64_t bias_chunks(const Conv2dShape& s) {
+  return std::clamp<std::int64_t>(s.pixels() * s.out_channels / (1 << 17), 1, 64);
+}
+
+template <class T>
+LinearForward<T> linear(const Conv2dForward<T>& p) {
+  return {.x = p.x,
+          .weight = p.weight,
+          .bias = p.bias,
+          .y = p.y,
+          .rows = p.shape.pixels(),
+          .in = p.shape.in_channels,
+          .out = p.shape.out_channels,
+          .workspace = p.workspace};
+}
+template <class T>
+LinearBackwardInput<T> linear(const Conv2dBackwardInput<T>& p) {
+  return {.dy = p.dy,
+          .weight = p.weight,
+          .dx = p.dx,
+          .rows = p.shape.pixels(),
+          .in = p.shape.in_channels,
+          .out = p.shape.out_channels,
+          .workspace = p.workspace};
+}
+template <class T>
+LinearBackwardWeight<T> linear(const Conv2dBackwardWeight<T>& p) {
+  return {.x = p.x,
+          .dy = p.dy,
+          .dweight = p.dweight,
+          .dbias = p.dbias,
+          .rows = p.shape.pixels(),
+          .in = p.shape.in_channels,
+          .out = p.shape.out_channels,
+          .workspace = p.workspace};
+}
+
+}  // namespace
+
+template <class T>
+void conv2d_forward(const Conv2dForward<T>& p) {
+  p.validate();
+  const Conv2dShape& s = p.shape;
+  if (s.images == 0) return;
+  if (s.is_linear()) return linear_forward(linear(p));
+  const auto conv = Convolution::of(Pass::kForward, compute_type<T>(), s, p.bias != nullptr);
+  if constexpr (!is_float<T>) {
+    if (converts<T>()) {
+      Copies copies(p.workspace);
+      const float* const x = copies.widened(p.x, s.pixels() * s.in_channels);
+      const float* const weight = copies.widened(p.weight, s.weights());
+      float* const y = copies.take(s.pixels() * s.out_channels);
+      conv->forward(x, weight, p.bias, y, copies.rest());
+      return narrow(y, s.pixels() * s.out_channels, p.y);
+    }
+  }
+  conv->forward(p.x, p.weight, p.bias, p.y, p.workspace);
+}
+
+template <class T>
+void conv2d_backward_input(const Conv2dBackwardInput<T>& p) {
+  p.validate();
+  const Conv2dShape& s = p.shape;
+  if (s.images == 0) return;
+  if (s.is_linear()) return linear_backward_input(linear(p));
+  const auto conv = Convolution::of(Pass::kBackwardInput, compute_type<T>(), s, false);
+  if constexpr (!is_float<T>) {
+    if (converts<T>()) {
+      Copies copies(p.workspace);
+      const float* const dy = copies.widened(p.dy, s.pixels() * s.out_channels);
+      const float* const weight = copies.widened(p.weight, s.weights());
+      float* const dx = copies.take(s.pixels() * s.in_channels);
+      conv->backward_input(dy, weight, dx, copies.rest());
+      return narrow(dx, s.pixels() * s.in_channels, p.dx);
+    }
+  }
+  conv->backward_input(p.dy, p.weight, p.dx, p.workspace);
+}
+
+template <class T>
+void conv2d_backward_weight(const Conv2dBackwardWeight<T>& p) {
+  p.validate();
+  const Conv2dShape& s = p.shape;
+  if (s.images == 0) return;
+  if (s.is_linear()) return linear_backward_weight(linear(p));
+  if (p.dbias != nullptr) {
+    // Its partial sums are done with before the convolution needs the scratch.
+    add_column_sums(p.dy, s.pixels(), s.out_channels, bias_chunks(s),
+                    static_cast<float*>(p.workspace), p.dbias);
+  }
+  const auto conv = Convolution::of(Pass::kBackwardWeight, compute_type<T>(), s, false);
+  if constexpr (!is_float<T>) {
+    if (converts<T>()) {
+      Copies copies(p.workspace);
+      const float* const x = copies.widened(p.x, s.pixels() * s.in_channels);
+      const float* const dy = copies.widened(p.dy, s.pixels() * s.out_channels);
+      return conv->backward_weight(x, dy, p.dweight, copies.rest());
+    }
+  }
+  conv->backward_weight(p.x, p.dy, p.dweight, p.workspace);
+}
+
+template <class T>
+std::size_t workspace_bytes(const Conv2dForward<T>& p) {
+  p.validate();
+  const Conv2dShape& s = p.shape;
+  if (s.images == 0) return 0;
+  if (s.is_linear()) return workspace_bytes(linear(p));
+  std::size_t bytes =
+      Convolution::of(Pass::kForward, compute_type<T>(), s, p.bias != nullptr)->scratch_bytes();
+  if (converts<T>()) {
+    bytes += copy_bytes(s.pixels() * s.in_channels) + copy_bytes(s.weights()) +
+             copy_bytes(s.pixels() * s.out_channels);
+  }
+  return bytes;
+}
+
+template <class T>
+std::size_t workspace_bytes(const Conv2dBackwardInput<T>& p) {
+  p.validate();
+  const Conv2dShape& s = p.shape;
+  if (s.images == 0) return 0;
+  if (s.is_linear()) return workspace_bytes(linear(p));
+  std::size_t bytes =
+      Convolution::of(Pass::kBackwardInput, compute_type<T>(), s, false)->scratch_bytes();
+  if (converts<T>()) {
+    bytes += copy_bytes(s.pixels() * s.in_channels) + copy_bytes(s.weights()) +
+             copy_bytes(s.pixels() * s.out_channels);
+  }
+  return bytes;
+}
+
+template <class T>
+std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p) {
+  p.validate();
+  const Conv2dShape& s = p.shape;
+  if (s.images == 0) return 0;
+  if (s.is_linear()) return workspace_bytes(linear(p));
+  std::size_t bytes =
+      Convolution::of(Pass::kBackwardWeight, compute_type<T>(), s, false)->scratch_bytes();
+  if (converts<T>()) {
+    bytes += copy_bytes(s.pixels() * s.in_channels) + copy_bytes(s.pixels() * s.out_channels);
+  }
+  const std::size_t bias = p.dbias == nullptr ? 0
+                                              : std::size_t(bias_chunks(s)) *
+                                                    std::size_t(s.out_channels) * sizeof(float);
+  return std::max(bytes, bias);
+}
+
+#define HH_INSTANTIATE(T)                                               \
+  template void conv2d_forward(const Conv2dForward<T>&);                \
+  template void conv2d_backward_input(const Conv2dBackwardInput<T>&);   \
+  template void conv2d_backward_weight(const Conv2dBackwardWeight<T>&); \
+  template std::size_t workspace_bytes(const Conv2dForward<T>&);        \
+  template std::size_t workspace_bytes(const Conv2dBackwardInput<T>&);  \
+  template std::size_t workspace_bytes(const Conv2dBackwardWeight<T>&);
+HH_INSTANTIATE(float)
+HH_INSTANTIATE(bf16)
+#undef HH_INSTANTIATE
+
+}  // namespace hh::cpu

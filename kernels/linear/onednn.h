@@ -1,0 +1,76 @@
+// What linear and conv2d share of oneDNN: its engine, its errors as ours, and a store of
+// primitives, because making one compiles code (milliseconds). Private to the CPU kernels.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <string>
+
+#include "kernels/core/check.h"
+#include "kernels/core/half.h"
+#include "kernels/core/parallel.h"
+
+namespace hh::cpu::onednn {
+
+inline const dnnl::engine& engine() {
+  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
+  return cpu;
+}
+
+/// A CPU stream runs a primitive in the calling thread (and its OpenMP team) and returns when done.
+inline dnnl::stream& stream() {
+  static thread_local dnnl::stream s(engine());
+  return s;
+}
+
+/// Runs `call`, which uses oneDNN's C++ interface, with its errors turned into DeviceError.
+template <class Call>
+auto guarded(const char* op, Call call) {
+  try {
+    return call();
+  } catch (const dnnl::error& e) {
+    throw DeviceError(std::string(op) + ": oneDNN: " + e.message);
+  }
+}
+
+/// Does oneDNN multiply bf16 in hardware here? Then it is several times as fast as float32;
+/// otherwise oneDNN 2.6 has slow stand-ins or none. Obeys HH_SIMD through oneDNN's own limit.
+inline bool has_bf16() {
+  static const bool has = [] {
+    const auto isa = unsigned(dnnl::get_effective_cpu_isa());
+    const auto wanted = unsigned(dnnl::cpu_isa::avx512_core_bf16);
+    return (isa & wanted) == wanted;  // each set's value holds the bits of those it includes
+  }();
+  return has;
+}
+
+template <class T>
+constexpr dnnl::memory::data_type type_of() {
+  return std::is_same_v<T, float> ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16;
+}
+
+/// oneDNN's view of an array; it has one type for what it reads and what it writes.
+inline dnnl::memory view(const dnnl::memory::desc& desc, const void* data) {
+  return {desc, engine(), const_cast<void*>(data)};
+}
+
+using Key = std::array<std::int64_t, 10>;
+
+/// The `Made` of this key, made on first use. A primitive is fixed to a number of threads when it
+/// is made, so that is part of the key. Safe from several threads.
+template <class Made, class Make>
+std::shared_ptr<const Made> kept(const Key& key, Make make) {
+  constexpr std::size_t kMost = 512;  // a serving program sees many batch sizes; ~100 KiB each
+  static std::mutex mutex;
+  static std::map<std::pair<int, Key>, std::shared_ptr<const Made>> all;
+  const std::scoped_lock lock(mutex);
+  if (all.size() >= kMost) all.clear();  // those in use live on through their shared_ptr
+  std::shared_ptr<const Made>& entry = all[{num_threads(), key}];
+  if (!entry) entry = make();
+  return entry;
+}
+
+}  // namespace hh::cpu::onednn

@@ -1,0 +1,221 @@
+#include "kernels/conv/conv2d.h"
+
+#include <catch2/catch.hpp>
+
+#include "kernels/core/parallel.h"
+#include "tests/support/device.h"
+#include "tests/support/values.h"
+
+namespace hh {
+namespace {
+
+using testing::Array, testing::normal, testing::unit, testing::Worst;
+using Size = std::size_t;
+
+/// What rounding the result to T may add, relative to it: half a unit in the last place.
+template <class T>
+constexpr double storage() {
+  return std::is_same_v<T, float> ? 0 : 0x1p-8;
+}
+
+Size x_size(const Conv2dShape& s) { return Size(s.pixels()) * Size(s.in_channels); }
+Size y_size(const Conv2dShape& s) { return Size(s.pixels()) * Size(s.out_channels); }
+
+template <class T>
+struct Inputs {
+  Inputs(const Conv2dShape& s, float offset)
+      : x(normal<T>(x_size(s), 1, offset)),
+        weight(normal<T>(Size(s.weights()), 2)),
+        dy(normal<T>(y_size(s), 3, offset)),
+        bias(normal(Size(s.out_channels), 4)),
+        dweight(normal(weight.size(), 5)),
+        dbias(normal(bias.size(), 6)) {}
+  std::vector<T> x, weight, dy;
+  std::vector<float> bias, dweight, dbias;  // dweight, dbias: what is there before
+};
+
+template <class T>
+struct Outputs {
+  std::vector<T> y, dx;
+  std::vector<float> dweight, dbias;
+};
+
+template <class T>
+Outputs<T> run_all(Device device, const Conv2dShape& s, bool with_bias, const Inputs<T>& in) {
+  const Array<T> x(device, in.x), weight(device, in.weight), dy(device, in.dy);
+  const Array<T> y(device, std::vector<T>(in.dy.size(), from_float<T>(NAN)));
+  const Array<T> dx(device, std::vector<T>(in.x.size(), from_float<T>(NAN)));
+  const Array<float> bias(device, in.bias), dweight(device, in.dweight), dbias(device, in.dbias);
+  testing::run(device, Conv2dForward<T>{.x = x.data(),
+                                        .weight = weight.data(),
+                                        .bias = with_bias ? bias.data() : nullptr,
+                                        .y = y.data(),
+                                        .shape = s});
+  testing::run(device, Conv2dBackwardInput<T>{
+                           .dy = dy.data(), .weight = weight.data(), .dx = dx.data(), .shape = s});
+  testing::run(device, Conv2dBackwardWeight<T>{.x = x.data(),
+                                               .dy = dy.data(),
+                                               .dweight = dweight.data(),
+                                               .dbias = with_bias ? dbias.data() : nullptr,
+                                               .shape = s});
+  return {y.host(), dx.host(), dweight.host(), dbias.host()};
+}
+
+/// Sums in fp64 beside the sums of their terms' magnitudes and their numbers of terms.
+struct Sums {
+  explicit Sums(Size n) : value(n), magnitude(n), terms(n) {}
+  template <class T>
+  explicit Sums(const std::vector<T>& start) : Sums(start.size()) {
+    for (Size i = 0; i < start.size(); ++i) add(i, to_float(start[i]));
+  }
+  void add(Size i, double term) {
+    value[i] += term;
+    magnitude[i] += std::abs(term);
+    ++terms[i];
+  }
+  /// A float32 sum of n terms, products among them, errs by at most n units of the sum of
+  /// magnitudes in any order; rounding to storage comes on top.
+  template <class T>
+  double worst(const std::vector<T>& got, double stored) const {
+    Worst w;
+    for (Size i = 0; i < value.size(); ++i) {
+      const double error = (terms[i] + 2) * unit<float>() * magnitude[i];
+      w.see(to_float(got[i]) - value[i], error + stored * (std::abs(value[i]) + error), i);
+    }
+    return w.ratio;
+  }
+  std::vector<double> value, magnitude, terms;
+};
+
+template <class T>
+void check(const Conv2dShape& s, bool with_bias, const Inputs<T>& in, const Outputs<T>& got) {
+  Sums y(in.dy.size()), dx(in.x.size()), dweight(in.dweight), dbias(in.dbias);
+  const Size ni = Size(s.in_channels), no = Size(s.out_channels);
+  const auto pixel = [&](int b, int i, int j) {
+    return (Size(b) * Size(s.height) + Size(i)) * Size(s.width) + Size(j);
+  };
+  for (int b = 0; b < s.images; ++b) {
+    for (int i = 0; i < s.height; ++i) {
+      for (int j = 0; j < s.width; ++j) {
+        for (Size o = 0; o < no; ++o) {
+          const Size at = pixel(b, i, j) * no + o;
+          const double g = to_float(in.dy[at]);
+          if (with_bias) {
+            y.add(at, in.bias[o]);
+            dbias.add(o, g);
+          }
+          for (int u = 0; u < s.kernel_h; ++u) {
+            for (int v = 0; v < s.kernel_w; ++v) {
+              const int row = i + u - (s.kernel_h - 1) / 2, col = j + v - (s.kernel_w - 1) / 2;
+              if (row < 0 || row >= s.height || col < 0 || col >= s.width) continue;
+              for (Size c = 0; c < ni; ++c) {
+                const Size x_at = pixel(b, row, col) * ni + c;
+                const Size w_at =
+                    ((o * ni + c) * Size(s.kernel_h) + Size(u)) * Size(s.kernel_w) + Size(v);
+                const double x = to_float(in.x[x_at]), w = to_float(in.weight[w_at]);
+                y.add(at, w * x);
+                dx.add(x_at, w * g);
+                dweight.add(w_at, g * x);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  CHECK(y.worst(got.y, storage<T>()) <= 1);
+  CHECK(dx.worst(got.dx, storage<T>()) <= 1);
+  CHECK(dweight.worst(got.dweight, 0) <= 1);
+  CHECK(dbias.worst(got.dbias, 0) <= 1);
+}
+
+TEMPLATE_TEST_CASE("conv2d agrees with its definition", "[conv]", float, bf16) {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const auto [kh, kw] = GENERATE(table<int, int>({{1, 1}, {1, 3}, {3, 1}, {3, 3}}));
+  // Images, height, width, channels: the limits, odd ones, and the network's own kind.
+  const auto [b, h, w, in, out] = GENERATE(table<int, int, int, int, int>({{0, 4, 4, 2, 2},
+                                                                           {1, 1, 1, 1, 1},
+                                                                           {2, 1, 1, 33, 17},
+                                                                           {3, 5, 2, 3, 7},
+                                                                           {1, 2, 9, 1, 16},
+                                                                           {1, 7, 7, 19, 1},
+                                                                           {2, 4, 4, 32, 32},
+                                                                           {1, 8, 8, 16, 48}}));
+  const int threads = GENERATE(1, 3);
+  const bool with_bias = (kh + kw + in) % 4 != 1;
+  const float offset = in == 3 ? 100.f : 0.f;  // large partial sums
+  CAPTURE(device, kh, kw, b, h, w, in, out, threads, with_bias);
+  const Conv2dShape s{.images = b,
+                      .height = h,
+                      .width = w,
+                      .in_channels = in,
+                      .out_channels = out,
+                      .kernel_h = kh,
+                      .kernel_w = kw};
+  const Inputs<TestType> inputs(s, offset);
+  cpu::set_num_threads(threads);
+  const auto got = run_all(device, s, with_bias, inputs);
+  cpu::set_num_threads(0);
+  check(s, with_bias, inputs, got);
+}
+
+TEMPLATE_TEST_CASE("conv2d gives the same bits every time, dbias for any number of threads",
+                   "[conv]", float, bf16) {
+  using T = TestType;
+  const auto [kh, kw] = GENERATE(table<int, int>({{1, 1}, {1, 3}, {3, 3}}));
+  const Conv2dShape s{.images = 16,
+                      .height = 8,
+                      .width = 8,
+                      .in_channels = 16,
+                      .out_channels = 32,
+                      .kernel_h = kh,
+                      .kernel_w = kw};
+  const Inputs<T> inputs(s, 0);
+  const auto same = [](const std::vector<T>& a, const std::vector<T>& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+  };
+  cpu::set_num_threads(1);
+  const auto one = run_all(kCpu, s, true, inputs);
+  for (const int threads : {1, 2, 3}) {
+    cpu::set_num_threads(threads);
+    const auto first = run_all(kCpu, s, true, inputs), again = run_all(kCpu, s, true, inputs);
+    CHECK(same(first.y, again.y));
+    CHECK(same(first.dx, again.dx));
+    CHECK(first.dweight == again.dweight);
+    CHECK(first.dbias == one.dbias);
+  }
+  cpu::set_num_threads(0);
+}
+
+template <class Args, class Run>
+void check_refusals(Run run) {
+  using Catch::Contains;
+  Conv2dShape good{.images = 1, .height = 2, .width = 2, .in_channels = 1, .out_channels = 1};
+  const auto message = [&](auto change) {
+    Conv2dShape s = good;
+    change(s);
+    try {
+      run(Args{.shape = s});
+    } catch (const std::invalid_argument& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  CHECK_THAT(message([](auto& s) { s.images = -1; }), Contains("images = -1"));
+  CHECK_THAT(message([](auto& s) { s.height = 0; }), Contains("height = 0"));
+  CHECK_THAT(message([](auto& s) { s.width = 0; }), Contains("width = 0"));
+  CHECK_THAT(message([](auto& s) { s.in_channels = 0; }), Contains("in_channels = 0"));
+  CHECK_THAT(message([](auto& s) { s.out_channels = 0; }), Contains("out_channels = 0"));
+  CHECK_THAT(message([](auto& s) { s.kernel_h = 2; }), Contains("kernel_h = 2"));
+  CHECK_THAT(message([](auto& s) { s.kernel_w = -1; }), Contains("kernel_w = -1"));
+  CHECK_THAT(message([](auto&) {}), Contains("null"));
+}
+
+TEST_CASE("conv2d names what it refuses", "[conv]") {
+  check_refusals<Conv2dForward<float>>([](auto p) { cpu::conv2d_forward(p); });
+  check_refusals<Conv2dBackwardInput<float>>([](auto p) { cpu::conv2d_backward_input(p); });
+  check_refusals<Conv2dBackwardWeight<bf16>>([](auto p) { cpu::conv2d_backward_weight(p); });
+}
+
+}  // namespace
+}  // namespace hh
