@@ -38,16 +38,16 @@ HWY_INLINE void store_f32(D d, hn::Vec<D> v, float* p) {
 }
 template <class D>
 HWY_INLINE void store_f32(D, hn::Vec<D> v, bf16* p) {
-  const hn::Rebind<std::uint16_t, D> d16;
+  const hn::Rebind<std::int16_t, D> d16;
   const hn::Rebind<std::uint32_t, D> d32;
+  const hn::Rebind<std::int32_t, D> di32;
   const auto u = hn::BitCast(d32, v);
   const auto odd = hn::And(hn::ShiftRight<16>(u), hn::Set(d32, 1u));
-  auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(u, odd), hn::Set(d32, 0x7fffu)));
-  const auto nan = hn::RebindMask(d32, hn::IsNaN(v));
-  rounded = hn::IfThenElse(nan, hn::Set(d32, 0x7fc0u), rounded);
-  // Every value is below 2^16, so the signed saturation of DemoteTo would clip the upper half:
-  // truncate instead.
-  hn::StoreU(hn::TruncateTo(d16, rounded), d16, &p->bits);
+  const auto sum = hn::Add(hn::Add(u, odd), hn::Set(d32, 0x7fffu));
+  // The signed shift leaves what 16 signed bits hold, so the saturation of DemoteTo does nothing.
+  auto rounded = hn::ShiftRight<16>(hn::BitCast(di32, sum));
+  rounded = hn::IfThenElse(hn::RebindMask(di32, hn::IsNaN(v)), hn::Set(di32, 0x7fc0), rounded);
+  hn::StoreU(hn::DemoteTo(d16, rounded), d16, reinterpret_cast<std::int16_t*>(&p->bits));
 }
 
 /// The first `count` (< Lanes) values; the other lanes are zero / not written.

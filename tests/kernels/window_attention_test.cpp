@@ -4,12 +4,13 @@
 #include <catch2/catch.hpp>
 
 #include "kernels/core/parallel.h"
+#include "tests/support/device.h"
 #include "tests/support/values.h"
 
 namespace hh {
 namespace {
 
-using testing::normal, testing::unit, testing::Worst;
+using testing::Array, testing::normal, testing::unit, testing::Worst;
 using Size = std::size_t;
 constexpr double kUnit = unit<float>();
 constexpr double kHalfUnit = 0x1p-8;  // bf16 keeps 8 bits: half an ulp is 2^-8 of the value
@@ -177,16 +178,6 @@ std::vector<double> backward(const WindowAttentionShape& s, const std::vector<do
   return dqkv;
 }
 
-/// Scratch of a kernel, aligned as the header asks, and filled with NaN.
-template <class Params>
-struct Workspace {
-  explicit Workspace(Params& p) : floats(cpu::workspace_bytes(p) / sizeof(float) + 16, NAN) {
-    const auto at = reinterpret_cast<std::uintptr_t>(floats.data());
-    p.workspace = floats.data() + (64 - at % 64) % 64 / sizeof(float);
-  }
-  std::vector<float> floats;
-};
-
 template <class T>
 struct Result {
   std::vector<T> out;
@@ -194,41 +185,41 @@ struct Result {
 };
 
 template <class T>
-Result<T> run_forward(const WindowAttentionShape& s, const std::vector<T>& qkv) {
+Result<T> run_forward(Device device, const WindowAttentionShape& s, const std::vector<T>& qkv) {
   const Size rows = Size(s.windows) * Size(s.tokens);
-  Result<T> r{std::vector<T>(rows * Size(s.channels()), from_float<T>(NAN)),
-              std::vector<float>(rows * Size(s.heads), NAN)};
-  WindowAttentionForward<T> p{
-      .qkv = qkv.data(), .out = r.out.data(), .lse = r.lse.data(), .shape = s};
-  const Workspace workspace(p);
-  cpu::window_attention_forward(p);
-  return r;
+  const Array qkv_array(device, qkv),
+      out(device, std::vector<T>(rows * Size(s.channels()), from_float<T>(NAN)));
+  const Array lse(device, std::vector<float>(rows * Size(s.heads), NAN));
+  testing::run(device,
+               WindowAttentionForward<T>{
+                   .qkv = qkv_array.data(), .out = out.data(), .lse = lse.data(), .shape = s});
+  return {out.host(), lse.host()};
 }
 
 template <class T>
-std::vector<T> run_backward(const WindowAttentionShape& s, const std::vector<T>& qkv,
+std::vector<T> run_backward(Device device, const WindowAttentionShape& s, const std::vector<T>& qkv,
                             const std::vector<T>& out, const std::vector<float>& lse,
                             const std::vector<T>& dout) {
-  std::vector<T> dqkv(qkv.size(), from_float<T>(NAN));
-  WindowAttentionBackward<T> p{.qkv = qkv.data(),
-                               .out = out.data(),
-                               .lse = lse.data(),
-                               .dout = dout.data(),
-                               .dqkv = dqkv.data(),
-                               .shape = s};
-  const Workspace workspace(p);
-  cpu::window_attention_backward(p);
-  return dqkv;
+  const Array qkv_array(device, qkv), out_array(device, out), dout_array(device, dout),
+      dqkv(device, std::vector<T>(qkv.size(), from_float<T>(NAN)));
+  const Array lse_array(device, lse);
+  testing::run(device, WindowAttentionBackward<T>{.qkv = qkv_array.data(),
+                                                  .out = out_array.data(),
+                                                  .lse = lse_array.data(),
+                                                  .dout = dout_array.data(),
+                                                  .dqkv = dqkv.data(),
+                                                  .shape = s});
+  return dqkv.host();
 }
 
 /// Both directions against the definition.
 template <class T>
-void check(const WindowAttentionShape& s, const std::vector<T>& qkv) {
+void check(Device device, const WindowAttentionShape& s, const std::vector<T>& qkv) {
   const double storage = std::is_same_v<T, float> ? 0 : kHalfUnit;
   const auto exact_qkv = widen(qkv);
   std::vector<double> out_bound, lse_bound, bound;
   const Exact exact = forward(s, exact_qkv, &out_bound, &lse_bound, storage);
-  const auto got = run_forward(s, qkv);
+  const auto got = run_forward(device, s, qkv);
   Worst worst_out, worst_lse, worst_grad;
   for (Size i = 0; i < got.out.size(); ++i) {
     worst_out.see(to_float(got.out[i]) - exact.out[i], out_bound[i], i);
@@ -244,7 +235,7 @@ void check(const WindowAttentionShape& s, const std::vector<T>& qkv) {
   std::transform(exact.out.begin(), exact.out.end(), out.begin(),
                  [](double x) { return from_float<T>(float(x)); });
   const auto want = backward(s, exact_qkv, widen(out), widen(lse), widen(dout), &bound, storage);
-  const auto dqkv = run_backward(s, qkv, out, lse, dout);
+  const auto dqkv = run_backward(device, s, qkv, out, lse, dout);
   for (Size i = 0; i < dqkv.size(); ++i) {
     worst_grad.see(to_float(dqkv[i]) - want[i], bound[i], i);
   }
@@ -259,6 +250,7 @@ Size qkv_size(const WindowAttentionShape& s) {
 }
 
 TEMPLATE_TEST_CASE("window_attention agrees with its definition", "[attention]", float, bf16) {
+  const Device device = GENERATE(from_range(testing::devices()));
   // N x heads x d, on both sides of the sizes of tiles and vectors.
   const auto [n, heads, d] = GENERATE(table<int, int, int>(
       {{2, 1, 32},   {3, 8, 64},   {4, 8, 64},   {9, 2, 16},   {15, 3, 24},
@@ -267,15 +259,17 @@ TEMPLATE_TEST_CASE("window_attention agrees with its definition", "[attention]",
        {65, 3, 64},  {196, 4, 32}, {197, 2, 33}, {1023, 1, 8}, {1024, 1, 16}}));
   const WindowAttentionShape s{
       .windows = n > 100 ? 1 : 3, .tokens = n, .heads = heads, .head_dim = d};
-  CAPTURE(n, heads, d);
-  check<TestType>(s, normal<TestType>(qkv_size(s), 1));
+  if (device != kCpu && qkv_size(s) * Size(n) > 500'000) return;  // too long for a simulator
+  CAPTURE(device, n, heads, d);
+  check<TestType>(device, s, normal<TestType>(qkv_size(s), 1));
 }
 
 TEST_CASE("window_attention with large scores and ties", "[attention]") {
+  const Device device = GENERATE(from_range(testing::devices()));
   const int n = GENERATE(2, 16, 50);
   const WindowAttentionShape s{.windows = 2, .tokens = n, .heads = 2, .head_dim = 32};
   auto qkv = normal(qkv_size(s), 1, 0, 30);  // scores of thousands: exp without the shift is inf
-  check<float>(s, qkv);
+  check<float>(device, s, qkv);
   qkv = normal(qkv_size(s), 2);
   for_each_head(s, [&](const Head& head) {
     for (Size t = 0; t < head.n(); ++t) {
@@ -284,7 +278,7 @@ TEST_CASE("window_attention with large scores and ties", "[attention]") {
       }
     }
   });
-  check<float>(s, qkv);
+  check<float>(device, s, qkv);
   // All scores far below zero: a maximum that starts from 0 gives 0 / 0.
   for_each_head(s, [&](const Head& head) {
     for (Size t = 0; t < head.n(); ++t) {
@@ -294,7 +288,7 @@ TEST_CASE("window_attention with large scores and ties", "[attention]") {
       }
     }
   });
-  check<float>(s, qkv);
+  check<float>(device, s, qkv);
 }
 
 TEST_CASE("window_attention's definition and its gradient agree", "[attention]") {
@@ -327,12 +321,13 @@ TEST_CASE("window_attention's definition and its gradient agree", "[attention]")
 TEMPLATE_TEST_CASE("window_attention of one token is the value, exactly", "[attention]", float,
                    bf16) {
   using T = TestType;
+  const Device device = GENERATE(from_range(testing::devices()));
   const int d = GENERATE(8, 32, 64, 100);
   const WindowAttentionShape s{.windows = 5, .tokens = 1, .heads = 8, .head_dim = d};
   const auto qkv = normal<T>(qkv_size(s), 1, 0, 10);
   const auto dout = normal<T>(qkv.size() / 3, 2);
-  const auto got = run_forward(s, qkv);
-  const auto dqkv = run_backward(s, qkv, got.out, got.lse, dout);
+  const auto got = run_forward(device, s, qkv);
+  const auto dqkv = run_backward(device, s, qkv, got.out, got.lse, dout);
   Size wrong = 0;
   Worst worst_lse;
   const auto exact_qkv = widen(qkv);
@@ -352,33 +347,53 @@ TEMPLATE_TEST_CASE("window_attention of one token is the value, exactly", "[atte
 }
 
 TEST_CASE("window_attention gives the same bits for any number of threads", "[attention]") {
-  const auto [windows, n, heads, d] = GENERATE(
-      table<int, int, int, int>({{3, 196, 4, 32}, {50, 16, 1, 32}, {7, 16, 8, 8}, {2, 49, 3, 64}}));
+  // Windows x N x heads x d; the first has fewer windows than threads, so heads are divided too.
+  const auto [windows, n, heads, d] = GENERATE(table<int, int, int, int>(
+      {{1, 49, 16, 32}, {3, 196, 4, 32}, {50, 16, 1, 32}, {7, 16, 8, 8}, {2, 49, 3, 64}}));
   const WindowAttentionShape s{.windows = windows, .tokens = n, .heads = heads, .head_dim = d};
   const auto qkv = normal(qkv_size(s), 1), dout = normal(qkv.size() / 3, 2);
   cpu::set_num_threads(1);
-  const auto one = run_forward(s, qkv);
-  const auto one_grad = run_backward(s, qkv, one.out, one.lse, dout);
+  const auto one = run_forward(kCpu, s, qkv);
+  const auto one_grad = run_backward(kCpu, s, qkv, one.out, one.lse, dout);
   for (const int threads : {2, 3}) {
     cpu::set_num_threads(threads);
-    const auto more = run_forward(s, qkv);
+    const auto more = run_forward(kCpu, s, qkv);
     CHECK(more.out == one.out);
     CHECK(more.lse == one.lse);
-    CHECK(run_backward(s, qkv, one.out, one.lse, dout) == one_grad);
+    CHECK(run_backward(kCpu, s, qkv, one.out, one.lse, dout) == one_grad);
   }
   cpu::set_num_threads(0);
 }
 
 TEST_CASE("window_attention takes no window, and no lse in inference", "[attention]") {
-  cpu::window_attention_forward<float>({.shape = {.windows = 0}});
-  cpu::window_attention_backward<float>({.shape = {.windows = 0}});
-  const WindowAttentionShape s{.windows = 2, .tokens = 20, .heads = 2, .head_dim = 8};
+  const Device device = GENERATE(from_range(testing::devices()));
+  testing::run(device, WindowAttentionForward<float>{.shape = {.windows = 0}});
+  testing::run(device, WindowAttentionBackward<float>{.shape = {.windows = 0}});
+  const int n = GENERATE(1, 20);
+  const WindowAttentionShape s{.windows = 2, .tokens = n, .heads = 2, .head_dim = 8};
   const auto qkv = normal(qkv_size(s), 1);
-  std::vector<float> out(qkv.size() / 3, NAN);
-  WindowAttentionForward<float> p{.qkv = qkv.data(), .out = out.data(), .shape = s};
-  const Workspace workspace(p);
-  cpu::window_attention_forward(p);
-  REQUIRE(out == run_forward(s, qkv).out);
+  const Array qkv_array(device, qkv), out(device, std::vector<float>(qkv.size() / 3, NAN));
+  testing::run(device, WindowAttentionForward<float>{
+                           .qkv = qkv_array.data(), .out = out.data(), .shape = s});
+  REQUIRE(out.host() == run_forward(device, s, qkv).out);
+}
+
+TEST_CASE("window_attention passes a NaN on, and only where it belongs", "[attention]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const WindowAttentionShape s{.windows = 2, .tokens = 18, .heads = 2, .head_dim = 8};
+  auto qkv = normal(qkv_size(s), 1);
+  const Head head(s, 1, 1);
+  qkv[head.qkv_at(0, 17, 3)] = NAN;  // a query: its row of its head
+  const auto got = run_forward(device, s, qkv);
+  Size wrong = 0;
+  for_each_head(s, [&](const Head& at) {
+    for (Size t = 0; t < at.n(); ++t) {
+      const bool broken = at.window == 1 && at.head == 1 && t == 17;
+      wrong += std::isnan(got.lse[at.lse_at(t)]) != broken;
+      for (Size e = 0; e < at.d(); ++e) wrong += std::isnan(got.out[at.out_at(t, e)]) != broken;
+    }
+  });
+  REQUIRE(wrong == 0);
 }
 
 TEST_CASE("window_attention names what it refuses", "[attention]") {

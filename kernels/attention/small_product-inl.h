@@ -1,0 +1,117 @@
+// Register-blocked products of matrices that fit the caches: what attention is made of. Included
+// like simd-inl.h, once per target.
+#if defined(HH_KERNELS_ATTENTION_SMALL_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HH_KERNELS_ATTENTION_SMALL_PRODUCT_INL_H_
+#undef HH_KERNELS_ATTENTION_SMALL_PRODUCT_INL_H_
+#else
+#define HH_KERNELS_ATTENTION_SMALL_PRODUCT_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstddef>
+
+HWY_BEFORE_NAMESPACE();
+namespace hh::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// Where the left factor's element of row r and depth k is: kRowsApart a[r*stride + k],
+/// kRowsTogether a[k*stride + r].
+enum class Left { kRowsApart, kRowsTogether };
+
+/// c[r*c_pitch + x] (+)= lane_scale[x] * sum_k left(r, k) * b[k*b_pitch + x], for x <
+/// vectors*Lanes.
+struct Product {
+  std::size_t rows, depth, vectors;
+  const float* a;
+  std::size_t a_stride;
+  const float* b;
+  std::size_t b_pitch;
+  float* c;
+  std::size_t c_pitch;
+  bool add = false;                   // to what c holds
+  const float* lane_scale = nullptr;  // [vectors*Lanes], or null for 1
+};
+
+// Accumulators are rows x vectors registers; 4 x 3 and 8 x 3 leave just enough of 16 and 32 for a
+// row of the right factor and one broadcast.
+constexpr std::size_t kMaxVectors = 3;
+constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3;
+constexpr std::size_t max_rows(std::size_t vectors) {
+  return (vectors == 1 ? 8 : 4) * (kManyRegisters ? 2 : 1);
+}
+
+template <Left kLeft, std::size_t kRows, std::size_t kVectors, class D>
+HWY_INLINE void product_block(D d, const Product& p, const float* HWY_RESTRICT a,
+                              const float* HWY_RESTRICT b, float* HWY_RESTRICT c,
+                              const float* lane_scale) {
+  constexpr std::size_t kLanes = hn::MaxLanes(D());
+  hn::Vec<D> sum[kRows][kVectors];
+#pragma GCC unroll 16
+  for (std::size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
+  }
+  const std::size_t stride = p.a_stride, b_pitch = p.b_pitch, depth = p.depth;
+  for (std::size_t k = 0; k < depth; ++k) {
+    hn::Vec<D> right[kVectors];
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < kVectors; ++v) right[v] = hn::LoadU(d, b + v * kLanes);
+#pragma GCC unroll 16
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const auto left = hn::Set(d, kLeft == Left::kRowsApart ? a[r * stride] : a[r]);
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        sum[r][v] = hn::MulAdd(left, right[v], sum[r][v]);
+      }
+    }
+    b += b_pitch;
+    a += kLeft == Left::kRowsApart ? 1 : stride;
+  }
+#pragma GCC unroll 16
+  for (std::size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      float* to = c + r * p.c_pitch + v * kLanes;
+      auto value = sum[r][v];
+      if (lane_scale != nullptr) value = hn::Mul(value, hn::LoadU(d, lane_scale + v * kLanes));
+      if (p.add) value = hn::Add(value, hn::LoadU(d, to));
+      hn::StoreU(value, d, to);
+    }
+  }
+}
+
+template <Left kLeft, std::size_t kRows, std::size_t kVectors, class D>
+HWY_INLINE void product_rows(D d, const Product& p, std::size_t row, std::size_t lane) {
+  for (; row + kRows <= p.rows; row += kRows) {
+    product_block<kLeft, kRows, kVectors>(
+        d, p, p.a + row * (kLeft == Left::kRowsApart ? p.a_stride : 1), p.b + lane,
+        p.c + row * p.c_pitch + lane, p.lane_scale == nullptr ? nullptr : p.lane_scale + lane);
+  }
+  if constexpr (kRows > 1) product_rows<kLeft, kRows / 2, kVectors>(d, p, row, lane);
+}
+
+template <Left kLeft, class D>
+HWY_NOINLINE void product(D d, const Product& p) {
+  constexpr std::size_t kLanes = hn::MaxLanes(D());
+  const std::size_t groups = (p.vectors + kMaxVectors - 1) / kMaxVectors;
+  for (std::size_t g = 0; g < groups; ++g) {
+    // As even as possible: 4 vectors are 2 + 2, not 3 + 1, which would starve the multipliers.
+    const std::size_t first = p.vectors * g / groups, end = p.vectors * (g + 1) / groups;
+    switch (end - first) {
+      case 1:
+        product_rows<kLeft, max_rows(1), 1>(d, p, 0, first * kLanes);
+        break;
+      case 2:
+        product_rows<kLeft, max_rows(2), 2>(d, p, 0, first * kLanes);
+        break;
+      default:
+        product_rows<kLeft, max_rows(3), 3>(d, p, 0, first * kLanes);
+    }
+  }
+}
+
+}  // namespace hh::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif
