@@ -1,7 +1,8 @@
 // Stores a batch in the memory bank: bank[index[i]] = u[i], bank_labels[index[i]] = labels[i].
 // It comes before the loss, so that every image meets its own fresh code (spec section 2, step 1).
-// Of equal indices the last wins. Indices outside [0, M) are the caller's error: they are not
-// written (the engine checks them on the host before the batch is uploaded).
+// u is rounded to nearest even. Of equal indices the last wins. Indices outside [0, M) are the
+// caller's error: they are not written (the engine checks them on the host before the batch is
+// uploaded).
 #pragma once
 #include <cstdint>
 
@@ -17,15 +18,25 @@ struct BankUpdate {
   const std::int64_t* index = nullptr;    // [B] in   bank rows
   TB* bank = nullptr;                     // [M, K] in/out
   std::uint64_t* bank_labels = nullptr;   // [M, words] in/out
-  int images = 0;
-  std::int64_t bank_rows = 0;
-  int bits = 0;
-  int label_words = 1;
+  int images = 0;                         // B >= 0
+  std::int64_t bank_rows = 0;             // M >= 0
+  int bits = 0;                           // K >= 1
+  int label_words = 1;                    // >= 1
 
-  void validate() const;
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(images >= 0, "bank_update: images = " << images);
+    HH_REQUIRE(bank_rows >= 0, "bank_update: bank_rows = " << bank_rows);
+    HH_REQUIRE(bits >= 1, "bank_update: bits = " << bits);
+    HH_REQUIRE(label_words >= 1, "bank_update: label_words = " << label_words);
+    HH_REQUIRE(images == 0 || (u && labels && index), "bank_update: an array of the batch is null");
+    HH_REQUIRE(bank_rows == 0 || (bank && bank_labels),
+               "bank_update: an array of the bank is null");
+  }
 };
 
 namespace cpu {
+/// Returns when done.
 template <class TB>
 void bank_update(const BankUpdate<TB>& p);
 }  // namespace cpu

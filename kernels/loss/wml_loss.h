@@ -6,11 +6,11 @@
 //   loss = 1/S1 sum_{s=1} l_ij + 1/S0 sum_{s=0} l_ij         S1, S0: numbers of such pairs
 //   du_i = alpha * sum_j w_ij (sigmoid(theta_ij) - s_ij) U_j     w = 1/S1 or 1/S0
 //
-// S1 and S0 are known only after the pass, so sums over similar and dissimilar pairs are kept apart
-// until the end. An empty side adds nothing. Where theta is exactly 0 the derivative is 1 - s, as
-// PyTorch's is for the reference's formula (spec section 2). Bank rows never seen are zero codes
-// with no label: dissimilar to everything, adding log 2 each. U_j is a constant: no gradient goes
-// to it. Labels are packed: class k of row j is bit k % 64 of word labels[j * words + k / 64]. Bank
+// An empty side adds nothing. Where theta is exactly 0 the derivative is 1 - s, as PyTorch's is for
+// the reference's formula (spec section 2). Bank rows never seen are zero codes with no label:
+// dissimilar to everything, adding log 2 each. U_j is a constant: no gradient goes to it. A code or
+// bank value that isn't finite makes the loss and the gradients it touches not finite.
+// Labels are packed: class k of row j is bit k % 64 of word labels[j * words + k / 64]. Bank
 // storage TB: float (goldens), f16 (the reference) or bf16. Source: spec section 2.
 #pragma once
 #include <cstddef>
@@ -35,12 +35,22 @@ struct WmlLoss {
   int bits = 0;                                // K, 8 to 512
   int label_words = 1;                         // >= 1
   float alpha = 0.5f;
-  void* workspace = nullptr;
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
 
-  void validate() const;
+  static constexpr int kMinBits = 8, kMaxBits = 512;
+
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(images >= 1, "wml_loss: images = " << images);
+    HH_REQUIRE(bank_rows >= 1, "wml_loss: bank_rows = " << bank_rows);
+    HH_REQUIRE(bits >= kMinBits && bits <= kMaxBits, "wml_loss: bits = " << bits);
+    HH_REQUIRE(label_words >= 1, "wml_loss: label_words = " << label_words);
+    HH_REQUIRE(u && labels && bank && bank_labels && loss && pairs, "wml_loss: an array is null");
+  }
 };
 
 namespace cpu {
+/// Returns when done; the same bits for any number of threads.
 template <class TB>
 void wml_loss(const WmlLoss<TB>& p);
 template <class TB>
