@@ -20,7 +20,16 @@ struct BlockGrid {
   int grid = 1;      // blocks per side, >= 1; T = grid^2
   int side = 1;      // s: tokens per side of a block, >= 1; N = s^2
   int channels = 0;  // C >= 1
-  std::int64_t tokens() const { return std::int64_t{images} * grid * grid * side * side; }
+  std::int64_t tokens() const { return images * positions(); }
+  std::int64_t positions() const { return std::int64_t{grid} * grid * side * side; }
+
+  /// Throws std::invalid_argument, naming the op, the field and its value.
+  void validate(const char* op) const {
+    HH_REQUIRE(images >= 0, op << ": images = " << images);
+    HH_REQUIRE(grid >= 1, op << ": grid = " << grid);
+    HH_REQUIRE(side >= 1, op << ": side = " << side);
+    HH_REQUIRE(channels >= 1, op << ": channels = " << channels);
+  }
 };
 
 template <class T>  // float or bf16
@@ -34,9 +43,15 @@ struct BlockifyLayerNormForward {
   float* mean = nullptr;         // [B*T*N] out  null in inference
   float* rstd = nullptr;         // [B*T*N] out  null exactly when mean is
   BlockGrid shape;
-  float eps = 1e-6f;
+  float eps = 1e-6f;  // > 0
 
-  void validate() const;
+  void validate() const {
+    shape.validate("blockify_layer_norm");
+    HH_REQUIRE(eps > 0, "blockify_layer_norm: eps = " << eps);
+    HH_REQUIRE(shape.images == 0 || (x && pos && gamma && beta && z && y),
+               "blockify_layer_norm: an array is null");
+    HH_REQUIRE(!mean == !rstd, "blockify_layer_norm: only one of mean and rstd is given");
+  }
 };
 
 template <class T>
@@ -52,12 +67,18 @@ struct BlockifyLayerNormBackward {
   float* dgamma = nullptr;       // [C] in/out  added to
   float* dbeta = nullptr;        // [C] in/out  added to
   BlockGrid shape;
-  void* workspace = nullptr;
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
 
-  void validate() const;
+  void validate() const {
+    shape.validate("blockify_layer_norm");
+    HH_REQUIRE(
+        shape.images == 0 || (dy && z && gamma && mean && rstd && dx && dpos && dgamma && dbeta),
+        "blockify_layer_norm: an array is null");
+  }
 };
 
 namespace cpu {
+/// Return when done; the same bits for any number of threads.
 template <class T>
 void blockify_layer_norm_forward(const BlockifyLayerNormForward<T>& p);
 template <class T>

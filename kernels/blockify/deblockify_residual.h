@@ -20,7 +20,12 @@ struct DeblockifyResidualForward {
   T* out = nullptr;                    // [B, grid*s, grid*s, C] out
   BlockGrid shape;
 
-  void validate() const;
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    shape.validate("deblockify_residual");
+    HH_REQUIRE(shape.images == 0 || (z && branch && bias && out),
+               "deblockify_residual: an array is null");
+  }
 };
 
 template <class T>
@@ -28,15 +33,21 @@ struct DeblockifyResidualBackward {
   const T* dout = nullptr;             // [B, grid*s, grid*s, C] in
   const float* image_scale = nullptr;  // [B] in   may be null
   T* dz = nullptr;                     // [B, T, N, C] out
-  T* dbranch = nullptr;                // [B, T, N, C] out  null when image_scale is: it equals dz
-  float* dbias = nullptr;              // [C] in/out  added to
+  T* dbranch = nullptr;    // [B, T, N, C] out  null exactly when image_scale is: it equals dz
+  float* dbias = nullptr;  // [C] in/out  added to: sums of dbranch before its rounding to T
   BlockGrid shape;
-  void* workspace = nullptr;
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
 
-  void validate() const;
+  void validate() const {
+    shape.validate("deblockify_residual");
+    HH_REQUIRE(shape.images == 0 || (dout && dz && dbias), "deblockify_residual: an array is null");
+    HH_REQUIRE(shape.images == 0 || !image_scale == !dbranch,
+               "deblockify_residual: only one of image_scale and dbranch is given");
+  }
 };
 
 namespace cpu {
+/// Return when done; the same bits for any number of threads.
 template <class T>
 void deblockify_residual_forward(const DeblockifyResidualForward<T>& p);
 template <class T>

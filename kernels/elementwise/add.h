@@ -9,11 +9,15 @@ namespace hh {
 
 template <class T>  // float or bf16
 struct Add {
-  const T* x = nullptr;  // [n] in
+  const T* x = nullptr;  // [n] in   may be y
   T* y = nullptr;        // [n] in/out
   std::int64_t n = 0;
 
-  void validate() const;
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(n >= 0, "add: n = " << n);
+    HH_REQUIRE(n == 0 || (x && y), "add: an array is null");
+  }
 };
 
 namespace cpu {

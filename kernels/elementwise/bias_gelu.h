@@ -18,10 +18,15 @@ struct BiasGeluForward {
   const T* x = nullptr;         // [R, C] in
   const float* bias = nullptr;  // [C] in
   T* y = nullptr;               // [R, C] out  may be `x` in inference
-  std::int64_t rows = 0;
-  int cols = 0;
+  std::int64_t rows = 0;        // R >= 0
+  int cols = 0;                 // C >= 1
 
-  void validate() const;
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(rows >= 0, "bias_gelu: rows = " << rows);
+    HH_REQUIRE(cols >= 1, "bias_gelu: cols = " << cols);
+    HH_REQUIRE(rows == 0 || (x && bias && y), "bias_gelu: an array is null");
+  }
 };
 
 template <class T>
@@ -30,15 +35,20 @@ struct BiasGeluBackward {
   const float* bias = nullptr;  // [C] in
   const T* dy = nullptr;        // [R, C] in
   T* dx = nullptr;              // [R, C] out  may be `dy`
-  float* dbias = nullptr;       // [C] in/out  added to
-  std::int64_t rows = 0;
-  int cols = 0;
-  void* workspace = nullptr;
+  float* dbias = nullptr;       // [C] in/out  added to: sums of dx before its rounding to T
+  std::int64_t rows = 0;        // R >= 0
+  int cols = 0;                 // C >= 1
+  void* workspace = nullptr;    // workspace_bytes(*this), aligned to 64
 
-  void validate() const;
+  void validate() const {
+    HH_REQUIRE(rows >= 0, "bias_gelu: rows = " << rows);
+    HH_REQUIRE(cols >= 1, "bias_gelu: cols = " << cols);
+    HH_REQUIRE(rows == 0 || (x && bias && dy && dx && dbias), "bias_gelu: an array is null");
+  }
 };
 
 namespace cpu {
+/// Return when done; the same bits for any number of threads.
 template <class T>
 void bias_gelu_forward(const BiasGeluForward<T>& p);
 template <class T>

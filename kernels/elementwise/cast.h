@@ -13,7 +13,11 @@ struct Cast {
   To* to = nullptr;            // [n] out
   std::int64_t n = 0;
 
-  void validate() const;
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(n >= 0, "cast: n = " << n);
+    HH_REQUIRE(n == 0 || (from && to), "cast: an array is null");
+  }
 };
 
 namespace cpu {

@@ -20,6 +20,18 @@ struct PatchShape {
   int channels = 3;  // Cin, 1 to 4
   int size = 0;      // S: image side, a multiple of p
   int patch = 1;     // p >= 1
+
+  std::int64_t rows() const { return std::int64_t{images} * (size / patch) * (size / patch); }
+  int cols() const { return channels * patch * patch; }
+
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(images >= 0, "patchify: images = " << images);
+    HH_REQUIRE(channels >= 1 && channels <= 4, "patchify: channels = " << channels);
+    HH_REQUIRE(patch >= 1, "patchify: patch = " << patch);
+    HH_REQUIRE(size >= 0 && size % patch == 0,
+               "patchify: size = " << size << " isn't a multiple of patch = " << patch);
+  }
 };
 
 template <class T>  // float or bf16
@@ -27,7 +39,11 @@ struct PatchifyForward {
   const float* image = nullptr;  // [B, Cin, S, S] in
   T* rows = nullptr;             // [B * (S/p)^2, Cin*p*p] out
   PatchShape shape;
-  void validate() const;
+
+  void validate() const {
+    shape.validate();
+    HH_REQUIRE(shape.rows() == 0 || (image && rows), "patchify: an array is null");
+  }
 };
 
 template <class T>
@@ -35,7 +51,11 @@ struct PatchifyBackward {
   const T* drows = nullptr;  // [B * (S/p)^2, Cin*p*p] in
   float* dimage = nullptr;   // [B, Cin, S, S] out
   PatchShape shape;
-  void validate() const;
+
+  void validate() const {
+    shape.validate();
+    HH_REQUIRE(shape.rows() == 0 || (drows && dimage), "patchify: an array is null");
+  }
 };
 
 template <class T>
@@ -45,7 +65,14 @@ struct PatchifyPixels {
   float mean[4] = {0, 0, 0, 0};          // per channel, of values in [0, 1]
   float std[4] = {1, 1, 1, 1};           // > 0
   PatchShape shape;
-  void validate() const;
+
+  void validate() const {
+    shape.validate();
+    HH_REQUIRE(shape.rows() == 0 || (pixels && rows), "patchify: an array is null");
+    for (int c = 0; c < shape.channels; ++c) {
+      HH_REQUIRE(std[c] > 0, "patchify: std[" << c << "] = " << std[c]);
+    }
+  }
 };
 
 namespace cpu {

@@ -172,6 +172,7 @@ void residual_layer_norm_forward(const ResidualLayerNormForward<T>& p) {
 template <class T>
 void residual_layer_norm_backward(const ResidualLayerNormBackward<T>& p) {
   p.validate();
+  if (p.rows == 0) return;
   const RowChunks chunks(p.rows, p.cols);
   const auto cols = std::size_t(p.cols), pitch = partial_pitch(3 * cols);
   float* partials = static_cast<float*>(p.workspace);

@@ -1,0 +1,174 @@
+// Traffic   Each operand goes to and from memory once; see residual_layer_norm_cpu.cpp. Backward
+//           takes a few positions at a time through all images, so that their part of dpos, the
+//           one operand that is as large as an image, stays in the cache.
+// Numerics  float32. dpos is added up in the order of the images; the sums of dgamma and dbeta are
+//           cut into chunks of positions by the sizes, added up in order.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/blockify/blockify_layer_norm_cpu.cpp"
+#include <hwy/foreach_target.h>
+// After foreach_target.h, which includes this file once per target.
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/blockify/block_runs.h"
+#include "kernels/blockify/blockify_layer_norm.h"
+#include "kernels/core/parallel.h"
+#include "kernels/core/row_chunks.h"
+#include "kernels/layer_norm/row_norm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hh::cpu::HWY_NAMESPACE {
+namespace {
+
+constexpr hn::ScalableTag<float> kFloats;
+
+template <class T>
+void forward_runs(const BlockifyLayerNormForward<T>& p, std::int64_t begin, std::int64_t end) {
+  const auto d = kFloats;
+  const BlockRuns runs(p.shape);
+  const auto cols = std::size_t(p.shape.channels);
+  for (std::int64_t run = begin; run < end; ++run) {
+    const T* x = p.x + runs.image_token(run) * p.shape.channels;
+    const float* pos = p.pos + run % runs.per_image * runs.side * p.shape.channels;
+    for (std::int64_t i = 0; i < runs.side; ++i, x += cols, pos += cols) {
+      const std::int64_t token = run * runs.side + i;
+      T* z = p.z + token * p.shape.channels;
+      const float sum = row_sum(d, cols, [&](std::size_t c, auto at) HWY_ATTR {
+        at.store(d, hn::Add(at.load(d, x + c), at.load(d, pos + c)), z + c);
+        return at.load(d, z + c);
+      });
+      const RowStatistics s = row_statistics(d, z, cols, sum, p.eps);
+      row_normalise(d, z, cols, s, p.gamma, p.beta, p.y + token * p.shape.channels);
+      if (p.mean != nullptr) {
+        p.mean[token] = s.mean;
+        p.rstd[token] = s.rstd;
+      }
+    }
+  }
+}
+
+/// The same runs [begin, end) of all images. `partial`: sums for dgamma and dbeta.
+template <class T>
+void backward_runs(const BlockifyLayerNormBackward<T>& p, std::int64_t begin, std::int64_t end,
+                   float* partial) {
+  const auto d = kFloats;
+  const BlockRuns runs(p.shape);
+  const auto cols = std::size_t(p.shape.channels);
+  std::fill_n(partial, 2 * cols, 0.0f);
+  for (std::int64_t image = 0; image < p.shape.images; ++image) {
+    for (std::int64_t k = begin; k < end; ++k) {
+      const std::int64_t run = image * runs.per_image + k;
+      T* dx = p.dx + runs.image_token(run) * p.shape.channels;
+      float* dpos = p.dpos + k * runs.side * p.shape.channels;
+      for (std::int64_t i = 0; i < runs.side; ++i, dx += cols, dpos += cols) {
+        const std::int64_t token = run * runs.side + i, first = token * p.shape.channels;
+        const T* dz = p.dz != nullptr ? p.dz + first : nullptr;
+        const T* dy = p.dy + first;
+        const T* z = p.z + first;
+        const RowGradient gradient(d, dy, z, cols, {p.mean[token], p.rstd[token]}, p.gamma, partial,
+                                   partial + cols);
+        for_each_vector(d, cols, [&](std::size_t c, auto at) HWY_ATTR {
+          auto total = gradient(at.load(d, dy + c), at.load(d, z + c), at.load(d, p.gamma + c));
+          if (dz != nullptr) total = hn::Add(total, at.load(d, dz + c));
+          at.store(d, total, dx + c);
+          at.store(d, hn::Add(total, at.load(d, dpos + c)), dpos + c);
+        });
+      }
+    }
+  }
+}
+
+void forward_f32(const BlockifyLayerNormForward<float>& p, std::int64_t begin, std::int64_t end) {
+  forward_runs(p, begin, end);
+}
+void forward_bf16(const BlockifyLayerNormForward<bf16>& p, std::int64_t begin, std::int64_t end) {
+  forward_runs(p, begin, end);
+}
+void backward_f32(const BlockifyLayerNormBackward<float>& p, std::int64_t begin, std::int64_t end,
+                  float* partial) {
+  backward_runs(p, begin, end, partial);
+}
+void backward_bf16(const BlockifyLayerNormBackward<bf16>& p, std::int64_t begin, std::int64_t end,
+                   float* partial) {
+  backward_runs(p, begin, end, partial);
+}
+void add_up(const float* partials, std::int64_t chunks, std::size_t pitch, std::size_t cols,
+            float* to) {
+  add_chunks(kFloats, partials, std::size_t(chunks), pitch, cols, to);
+}
+
+}  // namespace
+}  // namespace hh::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace hh::cpu {
+namespace {
+
+HWY_EXPORT(forward_f32);
+HWY_EXPORT(forward_bf16);
+HWY_EXPORT(backward_f32);
+HWY_EXPORT(backward_bf16);
+HWY_EXPORT(add_up);
+
+constexpr std::int64_t kGrain = 16384;  // elements per thread; a guess: some microseconds of work
+
+void run_range(const BlockifyLayerNormForward<float>& p, std::int64_t begin, std::int64_t end) {
+  HWY_DYNAMIC_DISPATCH(forward_f32)(p, begin, end);
+}
+void run_range(const BlockifyLayerNormForward<bf16>& p, std::int64_t begin, std::int64_t end) {
+  HWY_DYNAMIC_DISPATCH(forward_bf16)(p, begin, end);
+}
+void run_range(const BlockifyLayerNormBackward<float>& p, std::int64_t begin, std::int64_t end,
+               float* partial) {
+  HWY_DYNAMIC_DISPATCH(backward_f32)(p, begin, end, partial);
+}
+void run_range(const BlockifyLayerNormBackward<bf16>& p, std::int64_t begin, std::int64_t end,
+               float* partial) {
+  HWY_DYNAMIC_DISPATCH(backward_bf16)(p, begin, end, partial);
+}
+
+RowChunks position_chunks(const BlockGrid& shape) {
+  return RowChunks(BlockRuns(shape).per_image,
+                   std::int64_t{shape.images} * shape.side * shape.channels);
+}
+
+}  // namespace
+
+template <class T>
+void blockify_layer_norm_forward(const BlockifyLayerNormForward<T>& p) {
+  p.validate();
+  const BlockRuns runs(p.shape);
+  parallel_for(runs.count, std::max<std::int64_t>(1, kGrain / (runs.side * p.shape.channels)),
+               [&](std::int64_t begin, std::int64_t end) { run_range(p, begin, end); });
+}
+
+template <class T>
+void blockify_layer_norm_backward(const BlockifyLayerNormBackward<T>& p) {
+  p.validate();
+  if (p.shape.images == 0) return;
+  const RowChunks chunks = position_chunks(p.shape);
+  const auto cols = std::size_t(p.shape.channels), pitch = partial_pitch(2 * cols);
+  float* partials = static_cast<float*>(p.workspace);
+  parallel_chunks(chunks.count, [&](std::int64_t i) {
+    run_range(p, chunks.begin(i), chunks.end(i), partials + std::size_t(i) * pitch);
+  });
+  HWY_DYNAMIC_DISPATCH(add_up)(partials, chunks.count, pitch, cols, p.dgamma);
+  HWY_DYNAMIC_DISPATCH(add_up)(partials + cols, chunks.count, pitch, cols, p.dbeta);
+}
+
+template <class T>
+std::size_t workspace_bytes(const BlockifyLayerNormBackward<T>& p) {
+  return std::size_t(position_chunks(p.shape).count) *
+         partial_pitch(2 * std::size_t(p.shape.channels)) * sizeof(float);
+}
+
+template void blockify_layer_norm_forward(const BlockifyLayerNormForward<float>&);
+template void blockify_layer_norm_forward(const BlockifyLayerNormForward<bf16>&);
+template void blockify_layer_norm_backward(const BlockifyLayerNormBackward<float>&);
+template void blockify_layer_norm_backward(const BlockifyLayerNormBackward<bf16>&);
+template std::size_t workspace_bytes(const BlockifyLayerNormBackward<float>&);
+template std::size_t workspace_bytes(const BlockifyLayerNormBackward<bf16>&);
+
+}  // namespace hh::cpu
+#endif
