@@ -1,9 +1,10 @@
 // Projection to K logits and tanh, in float32 whatever the storage type, since codes feed the bank:
 //
-//   logits[b,k] = bias[k] + sum_c pooled[b,c] w[k,c],      code = tanh(logits)
-//   dlogits = dcode * (1 - code^2);  dpooled = dlogits w;  dw += dlogits^T pooled;  dbias += sum_b
-//   dlogits
+//   logits[b,k] = bias[k] + sum_c pooled[b,c] w[k,c],   code = tanh(logits)
+//   dlogits = dcode * (1 - code^2),   dpooled = dlogits w
+//   dw += dlogits^T pooled,           dbias += sum_b dlogits
 //
+// A code whose logit is large rounds to 1 or -1 and then passes no gradient.
 // Source: spec section 1, "Hash layer": conv2 (1x1), mean, tanh.
 #pragma once
 #include <cstdint>
@@ -19,12 +20,21 @@ struct HashHeadForward {
   const T* weight = nullptr;    // [K, C] in
   const float* bias = nullptr;  // [K] in
   float* logits = nullptr;      // [B, K] out
-  float* code = nullptr;        // [B, K] out, in (-1, 1)
+  float* code = nullptr;        // [B, K] out, in [-1, 1]
   int images = 0;               // B >= 0
   int channels = 0;             // C >= 1
   int bits = 0;                 // K, 8 to 512
 
-  void validate() const;
+  static constexpr int kMinBits = 8, kMaxBits = 512;
+
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(images >= 0, "hash_head: images = " << images);
+    HH_REQUIRE(channels >= 1, "hash_head: channels = " << channels);
+    HH_REQUIRE(bits >= kMinBits && bits <= kMaxBits, "hash_head: bits = " << bits);
+    HH_REQUIRE(images == 0 || (pooled && weight && bias && logits && code),
+               "hash_head: an array is null");
+  }
 };
 
 template <class T>
@@ -38,10 +48,20 @@ struct HashHeadBackward {
   float* dbias = nullptr;        // [K] in/out  added to
   int images = 0, channels = 0, bits = 0;
 
-  void validate() const;
+  void validate() const {
+    using Forward = HashHeadForward<T>;
+    HH_REQUIRE(images >= 0, "hash_head: images = " << images);
+    HH_REQUIRE(channels >= 1, "hash_head: channels = " << channels);
+    HH_REQUIRE(bits >= Forward::kMinBits && bits <= Forward::kMaxBits,
+               "hash_head: bits = " << bits);
+    HH_REQUIRE(images == 0 || (dcode && code && pooled && weight && dpooled && dweight && dbias),
+               "hash_head: an array is null");
+  }
 };
 
 namespace cpu {
+/// Return when done; the same bits for any number of threads, and an image's logits don't depend
+/// on the others of its batch.
 template <class T>
 void hash_head_forward(const HashHeadForward<T>& p);
 template <class T>

@@ -1,8 +1,8 @@
 // The hash layer between its convolutions and its projection:
 //
-//   sum[b,i,j,c] = local[b,i,j,c] + glob[b,c]                     (the upsampled 1x1 map is
-//   constant) pooled[b,c] = mean over i,j of max over the 3x3 window at (2i, 2j) of sum   (stride
-//   2, padding 1)
+//   sum[b,i,j,c] = local[b,i,j,c] + glob[b,c]      in float32; the upsampled 1x1 map is constant
+//   pooled[b,c]  = mean over i,j < o of (max of sum over the 3x3 window at (2i, 2j))
+//                                                  stride 2; padding never wins
 //
 // The reference applies its 1x1 convolution before the mean; both are linear, so the mean may come
 // first and the projection (hash_head.h) then runs on one vector per image instead of a map.
@@ -27,7 +27,15 @@ struct HashPoolForward {
   int side = 1;                    // s >= 1
   int channels = 0;                // C >= 1
 
-  void validate() const;
+  static constexpr int kMaxSide = 1 << 15;
+
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(images >= 0, "hash_pool: images = " << images);
+    HH_REQUIRE(side >= 1 && side <= kMaxSide, "hash_pool: side = " << side);
+    HH_REQUIRE(channels >= 1, "hash_pool: channels = " << channels);
+    HH_REQUIRE(images == 0 || (local && glob && pooled), "hash_pool: an array is null");
+  }
 };
 
 template <class T>
@@ -37,10 +45,16 @@ struct HashPoolBackward {
   T* dlocal = nullptr;                   // [B, s, s, C] out
   int images = 0, side = 1, channels = 0;
 
-  void validate() const;
+  void validate() const {
+    HH_REQUIRE(images >= 0, "hash_pool: images = " << images);
+    HH_REQUIRE(side >= 1 && side <= HashPoolForward<T>::kMaxSide, "hash_pool: side = " << side);
+    HH_REQUIRE(channels >= 1, "hash_pool: channels = " << channels);
+    HH_REQUIRE(images == 0 || (dpooled && argmax && dlocal), "hash_pool: an array is null");
+  }
 };
 
 namespace cpu {
+/// Return when done; the same bits for any number of threads.
 template <class T>
 void hash_pool_forward(const HashPoolForward<T>& p);
 template <class T>

@@ -1,8 +1,9 @@
 // Average over s x s blocks, stride s, of channels-last images:
 //
-//   y[b,i,j,c] = 1/s^2 sum_{u,v < s} x[b, i*s+u, j*s+v, c],     dx[b, i*s+u, j*s+v, c] (+)=
-//   dy[b,i,j,c] / s^2
+//   y[b,i,j,c] = 1/s^2 sum_{u,v < s} x[b, i*s+u, j*s+v, c]
+//   dx[b, i*s+u, j*s+v, c] (+)= dy[b,i,j,c] / s^2
 //
+// Sums are float32 whatever T is.
 // Source: spec section 1, "Interactive Module", global path; "Hash layer", global path.
 #pragma once
 #include <cstdint>
@@ -21,7 +22,18 @@ struct BlockAveragePoolForward {
   int side = 1;          // s >= 1
   int channels = 0;      // C >= 1
 
-  void validate() const;
+  static constexpr int kMaxSide = 1 << 15;  // of g*s
+
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(images >= 0, "block_average_pool: images = " << images);
+    HH_REQUIRE(grid >= 1, "block_average_pool: grid = " << grid);
+    HH_REQUIRE(side >= 1, "block_average_pool: side = " << side);
+    HH_REQUIRE(std::int64_t{grid} * side <= kMaxSide,
+               "block_average_pool: grid * side = " << std::int64_t{grid} * side);
+    HH_REQUIRE(channels >= 1, "block_average_pool: channels = " << channels);
+    HH_REQUIRE(images == 0 || (x && y), "block_average_pool: an array is null");
+  }
 };
 
 template <class T>
@@ -31,10 +43,14 @@ struct BlockAveragePoolBackward {
   bool accumulate = false;  // dx += rather than dx =
   int images = 0, grid = 1, side = 1, channels = 0;
 
-  void validate() const;
+  void validate() const {
+    // The same shapes as forward: dx stands for x, dy for y.
+    BlockAveragePoolForward<T>{dx, const_cast<T*>(dy), images, grid, side, channels}.validate();
+  }
 };
 
 namespace cpu {
+/// Return when done; the same bits for any number of threads.
 template <class T>
 void block_average_pool_forward(const BlockAveragePoolForward<T>& p);
 template <class T>
