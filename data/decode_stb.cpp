@@ -96,13 +96,18 @@ bool is_png_or_bmp(std::span<const std::uint8_t> bytes) {
 Image decode_png_or_bmp(std::span<const std::uint8_t> bytes, const DecodeOptions& options) {
   if (bytes.size() > INT_MAX) throw ImageError("it is over 2 GiB");
   const int length = int(bytes.size());
+  const bool png = is_png(bytes);
+  if (png) {  // stb would say only that it knows no such image
+    constexpr std::size_t kWidthAt = 16, kHeightAt = 20, kHeadEnd = 24;
+    if (bytes.size() < kHeadEnd) throw ImageError("PNG: it is truncated");
+    check_image_size(big32(&bytes[kHeightAt]), big32(&bytes[kWidthAt]), options);
+  }
   int width = 0, height = 0, channels = 0;
   allocation_limit = std::size_t{1} << 20;
   if (!stbi_info_from_memory(bytes.data(), length, &width, &height, &channels)) {
     throw ImageError(std::string("its header can't be read: ") + stbi_failure_reason());
   }
   check_image_size(height, width, options);
-  const bool png = is_png(bytes);
   if (png) {
     check_png_chunks(bytes);
   } else {
