@@ -42,7 +42,8 @@ std::vector<double> time_steps(double seconds, Step step) {
   step();
   std::vector<double> times;
   const auto start = Clock::now();
-  while (times.size() < 3 || std::chrono::duration<double>(Clock::now() - start).count() < seconds) {
+  while (times.size() < 3 ||
+         std::chrono::duration<double>(Clock::now() - start).count() < seconds) {
     const auto before = Clock::now();
     step();
     times.push_back(std::chrono::duration<double>(Clock::now() - before).count());
@@ -95,22 +96,30 @@ void run(const Options& o) {
   const double median = times[times.size() / 2], best = times.front();
   const MemoryStatistics memory = memory_statistics(device);
   if (o.json) {
-    fmt::print("{}\n", nlohmann::ordered_json{
-                           {"config", o.config}, {"mode", o.mode}, {"batch", o.batch},
-                           {"dtype", o.dtype}, {"device", to_string(device)},
-                           {"simd", cpu::simd_in_use()}, {"threads", cpu::num_threads()},
-                           {"steps", times.size()}, {"median_s", median}, {"min_s", best},
-                           {"images_per_s", o.batch / median}, {"best_images_per_s", o.batch / best},
-                           {"peak_rss_mib", peak_rss_mib()},
-                           {"peak_tensor_mib", double(memory.peak_in_use) / 0x1p20}}
-                           .dump());
+    fmt::print("{}\n",
+               nlohmann::ordered_json{{"config", o.config},
+                                      {"mode", o.mode},
+                                      {"batch", o.batch},
+                                      {"dtype", o.dtype},
+                                      {"device", to_string(device)},
+                                      {"simd", cpu::simd_in_use()},
+                                      {"threads", cpu::num_threads()},
+                                      {"steps", times.size()},
+                                      {"median_s", median},
+                                      {"min_s", best},
+                                      {"images_per_s", o.batch / median},
+                                      {"best_images_per_s", o.batch / best},
+                                      {"peak_rss_mib", peak_rss_mib()},
+                                      {"peak_tensor_mib", double(memory.peak_in_use) / 0x1p20}}
+                   .dump());
     return;
   }
-  fmt::print("{} {} batch {} {} on {} ({}, {} threads): {:.1f} images/s (best {:.1f}), {:.1f} ms a "
-             "step, peak memory {:.0f} MiB, of it tensors {:.0f} MiB\n",
-             o.config, o.mode, o.batch, o.dtype, to_string(device), cpu::simd_in_use(),
-             cpu::num_threads(), o.batch / median, o.batch / best, median * 1e3, peak_rss_mib(),
-             double(memory.peak_in_use) / 0x1p20);
+  fmt::print(
+      "{} {} batch {} {} on {} ({}, {} threads): {:.1f} images/s (best {:.1f}), {:.1f} ms a "
+      "step, peak memory {:.0f} MiB, of it tensors {:.0f} MiB\n",
+      o.config, o.mode, o.batch, o.dtype, to_string(device), cpu::simd_in_use(), cpu::num_threads(),
+      o.batch / median, o.batch / best, median * 1e3, peak_rss_mib(),
+      double(memory.peak_in_use) / 0x1p20);
 }
 
 }  // namespace
@@ -119,11 +128,14 @@ void add_bench(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       program.add_subcommand("bench", "Measure training and encoding speed with made-up images");
-  command->add_option("--config", options->config, "paper, class-default or micro")->capture_default_str();
+  command->add_option("--config", options->config, "paper, class-default or micro")
+      ->capture_default_str();
   command->add_option("--mode", options->mode, "train or encode")
       ->check(CLI::IsMember({"train", "encode"}))
       ->capture_default_str();
-  command->add_option("--batch", options->batch)->check(CLI::Range(1, 65536))->capture_default_str();
+  command->add_option("--batch", options->batch)
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
   command->add_option("--bits", options->bits)->capture_default_str();
   command->add_option("--dtype", options->dtype)
       ->check(CLI::IsMember({"f32", "bf16"}))
@@ -132,8 +144,9 @@ void add_bench(CLI::App& program) {
   command->add_flag("--recompute", options->recompute, "recompute activations in backward");
   command->add_flag("--json", options->json, "one line of JSON");
   options->compute.add_to(*command);
-  add_examples(*command, "  hybridhash bench --config micro --mode train --batch 64\n"
-                         "  hybridhash bench --config paper --mode encode --batch 8 --threads 2\n");
+  add_examples(*command,
+               "  hybridhash bench --config micro --mode train --batch 64\n"
+               "  hybridhash bench --config paper --mode encode --batch 8 --threads 2\n");
   command->callback([options] { run(*options); });
 }
 

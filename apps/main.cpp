@@ -1,6 +1,8 @@
 // The program: a table of subcommands, and errors turned into one line and an exit status.
 //   0 done, 1 the answer is no (verify failed), 2 the user can mend it, 3 it is our fault
 #include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
 
 #include <cstdio>
 #include <new>
@@ -11,7 +13,8 @@
 
 int main(int argc, char** argv) {
   using namespace hh::apps;
-  CLI::App program{"HybridHash: train a network that turns images into short binary codes, and search them."};
+  CLI::App program{
+      "HybridHash: train a network that turns images into short binary codes, and search them."};
   program.name("hybridhash");
   program.require_subcommand(1);
   program.set_version_flag("--version", HH_VERSION);
@@ -23,6 +26,9 @@ int main(int argc, char** argv) {
   add_verify(program);
   add_info(program);
   add_bench(program);
+  // Results go to stdout, remarks to stderr.
+  spdlog::set_default_logger(spdlog::stderr_color_st("hybridhash"));
+  spdlog::set_pattern("hybridhash: %^%l%$: %v");
   try {
     hh::cpu::simd_from_environment();
     program.parse(argc, argv);
@@ -34,14 +40,17 @@ int main(int argc, char** argv) {
     return 2;
   } catch (const Unsuccessful&) {
     return 1;
-  } catch (const std::logic_error& error) {  // std::invalid_argument: HH_REQUIRE
-    fmt::print(stderr, "hybridhash: {}\n", error.what());
-    return 2;
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "hybridhash: out of memory; use a smaller batch or image\n");
     return 2;
-  } catch (const std::exception& error) {
+  } catch (const std::invalid_argument& error) {  // HH_REQUIRE
     fmt::print(stderr, "hybridhash: {}\n", error.what());
     return 2;
+  } catch (const std::runtime_error& error) {  // files, devices
+    fmt::print(stderr, "hybridhash: {}\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "hybridhash: an error of the program itself: {}\n", error.what());
+    return 3;
   }
 }

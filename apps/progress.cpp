@@ -25,9 +25,10 @@ std::string duration_text(double seconds) {
   return fmt::format("{} h {:02} min", s / 3600, s % 3600 / 60);
 }
 
-Progress::Progress(std::string what, std::int64_t total)
+Progress::Progress(std::string what, std::int64_t total, std::int64_t before)
     : what_(std::move(what)),
       total_(total),
+      before_(before),
       terminal_(isatty(STDERR_FILENO) == 1),
       start_(Clock::now()),
       last_(start_) {}
@@ -41,7 +42,7 @@ void Progress::update(std::int64_t done, const std::string& detail) {
   // A terminal is redrawn ten times a second, a log file gets a line every ten seconds.
   if (seconds_since(last_) < (terminal_ ? 0.1 : 10.0)) return;
   last_ = Clock::now();
-  const double rate = double(done_) / std::max(seconds(), 1e-9);
+  const double rate = double(done_ - before_) / std::max(seconds(), 1e-9);
   const std::string rest = fmt::format(
       "{}/{}  {:.0f} images/s  {}{}ETA {}", done_, total_, rate, detail, detail.empty() ? "" : "  ",
       duration_text(double(total_ - done_) / std::max(rate, 1e-9)));

@@ -1,4 +1,5 @@
-// What a long command tells while it runs: a bar on a terminal, a plain line now and then elsewhere.
+// What a long command tells while it runs: a bar on a terminal, a plain line now and then
+// elsewhere.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -11,8 +12,9 @@ std::string duration_text(double seconds);
 
 class Progress {
  public:
-  /// `what` is the label; `total` the number of images. Writes to stderr.
-  Progress(std::string what, std::int64_t total);
+  /// `what` is the label; `total` the number of images; `before` of them were done earlier and
+  /// don't count for the rate. Writes to stderr.
+  Progress(std::string what, std::int64_t total, std::int64_t before = 0);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -28,7 +30,7 @@ class Progress {
   void draw(const std::string& line);
 
   std::string what_;
-  std::int64_t total_, done_ = 0;
+  std::int64_t total_, before_, done_ = 0;
   bool terminal_, drawn_ = false;
   std::chrono::steady_clock::time_point start_, last_;
 };

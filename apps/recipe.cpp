@@ -11,6 +11,8 @@
 #define TOML_HEADER_ONLY 1
 #include <toml++/toml.h>
 
+#include "engine/file.h"
+
 namespace hh::apps {
 namespace {
 
@@ -81,10 +83,9 @@ Keys keys_of(Recipe& r) {
   Keys keys;
   const auto add = [&](const char* name, auto& field) {
     using T = std::remove_reference_t<decltype(field)>;
-    keys.emplace_back(name, Key{[name, &field](const toml::node& node) {
-                                  field = value_of<T>(name, node);
-                                },
-                                [&field] { return text_of(field); }});
+    keys.emplace_back(
+        name, Key{[name, &field](const toml::node& node) { field = value_of<T>(name, node); },
+                  [&field] { return text_of(field); }});
   };
   add("data.protocol", r.data.protocol);
   add("data.path", r.data.path);
@@ -118,7 +119,9 @@ Keys keys_of(Recipe& r) {
   add("train.recompute", r.train.recompute);
   add("train.initialisation", r.train.initialisation);
   add("train.initial_std", r.train.initial_std);
+  add("train.weights", r.train.weights);
   add("train.threads", r.train.threads);
+  add("train.checkpoint_minutes", r.train.checkpoint_minutes);
   add("optimizer.kind", r.optimizer.kind);
   add("optimizer.weight_decay", r.optimizer.weight_decay);
   add("optimizer.decay_matrices_only", r.optimizer.decay_matrices_only);
@@ -171,13 +174,14 @@ void apply(const toml::table& table, Recipe& recipe) {
   const Keys keys = keys_of(recipe);
   for (const auto& [section, node] : table) {
     const toml::table* entries = node.as_table();
-    HH_REQUIRE(entries != nullptr, "recipe key '" << section.str() << "': keys stand in a section, as "
+    HH_REQUIRE(entries != nullptr, "recipe key '" << section.str()
+                                                  << "': keys stand in a section, as "
                                                   << nearest(std::string(section.str()), keys));
     for (const auto& [entry, value] : *entries) {
       const std::string name = std::string(section.str()) + "." + std::string(entry.str());
       if (name == kPreset) continue;
-      const auto key = std::find_if(keys.begin(), keys.end(),
-                                    [&](const auto& k) { return k.first == name; });
+      const auto key =
+          std::find_if(keys.begin(), keys.end(), [&](const auto& k) { return k.first == name; });
       HH_REQUIRE(key != keys.end(),
                  "recipe key '" << name << "' is unknown; the nearest is " << nearest(name, keys));
       key->second.read(value);
@@ -209,14 +213,22 @@ bool one_of(const std::string& value, std::initializer_list<const char*> choices
 }  // namespace
 
 Recipe Recipe::read(const std::filesystem::path& file, const std::vector<std::string>& settings) {
+  if (file.empty()) return parse("", "", settings);
+  constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
+  const std::vector<std::uint8_t> bytes = read_file(file, kMaxBytes);
+  return parse(std::string(bytes.begin(), bytes.end()), file.string(), settings);
+}
+
+Recipe Recipe::parse(const std::string& text, const std::string& name,
+                     const std::vector<std::string>& settings) {
   Recipe recipe;
-  if (!file.empty()) {
-    try {
-      apply(toml::parse_file(file.string()), recipe);
-    } catch (const toml::parse_error& error) {
-      throw std::invalid_argument(fmt::format("{}:{}: {}", file.string(), error.source().begin.line,
-                                              error.description()));
-    }
+  try {
+    apply(toml::parse(text), recipe);
+  } catch (const toml::parse_error& error) {
+    throw std::invalid_argument(
+        fmt::format("{}:{}: {}", name, error.source().begin.line, error.description()));
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(name + ": " + error.what());
   }
   for (const std::string& setting : settings) apply(parse_setting(setting), recipe);
   recipe.validate();
@@ -244,14 +256,16 @@ void Recipe::validate() const {
   HH_REQUIRE(one_of(train.bank_dtype, {"f32", "f16", "bf16"}),
              "train.bank_dtype = " << train.bank_dtype << ": use f32, f16 or bf16");
   HH_REQUIRE(train.alpha > 0, "train.alpha = " << train.alpha << ": use a positive number");
-  HH_REQUIRE(one_of(train.initialisation, {"normal", "fan_in", "generator"}),
-             "train.initialisation = " << train.initialisation
-                                       << ": use normal, fan_in or generator");
+  HH_REQUIRE(
+      one_of(train.initialisation, {"normal", "fan_in", "generator"}),
+      "train.initialisation = " << train.initialisation << ": use normal, fan_in or generator");
   HH_REQUIRE(train.initial_std > 0,
              "train.initial_std = " << train.initial_std << ": use a positive number");
   HH_REQUIRE(train.seed >= 0 && data.split_seed >= 0, "seeds are 0 or more");
   HH_REQUIRE(train.threads >= 0 && train.threads <= 1024,
              "train.threads = " << train.threads << ": use 0 (all) to 1024");
+  HH_REQUIRE(train.checkpoint_minutes >= 0,
+             "train.checkpoint_minutes = " << train.checkpoint_minutes << ": use 0 (off) or more");
   HH_REQUIRE(data.workers >= 0 && data.workers <= 256,
              "data.workers = " << data.workers << ": use 0 to 256");
   HH_REQUIRE(data.flip == -1 || (data.flip >= 0 && data.flip <= 1),

@@ -16,16 +16,16 @@ struct Recipe {
     std::string protocol = "fashion_mnist";  // data/protocol.h
     std::string path;                        // folder of the data; empty: the protocol's default
     std::string image_root;                  // what relative paths in lists start from
-    std::string split_file;                  // safetensors with `query` and `train` indices; empty: seeded
+    std::string split_file;  // safetensors with `query` and `train` indices; empty: seeded
     std::int64_t split_seed = 0;
     std::int64_t query_per_class = 0, train_per_class = 0;  // protocol "folder" only
     bool allow_other_counts = false;
     bool exif_orientation = false;
     bool scaled_decode = false;
-    double flip = -1;     // probability of a horizontal flip in training; -1: the protocol's
-    int max_shift = -1;   // largest random shift in training, pixels; -1: the protocol's crop
+    double flip = -1;    // probability of a horizontal flip in training; -1: the protocol's
+    int max_shift = -1;  // largest random shift in training, pixels; -1: the protocol's crop
     bool skip_bad = false;
-    int workers = 1;      // loader threads
+    int workers = 1;  // loader threads
   } data;
 
   HybridHashConfig model = HybridHashConfig::preset("micro");
@@ -34,14 +34,16 @@ struct Recipe {
     std::int64_t seed = 1;
     int epochs = 15;
     int batch = 64;
-    int accumulate = 1;             // batches per optimiser step
-    std::string dtype = "f32";      // f32, bf16: what the network computes in
-    std::string bank_dtype = "f32"; // f32, f16, bf16
+    int accumulate = 1;              // batches per optimiser step
+    std::string dtype = "f32";       // f32, bf16: what the network computes in
+    std::string bank_dtype = "f32";  // f32, f16, bf16
     float alpha = 0.5f;
     bool recompute = false;
     std::string initialisation = "normal";  // normal, fan_in, generator
     float initial_std = 0.02f;              // of `normal`
-    int threads = 0;                        // 0: all
+    std::string weights;  // safetensors to start from; what it lacks keeps its initialisation
+    int threads = 0;      // 0: all
+    double checkpoint_minutes = 10;  // also save within an epoch, this often; 0: after epochs only
   } train;
 
   OptimizerConfig optimizer;
@@ -54,10 +56,10 @@ struct Recipe {
   } schedule;
 
   struct Evaluate {
-    int every = 3;             // epochs; the last one is always evaluated
-    std::int64_t hold_out = 0; // training images kept back to choose the best checkpoint
-    bool by_query = false;     // also track the best by the query set, as the paper does
-    int top_k = 0;             // of that mAP; 0: the protocol's
+    int every = 3;              // epochs; the last one is always evaluated
+    std::int64_t hold_out = 0;  // training images kept back to choose the best checkpoint
+    bool by_query = false;      // also track the best by the query set, as the paper does
+    int top_k = 0;              // of that mAP; 0: the protocol's
     int batch = 256;
   } evaluate;
 
@@ -65,6 +67,10 @@ struct Recipe {
   /// "model.bits=64". "model.preset" sets all of [model] first. Throws std::invalid_argument for an
   /// unknown key (with the nearest known one), a wrong type or a value out of range.
   static Recipe read(const std::filesystem::path& file, const std::vector<std::string>& settings);
+
+  /// The same from the text of a file; `name` is for errors.
+  static Recipe parse(const std::string& text, const std::string& name,
+                      const std::vector<std::string>& settings);
 
   void validate() const;
   /// The whole recipe as TOML that read() takes.

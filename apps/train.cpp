@@ -3,7 +3,6 @@
 
 #include "apps/command.h"
 #include "apps/training_run.h"
-#include "kernels/core/parallel.h"
 
 namespace hh::apps {
 namespace {

@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/encoder.h"
 #include "apps/evaluation.h"
-#include "apps/model_file.h"
+#include "apps/experiment.h"
+#include "apps/metrics_log.h"
+#include "apps/plot.h"
 #include "apps/progress.h"
 #include "engine/file.h"
 #include "model/generator.h"
@@ -20,9 +22,11 @@ namespace hh::apps {
 namespace {
 
 constexpr const char* kRecipeFile = "recipe.toml";
-constexpr const char* kSplitFile = "split.json";
 constexpr const char* kMetricsFile = "metrics.csv";
 constexpr const char* kCheckpointFile = "last.safetensors";
+constexpr const char* kBestFile = "best.safetensors";
+constexpr const char* kBestByQueryFile = "best_by_query.safetensors";
+constexpr std::int64_t kStepsPerPoint = 10;  // of TensorBoard's loss within epochs
 constexpr const char* kMetricsHeader =
     "epoch,steps,loss,learning_rate,images_per_s,seconds,held_out_map,query_map\n";
 
@@ -30,84 +34,45 @@ DType dtype_named(const std::string& text) {
   return text == "bf16" ? DType::bf16 : text == "f16" ? DType::f16 : DType::f32;
 }
 
-/// The split that a safetensors file lists (`query`, `train`), the database being all other images.
-data::Split listed_split(const std::filesystem::path& path, std::int64_t items) {
-  const SafetensorsFile file = SafetensorsFile::open(path);
-  data::Split split{file.to_int64s("query"), file.to_int64s("train"), {}};
-  std::vector<bool> taken(std::size_t(items), false);
-  for (const auto* part : {&split.query, &split.train}) {
-    for (const std::int64_t item : *part) {
-      HH_REQUIRE(item >= 0 && item < items, path.string() << ": image " << item << " of " << items);
-      taken[std::size_t(item)] = true;
-    }
-  }
-  for (std::int64_t i = 0; i < items; ++i) {
-    if (!taken[std::size_t(i)]) split.database.push_back(i);
-  }
-  data::check_split(split, items);
-  return split;
-}
-
-/// The protocol's training transform with the recipe's changes.
-data::TransformSpec train_transform(const data::Experiment& experiment, const Recipe& recipe) {
-  data::TransformSpec transform = experiment.train_transform;
-  if (recipe.data.flip >= 0) transform.flip_probability = float(recipe.data.flip);
-  if (recipe.data.max_shift >= 0) {
-    transform.crop = recipe.data.max_shift > 0 ? data::Crop::kNearCentre : data::Crop::kCentre;
-    transform.max_shift = recipe.data.max_shift;
-  }
-  transform.validate();
-  return transform;
-}
-
-void report_bad(const data::Loader& loader) {
-  for (const data::BadImage& bad : loader.bad()) {
-    spdlog::warn("skipped {}: {}", bad.location, bad.error);
-  }
-  if (!loader.bad().empty()) spdlog::warn("{} bad images skipped", loader.bad().size());
-}
-
 }  // namespace
 
 TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device)
     : TrainingRun(recipe, folder, device, /*resuming=*/false) {}
 
-TrainingRun TrainingRun::resume(const std::filesystem::path& folder, Device device,
-                                const std::vector<std::string>& settings) {
-  HH_REQUIRE(std::filesystem::exists(folder / kCheckpointFile),
-             folder.string() << " holds no checkpoint (" << kCheckpointFile
-                             << "): start the run without --resume");
-  return TrainingRun(Recipe::read(folder / kRecipeFile, settings), folder, device,
-                     /*resuming=*/true);
+Recipe TrainingRun::recipe_of(const std::filesystem::path& folder,
+                              const std::vector<std::string>& settings) {
+  HH_REQUIRE(std::filesystem::exists(folder / kRecipeFile),
+             folder.string() << " holds no training run (" << kRecipeFile << " is missing)");
+  return Recipe::read(folder / kRecipeFile, settings);
+}
+
+TrainingRun TrainingRun::resume(const Recipe& recipe, const std::filesystem::path& folder,
+                                Device device) {
+  return TrainingRun(recipe, folder, device, /*resuming=*/true);
 }
 
 TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
                          bool resuming)
     : recipe_(recipe), folder_(folder), device_(device) {
-  HH_REQUIRE(resuming || !std::filesystem::exists(folder / kRecipeFile),
-             folder.string() << " already holds a run: continue it with --resume, or choose another "
-                                "folder with --out");
+  HH_REQUIRE(
+      resuming || !std::filesystem::exists(folder / kRecipeFile),
+      folder.string() << " already holds a run: continue it with --resume, or choose another "
+                         "folder with --out");
   std::filesystem::create_directories(folder);
-  experiment_ = data::open_protocol(recipe.data.protocol, recipe.protocol_options());
+  experiment_ = open_experiment(recipe, resuming ? folder / kSplitFile : std::filesystem::path());
   const std::int64_t items = experiment_.dataset->size();
-  if (resuming) {
-    experiment_.split = data::read_split(folder / kSplitFile, recipe.data.protocol, items);
-  } else if (!recipe.data.split_file.empty()) {
-    experiment_.split = listed_split(recipe.data.split_file, items);
-  }
-  for (const std::string& warning : experiment_.warnings) spdlog::warn("{}", warning);
   train_items_ = experiment_.split.train;
   HH_REQUIRE(recipe.evaluate.hold_out < std::int64_t(train_items_.size()),
              "evaluate.hold_out = " << recipe.evaluate.hold_out << ": there are only "
                                     << train_items_.size() << " training images");
   if (recipe.evaluate.hold_out > 0) {
-    std::tie(train_items_, held_out_items_) = data::hold_out(
-        train_items_, recipe.evaluate.hold_out, std::uint64_t(recipe.data.split_seed));
+    std::tie(train_items_, held_out_items_) = data::hold_out(train_items_, recipe.evaluate.hold_out,
+                                                             std::uint64_t(recipe.data.split_seed));
   }
   fmt::print("{}", data::describe(experiment_));
 
   loader_ = std::make_unique<data::Loader>(
-      *experiment_.dataset, train_items_, train_transform(experiment_, recipe),
+      *experiment_.dataset, train_items_, experiment_.train_transform,
       data::LoaderOptions{.batch_size = recipe.train.batch,
                           .shuffle = true,
                           .seed = std::uint64_t(recipe.train.seed),
@@ -138,19 +103,30 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
   if (resuming) {
     load_checkpoint();
   } else {
-    if (recipe.train.initialisation == "generator") {
-      set_generated_weights(trainer_->parameters(), std::uint64_t(recipe.train.seed));
-    } else {
-      trainer_->parameters().initialise(std::uint64_t(recipe.train.seed),
-                                        {.std = recipe.train.initial_std,
-                                         .fan_in = recipe.train.initialisation == "fan_in"});
-    }
-    write_file_atomically(folder / kRecipeFile, recipe.to_toml());
+    initialise();
+    write_file_atomically(folder / kMetricsFile, kMetricsHeader);
     data::write_split(folder / kSplitFile, experiment_.split, recipe.data.protocol,
                       std::uint64_t(recipe.data.split_seed), items);
-    write_file_atomically(folder / kMetricsFile, kMetricsHeader);
+    save_checkpoint();
   }
+  // Last: a folder with a recipe can be resumed, whenever the run was killed.
+  write_file_atomically(folder / kRecipeFile, recipe.to_toml());
   events_ = std::make_unique<EventFile>(folder);
+}
+
+void TrainingRun::initialise() {
+  const std::uint64_t seed = std::uint64_t(recipe_.train.seed);
+  if (recipe_.train.initialisation == "generator") {
+    set_generated_weights(trainer_->parameters(), seed);
+  } else {
+    trainer_->parameters().initialise(seed, {.std = recipe_.train.initial_std,
+                                             .fan_in = recipe_.train.initialisation == "fan_in"});
+  }
+  if (recipe_.train.weights.empty()) return;
+  const LoadReport report =
+      load_weights(SafetensorsFile::open(recipe_.train.weights), recipe_.train.weights,
+                   trainer_->parameters(), Loading::kPartial);
+  fmt::print("{}: {}\n", recipe_.train.weights, report.summary());
 }
 
 std::int64_t TrainingRun::steps_per_epoch() const {
@@ -160,49 +136,70 @@ std::int64_t TrainingRun::steps_per_epoch() const {
 
 bool TrainingRun::run() {
   while (position_.epoch < recipe_.train.epochs) {
-    if (!run_epoch()) {
+    const bool complete = run_epoch();
+    if (complete) {
+      end_epoch();
+    } else {
       save_checkpoint();
-      fmt::print("stopped in epoch {} after {} batches; continue with: hybridhash train --resume {}\n",
-                 position_.epoch + 1, position_.batch, folder_.string());
+    }
+    if (stop_requested() && position_.epoch < recipe_.train.epochs) {
+      fmt::print(
+          "stopped in epoch {} after {} batches; continue with: hybridhash train --resume {}\n",
+          position_.epoch + 1, position_.batch, folder_.string());
       return false;
     }
-    end_epoch();
   }
   return true;
 }
 
 bool TrainingRun::run_epoch() {
   using Clock = std::chrono::steady_clock;
+  const auto since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
   Progress progress(fmt::format("epoch {}/{}", position_.epoch + 1, recipe_.train.epochs),
-                    std::int64_t(train_items_.size()));
+                    std::int64_t(train_items_.size()), position_.images);
   loader_->start(std::uint32_t(position_.epoch), position_.batch);
-  const std::int64_t batches = loader_->batches(), accumulate = recipe_.train.accumulate;
   data::Batch batch;
-  auto before = Clock::now();
+  auto before = Clock::now(), saved = before;
   while (loader_->next(batch)) {
-    if (batch.images > 0) {
-      const Tensor loss = trainer_->accumulate(batch.pixels, batch.labels, batch.indices);
-      position_.loss_sum += double(loss.to_host<float>()[0]) * batch.images;
-      position_.images += batch.images;
-    }
-    ++position_.batch;
-    const bool step_done = position_.batch % accumulate == 0 || position_.batch == batches;
-    if (step_done && trainer_->accumulated() > 0) {
-      trainer_->step(schedule_.at(trainer_->optimizer().steps()));
-    }
-    const auto now = Clock::now();
-    position_.seconds += std::chrono::duration<double>(now - before).count();
-    before = now;
-    const double mean = position_.loss_sum / double(std::max<std::int64_t>(position_.images, 1));
+    take_batch(batch);
+    position_.seconds += since(before);
+    before = Clock::now();
+    const double mean = position_.loss_sum / double(position_.images);
     HH_REQUIRE(std::isfinite(mean), "the loss is no longer finite in epoch "
                                         << position_.epoch + 1
                                         << ": lower schedule.learning_rate, lengthen "
                                            "schedule.warmup_epochs or set optimizer.clip_norm");
     progress.update(position_.images, fmt::format("loss {:.4f}", mean));
-    if (step_done && stop_requested() && position_.batch < batches) return false;
+    // Gradients that wait for a step aren't in a checkpoint.
+    if (trainer_->accumulated() > 0 || position_.batch == loader_->batches()) continue;
+    if (stop_requested()) return false;
+    const double minutes = recipe_.train.checkpoint_minutes;
+    if (minutes > 0 && since(saved) > 60 * minutes) {
+      save_checkpoint();
+      before = saved = Clock::now();
+    }
   }
+  // Batches of nothing but bad images can leave a step open at the end.
+  if (trainer_->accumulated() > 0) trainer_->step(schedule_.at(trainer_->optimizer().steps()));
   report_bad(*loader_);
+  HH_REQUIRE(position_.images > 0, "not one of the training images can be read");
   return true;
+}
+
+void TrainingRun::take_batch(const data::Batch& batch) {
+  const Tensor loss = trainer_->accumulate(batch.pixels, batch.labels, batch.indices);
+  const double value = double(loss.to_host<float>()[0]);
+  position_.loss_sum += value * batch.images;
+  position_.images += batch.images;
+  position_.batch = batch.number + 1;
+  const bool last = position_.batch == loader_->batches();
+  if (trainer_->accumulated() == recipe_.train.accumulate || last) {
+    const std::int64_t step = trainer_->optimizer().steps();
+    trainer_->step(schedule_.at(step));
+    if (step % kStepsPerPoint == 0) events_->scalar("batch_loss", value, step);
+  }
 }
 
 void TrainingRun::end_epoch() {
@@ -213,11 +210,19 @@ void TrainingRun::end_epoch() {
   const double rate = double(position_.images) / std::max(position_.seconds, 1e-9);
   const float learning_rate = schedule_.at(std::max<std::int64_t>(steps - 1, 0));
   double held_out = NAN, query = NAN;
-  if (evaluate && !held_out_items_.empty()) held_out = held_out_map();
-  if (evaluate && recipe_.evaluate.by_query) query = query_map();
+  if (evaluate && !held_out_items_.empty())
+    held_out = retrieval_map(held_out_items_, train_items_, 0);
+  if (evaluate && recipe_.evaluate.by_query) {
+    const data::Split& split = experiment_.split;
+    const int cut =
+        recipe_.evaluate.top_k > 0 ? recipe_.evaluate.top_k : experiment_.protocol.top_k;
+    query = retrieval_map(split.query, split.database, std::max(cut, 0));
+  }
 
   ++position_.epoch;
-  const auto cell = [](double v) { return std::isnan(v) ? std::string() : fmt::format("{:.6f}", v); };
+  const auto cell = [](double v) {
+    return std::isnan(v) ? std::string() : fmt::format("{:.6f}", v);
+  };
   append_line(folder_ / kMetricsFile,
               fmt::format("{},{},{:.6f},{:.6g},{:.1f},{:.2f},{},{}\n", position_.epoch, steps, loss,
                           learning_rate, rate, position_.seconds, cell(held_out), cell(query)));
@@ -227,6 +232,7 @@ void TrainingRun::end_epoch() {
   if (!std::isnan(held_out)) events_->scalar("held_out_map", held_out, steps);
   if (!std::isnan(query)) events_->scalar("query_map", query, steps);
   events_->flush();
+  write_plots();
   fmt::print("epoch {:>3}  loss {:.4f}  {:.0f} images/s{}{}\n", position_.epoch, loss, rate,
              std::isnan(held_out) ? "" : fmt::format("  held-out mAP {:.4f}", held_out),
              std::isnan(query) ? "" : fmt::format("  query mAP {:.4f}", query));
@@ -235,42 +241,72 @@ void TrainingRun::end_epoch() {
   // Without a held-out slice nothing but the training loss could choose, so the last epoch stands.
   if (held_out_items_.empty() ? last : held_out > position_.best) {
     position_.best = held_out_items_.empty() ? -1 : held_out;
-    save_model("best.safetensors");
+    save_model(kBestFile);
   }
   if (query > position_.best_by_query) {
     position_.best_by_query = query;
-    save_model("best_by_query.safetensors");
+    save_model(kBestByQueryFile);
   }
   position_.batch = position_.images = 0;
   position_.loss_sum = position_.seconds = 0;
   save_checkpoint();
 }
 
-double TrainingRun::held_out_map() {
+double TrainingRun::retrieval_map(const std::vector<std::int64_t>& queries,
+                                  const std::vector<std::int64_t>& database, int top_k) const {
   const Encoder encoder(trainer_->network(), experiment_.eval_transform, trainer_->config().dtype,
-                        device_, recipe_.evaluate.batch);
-  const auto queries = encoder.encode(*experiment_.dataset, held_out_items_, recipe_.data.skip_bad);
-  const auto database = encoder.encode(*experiment_.dataset, train_items_, recipe_.data.skip_bad);
-  return mean_average_precision(queries, database, /*top_k=*/0);
+                        device_,
+                        {.batch = recipe_.evaluate.batch,
+                         .workers = recipe_.data.workers,
+                         .skip_bad = recipe_.data.skip_bad});
+  return mean_average_precision(encoder.encode(*experiment_.dataset, queries, "queries"),
+                                encoder.encode(*experiment_.dataset, database, "database"), top_k);
 }
 
-double TrainingRun::query_map() {
-  const Encoder encoder(trainer_->network(), experiment_.eval_transform, trainer_->config().dtype,
-                        device_, recipe_.evaluate.batch);
-  const auto queries =
-      encoder.encode(*experiment_.dataset, experiment_.split.query, recipe_.data.skip_bad);
-  const auto database =
-      encoder.encode(*experiment_.dataset, experiment_.split.database, recipe_.data.skip_bad);
-  const int top_k = recipe_.evaluate.top_k > 0 ? recipe_.evaluate.top_k : experiment_.protocol.top_k;
-  return mean_average_precision(queries, database, std::max(top_k, 0));
+void TrainingRun::write_plots() const {
+  const MetricsLog log = MetricsLog::read(folder_ / kMetricsFile);
+  write_file_atomically(folder_ / "loss.svg", to_svg({.title = "Training loss",
+                                                      .x_label = "epoch",
+                                                      .y_label = "loss",
+                                                      .series = {log.series("loss")}}));
+  Plot map{.title = "Mean average precision", .x_label = "epoch", .y_label = "mAP"};
+  for (const char* name : {"held_out_map", "query_map"}) {
+    Series series = log.series(name);
+    if (!series.x.empty()) map.series.push_back(std::move(series));
+  }
+  if (!map.series.empty()) write_file_atomically(folder_ / "map.svg", to_svg(map));
+}
+
+ModelInfo TrainingRun::model_info() const {
+  return {.config = recipe_.model,
+          .transform = experiment_.eval_transform,
+          .class_names = experiment_.dataset->class_names(),
+          .protocol = recipe_.data.protocol,
+          .recipe = recipe_.to_toml()};
 }
 
 void TrainingRun::save_model(const std::string& file) const {
-  save_model_file(folder_ / file, trainer_->parameters(),
-                  {.config = recipe_.model,
-                   .transform = experiment_.eval_transform,
-                   .class_names = experiment_.dataset->class_names(),
-                   .protocol = recipe_.data.protocol});
+  apps::save_model(folder_ / file, trainer_->parameters(), model_info());
+}
+
+std::string TrainingRun::summary() const {
+  std::string text =
+      fmt::format("trained {} epochs; {} holds\n", position_.epoch, folder_.string());
+  const auto line = [&](const char* file, const std::string& what) {
+    if (std::filesystem::exists(folder_ / file)) text += fmt::format("  {:<26} {}\n", file, what);
+  };
+  line(kBestFile,
+       held_out_items_.empty()
+           ? std::string("the model after the last epoch")
+           : fmt::format("the best model by held-out training images: mAP {:.4f}", position_.best));
+  line(kBestByQueryFile,
+       fmt::format("the best model by the query set, as papers choose it: mAP {:.4f}",
+                   position_.best_by_query));
+  line(kCheckpointFile, "checkpoint");
+  line(kMetricsFile, "one line an epoch");
+  line("loss.svg", "plot of the loss");
+  line("map.svg", "plot of the mAP");
+  return text;
 }
 
 void TrainingRun::save_checkpoint() {
@@ -281,7 +317,10 @@ void TrainingRun::save_checkpoint() {
                                 {"seconds", position_.seconds},
                                 {"best", position_.best},
                                 {"best_by_query", position_.best_by_query}};
-  hh::save_checkpoint(folder_ / kCheckpointFile, *trainer_, {{"position", position.dump()}});
+  // A checkpoint serves as a model as well.
+  Metadata metadata = model_metadata(model_info());
+  metadata["position"] = position.dump();
+  hh::save_checkpoint(folder_ / kCheckpointFile, *trainer_, metadata);
 }
 
 void TrainingRun::load_checkpoint() {
@@ -301,6 +340,10 @@ void TrainingRun::load_checkpoint() {
   }
   // Lines of epochs after the checkpoint (a killed run) are dropped: they will be written again.
   keep_lines(folder_ / kMetricsFile, std::size_t(position_.epoch) + 1);
+  HH_REQUIRE(position_.epoch >= 0 && position_.batch >= 0 && position_.batch < loader_->batches(),
+             (folder_ / kCheckpointFile).string()
+                 << ": it stands at batch " << position_.batch << " of epoch "
+                 << position_.epoch + 1 << ", and an epoch has " << loader_->batches());
   fmt::print("continuing in epoch {} after {} batches\n", position_.epoch + 1, position_.batch);
 }
 

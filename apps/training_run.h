@@ -1,11 +1,12 @@
-// One training run: its folder, its data, its trainer, and the loop over epochs. It can be stopped after
-// any batch and resumed bit for bit.
+// One training run: its folder, its data, its trainer, and the loop over epochs. It can be stopped
+// after any batch and resumed bit for bit.
 //
 // The run folder:
 //   recipe.toml            the recipe as it was used
 //   split.json             which images are query, training and database
 //   metrics.csv            one line per epoch
-//   events.out.tfevents.*  the same for TensorBoard
+//   loss.svg, map.svg      the same as plots
+//   events.out.tfevents.*  the same for TensorBoard, and the loss within epochs
 //   last.safetensors       checkpoint: weights, optimiser, memory bank, place in the data
 //   best.safetensors       weights of the best epoch by the held-out slice (without one: the last)
 //   best_by_query.safetensors   the same by the query set, as the paper chose; if the recipe asks
@@ -15,7 +16,7 @@
 #include <optional>
 #include <vector>
 
-#include "apps/encoder.h"
+#include "apps/model_file.h"
 #include "apps/recipe.h"
 #include "data/loader.h"
 #include "engine/event_file.h"
@@ -28,31 +29,41 @@ class TrainingRun {
   /// Starts a run in a new or empty folder, or continues the one that lies there.
   /// Throws std::invalid_argument if a new run would overwrite an old one.
   TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device);
-  static TrainingRun resume(const std::filesystem::path& folder, Device device,
-                            const std::vector<std::string>& settings);
+  /// The recipe of a run folder, with `settings` over it.
+  static Recipe recipe_of(const std::filesystem::path& folder,
+                          const std::vector<std::string>& settings);
+  /// Throws std::invalid_argument if there is no checkpoint, or it is of another network or data.
+  static TrainingRun resume(const Recipe& recipe, const std::filesystem::path& folder,
+                            Device device);
 
   /// Trains to the end, or until stop_requested(); true when the end was reached.
   bool run();
+  /// What the run left and where, for people.
+  std::string summary() const;
 
  private:
   /// Where the run stands between two batches, and what the epoch under way has added up.
   struct Position {
     int epoch = 0;
-    std::int64_t batch = 0;    // batches of that epoch done
-    double loss_sum = 0;       // over images of the epoch
-    std::int64_t images = 0;   // of the epoch
-    double seconds = 0;        // spent in the epoch's batches
-    double best = -1, best_by_query = -1;  // mAP
+    std::int64_t batch = 0;                // batches of that epoch done
+    double loss_sum = 0;                   // over images of the epoch
+    std::int64_t images = 0;               // of the epoch
+    double seconds = 0;                    // spent in the epoch's batches
+    double best = -1, best_by_query = -1;  // mAP; -1: none yet
   };
 
   TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
               bool resuming);
   bool run_epoch();
   void end_epoch();
-  double held_out_map();
-  double query_map();
+  void initialise();
+  void take_batch(const data::Batch& batch);
+  double retrieval_map(const std::vector<std::int64_t>& queries,
+                       const std::vector<std::int64_t>& database, int top_k) const;
+  void write_plots() const;
   void save_checkpoint();
   void load_checkpoint();
+  ModelInfo model_info() const;
   void save_model(const std::string& file) const;
   std::int64_t steps_per_epoch() const;
 

@@ -24,8 +24,9 @@ void verify(const GoldenCase& files, const nlohmann::json& json, Device device, 
             Report& report) {
   const bool network = json.contains("config"), full = json.contains("code_f64") && !network;
   const bool transform = json.contains("cases");
-  HH_REQUIRE(dtype == DType::f32 || network || full,
-             "--dtype bf16 is for network cases; " << files.json_path.string() << " is another kind");
+  HH_REQUIRE(dtype == DType::f32 || network || full, "--dtype bf16 is for network cases; "
+                                                         << files.json_path.string()
+                                                         << " is another kind");
   if (network) return verify_network(files, json, device, dtype, report);
   if (full) return verify_full_network(files, json, device, dtype, report);
   if (transform) return verify_transform(files, json, report);
@@ -77,8 +78,9 @@ void add_verify(CLI::App& program) {
   command->add_option("--json", options->json_out, "also write the table as JSON");
   command->add_flag("--failures", options->failures_only, "print failed checks only");
   options->compute.add_to(*command);
-  add_examples(*command, "  hybridhash verify ../shared/goldens/micro_a.json\n"
-                         "  hybridhash verify ../shared/goldens/loss.json --device cpu --simd avx2\n");
+  add_examples(*command,
+               "  hybridhash verify ../shared/goldens/micro_a.json\n"
+               "  hybridhash verify ../shared/goldens/loss.json --device cpu --simd avx2\n");
   command->callback([options] { run(*options); });
 }
 

@@ -25,7 +25,8 @@ std::vector<std::int64_t> packed_bytes(const std::vector<std::int64_t>& labels, 
 /// One case with a bank of the given type; `suffix` names the reference for it.
 void verify_bank(const SafetensorsFile& file, const std::string& name, const nlohmann::json& json,
                  DType bank_type, const std::string& suffix, Device device, Report& report) {
-  const std::vector<float> bank_codes = file.to_floats(name + ".U"), u = file.to_floats(name + ".u");
+  const std::vector<float> bank_codes = file.to_floats(name + ".U"),
+                           u = file.to_floats(name + ".u");
   const std::vector<std::int64_t> rows = file.to_int64s(name + ".ind");
   const std::int64_t images = std::int64_t(rows.size());
   const int bits = int(std::int64_t(u.size()) / images);
@@ -50,9 +51,9 @@ void verify_bank(const SafetensorsFile& file, const std::string& name, const nlo
   WmlLossResult result;
   {
     const Recording record(&tape);
-    result = bank.loss(code,
-                       std::span(reinterpret_cast<const std::uint64_t*>(labels.data()), labels.size()),
-                       rows, json.at("config").at("alpha").get<float>());
+    result = bank.loss(
+        code, std::span(reinterpret_cast<const std::uint64_t*>(labels.data()), labels.size()), rows,
+        json.at("config").at("alpha").get<float>());
   }
   tape.backward();
   const double loss = json.at("loss_f64" + suffix).get<double>();

@@ -78,12 +78,13 @@ struct Setup {
 
   MemoryBank fresh_bank(const SafetensorsFile& file, const std::string& prefix) const {
     const std::vector<float> codes = file.to_floats(prefix + "bank_U");
-    const std::vector<float> labels = file.to_floats(prefix + "bank_Y");
+    const std::vector<float> bank_labels = file.to_floats(prefix + "bank_Y");
     const int bits = network.config().bits;
-    const std::int64_t rows = std::int64_t(codes.size()) / bits;
-    MemoryBank bank(rows, bits, int(std::int64_t(labels.size()) / rows), DType::f32, device);
+    const std::int64_t bank_rows = std::int64_t(codes.size()) / bits;
+    MemoryBank bank(bank_rows, bits, int(std::int64_t(bank_labels.size()) / bank_rows), DType::f32,
+                    device);
     bank.view().codes.copy_from(std::span<const float>(codes));
-    const std::vector<std::uint64_t> packed = packed_labels(labels, rows);
+    const std::vector<std::uint64_t> packed = packed_labels(bank_labels, bank_rows);
     bank.view().labels.copy_from(std::span<const std::int64_t>(
         reinterpret_cast<const std::int64_t*>(packed.data()), packed.size()));
     return bank;
@@ -98,7 +99,8 @@ struct Setup {
     return network.forward(patchify(input, network.patch_shape(int(input.dim(0))), dtype), options);
   }
 
-  /// One pass forward and, when `tape` is given, backward. Gradients of parameters are cleared first.
+  /// One pass forward and, when `tape` is given, backward. Gradients of parameters are cleared
+  /// first.
   double loss_and_gradients(MemoryBank& bank, float alpha, Tape* tape) {
     if (tape != nullptr) parameters.zero_gradients();
     WmlLossResult result;
@@ -119,10 +121,8 @@ struct Setup {
   std::vector<std::uint64_t> labels;
 };
 
-bool kept_parameter(const std::string& name) { return !name.starts_with("FcLayer."); }
-
-/// One optimiser step's weights over all tensors (spec section 9): RMSprop divides by the size of the
-/// gradient, which turns rounding noise into steps where the gradient is near 0. So a share of
+/// One optimiser step's weights over all tensors (spec section 9): RMSprop divides by the size of
+/// the gradient, which turns rounding noise into steps where the gradient is near 0. So a share of
 /// elements must be close, and all within what the steps can move them.
 class StepWeights {
  public:
@@ -162,7 +162,8 @@ void verify_steps(Setup& setup, const SafetensorsFile& file, const GoldenTensors
   for (int step = 1; step <= 5; ++step) {
     Tape tape;
     const double loss = setup.loss_and_gradients(bank, alpha, &tape);
-    report.compare("loss before step " + std::to_string(step), loss, losses.at(std::size_t(step - 1)),
+    report.compare("loss before step " + std::to_string(step), loss,
+                   losses.at(std::size_t(step - 1)),
                    kLossTolerance * losses.at(std::size_t(step - 1)));
     optimizer.step(float(learning_rate));
     if (step != 1 && step != 2 && step != 5) continue;
@@ -211,13 +212,12 @@ void verify_drop_path(Setup& setup, const SafetensorsFile& file, const GoldenTen
   HashCode out;
   {
     const Recording record(&tape);
-    out = setup.forward(input, {.drop_path = Tensor::from(scales, {2 * config.layers(), images},
-                                                          setup.device)});
+    out = setup.forward(
+        input, {.drop_path = Tensor::from(scales, {2 * config.layers(), images}, setup.device)});
   }
   golden.compare("droppath.code", out.code.to_host<float>(), kStageTolerance, 0, report);
-  out.code.gradient()->add(
-      Tensor::from(std::vector<float>(std::size_t(out.code.count()), 1.0f), out.code.shape(),
-                   setup.device));
+  out.code.gradient()->add(Tensor::from(std::vector<float>(std::size_t(out.code.count()), 1.0f),
+                                        out.code.shape(), setup.device));
   tape.backward();
   golden.compare("droppath.dsum_dx", input.gradient()->value().to_host<float>(), kGradientTolerance,
                  kGradientL2Tolerance, report);
@@ -299,7 +299,8 @@ void verify_pass(Setup& setup, const SafetensorsFile& file, const std::string& p
                    kGradientL2Tolerance, report);
   }
   tape.backward();
-  const std::string input_key = golden.contains("grad_input") ? "grad_input" : prefix + "grad.input";
+  const std::string input_key =
+      golden.contains("grad_input") ? "grad_input" : prefix + "grad.input";
   golden.compare(input_key, input.gradient()->value().to_host<float>(), kGradientTolerance,
                  kGradientL2Tolerance, report);
   for (const Parameter& p : setup.parameters.all()) {
@@ -359,7 +360,8 @@ void verify_network(const GoldenCase& files, const nlohmann::json& json, Device 
   setup.use_batch(input, c.at("batch").get<int>());
   setup.read_labels(file, "");
   if (dtype == DType::bf16) {
-    return verify_bf16(setup, file, "", alpha, flattened(json.at("code_f64")), losses.at(0), report);
+    return verify_bf16(setup, file, "", alpha, flattened(json.at("code_f64")), losses.at(0),
+                       report);
   }
   verify_pass(setup, file, "", alpha, losses.at(0), false, report);
   if (json.contains("droppath_rates")) verify_drop_path(setup, file, golden, json, report);

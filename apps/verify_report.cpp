@@ -79,7 +79,8 @@ std::string Report::table(bool failures_only) const {
                         check.max_error, check.l2_error, check.tolerance,
                         check.pass ? "pass" : "FAIL", check.note.empty() ? "" : "  " + check.note);
   }
-  return text + fmt::format("{} of {} checks passed\n", checks_.size() - failures(), checks_.size());
+  return text +
+         fmt::format("{} of {} checks passed\n", checks_.size() - failures(), checks_.size());
 }
 
 nlohmann::json Report::json() const {

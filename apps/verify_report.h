@@ -11,11 +11,11 @@ namespace hh::apps {
 
 struct Check {
   std::string tensor;
-  double max_error = 0;    // absolute
-  double l2_error = 0;     // |ours - reference| / |reference|
-  double tolerance = 0;    // for max_error
+  double max_error = 0;  // absolute
+  double l2_error = 0;   // |ours - reference| / |reference|
+  double tolerance = 0;  // for max_error
   bool pass = false;
-  std::string note;        // why, where it isn't plain
+  std::string note;  // why, where it isn't plain
 };
 
 class Report {

@@ -35,6 +35,8 @@ class Trainer {
                     std::span<const std::int64_t> rows);
   /// Optimiser step with the mean of the gradients accumulated since the last one, which it clears.
   void step(float learning_rate);
+  /// Batches accumulated since the last step.
+  int accumulated() const { return accumulated_; }
 
   const TrainerConfig& config() const { return config_; }
   Device device() const { return device_; }
