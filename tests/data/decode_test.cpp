@@ -217,8 +217,8 @@ TEST_CASE("sizes are refused before they cost memory", "[data][decode]") {
   REQUIRE_THROWS_WITH(decode_image(encode_png(2, 2, 8, 0, Bytes(std::size_t{64} << 20, 0))),
                       Contains("damaged"));
   auto jpeg = encode_jpeg(picture(8, 8, 3));
-  const auto sof =
-      std::search(jpeg.begin(), jpeg.end(), Bytes{0xff, 0xc0}.begin(), Bytes{0xff, 0xc0}.end());
+  const Bytes marker = {0xff, 0xc0};
+  const auto sof = std::search(jpeg.begin(), jpeg.end(), marker.begin(), marker.end());
   REQUIRE(sof != jpeg.end());
   std::fill_n(sof + 5, 4, std::uint8_t{0xf0});  // height and width
   REQUIRE_THROWS_WITH(decode_image(jpeg), Contains("61680 x 61680 pixels"));
