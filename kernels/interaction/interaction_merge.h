@@ -1,16 +1,23 @@
 // The end of an interaction module: add the global path, normalise, pool.
 //
-//   sum[b,i,j,c] = local[b,i,j,c] + up(glob)[b,i,j,c]       up: bilinear, factor s, align_corners =
-//   false norm = LayerNorm(sum) over c (eps as given) out[b,i,j,c] = max over the 3x3 window at
-//   (2i, 2j) of norm      stride 2, padding 1 that never wins
+//   sum[b,i,j,c]  = local[b,i,j,c] + up(glob)[b,i,j,c]   up: bilinear by factor s, corners not
+//                                                        aligned
+//   norm[b,i,j,c] = (sum - mean) * rstd * gamma[c] + beta[c]
+//   mean[b,i,j]   = 1/C sum_c sum,   rstd[b,i,j] = 1 / sqrt(1/C sum_c (sum - mean)^2 + eps)
+//   out[b,i,j,c]  = max of norm over the 3x3 window at (2i, 2j)   stride 2; padding never wins
 //
 // up reads source position max(0, (i + 0.5)/s - 0.5), separably. The first of equal maxima wins, in
 // row-major order of the window, as in PyTorch. argmax[b,i,j,c] = 3*u + v of the winner, u, v in
-// 0..2: input row 2i - 1 + u, column 2j - 1 + v. sum and norm are not stored: backward recomputes
-// them.
+// 0..2: input row 2i - 1 + u, column 2j - 1 + v. sum and norm are float32 whatever T is, so bf16
+// storage makes no ties, and they are not stored: backward recomputes them.
 //
-// Backward: dout goes to the winners, through the LayerNorm to dlocal = dsum, and dglob is the
-// transpose of up. Source: spec section 1, "Interactive Module" and "Bilinear".
+// Backward: dnorm[b,i,j,c] is the sum of dout over the windows that (i, j) won, and then
+//   g = dnorm * gamma,   xhat = (sum - mean) * rstd
+//   dlocal = dsum = rstd * (g - 1/C sum_c g - xhat * 1/C sum_c g*xhat)
+//   dglob = transpose of up applied to dsum (before its rounding to T)
+//   dgamma += sum dnorm * xhat,   dbeta += sum dout     over images and pixels
+//
+// Source: spec section 1, "Interactive Module" and "Bilinear".
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -26,6 +33,19 @@ struct InteractionMergeShape {
   int factor = 1;    // s >= 1; local images are h x h with h = m*s, which must be even
   int channels = 0;  // C >= 1
   int side() const { return grid * factor; }
+
+  static constexpr int kMaxSide = 1 << 15;
+
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(images >= 0, "interaction_merge: images = " << images);
+    HH_REQUIRE(grid >= 1, "interaction_merge: grid = " << grid);
+    HH_REQUIRE(factor >= 1, "interaction_merge: factor = " << factor);
+    HH_REQUIRE(std::int64_t{grid} * factor <= kMaxSide,
+               "interaction_merge: grid * factor = " << std::int64_t{grid} * factor);
+    HH_REQUIRE(side() % 2 == 0, "interaction_merge: side grid * factor = " << side());
+    HH_REQUIRE(channels >= 1, "interaction_merge: channels = " << channels);
+  }
 };
 
 template <class T>  // float or bf16
@@ -39,10 +59,17 @@ struct InteractionMergeForward {
   float* mean = nullptr;           // [B, h, h] out  null exactly when argmax is
   float* rstd = nullptr;           // [B, h, h] out  null exactly when argmax is
   InteractionMergeShape shape;
-  float eps = 1e-6f;
-  void* workspace = nullptr;
+  float eps = 1e-6f;          // > 0
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 4
 
-  void validate() const;
+  void validate() const {
+    shape.validate();
+    HH_REQUIRE(eps > 0, "interaction_merge: eps = " << eps);
+    HH_REQUIRE(shape.images == 0 || (local && glob && gamma && beta && out),
+               "interaction_merge: an array is null");
+    HH_REQUIRE(!mean == !argmax && !rstd == !argmax,
+               "interaction_merge: only some of argmax, mean and rstd are given");
+  }
 };
 
 template <class T>
@@ -59,12 +86,19 @@ struct InteractionMergeBackward {
   float* dgamma = nullptr;               // [C] in/out  added to
   float* dbeta = nullptr;                // [C] in/out  added to
   InteractionMergeShape shape;
-  void* workspace = nullptr;
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 4
 
-  void validate() const;
+  void validate() const {
+    shape.validate();
+    HH_REQUIRE(shape.images == 0 || (dout && argmax && local && glob && gamma && mean && rstd &&
+                                     dlocal && dglob && dgamma && dbeta),
+               "interaction_merge: an array is null");
+  }
 };
 
 namespace cpu {
+/// Return when done; the same bits for any number of threads. The workspace depends on the sizes
+/// and on num_threads().
 template <class T>
 void interaction_merge_forward(const InteractionMergeForward<T>& p);
 template <class T>
