@@ -5,6 +5,7 @@
 //   scale[0] = inverse_loss_scale * (max_norm > 0 and norm > max_norm ? max_norm / norm : 1)
 //   skip[0] = 1 if the norm isn't finite, else 0
 #pragma once
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -14,18 +15,26 @@ namespace hh {
 
 struct GradientNorm {
   const float* gradient = nullptr;  // [n] in
-  std::int64_t n = 0;
-  float inverse_loss_scale = 1;
-  float max_norm = 0;            // 0: no clipping
-  float* norm = nullptr;         // [1] out
-  float* scale = nullptr;        // [1] out
-  std::int32_t* skip = nullptr;  // [1] out
-  void* workspace = nullptr;
+  std::int64_t n = 0;               // >= 0
+  float inverse_loss_scale = 1;     // > 0
+  float max_norm = 0;               // >= 0; 0: no clipping
+  float* norm = nullptr;            // [1] out
+  float* scale = nullptr;           // [1] out
+  std::int32_t* skip = nullptr;     // [1] out
+  void* workspace = nullptr;        // workspace_bytes(*this), aligned to 64
 
-  void validate() const;
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(n >= 0, "gradient_norm: n = " << n);
+    HH_REQUIRE(inverse_loss_scale > 0 && std::isfinite(inverse_loss_scale),
+               "gradient_norm: inverse_loss_scale = " << inverse_loss_scale);
+    HH_REQUIRE(max_norm >= 0, "gradient_norm: max_norm = " << max_norm);
+    HH_REQUIRE((n == 0 || gradient) && norm && scale && skip, "gradient_norm: an array is null");
+  }
 };
 
 namespace cpu {
+/// Returns when done; the same bits for any number of threads.
 void gradient_norm(const GradientNorm& p);
 std::size_t workspace_bytes(const GradientNorm& p);
 }  // namespace cpu

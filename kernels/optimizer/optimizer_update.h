@@ -1,13 +1,15 @@
 // One optimiser step over all parameters at once. They lie in one flat array; `segments` says which
 // parts of it exist and how much weight decay each takes. With g = scale[0] * gradient:
 //
-//   RMSprop   g += wd*w;  v = rho*v + (1-rho)*g^2;  w -= lr * g / (sqrt(v) + eps)         (spec
-//   section 3) AdamW     w -= lr*wd*w;  m = b1*m + (1-b1)*g;  v = b2*v + (1-b2)*g^2;
+//   RMSprop   g += wd*w;  v = rho*v + (1-rho)*g^2;  w -= lr * g / (sqrt(v) + eps)
+//   AdamW     w -= lr*wd*w;  m = b1*m + (1-b1)*g;  v = b2*v + (1-b2)*g^2;
 //             w -= lr * (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps)
 //   SGD       g += wd*w;  m = momentum*m + g;  w -= lr*m
 //
 // Nothing is changed when skip[0] is not 0 (non-finite gradients under a loss scaler).
 // `copy`, when given, receives the new weights rounded to bf16 in the same pass.
+// Source: spec section 3 (RMSprop, as PyTorch computes it); Loshchilov and Hutter, arXiv 1711.05101
+// (AdamW); PyTorch's SGD without dampening.
 #pragma once
 #include <cstdint>
 
@@ -32,35 +34,68 @@ struct OptimizerArrays {
   int segment_count = 0;
   const float* scale = nullptr;        // [1] in   null: 1
   const std::int32_t* skip = nullptr;  // [1] in   null: 0
-  float learning_rate = 0;
+  float learning_rate = 0;             // >= 0
+
+  /// `op` and `state` are the caller's: its name and whether its running averages are there.
+  void validate(const char* op, bool state) const {
+    HH_REQUIRE(segment_count >= 0, op << ": segment_count = " << segment_count);
+    HH_REQUIRE(learning_rate >= 0, op << ": learning_rate = " << learning_rate);
+    HH_REQUIRE(segment_count == 0 || segments, op << ": segments is null");
+    std::int64_t end = 0;
+    for (int i = 0; i < segment_count; ++i) {
+      const OptimizerSegment& s = segments[i];
+      HH_REQUIRE(s.begin >= end && s.count >= 0, op << ": segment " << i << " of " << s.count
+                                                    << " elements begins at " << s.begin
+                                                    << ", the one before ends at " << end);
+      end = s.begin + s.count;
+    }
+    HH_REQUIRE(end == 0 || (weight && gradient && state), op << ": an array is null");
+  }
 };
 
 struct RmspropUpdate {
   OptimizerArrays arrays;
   float* square = nullptr;  // [n] in/out  v
-  float rho = 0.99f;
-  float eps = 1e-8f;
-  void validate() const;
+  float rho = 0.99f;        // in [0, 1]
+  float eps = 1e-8f;        // >= 0
+
+  void validate() const {
+    arrays.validate("rmsprop_update", square != nullptr);
+    HH_REQUIRE(rho >= 0 && rho <= 1, "rmsprop_update: rho = " << rho);
+    HH_REQUIRE(eps >= 0, "rmsprop_update: eps = " << eps);
+  }
 };
 
 struct AdamwUpdate {
   OptimizerArrays arrays;
-  float* mean = nullptr;    // [n] in/out  m
-  float* square = nullptr;  // [n] in/out  v
-  float beta1 = 0.9f, beta2 = 0.999f;
-  float eps = 1e-8f;
-  std::int64_t step = 1;  // t, from 1
-  void validate() const;
+  float* mean = nullptr;               // [n] in/out  m
+  float* square = nullptr;             // [n] in/out  v
+  float beta1 = 0.9f, beta2 = 0.999f;  // in [0, 1)
+  float eps = 1e-8f;                   // >= 0
+  std::int64_t step = 1;               // t, from 1
+
+  void validate() const {
+    arrays.validate("adamw_update", mean != nullptr && square != nullptr);
+    HH_REQUIRE(beta1 >= 0 && beta1 < 1, "adamw_update: beta1 = " << beta1);
+    HH_REQUIRE(beta2 >= 0 && beta2 < 1, "adamw_update: beta2 = " << beta2);
+    HH_REQUIRE(eps >= 0, "adamw_update: eps = " << eps);
+    HH_REQUIRE(step >= 1, "adamw_update: step = " << step);
+  }
 };
 
 struct SgdUpdate {
   OptimizerArrays arrays;
   float* momentum_buffer = nullptr;  // [n] in/out  m
-  float momentum = 0.9f;
-  void validate() const;
+  float momentum = 0.9f;             // in [0, 1)
+
+  void validate() const {
+    arrays.validate("sgd_update", momentum_buffer != nullptr);
+    HH_REQUIRE(momentum >= 0 && momentum < 1, "sgd_update: momentum = " << momentum);
+  }
 };
 
 namespace cpu {
+/// Return when done; the same bits for any number of threads.
 void rmsprop_update(const RmspropUpdate& p);
 void adamw_update(const AdamwUpdate& p);
 void sgd_update(const SgdUpdate& p);

@@ -1,10 +1,11 @@
 // Drop-path scales of one training step for all residual branches (stochastic depth per image):
 //
-//   scale[r, b] = 0 with probability rate[r], else 1 / (1 - rate[r])
+//   scale[r, b] = 0 if draw(r, b) < rate[r], else 1 / (1 - rate[r])
 //
-// Row r is one branch of one layer. The draw for (r, b) is number b of the Philox stream
-// (seed, kDropPath, r) advanced by step * 2^32, so it doesn't depend on device, threads or batch
-// size. Source: spec section 3, "drop path".
+// Row r is one branch of one layer. The draw is Philox::uniform of number b of the stream (seed,
+// kDropPath, r) advanced by step * 2^32: word b % 4 of block step * 2^30 + b / 4. So it doesn't
+// depend on device, threads or batch size; it repeats after 2^34 steps.
+// Source: spec section 3, "drop path".
 #pragma once
 #include <cstdint>
 
@@ -16,15 +17,25 @@ namespace hh {
 struct DropPathScale {
   const float* rate = nullptr;  // [rows] in, host memory, each in [0, 1)
   float* scale = nullptr;       // [rows, images] out
-  int rows = 0;
-  int images = 0;
+  int rows = 0;                 // >= 0
+  int images = 0;               // >= 0
   std::uint64_t seed = 0;
   std::uint64_t step = 0;
 
-  void validate() const;
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(rows >= 0, "drop_path_scale: rows = " << rows);
+    HH_REQUIRE(images >= 0, "drop_path_scale: images = " << images);
+    if (rows == 0 || images == 0) return;
+    HH_REQUIRE(rate && scale, "drop_path_scale: an array is null");
+    for (int r = 0; r < rows; ++r) {
+      HH_REQUIRE(rate[r] >= 0 && rate[r] < 1, "drop_path_scale: rate[" << r << "] = " << rate[r]);
+    }
+  }
 };
 
 namespace cpu {
+/// Returns when done.
 void drop_path_scale(const DropPathScale& p);
 }  // namespace cpu
 

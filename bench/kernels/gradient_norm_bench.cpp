@@ -1,0 +1,23 @@
+#include "bench/support/harness.h"
+#include "kernels/optimizer/gradient_norm.h"
+
+namespace hh {
+
+// All gradients of the micro preset (about 0.8 M) and of the network at full size (55.6 M).
+HH_BENCHMARK(gradient_norm) {
+  for (const std::int64_t n : {800'000, 55'570'000}) {
+    const Tensor gradient = Tensor::zeros({n}, DType::f32, device);
+    const Tensor norm({1}, DType::f32, device), scale({1}, DType::f32, device),
+        skip({1}, DType::i32, device);
+    bench::measure("gradient_norm/f32/" + std::to_string(n), device,
+                   GradientNorm{.gradient = gradient.data<float>(),
+                                .n = n,
+                                .max_norm = 1,
+                                .norm = norm.data<float>(),
+                                .scale = scale.data<float>(),
+                                .skip = skip.data<std::int32_t>()},
+                   {.bytes = 4.0 * double(n)});
+  }
+}
+
+}  // namespace hh

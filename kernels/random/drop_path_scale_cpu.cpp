@@ -1,0 +1,24 @@
+// Mapping   One thread: a step needs a few thousand numbers, four to a Philox block.
+#include <algorithm>
+
+#include "kernels/random/drop_path_scale.h"
+
+namespace hh::cpu {
+
+void drop_path_scale(const DropPathScale& p) {
+  p.validate();
+  for (int r = 0; r < p.rows; ++r) {
+    const Philox random(p.seed, RandomPurpose::kDropPath, std::uint32_t(r));
+    const float rate = p.rate[r], kept = 1 / (1 - rate);
+    float* row = p.scale + std::int64_t{r} * p.images;
+    for (int b = 0; b < p.images; b += 4) {
+      const Philox::Block block = random.block((p.step << 30) + std::uint64_t(b / 4));
+      for (int i = 0; i < std::min(4, p.images - b); ++i) {
+        const float draw = float(block.v[i] >> 8) * 0x1p-24f;
+        row[b + i] = draw < rate ? 0 : kept;
+      }
+    }
+  }
+}
+
+}  // namespace hh::cpu
