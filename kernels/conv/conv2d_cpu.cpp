@@ -179,11 +179,6 @@ class Copies {
 };
 std::size_t copy_bytes(std::int64_t n) { return aligned(std::size_t(n) * sizeof(float)); }
 
-/// Partial sums of dbias: as many as make the rows of one fit the second-level cache.
-std::int64_t bias_chunks(const Conv2dShape& s) {
-  return std::clamp<std::int64_t>(s.pixels() * s.out_channels / (1 << 17), 1, 64);
-}
-
 template <class T>
 LinearForward<T> linear(const Conv2dForward<T>& p) {
   return {.x = p.x,
@@ -267,8 +262,7 @@ void conv2d_backward_weight(const Conv2dBackwardWeight<T>& p) {
   if (s.is_linear()) return linear_backward_weight(linear(p));
   if (p.dbias != nullptr) {
     // Its partial sums are done with before the convolution needs the scratch.
-    add_column_sums(p.dy, s.pixels(), s.out_channels, bias_chunks(s),
-                    static_cast<float*>(p.workspace), p.dbias);
+    add_column_sums(p.dy, s.pixels(), s.out_channels, static_cast<float*>(p.workspace), p.dbias);
   }
   const auto conv = Convolution::of(Pass::kBackwardWeight, compute_type<T>(), s, false);
   if constexpr (!is_float<T>) {
@@ -323,9 +317,8 @@ std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p) {
   if (converts<T>()) {
     bytes += copy_bytes(s.pixels() * s.in_channels) + copy_bytes(s.pixels() * s.out_channels);
   }
-  const std::size_t bias = p.dbias == nullptr ? 0
-                                              : std::size_t(bias_chunks(s)) *
-                                                    std::size_t(s.out_channels) * sizeof(float);
+  const std::size_t bias =
+      p.dbias == nullptr ? 0 : copy_bytes(row_blocks(s.pixels()) * s.out_channels);
   return std::max(bytes, bias);
 }
 

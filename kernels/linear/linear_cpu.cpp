@@ -1,14 +1,18 @@
 // Library   oneDNN. Its sgemm where a plain product is wanted; its matmul primitive where a bias is
 //           added (in the epilogue, not in a pass of its own) or bf16 is native.
-// Weights   dw = dy^T x sums over the rows. Chunks of rows that fit the cache are shared out, and
-//           dbias is summed from the chunk that the product is about to read: dy comes from memory
-//           once. When dw is so large that a copy of it for each thread would cost more than that,
-//           one product with oneDNN's own threads takes its place.
+// Weights   dw = dy^T x sums over the rows. Blocks of rows are shared out to threads with a dw
+// each,
+//           and dbias is summed from the block that the product is about to read: dy comes from
+//           memory once. A narrow x goes through our own kernel, which reads both operands where
+//           they lie; oneDNN transposes and packs them first, which costs as much as a short
+//           product. When a dw per thread would cost more than all that, one product with oneDNN's
+//           own threads takes its place.
 // bf16      Native, or else converted to float32 in blocks of rows.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/linear/linear_cpu.cpp"
 #include <hwy/foreach_target.h>
 // clang-format: foreach_target.h must come first.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "kernels/core/simd-inl.h"
@@ -66,6 +70,76 @@ void sum_columns_bf16(const bf16* a, std::int64_t rows, std::int64_t cols, float
   sum_columns(a, rows, cols, sums);
 }
 
+// Rows of dw that a tile keeps in registers, two vectors each: 24 of AVX-512's 32 registers, 8 of
+// AVX2's 16. Not more than a vector has lanes, and kRest divides 4.
+constexpr int kRest = hn::MaxLanes(hn::ScalableTag<float>()) >= 4 ? 4 : 1;
+constexpr int kTile = HWY_TARGET <= HWY_AVX3 ? 12 : kRest;
+constexpr int kAhead = 16;  // rows to prefetch ahead; measured on Sapphire Rapids
+
+/// dw[o, i] += sum_r dy[r,o] x[r,i] for kRows values of o and two vectors of i; with kSum also
+/// sums[o] = sum_r dy[r,o].
+template <int kRows, bool kSum>
+HWY_INLINE void outer_tile(std::int64_t rows, const float* HWY_RESTRICT dy, std::int64_t out,
+                           const float* HWY_RESTRICT x, std::int64_t in, float* HWY_RESTRICT dw,
+                           float* HWY_RESTRICT sums) {
+  const hn::ScalableTag<float> d;
+  using V = hn::Vec<decltype(d)>;
+  const std::size_t lanes = hn::Lanes(d);
+  static_assert(kRows <= hn::MaxLanes(decltype(d)()));
+  const auto first = hn::FirstN(d, kRows);  // a masked load touches nothing beyond them
+  V s = hn::Zero(d);
+  V acc[kRows][2];
+#pragma GCC unroll 16
+  for (int o = 0; o < kRows; ++o) acc[o][0] = acc[o][1] = hn::Zero(d);
+  for (std::int64_t r = 0; r < rows; ++r, dy += out, x += in) {
+    hwy::Prefetch(x + kAhead * in);
+    hwy::Prefetch(x + kAhead * in + lanes);
+    const V x0 = hn::LoadU(d, x), x1 = hn::LoadU(d, x + lanes);
+    if constexpr (kSum) {
+      hwy::Prefetch(dy + kAhead * out);
+      s = hn::Add(s, hn::MaskedLoad(first, d, dy));
+    }
+#pragma GCC unroll 16
+    for (int o = 0; o < kRows; ++o) {
+      const V g = hn::Set(d, dy[o]);
+      acc[o][0] = hn::MulAdd(g, x0, acc[o][0]);
+      acc[o][1] = hn::MulAdd(g, x1, acc[o][1]);
+    }
+  }
+  if constexpr (kSum) hn::BlendedStore(s, first, d, sums);
+#pragma GCC unroll 16
+  for (int o = 0; o < kRows; ++o, dw += in) {
+    hn::StoreU(hn::Add(hn::LoadU(d, dw), acc[o][0]), d, dw);
+    hn::StoreU(hn::Add(hn::LoadU(d, dw + lanes), acc[o][1]), d, dw + lanes);
+  }
+}
+
+template <bool kSum>
+void outer_strip(std::int64_t rows, const float* dy, std::int64_t out, const float* x,
+                 std::int64_t in, float* dw, float* sums) {
+  std::int64_t o = 0;
+  for (; o + kTile <= out; o += kTile) {
+    outer_tile<kTile, kSum>(rows, dy + o, out, x, in, dw + o * in, kSum ? sums + o : nullptr);
+  }
+  for (; o < out; o += kRest) {
+    outer_tile<kRest, kSum>(rows, dy + o, out, x, in, dw + o * in, kSum ? sums + o : nullptr);
+  }
+}
+
+/// dw[o,i] += sum_r dy[r,o] x[r,i] and, unless it is null, sums[o] = sum_r dy[r,o] in order. `out`
+/// is a multiple of 4 and `in` of 32.
+void outer_products(std::int64_t rows, const float* dy, std::int64_t out, const float* x,
+                    std::int64_t in, float* dw, float* sums) {
+  const auto step = std::int64_t(2 * hn::Lanes(hn::ScalableTag<float>()));
+  for (std::int64_t i = 0; i < in; i += step) {
+    if (i == 0 && sums != nullptr) {
+      outer_strip<true>(rows, dy, out, x, in, dw, sums);
+    } else {
+      outer_strip<false>(rows, dy, out, x + i, in, dw + i, nullptr);
+    }
+  }
+}
+
 }  // namespace hh::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -84,6 +158,7 @@ HWY_EXPORT(widen_range);
 HWY_EXPORT(narrow_range);
 HWY_EXPORT(sum_columns_f32);
 HWY_EXPORT(sum_columns_bf16);
+HWY_EXPORT(outer_products);
 
 namespace {
 constexpr std::int64_t kGrain = 16384;  // elements per thread: a few microseconds of streaming
@@ -102,12 +177,12 @@ void narrow(const float* from, std::int64_t n, bf16* to) {
 }
 
 template <>
-void column_sums(const float* a, std::int64_t begin, std::int64_t end, int cols, float* sums) {
-  HWY_DYNAMIC_DISPATCH(sum_columns_f32)(a + begin * cols, end - begin, cols, sums);
+void column_sums(const float* a, std::int64_t rows, int cols, float* sums) {
+  HWY_DYNAMIC_DISPATCH(sum_columns_f32)(a, rows, cols, sums);
 }
 template <>
-void column_sums(const bf16* a, std::int64_t begin, std::int64_t end, int cols, float* sums) {
-  HWY_DYNAMIC_DISPATCH(sum_columns_bf16)(a + begin * cols, end - begin, cols, sums);
+void column_sums(const bf16* a, std::int64_t rows, int cols, float* sums) {
+  HWY_DYNAMIC_DISPATCH(sum_columns_bf16)(a, rows, cols, sums);
 }
 
 void add_partials(const float* partials, std::int64_t parts, std::int64_t n, float* into) {
@@ -121,15 +196,20 @@ void add_partials(const float* partials, std::int64_t parts, std::int64_t n, flo
 }
 
 template <class T>
-void add_column_sums(const T* a, std::int64_t rows, int cols, std::int64_t chunks, float* partials,
-                     float* into) {
-  parallel_chunks(chunks, [&](std::int64_t c) {
-    column_sums(a, rows * c / chunks, rows * (c + 1) / chunks, cols, partials + c * cols);
-  });
-  add_partials(partials, chunks, cols, into);
+void add_column_sums(const T* a, std::int64_t rows, int cols, float* partials, float* into) {
+  const std::int64_t blocks = row_blocks(rows);
+  parallel_for(blocks, std::max<std::int64_t>(1, kGrain / (kBlockRows * cols)),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t b = begin; b < end; ++b) {
+                   const std::int64_t r = b * kBlockRows;
+                   column_sums(a + r * cols, std::min(kBlockRows, rows - r), cols,
+                               partials + b * cols);
+                 }
+               });
+  add_partials(partials, blocks, cols, into);
 }
-template void add_column_sums(const float*, std::int64_t, int, std::int64_t, float*, float*);
-template void add_column_sums(const bf16*, std::int64_t, int, std::int64_t, float*, float*);
+template void add_column_sums(const float*, std::int64_t, int, float*, float*);
+template void add_column_sums(const bf16*, std::int64_t, int, float*, float*);
 
 namespace {
 
@@ -250,61 +330,72 @@ std::size_t weight_bytes(const Args& p) {
   return std::size_t(p.in) * std::size_t(p.out) * sizeof(float);
 }
 
-/// How backward weight shares out its rows.
+/// How backward weight shares out its rows: `groups` of `chunks` of `chunk_rows` rows, a multiple
+/// of kBlockRows. Each group adds to a dw of its own, the first one's being the result.
 struct Split {
   template <class T>
   explicit Split(const LinearBackwardWeight<T>& p) {
-    // A chunk's x and dy take half a MiB, but a product over fewer than 256 rows is slow.
-    const std::int64_t target = std::clamp<std::int64_t>((1 << 17) / (p.in + p.out), 256, 2048);
-    chunks = (p.rows + target - 1) / target;
-    if (chunks > 2) chunks = (chunks + 3) / 4 * 4;  // even shares for 2 or 4 threads
+    // Our own kernel's strips of a wider x don't stay in the first-level cache.
+    own_kernel = p.in <= 128 && p.in % 32 == 0 && p.out % 4 == 0;
+    // For oneDNN half a MiB of x and dy, but not fewer than 256 rows: it packs them first.
+    const std::int64_t rows =
+        own_kernel ? kBlockRows : std::clamp<std::int64_t>((1 << 17) / (p.in + p.out), 256, 2048);
+    chunk_rows = row_blocks(rows) * kBlockRows;
+    chunks = (p.rows + chunk_rows - 1) / chunk_rows;
     const std::int64_t threads = std::max(1, num_threads());
     const std::int64_t weights = std::int64_t{p.in} * p.out;
     // Each further thread's copy of dw is cleared, added to and read again.
     const bool cheap = 4 * std::max<std::int64_t>(1, threads - 1) * weights <=
                        p.rows * (std::int64_t{p.in} + p.out);
-    by_chunks = chunks >= std::max<std::int64_t>(2, threads) && cheap;
+    by_chunks = chunks >= 2 * threads && cheap;
     groups = by_chunks ? threads : 1;
   }
-  std::int64_t chunks = 1;
-  std::int64_t groups =
-      1;  // of chunks, each with a dw of its own, the first one's being the result
-  bool by_chunks = false;
+  std::int64_t chunk_rows = kBlockRows, chunks = 1, groups = 1;
+  bool own_kernel = false, by_chunks = false;
 };
+
+/// One chunk: dw += and the sums of its blocks, unless `sums` is null.
+void add_chunk(const LinearBackwardWeight<float>& p, bool own_kernel, std::int64_t r,
+               std::int64_t rows, float* dw, float* sums) {
+  const float* const dy = p.dy + r * p.out;
+  const float* const x = p.x + r * p.in;
+  if (own_kernel) {
+    return HWY_DYNAMIC_DISPATCH(outer_products)(rows, dy, p.out, x, p.in, dw, sums);
+  }
+  for (std::int64_t b = 0; sums != nullptr && b < rows; b += kBlockRows) {
+    column_sums(dy + b * p.out, std::min(kBlockRows, rows - b), p.out,
+                sums + b / kBlockRows * p.out);
+  }
+  sgemm(true, false, p.out, p.in, rows, dy, x, 1, dw);
+}
 
 void backward_weight(const LinearBackwardWeight<float>& p) {
   const Split split(p);
-  auto* const bias_partials = static_cast<float*>(p.workspace);
+  auto* const block_sums = static_cast<float*>(p.workspace);
   if (!split.by_chunks) {
-    if (p.dbias != nullptr) {
-      add_column_sums(p.dy, p.rows, p.out, split.chunks, bias_partials, p.dbias);
-    }
-    sgemm(true, false, p.out, p.in, p.rows, p.dy, p.x, 1, p.dweight);
-    return;
+    if (p.dbias != nullptr) add_column_sums(p.dy, p.rows, p.out, block_sums, p.dbias);
+    return sgemm(true, false, p.out, p.in, p.rows, p.dy, p.x, 1, p.dweight);
   }
-  float* const partials = bias_partials + (p.dbias != nullptr ? split.chunks * p.out : 0);
-  const std::int64_t weights = std::int64_t{p.in} * p.out;
+  const std::int64_t blocks = row_blocks(p.rows), weights = std::int64_t{p.in} * p.out;
+  float* const partials = block_sums + (p.dbias != nullptr ? blocks * p.out : 0);
   parallel_chunks(split.groups, [&](std::int64_t g) {
     float* const dw = g == 0 ? p.dweight : partials + (g - 1) * weights;
-    float beta = g == 0 ? 1 : 0;
+    if (g != 0) std::fill_n(dw, weights, 0.f);
     const std::int64_t end = split.chunks * (g + 1) / split.groups;
     for (std::int64_t c = split.chunks * g / split.groups; c < end; ++c) {
-      const std::int64_t r = p.rows * c / split.chunks, r_end = p.rows * (c + 1) / split.chunks;
-      if (p.dbias != nullptr) column_sums(p.dy, r, r_end, p.out, bias_partials + c * p.out);
-      sgemm(true, false, p.out, p.in, r_end - r, p.dy + r * p.out, p.x + r * p.in, beta, dw);
-      beta = 1;
+      const std::int64_t r = c * split.chunk_rows;
+      add_chunk(p, split.own_kernel, r, std::min(split.chunk_rows, p.rows - r), dw,
+                p.dbias != nullptr ? block_sums + r / kBlockRows * p.out : nullptr);
     }
   });
   add_partials(partials, split.groups - 1, weights, p.dweight);
-  if (p.dbias != nullptr) add_partials(bias_partials, split.chunks, p.out, p.dbias);
+  if (p.dbias != nullptr) add_partials(block_sums, blocks, p.out, p.dbias);
 }
 
 void backward_weight(const LinearBackwardWeight<bf16>& p) {
-  auto* scratch = static_cast<float*>(p.workspace);
-  if (p.dbias != nullptr) {
-    // Its partial sums are done with before the product needs the scratch.
-    add_column_sums(p.dy, p.rows, p.out, Split(p).chunks, scratch, p.dbias);
-  }
+  auto* const scratch = static_cast<float*>(p.workspace);
+  // The sums of dbias are done with before the product needs the scratch.
+  if (p.dbias != nullptr) add_column_sums(p.dy, p.rows, p.out, scratch, p.dbias);
   if (onednn::has_bf16()) {
     return Matmul::of(shape_of(p))->run(p.dy, p.x, nullptr, p.dweight, p.workspace);
   }
@@ -404,13 +495,12 @@ template <class T>
 std::size_t workspace_bytes(const LinearBackwardWeight<T>& p) {
   p.validate();
   if (p.rows == 0) return 0;
-  const Split split(p);
-  const std::size_t bias =
-      p.dbias == nullptr ? 0 : std::size_t(split.chunks) * std::size_t(p.out) * sizeof(float);
+  const std::size_t sums =
+      p.dbias == nullptr ? 0 : std::size_t(row_blocks(p.rows) * p.out) * sizeof(float);
   if constexpr (std::is_same_v<T, float>) {
-    return bias + std::size_t(split.groups - 1) * weight_bytes(p);
+    return sums + std::size_t(Split(p).groups - 1) * weight_bytes(p);
   } else {
-    return std::max(bias,
+    return std::max(sums,
                     onednn::has_bf16() ? Matmul::of(shape_of(p))->scratch_bytes() : block_bytes(p));
   }
 }

@@ -10,15 +10,20 @@ namespace hh::cpu {
 void widen(const bf16* from, std::int64_t n, float* to);
 void narrow(const float* from, std::int64_t n, bf16* to);
 
-/// sums[c] = sum of rows [begin, end) of column c of a [*, cols], in the calling thread.
-template <class T>
-void column_sums(const T* a, std::int64_t begin, std::int64_t end, int cols, float* sums);
+/// Column sums are made of blocks of this many rows, each summed in order, then added up in order:
+/// the same bits for any number of threads, whoever sums the blocks.
+constexpr std::int64_t kBlockRows = 64;
+constexpr std::int64_t row_blocks(std::int64_t rows) {
+  return (rows + kBlockRows - 1) / kBlockRows;
+}
 
-/// into[c] += sum_r a[r,c]: `chunks` parts of the rows, partials [chunks, cols] of scratch, added
-/// up in order, so the same bits for any number of threads. In parallel.
+/// sums[c] = sum of the rows of column c of a [rows, cols], in order, in the calling thread.
 template <class T>
-void add_column_sums(const T* a, std::int64_t rows, int cols, std::int64_t chunks, float* partials,
-                     float* into);
+void column_sums(const T* a, std::int64_t rows, int cols, float* sums);
+
+/// into[c] += sum_r a[r,c]. partials: [row_blocks(rows), cols] of scratch. In parallel.
+template <class T>
+void add_column_sums(const T* a, std::int64_t rows, int cols, float* partials, float* into);
 
 /// into[i] += sum_p partials[p*n + i], in order of p. In parallel.
 void add_partials(const float* partials, std::int64_t parts, std::int64_t n, float* into);

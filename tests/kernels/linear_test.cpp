@@ -150,8 +150,13 @@ TEMPLATE_TEST_CASE("linear agrees with its definition", "[linear]", float, bf16)
 
 TEMPLATE_TEST_CASE("linear over many rows, which the CPU takes in chunks", "[linear]", float,
                    bf16) {
-  const auto [rows, in, out] = GENERATE(table<std::int64_t, int, int>(
-      {{4095, 12, 32}, {2049, 5, 3}, {6145, 16, 8}, {1000, 24, 40}, {600, 96, 320}}));
+  const auto [rows, in, out] = GENERATE(table<std::int64_t, int, int>({{4095, 12, 32},
+                                                                       {2049, 5, 3},
+                                                                       {6145, 16, 8},
+                                                                       {600, 96, 320},
+                                                                       {500, 32, 4},
+                                                                       {449, 64, 28},
+                                                                       {385, 128, 36}}));
   const int threads = GENERATE(1, 2, 3);
   const Case c{rows, in, out, true, false, 1};
   CAPTURE(rows, in, out, threads);
