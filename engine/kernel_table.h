@@ -10,6 +10,10 @@
 #include "kernels/elementwise/add.h"
 #include "kernels/elementwise/bias_gelu.h"
 #include "kernels/elementwise/cast.h"
+#include "kernels/hamming/hamming_average_precision.h"
+#include "kernels/hamming/hamming_radius.h"
+#include "kernels/hamming/hamming_topk.h"
+#include "kernels/hamming/pack_codes.h"
 #include "kernels/hash/hash_head.h"
 #include "kernels/hash/hash_pool.h"
 #include "kernels/input/patchify.h"
@@ -62,7 +66,7 @@ struct KernelTable
       KernelsOf<WmlLoss<float>, WmlLoss<f16>, WmlLoss<bf16>, BankUpdate<float>, BankUpdate<f16>,
                 BankUpdate<bf16>, Cast<float, bf16>, Cast<bf16, float>, Cast<float, f16>,
                 Cast<f16, float>, RmspropUpdate, AdamwUpdate, SgdUpdate, GradientNorm,
-                DropPathScale> {
+                DropPathScale, PackCodes, HammingTopk, HammingRadius, HammingAveragePrecision> {
   template <class Args>
   const Kernel<Args>& of() const {
     return static_cast<const Kernel<Args>&>(*this);

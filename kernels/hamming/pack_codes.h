@@ -1,0 +1,32 @@
+// Signs of real codes, packed: bit j % 64 of word j / 64 of row i is 1 where values[i,j] > 0, so
+// 0, negative values and NaN give 0. Bits past the last are zero. Source: spec section 8, "packed
+// codes".
+#pragma once
+#include <cstdint>
+
+#include "kernels/core/check.h"
+
+namespace hh {
+
+struct PackCodes {
+  const float* values = nullptr;   // [n, bits] in
+  std::uint64_t* words = nullptr;  // [n, ceil(bits / 64)] out
+  std::int64_t count = 0;          // n >= 0
+  int bits = 0;                    // 1 to 512
+
+  static constexpr int kMaxBits = 512;
+
+  /// Throws std::invalid_argument, naming the field and its value.
+  void validate() const {
+    HH_REQUIRE(count >= 0, "pack_codes: count = " << count);
+    HH_REQUIRE(bits >= 1 && bits <= kMaxBits, "pack_codes: bits = " << bits);
+    HH_REQUIRE(count == 0 || (values && words), "pack_codes: an array is null");
+  }
+};
+
+namespace cpu {
+/// Returns when done; the same bits for any number of threads.
+void pack_codes(const PackCodes& p);
+}  // namespace cpu
+
+}  // namespace hh

@@ -1,0 +1,41 @@
+// What a scan of some rows for some queries needs, and how it is tiled (scan-inl.h does it).
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/hamming/blocks.h"
+
+namespace hh::cpu {
+
+/// A tile is a stretch of rows that stays in the L1 cache while the queries of a group pass over
+/// it.
+inline constexpr std::int64_t kTileBytes = 16384;  // half of the smallest L1 in use
+
+/// Bytes of a row of a tile.
+inline std::int64_t tile_row_bytes(int bits, bool nibbles) {
+  return nibbles ? 2 * ((bits + 7) / 8) : 8 * ((bits + 63) / 64);
+}
+/// Rows of a tile: whole blocks.
+inline std::int64_t tile_rows(int bits, bool nibbles) {
+  return std::max<std::int64_t>(1, kTileBytes / tile_row_bytes(bits, nibbles) / kBlockRows) *
+         kBlockRows;
+}
+inline std::size_t tile_bytes(int bits, bool nibbles) {
+  return std::size_t(tile_rows(bits, nibbles) * tile_row_bytes(bits, nibbles));
+}
+/// Bytes of a query's tables.
+inline std::size_t table_bytes(int bits) { return std::size_t((bits + 7) / 8) * 32; }
+
+struct ScanRows {
+  const std::uint64_t* database = nullptr;  // all rows; row_begin counts from here
+  const std::uint64_t* allowed = nullptr;   // as HammingTopk has it
+  const std::uint64_t* queries = nullptr;   // [query_count, words]
+  const std::uint8_t* tables = nullptr;     // [query_count, table_bytes]; null: count by words
+  std::int64_t query_count = 0;
+  std::int64_t row_begin = 0, row_end = 0;  // row_begin is a multiple of 64
+  int bits = 0, words = 0;
+  void* tile = nullptr;  // tile_bytes
+};
+
+}  // namespace hh::cpu

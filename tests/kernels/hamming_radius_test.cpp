@@ -1,0 +1,80 @@
+#include "kernels/hamming/hamming_radius.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "kernels/core/parallel.h"
+#include "tests/support/codes.h"
+#include "tests/support/device.h"
+
+namespace hh {
+namespace {
+
+using testing::Array;
+
+TEST_CASE("hamming_radius agrees with its definition", "[hamming]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const int bits = GENERATE(8, 63, 64, 128, 256, 512);
+  const std::int64_t rows = GENERATE(0, 1, 64, 65, 300);
+  const std::int64_t queries = GENERATE(0, 1, 40);
+  const bool masked = GENERATE(false, true);
+  const auto codes = testing::codes(queries, bits, 1, 3),
+             database = testing::codes(rows, bits, 2, 3);
+  const auto mask = testing::row_mask(rows, masked ? 2 : 1, 3);
+  const Array code_array(device, codes), database_array(device, database), mask_array(device, mask);
+  const std::int64_t words = (bits + 63) / 64;
+  for (const int radius : {0, 2, bits / 4, bits, bits + 5}) {
+    for (const std::int64_t capacity : {0, 5, 300}) {
+      for (const int threads : {1, 3}) {
+        CAPTURE(device, bits, rows, queries, masked, radius, capacity, threads);
+        const auto size = std::size_t(queries * capacity);
+        const Array counts(device, std::vector<std::int64_t>(std::size_t(queries), -7));
+        const Array found(device, std::vector<std::int64_t>(size, -7));
+        const Array distances(device, std::vector<std::int32_t>(size, -7));
+        cpu::set_num_threads(threads);
+        testing::run(device, HammingRadius{.queries = code_array.data(),
+                                           .database = database_array.data(),
+                                           .allowed = masked ? mask_array.data() : nullptr,
+                                           .counts = counts.data(),
+                                           .rows = found.data(),
+                                           .distances = distances.data(),
+                                           .query_count = queries,
+                                           .row_count = rows,
+                                           .capacity = capacity,
+                                           .bits = bits,
+                                           .radius = radius});
+        cpu::set_num_threads(0);
+        // What isn't written keeps its -7.
+        std::vector<std::int64_t> want_counts(std::size_t(queries), 0), want(size, -7);
+        std::vector<std::int32_t> want_distances(size, -7);
+        for (std::int64_t q = 0; q < queries; ++q) {
+          for (std::int64_t r = 0; r < rows; ++r) {
+            const int d = testing::distance(&codes[std::size_t(q * words)],
+                                            &database[std::size_t(r * words)], int(words));
+            if (d > radius || (masked && !(mask[std::size_t(r / 64)] >> (r % 64) & 1))) continue;
+            const std::int64_t place = want_counts[std::size_t(q)]++;
+            if (place >= capacity) continue;
+            want[std::size_t(q * capacity + place)] = r;
+            want_distances[std::size_t(q * capacity + place)] = d;
+          }
+        }
+        REQUIRE(counts.host() == want_counts);
+        REQUIRE(found.host() == want);
+        REQUIRE(distances.host() == want_distances);
+      }
+    }
+  }
+}
+
+TEST_CASE("hamming_radius names what it refuses", "[hamming]") {
+  REQUIRE_THROWS_WITH(cpu::hamming_radius({.query_count = 1, .bits = 0}),
+                      Catch::Contains("bits = 0"));
+  REQUIRE_THROWS_WITH(cpu::hamming_radius({.query_count = 1, .bits = 8, .radius = -1}),
+                      Catch::Contains("radius = -1"));
+  REQUIRE_THROWS_WITH(cpu::hamming_radius({.query_count = 1, .capacity = -2, .bits = 8}),
+                      Catch::Contains("capacity = -2"));
+  REQUIRE_THROWS_WITH(cpu::hamming_radius({.query_count = 1, .bits = 8}), Catch::Contains("null"));
+}
+
+}  // namespace
+}  // namespace hh

@@ -1,0 +1,181 @@
+#include "kernels/hamming/hamming_topk.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <utility>
+
+#include "kernels/core/parallel.h"
+#include "tests/support/codes.h"
+#include "tests/support/device.h"
+
+namespace hh {
+namespace {
+
+using testing::Array;
+
+struct Case {
+  std::vector<std::uint64_t> queries, database, allowed;  // allowed may be empty: all rows
+  std::int64_t query_count, rows, k;
+  int bits;
+};
+
+using Result = std::pair<std::vector<std::int64_t>, std::vector<std::int32_t>>;
+
+/// All rows, sorted.
+Result by_definition(const Case& c) {
+  const int words = (c.bits + 63) / 64;
+  Result result;
+  for (std::int64_t q = 0; q < c.query_count; ++q) {
+    std::vector<std::pair<int, std::int64_t>> all;
+    for (std::int64_t r = 0; r < c.rows; ++r) {
+      if (!c.allowed.empty() && !(c.allowed[std::size_t(r / 64)] >> (r % 64) & 1)) continue;
+      all.emplace_back(testing::distance(&c.queries[std::size_t(q * words)],
+                                         &c.database[std::size_t(r * words)], words),
+                       r);
+    }
+    std::sort(all.begin(), all.end());
+    all.resize(std::size_t(c.k), {-1, -1});
+    for (const auto& [distance, row] : all) {
+      result.first.push_back(row);
+      result.second.push_back(distance);
+    }
+  }
+  return result;
+}
+
+Result run(Device device, const Case& c) {
+  const std::size_t n = std::size_t(c.query_count * c.k);
+  const Array queries(device, c.queries), database(device, c.database), allowed(device, c.allowed);
+  const Array rows(device, std::vector<std::int64_t>(n, -7));
+  const Array distances(device, std::vector<std::int32_t>(n, -7));
+  testing::run(device, HammingTopk{.queries = queries.data(),
+                                   .database = database.data(),
+                                   .allowed = c.allowed.empty() ? nullptr : allowed.data(),
+                                   .rows = rows.data(),
+                                   .distances = distances.data(),
+                                   .query_count = c.query_count,
+                                   .row_count = c.rows,
+                                   .k = c.k,
+                                   .bits = c.bits});
+  return {rows.host(), distances.host()};
+}
+
+void check(Device device, const Case& c) {
+  CAPTURE(device, c.query_count, c.rows, c.k, c.bits, c.allowed.empty());
+  const auto [rows, distances] = run(device, c);
+  const auto [want_rows, want_distances] = by_definition(c);
+  REQUIRE(distances == want_distances);
+  REQUIRE(rows == want_rows);
+}
+
+TEST_CASE("hamming_topk agrees with its definition", "[hamming]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  // Widths on both sides of a word and of the byte sums' limit; every number of words.
+  const int bits = GENERATE(8, 16, 24, 63, 64, 65, 128, 192, 248, 256, 264, 320, 448, 512);
+  const std::int64_t rows = GENERATE(0, 1, 63, 64, 65, 200);
+  const std::int64_t k = GENERATE(1, 10, 64, 201);
+  const int centres = GENERATE(0, 3);
+  for (const std::int64_t queries : {1, 3, 40}) {  // 40: nibbles, where the machine prefers them
+    check(device, {.queries = testing::codes(queries, bits, 1, centres),
+                   .database = testing::codes(rows, bits, 2, centres),
+                   .query_count = queries,
+                   .rows = rows,
+                   .k = k,
+                   .bits = bits});
+  }
+}
+
+TEST_CASE("hamming_topk returns allowed rows only", "[hamming]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const std::int64_t rows = GENERATE(64, 100, 1000);
+  const std::uint32_t one_in = GENERATE(1u, 2u, 50u, 1u << 31);
+  for (const std::int64_t queries : {2, 40}) {
+    check(device, {.queries = testing::codes(queries, 64, 1, 4),
+                   .database = testing::codes(rows, 64, 2, 4),
+                   .allowed = testing::row_mask(rows, one_in, 3),
+                   .query_count = queries,
+                   .rows = rows,
+                   .k = 7,
+                   .bits = 64});
+  }
+}
+
+TEST_CASE("hamming_topk breaks ties by row among duplicates", "[hamming]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const int bits = GENERATE(16, 256);
+  const std::int64_t rows = 700, words = (bits + 63) / 64;
+  auto database = testing::codes(rows, bits, 2);
+  for (std::int64_t r = 5; r < rows; ++r) {  // five different codes
+    for (std::int64_t w = 0; w < words; ++w) {
+      database[std::size_t(r * words + w)] = database[std::size_t(r % 5 * words + w)];
+    }
+  }
+  for (const std::int64_t k : {1, 139, 140, 141, 300, 700}) {
+    check(device, {.queries = testing::codes(2, bits, 1),
+                   .database = database,
+                   .query_count = 2,
+                   .rows = rows,
+                   .k = k,
+                   .bits = bits});
+  }
+}
+
+// Descending distances: each row is nearer than all before it, so every row is a candidate, and the
+// candidates kept so far are thinned again and again. The farthest one is at all 512 bits.
+TEST_CASE("hamming_topk survives rows that keep getting nearer", "[hamming]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const int bits = GENERATE(64, 512);
+  const std::int64_t rows = 3000, words = bits / 64;
+  std::vector<std::uint64_t> database(std::size_t(rows * words));
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t j = 0; j < bits - r * bits / rows; ++j) {
+      database[std::size_t(r * words + j / 64)] |= std::uint64_t{1} << (j % 64);
+    }
+  }
+  for (const std::int64_t queries : {1, 40}) {
+    check(device, {.queries = std::vector<std::uint64_t>(std::size_t(queries * words)),
+                   .database = database,
+                   .query_count = queries,
+                   .rows = rows,
+                   .k = 50,
+                   .bits = bits});
+  }
+}
+
+TEST_CASE("hamming_topk gives one answer for any number of threads", "[hamming]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const std::int64_t queries = GENERATE(1, 5, 40);
+  // Enough rows on the CPU that several threads share them.
+  const std::int64_t rows = device == kCpu ? 70'000 : 3000;
+  const Case c{.queries = testing::codes(queries, 32, 1, 100),
+               .database = testing::codes(rows, 32, 2, 100),
+               .allowed = testing::row_mask(rows, 3, 3),
+               .query_count = queries,
+               .rows = rows,
+               .k = 100,
+               .bits = 32};
+  const Result want = by_definition(c);
+  for (const int threads : {1, 2, 3}) {
+    cpu::set_num_threads(threads);
+    const Result got = run(device, c);
+    cpu::set_num_threads(0);
+    CAPTURE(device, queries, threads);
+    REQUIRE(got.second == want.second);
+    REQUIRE(got.first == want.first);
+  }
+}
+
+TEST_CASE("hamming_topk names what it refuses", "[hamming]") {
+  REQUIRE_THROWS_WITH(cpu::hamming_topk({.query_count = 1, .bits = 513}),
+                      Catch::Contains("bits = 513"));
+  REQUIRE_THROWS_WITH(cpu::hamming_topk({.query_count = 1, .k = 0, .bits = 8}),
+                      Catch::Contains("k = 0"));
+  REQUIRE_THROWS_WITH(cpu::hamming_topk({.query_count = -1, .bits = 8}),
+                      Catch::Contains("query_count = -1"));
+  REQUIRE_THROWS_WITH(cpu::hamming_topk({.row_count = std::int64_t{1} << 48, .bits = 8}),
+                      Catch::Contains("row_count = 281474976710656"));
+  REQUIRE_THROWS_WITH(cpu::hamming_topk({.query_count = 1, .bits = 8}), Catch::Contains("null"));
+}
+
+}  // namespace
+}  // namespace hh
