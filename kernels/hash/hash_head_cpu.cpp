@@ -21,6 +21,7 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {
+namespace {
 
 constexpr std::int64_t kTile = 4;
 constexpr std::int64_t kMaxBits = HashHeadForward<float>::kMaxBits;
@@ -143,6 +144,8 @@ HWY_INLINE void backward_bits(const HashHeadBackward<T>& p, std::int64_t begin, 
   for (; k + kTile <= end; k += kTile) dweight_rows<kTile>(p, k);
   for (; k < end; ++k) dweight_rows<1>(p, k);
 }
+
+}  // namespace
 
 void forward_f32(const HashHeadForward<float>& p, std::int64_t begin, std::int64_t end) {
   forward_images(p, begin, end);

@@ -18,6 +18,7 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {
+namespace {
 
 constexpr std::int64_t kBlock = 1024;  // channels whose mean is held at a time, at most
 
@@ -106,6 +107,8 @@ HWY_INLINE void forward_any(const HashPoolForward<T>& p, std::int64_t block, std
   if (p.argmax != nullptr) return forward_tasks<true>(p, block, begin, end);
   forward_tasks<false>(p, block, begin, end);
 }
+
+}  // namespace
 
 void forward_f32(const HashPoolForward<float>& p, std::int64_t block, std::int64_t begin,
                  std::int64_t end) {

@@ -18,6 +18,7 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {
+namespace {
 
 constexpr std::int64_t kBlock = 1024;  // channels whose sums are held at a time, at most
 
@@ -77,6 +78,8 @@ HWY_INLINE void backward_rows(const BlockAveragePoolBackward<T>& p, std::int64_t
     }
   }
 }
+
+}  // namespace
 
 void forward_f32(const BlockAveragePoolForward<float>& p, std::int64_t block, std::int64_t begin,
                  std::int64_t end) {
