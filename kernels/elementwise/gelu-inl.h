@@ -46,9 +46,8 @@ HWY_INLINE hn::Vec<D> gelu(D d, hn::Vec<D> v) {
 /// errs by at most 2 units of 2^-24 (absolute).
 template <class D>
 HWY_INLINE hn::Vec<D> gelu_gradient(D d, hn::Vec<D> v) {
-  // Beyond 13 the exponential is nothing, and the polynomial had better not overflow. Min in this
-  // order keeps a NaN on x86.
-  const auto a = hn::Min(hn::Set(d, 13.0f), hn::Abs(v));
+  // Beyond 13 the exponential is nothing, and the polynomial had better not overflow.
+  const auto a = hn::Min(hn::Abs(v), hn::Set(d, 13.0f));
   const auto e = exp2_normal(d, hn::Mul(hn::Mul(a, hn::Set(d, -0.72134752f)), a));
   const auto h =
       hn::Mul(e, polynomial(d, a, 0.49999997f, -0.797882855f, 0.249972567f, -0.13280578f,

@@ -12,7 +12,8 @@ namespace hh {
 namespace {
 
 using testing::Array, testing::normal, testing::unit, testing::Worst;
-using testing::Bounded, testing::BoundedSum, testing::RowNorm, testing::RowNormGradient;
+using testing::Bounded, testing::BoundedSum, testing::stored, testing::RowNorm,
+    testing::RowNormGradient;
 using Size = std::size_t;
 
 /// A case: the sizes, which of the arrays there are, and the inputs.
@@ -140,7 +141,7 @@ void check_forward(const Problem<T>& p, const Forward<T>& got) {
       const double bias = p.bias ? p.bias_values[c] : 0, s = p.scale_of(r);
       const double size = std::abs(residual) + s * (std::abs(branch) + std::abs(bias));
       // Two additions and a product.
-      const Bounded want = Bounded{residual + s * (branch + bias), 3 * u * size}.stored<T>();
+      const Bounded want = stored<T>(Bounded{residual + s * (branch + bias), 3 * u * size});
       z_error.see(to_float(got.z[i]) - want.value, want.bound, i);
     }
     if (!p.norm) continue;
@@ -149,7 +150,7 @@ void check_forward(const Problem<T>& p, const Forward<T>& got) {
     mean_error.see(got.mean[r] - norm.mean.value, norm.mean.bound, r);
     rstd_error.see(got.rstd[r] - norm.rstd.value, norm.rstd.bound, r);
     for (Size c = 0; c < p.cols; ++c) {
-      const Bounded want = norm.y(z[c], p.gamma[c], p.beta[c]).template stored<T>();
+      const Bounded want = stored<T>(norm.y(z[c], p.gamma[c], p.beta[c]));
       y_error.see(to_float(got.y[r * p.cols + c]) - want.value, want.bound, r * p.cols + c);
     }
   }
@@ -191,12 +192,12 @@ void check_backward(const Problem<T>& p, const Forward<T>& f, const Backward<T>&
       const Size i = r * p.cols + c;
       const double dz = p.stream ? to_float(p.dz[i]) : 0, s = p.scale_of(r);
       const Bounded total = p.norm ? norm.dz(c, dz) : Bounded{dz, 0};
-      const Bounded want = total.stored<T>();
+      const Bounded want = stored<T>(total);
       dresidual_error.see(to_float(got.dresidual[i]) - want.value, want.bound, i);
       const Bounded branch{s * total.value, s * total.bound + u * std::abs(s * total.value)};
       if (p.branch && p.scale) {
-        const Bounded stored = branch.stored<T>();
-        dbranch_error.see(to_float(got.dbranch[i]) - stored.value, stored.bound, i);
+        const Bounded rounded = stored<T>(branch);
+        dbranch_error.see(to_float(got.dbranch[i]) - rounded.value, rounded.bound, i);
       }
       if (p.branch && p.bias) dbias[c].add(branch.value, branch.bound);
       if (!p.norm) continue;

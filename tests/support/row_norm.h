@@ -12,14 +12,14 @@ namespace hh::testing {
 /// A value and how far a float32 implementation may be from it.
 struct Bounded {
   double value = 0, bound = 0;
-
-  /// After rounding to the storage type T.
-  template <class T>
-  Bounded stored() const {
-    if constexpr (std::is_same_v<T, float>) return *this;
-    return {value, bound + unit<T>() * (std::abs(value) + bound)};
-  }
 };
+
+/// After rounding to the storage type T.
+template <class T>
+Bounded stored(const Bounded& b) {
+  if constexpr (std::is_same_v<T, float>) return b;
+  return {b.value, b.bound + unit<T>() * (std::abs(b.value) + b.bound)};
+}
 
 /// A sum of C numbers, in any order, errs by at most C units of the sum of their sizes. The
 /// deviations of the variance are from the rounded mean, which adds the square of its error.

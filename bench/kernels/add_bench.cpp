@@ -1,0 +1,25 @@
+#include "bench/support/harness.h"
+#include "kernels/elementwise/add.h"
+
+namespace hh {
+namespace {
+
+template <class T>
+void bench_count(Device device, const char* type, std::size_t n) {
+  const Tensor x = bench::normal<T>(device, n, 1), y = bench::normal<T>(device, n, 2);
+  bench::measure(std::string("add/") + type + "/" + std::to_string(n), device,
+                 Add<T>{.x = x.data<T>(), .y = y.data<T>(), .n = std::int64_t(n)},
+                 {.bytes = 3.0 * sizeof(T) * double(n)});
+}
+
+}  // namespace
+
+// A level's stream: the micro preset at batch 64 and the paper's at batch 8.
+HH_BENCHMARK(add) {
+  for (const int n : {64 * 256 * 32, 8 * 3136 * 128}) {
+    bench_count<float>(device, "f32", std::size_t(n));
+    bench_count<bf16>(device, "bf16", std::size_t(n));
+  }
+}
+
+}  // namespace hh

@@ -1,0 +1,188 @@
+#include "kernels/elementwise/bias_gelu.h"
+
+#include <catch2/catch.hpp>
+
+#include "kernels/core/parallel.h"
+#include "tests/support/device.h"
+#include "tests/support/row_norm.h"
+#include "tests/support/values.h"
+
+namespace hh {
+namespace {
+
+using testing::Array, testing::Bounded, testing::BoundedSum, testing::stored, testing::normal,
+    testing::unit;
+using testing::Worst;
+using Size = std::size_t;
+constexpr double kUnit = unit<float>();
+
+double lower_tail(double v) { return std::erfc(-v * std::sqrt(0.5)) / 2; }  // Phi
+double density(double v) { return std::exp(-v * v / 2) / std::sqrt(2 * 3.141592653589793); }
+
+double gelu(double v) { return v * lower_tail(v); }
+double slope(double v) { return lower_tail(v) + v * density(v); }
+double second(double v) { return (2 - v * v) * density(v); }
+
+/// What a float32 implementation may make of gelu(x + bias). v = x + bias is rounded, which moves y
+/// by up to |slope| units of v, and so is y. The tail Q of gelu-inl.h errs by 3 (1 + |log2 Q|)
+/// units, and by less than 1e-10 once it is so small that the network can't tell it from 0.
+Bounded forward(double x, double bias) {
+  const double v = x + bias, q = lower_tail(-std::abs(v));
+  const double tail = q > 0 ? 3 * kUnit * (1 - std::log2(q)) * q * std::abs(v) : 0;
+  return {gelu(v), kUnit * std::abs(v * slope(v)) + tail + 2 * kUnit * std::abs(gelu(v)) + 3e-10};
+}
+
+/// The derivative errs by 2 units, absolutely, and by what the rounding of v makes of it.
+Bounded derivative(double x, double bias) {
+  const double v = x + bias;
+  return {slope(v), kUnit * (std::abs(v * second(v)) + 2)};
+}
+
+template <class T>
+std::vector<T> run_forward(Device device, int rows, int cols, const std::vector<T>& x,
+                           const std::vector<float>& bias, bool in_place = false) {
+  const Array x_array(device, x), y(device, std::vector<T>(x.size(), from_float<T>(NAN)));
+  const Array bias_array(device, bias);
+  const auto& out = in_place ? x_array : y;
+  testing::run(device, BiasGeluForward<T>{.x = x_array.data(),
+                                          .bias = bias_array.data(),
+                                          .y = out.data(),
+                                          .rows = rows,
+                                          .cols = cols});
+  return out.host();
+}
+
+template <class T>
+struct Gradients {
+  std::vector<T> dx;
+  std::vector<float> dbias;
+};
+
+template <class T>
+Gradients<T> run_backward(Device device, int rows, int cols, const std::vector<T>& x,
+                          const std::vector<float>& bias, const std::vector<T>& dy,
+                          const std::vector<float>& before, bool in_place = false) {
+  const Array x_array(device, x), dy_array(device, dy),
+      dx(device, std::vector<T>(x.size(), from_float<T>(NAN)));
+  const Array bias_array(device, bias), dbias(device, before);
+  const auto& out = in_place ? dy_array : dx;
+  testing::run(device, BiasGeluBackward<T>{.x = x_array.data(),
+                                           .bias = bias_array.data(),
+                                           .dy = dy_array.data(),
+                                           .dx = out.data(),
+                                           .dbias = dbias.data(),
+                                           .rows = rows,
+                                           .cols = cols});
+  return {out.host(), dbias.host()};
+}
+
+template <class T>
+void check(Device device, int rows, int cols, const std::vector<T>& x,
+           const std::vector<float>& bias) {
+  const auto dy = normal<T>(x.size(), 3);
+  const auto before = normal(Size(cols), 4);
+  const auto y = run_forward(device, rows, cols, x, bias);
+  const auto [dx, dbias] = run_backward(device, rows, cols, x, bias, dy, before);
+  Worst y_error, dx_error, dbias_error;
+  std::vector<BoundedSum> sums(before.begin(), before.end());
+  for (Size i = 0; i < x.size(); ++i) {
+    const Size c = i % Size(cols);
+    const Bounded want = stored<T>(forward(to_float(x[i]), bias[c]));
+    y_error.see(to_float(y[i]) - want.value, want.bound, i);
+    const Bounded d = derivative(to_float(x[i]), bias[c]);
+    const double g = to_float(dy[i]);
+    const Bounded product{g * d.value, std::abs(g) * (d.bound + kUnit * std::abs(d.value)) * 1.01};
+    const Bounded rounded = stored<T>(product);
+    dx_error.see(to_float(dx[i]) - rounded.value, rounded.bound, i);
+    sums[c].add(product.value, product.bound);
+  }
+  for (Size c = 0; c < sums.size(); ++c) {
+    dbias_error.see(dbias[c] - sums[c].value, sums[c].bound(), c);
+  }
+  CAPTURE(y_error.index, dx_error.index, dbias_error.index);
+  REQUIRE(y_error.ratio <= 1);
+  REQUIRE(dx_error.ratio <= 1);
+  REQUIRE(dbias_error.ratio <= 1);
+}
+
+TEMPLATE_TEST_CASE("bias_gelu agrees with its definition", "[elementwise]", float, bf16) {
+  using T = TestType;
+  const Device device = GENERATE(from_range(testing::devices()));
+  const int rows = GENERATE(0, 1, 13);
+  const int cols = GENERATE(1, 7, 8, 16, 17, 31, 64, 100, 129, 512);
+  CAPTURE(device, rows, cols);
+  const Size n = Size(rows) * Size(cols);
+  check(device, rows, cols, normal<T>(n, 1, 0, 2), normal(Size(cols), 2));
+}
+
+TEMPLATE_TEST_CASE("bias_gelu over the range of numbers", "[elementwise]", float, bf16) {
+  using T = TestType;
+  const Device device = GENERATE(from_range(testing::devices()));
+  // Both tails in small steps, where Phi - 1/2 and where 1 - Phi would cancel, then all magnitudes.
+  std::vector<T> x;
+  for (int i = -14000; i <= 14000; ++i) x.push_back(from_float<T>(float(i) * 1.0009e-3f));
+  for (int e = -126; e <= 60; ++e) {
+    for (const double m : {1.0, 1.37, 1.99}) {
+      x.push_back(from_float<T>(float(std::ldexp(m, e))));
+      x.push_back(from_float<T>(float(-std::ldexp(m, e))));
+    }
+  }
+  check(device, int(x.size()), 1, x, {0.0f});
+}
+
+TEST_CASE("bias_gelu keeps a NaN", "[elementwise]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const std::vector<float> x(20, NAN), bias(20, 0.0f);
+  for (const float y : run_forward(device, 1, 20, x, bias)) REQUIRE(std::isnan(y));
+}
+
+TEMPLATE_TEST_CASE("bias_gelu in place and with more threads gives the same bits", "[elementwise]",
+                   float, bf16) {
+  using T = TestType;
+  const Device device = GENERATE(from_range(testing::devices()));
+  const int rows = 400, cols = GENERATE(7, 128);
+  const auto bits = [](const std::vector<T>& values) {
+    std::vector<float> wide;
+    for (const T v : values) wide.push_back(to_float(v));
+    return wide;
+  };
+  const auto x = normal<T>(Size(rows * cols), 1), dy = normal<T>(x.size(), 2);
+  const auto bias = normal(Size(cols), 3), before = normal(Size(cols), 4);
+  cpu::set_num_threads(1);
+  const auto y = run_forward(device, rows, cols, x, bias);
+  const auto one = run_backward(device, rows, cols, x, bias, dy, before);
+  for (const int threads : {1, 2, 3}) {
+    cpu::set_num_threads(threads);
+    CHECK(bits(run_forward(device, rows, cols, x, bias, true)) == bits(y));
+    const auto got = run_backward(device, rows, cols, x, bias, dy, before, true);
+    CHECK(bits(got.dx) == bits(one.dx));
+    CHECK(got.dbias == one.dbias);
+  }
+  cpu::set_num_threads(0);
+}
+
+TEST_CASE("bias_gelu's definition and its gradient agree", "[elementwise]") {
+  Worst worst;
+  for (int i = -60; i <= 60; ++i) {
+    const double v = i * 0.1, h = 1e-5;
+    // h^2 of the third derivative, which is below 2, and 1e-16 / h of rounding of values below 6.
+    worst.see((gelu(v + h) - gelu(v - h)) / (2 * h) - slope(v), 1e-9, Size(i + 60));
+    worst.see((slope(v + h) - slope(v - h)) / (2 * h) - second(v), 1e-9, Size(i + 60));
+  }
+  CAPTURE(worst.index);
+  REQUIRE(worst.ratio <= 1);
+}
+
+TEST_CASE("bias_gelu names what it refuses", "[elementwise]") {
+  using Catch::Contains;
+  REQUIRE_THROWS_WITH(cpu::bias_gelu_forward<float>({.rows = -1, .cols = 1}),
+                      Contains("rows = -1"));
+  REQUIRE_THROWS_WITH(cpu::bias_gelu_forward<float>({.rows = 1}), Contains("cols = 0"));
+  REQUIRE_THROWS_WITH(cpu::bias_gelu_forward<float>({.rows = 1, .cols = 1}), Contains("null"));
+  REQUIRE_THROWS_WITH(cpu::bias_gelu_backward<float>({.rows = 1, .cols = -2}),
+                      Contains("cols = -2"));
+  REQUIRE_THROWS_WITH(cpu::bias_gelu_backward<float>({.rows = 1, .cols = 1}), Contains("null"));
+}
+
+}  // namespace
+}  // namespace hh
