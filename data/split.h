@@ -36,7 +36,8 @@ void check_split(const Split& split, std::int64_t items);
 /// set.
 void write_split(const std::filesystem::path& path, const Split& split, std::string_view protocol,
                  std::uint64_t seed, std::int64_t items);
-/// Throws std::runtime_error if the file is broken, or of another protocol or number of items.
+/// Throw std::runtime_error if the text is broken, or of another protocol or number of items.
+Split parse_split(std::string_view text, std::string_view protocol, std::int64_t items);
 Split read_split(const std::filesystem::path& path, std::string_view protocol, std::int64_t items);
 
 }  // namespace hh::data

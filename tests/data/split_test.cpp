@@ -124,6 +124,7 @@ TEST_CASE("broken split files are refused", "[data][split]") {
   refuse("[]", "type_error");
   refuse("{}", "format");
   refuse(R"({"format": "other"})", "its format is \"other\"");
+  refuse(with("null"), "train is no array");
   refuse(with("[1.5]"), "train holds 1.5");
   refuse(with("[true]"), "train holds true");
   refuse(with("[9]"), "train holds item 9");

@@ -1,0 +1,6 @@
+// stb_image (PNG and BMP) behind our checks.
+#include "tests/fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  return hh::fuzz::decode({data, size});
+}

@@ -1,0 +1,6 @@
+// Our PNM reader.
+#include "tests/fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  return hh::fuzz::decode({data, size});
+}
