@@ -70,10 +70,10 @@ void sum_columns_bf16(const bf16* a, std::int64_t rows, std::int64_t cols, float
   sum_columns(a, rows, cols, sums);
 }
 
-// Rows of dw that a tile keeps in registers, two vectors each: 24 of AVX-512's 32 registers, 8 of
-// AVX2's 16. Not more than a vector has lanes, and kRest divides 4.
-constexpr int kRest = hn::MaxLanes(hn::ScalableTag<float>()) >= 4 ? 4 : 1;
-constexpr int kTile = HWY_TARGET <= HWY_AVX3 ? 12 : kRest;
+// Rows of dw that a tile keeps in registers, two vectors each: 24 of AVX-512's 32 registers, 12 of
+// AVX2's 16. Not more than a vector has lanes. kRest divides what 4n rows leave over.
+constexpr int kTile = HWY_TARGET <= HWY_AVX3 ? 12 : HWY_TARGET == HWY_AVX2 ? 6 : 1;
+constexpr int kRest = HWY_TARGET <= HWY_AVX3 ? 4 : HWY_TARGET == HWY_AVX2 ? 2 : 1;
 constexpr int kAhead = 16;  // rows to prefetch ahead; measured on Sapphire Rapids
 
 /// dw[o, i] += sum_r dy[r,o] x[r,i] for kRows values of o and two vectors of i; with kSum also
@@ -336,7 +336,7 @@ struct Split {
   template <class T>
   explicit Split(const LinearBackwardWeight<T>& p) {
     // Our own kernel's strips of a wider x don't stay in the first-level cache.
-    own_kernel = p.in <= 128 && p.in % 32 == 0 && p.out % 4 == 0;
+    own_kernel = p.in <= 64 && p.in % 32 == 0 && p.out % 4 == 0;
     // For oneDNN half a MiB of x and dy, but not fewer than 256 rows: it packs them first.
     const std::int64_t rows =
         own_kernel ? kBlockRows : std::clamp<std::int64_t>((1 << 17) / (p.in + p.out), 256, 2048);
