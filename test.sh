@@ -97,11 +97,11 @@ if $extended; then
   else
     failed=$((failed + 1))
   fi
-  if scripts/build.sh fuzz; then
+  if scripts/build.sh fuzz fuzz_targets; then
     for target in build/fuzz/bin/fuzz_*; do
       name=$(basename "$target")
       work=$(mktemp -d)
-      count "$name" "$target" -max_total_time=30 -timeout=10 -rss_limit_mb=4096 "$work" "tests/fuzz/corpus/${name#fuzz_}"
+      count "$name" "$target" -max_total_time=30 -timeout=60 -rss_limit_mb=4096 "$work" "tests/fuzz/corpus/${name#fuzz_}"
       rm -rf "$work"
     done
   else
