@@ -42,6 +42,18 @@ constexpr std::size_t max_rows(std::size_t vectors) {
   return (vectors == 1 ? 8 : 4) * (kManyRegisters ? 2 : 1);
 }
 
+/// body(first, count) on parts of [0, vectors) of at most kMaxVectors, as even as possible: 4
+/// vectors are 2 + 2, since 3 + 1 would starve the multipliers.
+template <class Body>
+HWY_INLINE void in_even_parts(std::size_t vectors, const Body& body) {
+  for (std::size_t first = 0; first < vectors;) {
+    const std::size_t rest = vectors - first, parts = (rest + kMaxVectors - 1) / kMaxVectors;
+    const std::size_t count = parts == 1 ? rest : (rest + parts - 1) / parts;
+    body(first, count);
+    first += count;
+  }
+}
+
 template <Left kLeft, std::size_t kRows, std::size_t kVectors, class D>
 HWY_INLINE void product_block(D d, const Product& p, const float* HWY_RESTRICT a,
                               const float* HWY_RESTRICT b, float* HWY_RESTRICT c,
@@ -94,22 +106,17 @@ HWY_INLINE void product_rows(D d, const Product& p, std::size_t row, std::size_t
 
 template <Left kLeft, class D>
 HWY_NOINLINE void product(D d, const Product& p) {
-  constexpr std::size_t kLanes = hn::MaxLanes(D());
-  const std::size_t groups = (p.vectors + kMaxVectors - 1) / kMaxVectors;
-  for (std::size_t g = 0; g < groups; ++g) {
-    // As even as possible: 4 vectors are 2 + 2, not 3 + 1, which would starve the multipliers.
-    const std::size_t first = p.vectors * g / groups, end = p.vectors * (g + 1) / groups;
-    switch (end - first) {
+  in_even_parts(p.vectors, [&](std::size_t first, std::size_t count) HWY_ATTR {
+    const std::size_t lane = first * hn::MaxLanes(D());
+    switch (count) {
       case 1:
-        product_rows<kLeft, max_rows(1), 1>(d, p, 0, first * kLanes);
-        break;
+        return product_rows<kLeft, max_rows(1), 1>(d, p, 0, lane);
       case 2:
-        product_rows<kLeft, max_rows(2), 2>(d, p, 0, first * kLanes);
-        break;
+        return product_rows<kLeft, max_rows(2), 2>(d, p, 0, lane);
       default:
-        product_rows<kLeft, max_rows(3), 3>(d, p, 0, first * kLanes);
+        return product_rows<kLeft, max_rows(3), 3>(d, p, 0, lane);
     }
-  }
+  });
 }
 
 }  // namespace hh::cpu::HWY_NAMESPACE

@@ -16,9 +16,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <tuple>
 #include <type_traits>
-#include <utility>
 
 #include "kernels/attention/small_product-inl.h"
 #include "kernels/attention/window_attention.h"
@@ -32,6 +30,8 @@
 namespace hh::cpu {
 
 constexpr std::size_t kTile = 48;  // queries or keys of a tile at most: 3 vectors of 16
+
+constexpr std::size_t kChunk = 112;  // queries of a tile of backward
 
 inline std::size_t padded(std::size_t n) { return (n + 15) / 16 * 16; }
 
@@ -74,22 +74,23 @@ struct BackwardScratch {
     const std::size_t n = s.tokens, d = s.head_dim, dp = padded(d);
     keys_t = scratch.take(d * kTile);
     values_t = scratch.take(d * kTile);
-    p = scratch.take(n * kTile);
-    ds = scratch.take(n * kTile);
+    p = scratch.take(std::min(n, kChunk) * kTile);
+    ds = scratch.take(std::min(n, kChunk) * kTile);
     queries = scratch.take(n * dp);
     keys = scratch.take(n * dp);
     dout = scratch.take(s.heads * n * dp);
     delta = scratch.take(s.heads * padded(n));
     dq = scratch.take(n * dp);
-    dkv = scratch.take(kTile * dp);
+    dk = scratch.take(kTile * dp);
+    dv = scratch.take(kTile * dp);
     floats = scratch.used();
   }
   float *keys_t, *values_t;  // [d, tile]  transposed; keys times the scale
-  float *p, *ds;             // [N, tile]
+  float *p, *ds;             // [chunk, tile]
   float *queries, *keys;     // [N, dp]    packed, if they can't be read in place
   float* dout;               // [G, N, dp] heads apart
   float* delta;              // [G, Np]    D of the header
-  float *dq, *dkv;           // [N, dp], [tile, dp]  results that can't be written in place
+  float *dq, *dk, *dv;       // [N or tile, dp]  results that can't be written in place
   std::size_t floats;
 };
 
@@ -124,11 +125,14 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Wide = hn::ScalableTag<float>;
 using Narrow = hn::CappedTag<float, 8>;  // for at most 8 tokens, or heads at most 8 wide
 
-constexpr float kLog2E = 1.44269504f;
-
 /// A matrix of floats in memory.
 struct View {
   const float* data;
+  std::size_t pitch;
+};
+
+struct Result {
+  float* data;
   std::size_t pitch;
 };
 
@@ -178,15 +182,11 @@ void store_rows(De de, View from, std::size_t rows, std::size_t cols, T* to, std
   }
 }
 
-/// The tiles of n tokens: at most kMaxVectors vectors each, as even as possible.
-/// body(first token, vectors).
+/// The tiles of n tokens: body(first token, vectors).
 template <class D, class Body>
 HWY_INLINE void for_each_tile(D d, std::size_t n, const Body& body) {
-  const std::size_t vectors = ceil_div(n, lanes(d)), tiles = ceil_div(vectors, kMaxVectors);
-  for (std::size_t t = 0; t < tiles; ++t) {
-    const std::size_t first = vectors * t / tiles, end = vectors * (t + 1) / tiles;
-    body(first * lanes(d), end - first);
-  }
+  in_even_parts(ceil_div(n, lanes(d)), [&](std::size_t first, std::size_t vectors)
+                                           HWY_ATTR { body(first * lanes(d), vectors); });
 }
 
 /// For each column of s [n, width], scores times log2(e): s = exp2(s - max), and the rest of it.
@@ -348,6 +348,23 @@ void separate_heads(De de, const T* dout, const WindowAttentionShape& s, int fir
   }
 }
 
+/// s, scores times log2(e), becomes P, and dp becomes scale * P * (dP - delta), for a tile of rows.
+template <class D>
+void score_gradients(D d, std::size_t rows, std::size_t width, const float* lse, const float* delta,
+                     float scale, float* HWY_RESTRICT s, float* HWY_RESTRICT dp) {
+  const auto log2e = hn::Set(d, 1.44269504f), factor = hn::Set(d, scale);
+  for (std::size_t r = 0; r < rows; ++r) {
+    const auto log_sum = hn::Set(d, lse[r]), row_delta = hn::Set(d, delta[r]);
+    for (std::size_t x = r * width; x < (r + 1) * width; x += lanes(d)) {
+      // lse is scaled in one rounding with the difference: its own would be seen when it is large.
+      const auto p = exp2_normal(d, hn::NegMulAdd(log2e, log_sum, hn::LoadU(d, s + x)));
+      const auto centred = hn::Sub(hn::LoadU(d, dp + x), row_delta);
+      hn::StoreU(p, d, s + x);
+      hn::StoreU(hn::Mul(hn::Mul(p, factor), centred), d, dp + x);
+    }
+  }
+}
+
 template <class D, class De, class T>
 void backward_item(D d, De de, const WindowAttentionBackward<T>& p, const BackwardScratch& to,
                    std::int64_t window, int first_head, int group) {
@@ -377,9 +394,9 @@ void backward_item(D d, De de, const WindowAttentionBackward<T>& p, const Backwa
     // Where the products write their results: where they belong, or to scratch.
     const auto result = [&](T* here, float* scratch) {
       if constexpr (std::is_same_v<T, float>) {
-        if (in_place) return std::pair<float*, std::size_t>(here, pitch);
+        if (in_place) return Result{here, pitch};
       }
-      return std::pair<float*, std::size_t>(scratch, own_pitch);
+      return Result{scratch, own_pitch};
     };
     const auto finish = [&](float* scratch, std::size_t rows, T* here) {
       if (in_place) return;
@@ -388,55 +405,54 @@ void backward_item(D d, De de, const WindowAttentionBackward<T>& p, const Backwa
     };
 
     for_each_tile(d, n, [&](std::size_t first, std::size_t vectors) HWY_ATTR {
-      const std::size_t width = vectors * lanes(d), rows = std::min(width, n - first);
+      const std::size_t width = vectors * lanes(d), keys_here = std::min(width, n - first);
       const auto factor = hn::Set(d, scale2);
-      transpose<true>(d, q + channels + first * pitch, pitch, rows, width_of_head, to.keys_t, width,
+      transpose<true>(d, q + channels + first * pitch, pitch, keys_here, width_of_head, to.keys_t,
+                      width,
                       [&](hn::Vec<D> v, std::size_t) HWY_ATTR { return hn::Mul(v, factor); });
-      transpose<true>(d, q + 2 * channels + first * pitch, pitch, rows, width_of_head, to.values_t,
-                      width, [](hn::Vec<D> v, std::size_t) HWY_ATTR { return v; });
-      Product scores{.rows = n, .depth = width_of_head, .vectors = vectors};
-      scores.a = queries.data, scores.a_stride = queries.pitch;
-      scores.b = to.keys_t, scores.b_pitch = width;
-      scores.c = to.p, scores.c_pitch = width;
-      product<Left::kRowsApart>(d, scores);
-      scores.a = douts.data, scores.a_stride = douts.pitch;
-      scores.b = to.values_t;
-      scores.c = to.ds;
-      product<Left::kRowsApart>(d, scores);
-      for (std::size_t r = 0; r < n; ++r) {
-        const auto log_sum = hn::Set(d, lse[r]), row_delta = hn::Set(d, delta[r]);
-        const auto row_scale = hn::Set(d, scale);
-        for (std::size_t x = r * width; x < (r + 1) * width; x += lanes(d)) {
-          const auto s = hn::LoadU(d, to.p + x);
-          const auto prob = exp2_normal(d, hn::NegMulAdd(hn::Set(d, kLog2E), log_sum, s));
-          const auto dp = hn::LoadU(d, to.ds + x);
-          hn::StoreU(prob, d, to.p + x);
-          hn::StoreU(hn::Mul(hn::Mul(prob, row_scale), hn::Sub(dp, row_delta)), d, to.ds + x);
-        }
-      }
+      transpose<true>(d, q + 2 * channels + first * pitch, pitch, keys_here, width_of_head,
+                      to.values_t, width, [](hn::Vec<D> v, std::size_t) HWY_ATTR { return v; });
+      T* dk = dq + channels + first * pitch;
+      T* dv = dk + channels;
+      const Result dq_to = result(dq, to.dq), dk_to = result(dk, to.dk), dv_to = result(dv, to.dv);
+      for (std::size_t r = 0; r < n; r += kChunk) {
+        const std::size_t chunk = std::min(kChunk, n - r);
+        const float* query = queries.data + r * queries.pitch;
+        const float* grad = douts.data + r * douts.pitch;
+        Product scores{.rows = chunk, .depth = width_of_head, .vectors = vectors};
+        scores.a = query, scores.a_stride = queries.pitch;
+        scores.b = to.keys_t, scores.b_pitch = width;
+        scores.c = to.p, scores.c_pitch = width;
+        product<Left::kRowsApart>(d, scores);
+        scores.a = grad, scores.a_stride = douts.pitch;
+        scores.b = to.values_t;
+        scores.c = to.ds;
+        product<Left::kRowsApart>(d, scores);
+        score_gradients(d, chunk, width, lse + r, delta + r, scale, to.p, to.ds);
 
-      Product product_of_keys{.rows = rows, .depth = n, .vectors = vectors_of_head};
-      product_of_keys.a_stride = width;
-      const auto key_gradient = [&](const float* left, View right, T* here) HWY_ATTR {
-        std::tie(product_of_keys.c, product_of_keys.c_pitch) = result(here, to.dkv);
-        product_of_keys.a = left;
-        product_of_keys.b = right.data, product_of_keys.b_pitch = right.pitch;
-        product<Left::kRowsTogether>(de, product_of_keys);
-        finish(to.dkv, rows, here);
-      };
-      key_gradient(to.ds, queries, dq + channels + first * pitch);
-      key_gradient(to.p, douts, dq + 2 * channels + first * pitch);
-      const auto [c, c_pitch] = result(dq, to.dq);
-      product<Left::kRowsApart>(de, {.rows = n,
-                                     .depth = rows,
-                                     .vectors = vectors_of_head,
-                                     .a = to.ds,
-                                     .a_stride = width,
-                                     .b = keys.data + first * keys.pitch,
-                                     .b_pitch = keys.pitch,
-                                     .c = c,
-                                     .c_pitch = c_pitch,
-                                     .add = first > 0});
+        product<Left::kRowsApart>(de, {.rows = chunk,
+                                       .depth = keys_here,
+                                       .vectors = vectors_of_head,
+                                       .a = to.ds,
+                                       .a_stride = width,
+                                       .b = keys.data + first * keys.pitch,
+                                       .b_pitch = keys.pitch,
+                                       .c = dq_to.data + r * dq_to.pitch,
+                                       .c_pitch = dq_to.pitch,
+                                       .add = first > 0});
+        Product of_keys{.rows = keys_here, .depth = chunk, .vectors = vectors_of_head};
+        of_keys.add = r > 0;
+        of_keys.a = to.ds, of_keys.a_stride = width;
+        of_keys.b = query, of_keys.b_pitch = queries.pitch;
+        of_keys.c = dk_to.data, of_keys.c_pitch = dk_to.pitch;
+        product<Left::kRowsTogether>(de, of_keys);
+        of_keys.a = to.p;
+        of_keys.b = grad, of_keys.b_pitch = douts.pitch;
+        of_keys.c = dv_to.data, of_keys.c_pitch = dv_to.pitch;
+        product<Left::kRowsTogether>(de, of_keys);
+      }
+      finish(to.dk, keys_here, dk);
+      finish(to.dv, keys_here, dv);
     });
     finish(to.dq, n, dq);
   }
