@@ -22,6 +22,10 @@ namespace {
 constexpr int kMaxScans = 100;
 constexpr std::int64_t kMaxScannedPixels = std::int64_t{1} << 30;  // 16 scans of 64 million pixels
 
+// Huffman codes have a bit at least, and each 8 x 8 block has one code at least (DC): 512 pixels.
+// Twice that is let through; beyond it, pixels would get memory that no data can fill.
+constexpr std::int64_t kMaxPixelsPerByte = 1024;
+
 class JpegReader {
  public:
   JpegReader() {
@@ -157,6 +161,11 @@ Image decode_jpeg(std::span<const std::uint8_t> bytes, const DecodeOptions& opti
   JpegReader reader;
   if (!reader.read_header(bytes)) throw ImageError(reader.error());
   check_image_size(reader.info().image_height, reader.info().image_width, options);
+  const std::int64_t pixels = std::int64_t{reader.info().image_height} * reader.info().image_width;
+  if (!reader.info().arith_code && pixels / kMaxPixelsPerByte > std::int64_t(bytes.size())) {
+    throw ImageError("JPEG: it is truncated: " + std::to_string(bytes.size()) +
+                     " bytes can't hold " + std::to_string(pixels) + " pixels");
+  }
   const int orientation = options.exif_orientation ? reader.orientation() : 1;
   if (!reader.start(choose_denominator(reader.info(), options.scaled_shorter_side))) {
     throw ImageError(reader.error());

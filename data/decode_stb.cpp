@@ -47,6 +47,33 @@ std::uint32_t big32(const std::uint8_t* p) {
   return std::uint32_t(p[0]) << 24 | std::uint32_t(p[1]) << 16 | std::uint32_t(p[2]) << 8 | p[3];
 }
 
+/// What the first chunk, IHDR, says; stb checks it later.
+struct PngHeader {
+  std::int64_t width, height;
+  int bit_depth, colour_type;
+  explicit PngHeader(std::span<const std::uint8_t> bytes) {
+    if (bytes.size() < 26) throw ImageError("PNG: it is truncated");
+    width = big32(&bytes[16]);
+    height = big32(&bytes[20]);
+    bit_depth = bytes[24];
+    colour_type = bytes[25];
+  }
+};
+
+/// Deflate packs 1032 bytes into one at best. What claims to hold more is truncated, and must not
+/// get memory.
+void check_png_size(std::span<const std::uint8_t> bytes, const PngHeader& header) {
+  constexpr std::int64_t kBestRatio = 1040;
+  constexpr int kSamples[] = {1, 0, 3, 1, 2, 0, 4};  // by colour type; 0: there is no such
+  const int samples = header.colour_type < 7 ? kSamples[header.colour_type] : 0;
+  const std::int64_t row = (header.width * samples * header.bit_depth + 7) / 8 + 1;
+  if (row * header.height / kBestRatio > std::int64_t(bytes.size())) {
+    throw ImageError("PNG: it is truncated: " + std::to_string(bytes.size()) +
+                     " bytes can't hold " + std::to_string(header.width) + " x " +
+                     std::to_string(header.height) + " pixels");
+  }
+}
+
 /// stb ignores the check sums, so damage would pass as a picture. A chunk is its length, type, data
 /// and the CRC of type and data.
 void check_png_chunks(std::span<const std::uint8_t> bytes) {
@@ -97,10 +124,10 @@ Image decode_png_or_bmp(std::span<const std::uint8_t> bytes, const DecodeOptions
   if (bytes.size() > INT_MAX) throw ImageError("it is over 2 GiB");
   const int length = int(bytes.size());
   const bool png = is_png(bytes);
-  if (png) {  // stb would say only that it knows no such image
-    constexpr std::size_t kWidthAt = 16, kHeightAt = 20, kHeadEnd = 24;
-    if (bytes.size() < kHeadEnd) throw ImageError("PNG: it is truncated");
-    check_image_size(big32(&bytes[kHeightAt]), big32(&bytes[kWidthAt]), options);
+  if (png) {  // of a size over its own limits, stb would say only that it knows no such image
+    const PngHeader header(bytes);
+    check_image_size(header.height, header.width, options);
+    check_png_size(bytes, header);
   }
   int width = 0, height = 0, channels = 0;
   allocation_limit = std::size_t{1} << 20;

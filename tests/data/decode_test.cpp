@@ -213,6 +213,9 @@ TEST_CASE("sizes are refused before they cost memory", "[data][decode]") {
   const Bytes row(8, 0);
   REQUIRE_THROWS_WITH(decode_image(encode_png(65'500, 65'500, 8, 2, row)),
                       Contains("65500 x 65500 pixels"));
+  // Within the limit, but no so small file could hold as much.
+  REQUIRE_THROWS_WITH(decode_image(encode_png(8000, 8000, 8, 2, row)),
+                      Contains("PNG: it is truncated") && Contains("8000 x 8000"));
   // Small by its header, but its data inflate to 64 MiB.
   REQUIRE_THROWS_WITH(decode_image(encode_png(2, 2, 8, 0, Bytes(std::size_t{64} << 20, 0))),
                       Contains("damaged"));
@@ -222,9 +225,25 @@ TEST_CASE("sizes are refused before they cost memory", "[data][decode]") {
   REQUIRE(sof != jpeg.end());
   std::fill_n(sof + 5, 4, std::uint8_t{0xf0});  // height and width
   REQUIRE_THROWS_WITH(decode_image(jpeg), Contains("61680 x 61680 pixels"));
+  std::fill_n(sof + 5, 4, std::uint8_t{0x1f});
+  REQUIRE_THROWS_WITH(decode_image(jpeg), Contains("JPEG: it is truncated") && Contains("pixels"));
   REQUIRE_THROWS_WITH(decode_image(encode_png(picture(5, 4, 3)), {.max_pixels = 19}),
                       Contains("4 x 5 pixels, and the limit is 19"));
   REQUIRE_NOTHROW(decode_image(encode_png(picture(5, 4, 3)), {.max_pixels = 20}));
+}
+
+TEST_CASE("the smallest files that large plain images can have are read", "[data][decode]") {
+  Image plain;
+  plain.reshape(2000, 2000, 1);
+  std::fill(plain.pixels.begin(), plain.pixels.end(), std::uint8_t{128});
+  for (const bool progressive : {false, true}) {
+    const auto file = encode_jpeg(plain, {.quality = 1, .progressive = progressive});
+    REQUIRE(file.size() < 50'000);
+    REQUIRE(decode_image(file, {.channels = 1}).pixels == plain.pixels);
+  }
+  const auto file = encode_png(plain);
+  REQUIRE(file.size() < 7'000);
+  REQUIRE(decode_image(file, {.channels = 1}).pixels == plain.pixels);
 }
 
 TEST_CASE("JPEG: scans without end are refused", "[data][decode]") {

@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   spec.size = 1 + data[0] % 40;
   spec.channels = data[1] % 2 ? 1 : 3;
   spec.resize = hh::data::Resize(data[2] % 3);
-  spec.resize_to = 1 + data[3];
+  spec.resize_to = 1 + data[3] % 64;
   spec.crop = hh::data::Crop(data[4] % 3);
   spec.max_shift = data[5] % (spec.size + 1);
   spec.flip_probability = float(data[6]) / 255;

@@ -40,7 +40,7 @@ void append_png_chunk(Bytes& to, const char* type, const Bytes& data) {
 Bytes deflate(const Bytes& bytes) {
   uLongf size = compressBound(uLong(bytes.size()));
   Bytes out(size);
-  if (compress(out.data(), &size, bytes.data(), uLong(bytes.size())) != Z_OK) {
+  if (compress2(out.data(), &size, bytes.data(), uLong(bytes.size()), Z_BEST_COMPRESSION) != Z_OK) {
     throw std::runtime_error("deflate");
   }
   out.resize(size);
