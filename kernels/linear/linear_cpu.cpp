@@ -74,7 +74,7 @@ void sum_columns_bf16(const bf16* a, std::int64_t rows, std::int64_t cols, float
 // AVX2's 16. Not more than a vector has lanes. kRest divides what 4n rows leave over.
 constexpr int kTile = HWY_TARGET <= HWY_AVX3 ? 12 : HWY_TARGET == HWY_AVX2 ? 6 : 1;
 constexpr int kRest = HWY_TARGET <= HWY_AVX3 ? 4 : HWY_TARGET == HWY_AVX2 ? 2 : 1;
-constexpr int kAhead = 16;  // rows to prefetch ahead; measured on Sapphire Rapids
+constexpr int kAhead = 16;  // rows to prefetch ahead: docs/decisions/gemm.md
 
 /// dw[o, i] += sum_r dy[r,o] x[r,i] for kRows values of o and two vectors of i; with kSum also
 /// sums[o] = sum_r dy[r,o].
