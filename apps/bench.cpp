@@ -21,7 +21,8 @@ struct Options {
   int batch = 64;
   int bits = 32;
   double seconds = 5;
-  bool recompute = false, json = false;
+  std::string recompute = "none";
+  bool json = false;
   ComputeOptions compute;
 };
 
@@ -76,7 +77,7 @@ void run(const Options& o) {
                      .dtype = dtype,
                      .bank_rows = std::max<std::int64_t>(kBankRows, o.batch),
                      .classes = kClasses,
-                     .recompute = o.recompute},
+                     .recompute = recompute_named(o.recompute)},
                     device);
     trainer.parameters().initialise(1);
     times = time_steps(o.seconds, [&] {
@@ -141,7 +142,9 @@ void add_bench(CLI::App& program) {
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   command->add_option("--seconds", options->seconds, "time to measure for")->capture_default_str();
-  command->add_flag("--recompute", options->recompute, "recompute activations in backward");
+  command->add_option("--recompute", options->recompute, "in backward: none, mlp or layer")
+      ->check(CLI::IsMember({"none", "mlp", "layer"}))
+      ->capture_default_str();
   command->add_flag("--json", options->json, "one line of JSON");
   options->compute.add_to(*command);
   add_examples(*command,

@@ -12,6 +12,7 @@
 #include <toml++/toml.h>
 
 #include "engine/file.h"
+#include "model/hybridhash.h"
 
 namespace hh::apps {
 namespace {
@@ -236,6 +237,7 @@ Recipe Recipe::parse(const std::string& text, const std::string& name,
 }
 
 void Recipe::validate() const {
+  recompute_named(train.recompute);
   model.validate();
   optimizer.validate();
   data::find_protocol(data.protocol);

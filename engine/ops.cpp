@@ -83,10 +83,49 @@ Tensor patchify_pixels(const Tensor& pixels, const PatchShape& shape, std::span<
   return rows;
 }
 
+namespace {
+
+struct LinearSizes {
+  LinearSizes(const Tensor& x, const Parameter& weight)
+      : in(int(weight.shape().count() / weight.shape()[0])),
+        out(int(weight.shape()[0])),
+        rows(x.count() / in) {
+    assert(x.dim(-1) == in);
+  }
+  int in, out;
+  std::int64_t rows;
+};
+
+/// Adds to the gradients of the parameters and of `x`, if it wants one.
+void linear_backward(const Tensor& x, const Parameter& weight, const Parameter* bias,
+                     const Tensor& dy) {
+  const auto [in, out, rows] = LinearSizes(x, weight);
+  with_activation_type(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    launch(dy.device(),
+           LinearBackwardWeight<T>{.x = x.data<T>(),
+                                   .dy = dy.data<T>(),
+                                   .dweight = weight.gradient().data<float>(),
+                                   .dbias = bias ? bias->gradient().data<float>() : nullptr,
+                                   .rows = rows,
+                                   .in = in,
+                                   .out = out});
+    if (!x.gradient()) return;
+    const Tensor dx = like(x.detached());
+    launch(dy.device(), LinearBackwardInput<T>{.dy = dy.data<T>(),
+                                               .weight = weight.compute().data<T>(),
+                                               .dx = dx.data<T>(),
+                                               .rows = rows,
+                                               .in = in,
+                                               .out = out});
+    x.gradient()->add(dx);
+  });
+}
+
+}  // namespace
+
 Tensor linear(const Tensor& x, const Parameter& weight, const Parameter* bias) {
-  const int in = int(weight.shape().count() / weight.shape()[0]), out = int(weight.shape()[0]);
-  assert(x.dim(-1) == in);
-  const std::int64_t rows = x.count() / in;
+  const auto [in, out, rows] = LinearSizes(x, weight);
   Tensor y = like(x, with_last(x.shape(), out));
   with_activation_type(x.dtype(), [&](auto t) {
     using T = decltype(t);
@@ -99,26 +138,9 @@ Tensor linear(const Tensor& x, const Parameter& weight, const Parameter* bias) {
                                         .out = out});
     if (!records_parameters()) return;
     y.want_gradient();
-    record([x, &weight, bias, slot = y.gradient(), rows, in, out] {
+    record([x, &weight, bias, slot = y.gradient()] {
       const Tensor dy = slot->take();
-      if (!dy) return;
-      launch(dy.device(),
-             LinearBackwardWeight<T>{.x = x.data<T>(),
-                                     .dy = dy.data<T>(),
-                                     .dweight = weight.gradient().data<float>(),
-                                     .dbias = bias ? bias->gradient().data<float>() : nullptr,
-                                     .rows = rows,
-                                     .in = in,
-                                     .out = out});
-      if (!x.gradient()) return;
-      const Tensor dx = like(x.detached());
-      launch(dy.device(), LinearBackwardInput<T>{.dy = dy.data<T>(),
-                                                 .weight = weight.compute().data<T>(),
-                                                 .dx = dx.data<T>(),
-                                                 .rows = rows,
-                                                 .in = in,
-                                                 .out = out});
-      x.gradient()->add(dx);
+      if (dy) linear_backward(x, weight, bias, dy);
     });
   });
   return y;
@@ -151,6 +173,32 @@ Tensor bias_gelu(const Tensor& x, const Parameter& bias) {
                                               .cols = cols});
       if (x.gradient()) x.gradient()->add(dx);
     });
+  });
+  return y;
+}
+
+Tensor mlp(const Tensor& x, const Parameter& weight1, const Parameter& bias1,
+           const Parameter& weight2) {
+  const auto hidden_layer = [&weight1, &bias1](const Tensor& input) {
+    return bias_gelu(linear(input, weight1, nullptr), bias1);
+  };
+  Tape* const tape = Tape::current();
+  const Recording none(nullptr);
+  Tensor y = linear(hidden_layer(x), weight2, nullptr);
+  if (tape == nullptr) return y;
+  y.want_gradient();
+  tape->record([x, hidden_layer, &weight2, slot = y.gradient()] {
+    const Tensor dy = slot->take();
+    if (!dy) return;
+    Tensor input = x.detached();
+    if (x.gradient()) input.want_gradient();
+    Tape inner;
+    {
+      const Recording record(&inner);
+      linear_backward(hidden_layer(input), weight2, nullptr, dy);
+    }
+    inner.backward();
+    if (x.gradient()) x.gradient()->add(input.gradient()->take());
   });
   return y;
 }
@@ -195,11 +243,11 @@ ResidualPair residual_layer_norm(const Tensor& residual, const Tensor& branch,
   const int cols = int(residual.dim(-1));
   const std::int64_t rows = residual.count() / cols;
   const std::int64_t rows_per_image = image_scale ? rows / image_scale.count() : rows;
-  // In inference the stream is updated in place when nothing else holds it.
-  ResidualPair out{like(residual), like(residual)};
+  const bool recording = records_parameters();
+  const bool in_place = !recording && residual.unique();
+  ResidualPair out{in_place ? residual.detached() : like(residual), like(residual)};
   with_activation_type(residual.dtype(), [&](auto t) {
     using T = decltype(t);
-    const bool recording = records_parameters();
     const Tensor mean = recording ? Tensor({rows}, DType::f32, residual.device()) : Tensor();
     const Tensor rstd = recording ? Tensor({rows}, DType::f32, residual.device()) : Tensor();
     launch(residual.device(),

@@ -37,14 +37,20 @@ Tensor patchify_pixels(const Tensor& pixels, const PatchShape& shape, std::span<
 /// x [..., I] -> [..., O]. `bias` may be null. linear/linear.h
 Tensor linear(const Tensor& x, const Parameter& weight, const Parameter* bias);
 
-/// GELU(x + bias). elementwise/bias_gelu.h
+/// GELU(x + bias). In inference the result takes x's memory. elementwise/bias_gelu.h
 Tensor bias_gelu(const Tensor& x, const Parameter& bias);
+
+/// linear(bias_gelu(linear(x))) without the second bias: x [..., I] -> [..., O]. It keeps only x;
+/// backward computes the hidden layer, the network's widest tensors, again.
+Tensor mlp(const Tensor& x, const Parameter& weight1, const Parameter& bias1,
+           const Parameter& weight2);
 
 /// qkv [..., N, 3*H*d] -> [..., N, H*d]. attention/window_attention.h
 Tensor window_attention(const Tensor& qkv, int tokens, int heads);
 
 /// z = residual + image_scale * (branch + bias), y = LayerNorm(z). Rows are [B * rows per image,
-/// C]. `image_scale` [B] may be empty. layer_norm/residual_layer_norm.h
+/// C]. `image_scale` [B] may be empty. In inference z takes the memory of a `residual` that no
+/// other Tensor shares. layer_norm/residual_layer_norm.h
 ResidualPair residual_layer_norm(const Tensor& residual, const Tensor& branch,
                                  const Parameter& bias, const Tensor& image_scale,
                                  const NormParameters& norm);

@@ -20,6 +20,13 @@ struct HybridHash::HashLayer {
   const Parameter &conv2_weight, &conv2_bias;
 };
 
+Recompute recompute_named(const std::string& name) {
+  if (name == "none") return Recompute::kNone;
+  if (name == "mlp") return Recompute::kMlp;
+  if (name == "layer") return Recompute::kLayer;
+  throw std::invalid_argument("recompute '" + name + "': use none, mlp or layer");
+}
+
 HybridHash::HybridHash(const HybridHashConfig& config, Parameters& parameters) : config_(config) {
   config.validate();
   const auto at = [](const std::array<int, 3>& values, int l) { return values[std::size_t(l)]; };
@@ -100,8 +107,7 @@ HashCode HybridHash::forward(const Tensor& patch_rows, const ForwardOptions& opt
     for (std::size_t j = 0; j < level.layers.size(); ++j) {
       const TransformerLayer& layer = *level.layers[j];
       const std::string stage = name + ".layer" + std::to_string(j);
-      const TransformerLayer::Open open = layer.forward(stream, stage, options);
-      stream = {};
+      const TransformerLayer::Open open = layer.forward(std::move(stream), stage, options);
       const Tensor scale = layer.branch_scale(options);
       if (j + 1 < level.layers.size()) {
         stream = residual_layer_norm(open.z, open.branch, layer.branch_bias(), scale,

@@ -5,6 +5,7 @@
 // module pools before its 1x1 convolution, and the hash layer averages before its own.
 #pragma once
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/ops.h"
@@ -13,10 +14,18 @@
 
 namespace hh {
 
+/// What a training step computes again in backward rather than keep: nothing, the hidden layers of
+/// the MLPs (a ninth more work, nearly half of the activations less), or whole transformer layers
+/// (a third more work, all but their inputs).
+enum class Recompute { kNone, kMlp, kLayer };
+
+/// "none", "mlp", "layer". Throws std::invalid_argument for other words.
+Recompute recompute_named(const std::string& name);
+
 /// What a forward pass may be told.
 struct ForwardOptions {
-  Tensor drop_path;        // [2 * layers, B] scales (random/drop_path_scale.h); empty: none
-  bool recompute = false;  // keep only each layer's inputs for backward, and compute it again
+  Tensor drop_path;  // [2 * layers, B] scales (random/drop_path_scale.h); empty: none
+  Recompute recompute = Recompute::kNone;
   Probe* probe = nullptr;
 };
 

@@ -1,5 +1,5 @@
-// A network in training: its parameters, optimiser, memory bank and the number of steps done, which is
-// all that a resumed run needs besides its place in the data.
+// A network in training: its parameters, optimiser, memory bank and the number of steps done, which
+// is all that a resumed run needs besides its place in the data.
 #pragma once
 #include <memory>
 #include <span>
@@ -21,7 +21,7 @@ struct TrainerConfig {
   int classes = 0;
   float alpha = 0.5f;
   std::uint64_t seed = 0;  // of drop path
-  bool recompute = false;  // trade time for memory (ForwardOptions)
+  Recompute recompute = Recompute::kNone;
 };
 
 class Trainer {

@@ -31,28 +31,39 @@ Tensor TransformerLayer::scale(const ForwardOptions& options, int branch) const 
   return options.drop_path.part((2 * index_ + branch) * images, {images});
 }
 
-TransformerLayer::Open TransformerLayer::compute(const ResidualPair& in, const std::string& stage,
+TransformerLayer::Open TransformerLayer::compute(ResidualPair in, const std::string& stage,
                                                  const ForwardOptions& options) const {
+  // Tensors are dropped after their last use: in inference that gives their memory back.
   Probe* const probe = options.probe;
   stages::see(probe, stage + ".norm1", in.y);
-  const Tensor qkv = linear(in.y, qkv_weight_, &qkv_bias_);
+  Tensor qkv = linear(in.y, qkv_weight_, &qkv_bias_);
+  in.y = {};
   stages::see(probe, stage + ".qkv", qkv);
-  const Tensor heads = window_attention(qkv, tokens_, heads_);
+  Tensor heads = window_attention(qkv, tokens_, heads_);
+  qkv = {};
   stages::see(probe, stage + ".attn_heads", heads);
-  const Tensor attn = linear(heads, proj_weight_, nullptr);
+  Tensor attn = linear(heads, proj_weight_, nullptr);
+  heads = {};
   if (probe) probe->see(stage + ".attn", stages::with_bias(attn, proj_bias_), {});
-  const ResidualPair mid = residual_layer_norm(in.z, attn, proj_bias_, scale(options, 0), norm2_);
+  ResidualPair mid = residual_layer_norm(in.z, attn, proj_bias_, scale(options, 0), norm2_);
+  in.z = attn = {};
   stages::see(probe, stage + ".norm2", mid.y);
-  const Tensor hidden = bias_gelu(linear(mid.y, fc1_weight_, nullptr), fc1_bias_);
-  stages::see(probe, stage + ".mlp_hidden", hidden);
-  const Tensor mlp = linear(hidden, fc2_weight_, nullptr);
-  if (probe) probe->see(stage + ".mlp", stages::with_bias(mlp, fc2_bias_), {});
-  return {mid.z, mlp};
+  Tensor branch;
+  if (options.recompute == Recompute::kMlp) {
+    branch = mlp(mid.y, fc1_weight_, fc1_bias_, fc2_weight_);
+  } else {
+    const Tensor hidden = bias_gelu(linear(mid.y, fc1_weight_, nullptr), fc1_bias_);
+    mid.y = {};
+    stages::see(probe, stage + ".mlp_hidden", hidden);
+    branch = linear(hidden, fc2_weight_, nullptr);
+  }
+  if (probe) probe->see(stage + ".mlp", stages::with_bias(branch, fc2_bias_), {});
+  return {mid.z, branch};
 }
 
-TransformerLayer::Open TransformerLayer::forward(const ResidualPair& in, const std::string& stage,
+TransformerLayer::Open TransformerLayer::forward(ResidualPair in, const std::string& stage,
                                                  const ForwardOptions& options) const {
-  if (!options.recompute) return compute(in, stage, options);
+  if (options.recompute != Recompute::kLayer) return compute(std::move(in), stage, options);
   const std::vector<Tensor> out = recomputed(
       [this, stage, drop_path = options.drop_path](const std::vector<Tensor>& inputs) {
         const Open open = compute({inputs[0], inputs[1]}, stage, {.drop_path = drop_path});

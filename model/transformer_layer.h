@@ -20,8 +20,7 @@ class TransformerLayer {
     Tensor z;
     Tensor branch;
   };
-  Open forward(const ResidualPair& in, const std::string& stage,
-               const ForwardOptions& options) const;
+  Open forward(ResidualPair in, const std::string& stage, const ForwardOptions& options) const;
 
   const NormParameters& norm1() const { return norm1_; }
   const Parameter& branch_bias() const { return fc2_bias_; }
@@ -30,8 +29,7 @@ class TransformerLayer {
 
  private:
   Tensor scale(const ForwardOptions& options, int branch) const;
-  Open compute(const ResidualPair& in, const std::string& stage,
-               const ForwardOptions& options) const;
+  Open compute(ResidualPair in, const std::string& stage, const ForwardOptions& options) const;
 
   int index_, heads_, tokens_;
   NormParameters norm1_;

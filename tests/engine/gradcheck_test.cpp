@@ -155,6 +155,14 @@ HH_GRADIENT_TEST(bias_gelu_op) {
   });
 }
 
+HH_GRADIENT_TEST(mlp_op) {
+  const Parameter& weight1 = check.parameter("weight1", {12, 5});
+  const Parameter& bias1 = check.parameter("bias1", {12});
+  const Parameter& weight2 = check.parameter("weight2", {7, 12});
+  check.input({4, 5});
+  check.run([&](const auto& in) { return std::vector{mlp(in[0], weight1, bias1, weight2)}; });
+}
+
 HH_GRADIENT_TEST(window_attention_op) {
   check.input({3, 5, 3 * 2 * 4});
   check.run([](const auto& in) { return std::vector{window_attention(in[0], 5, 2)}; });
