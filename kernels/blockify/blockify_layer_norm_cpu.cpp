@@ -27,23 +27,22 @@ void forward_runs(const BlockifyLayerNormForward<T>& p, std::int64_t begin, std:
   const auto d = kFloats;
   const BlockRuns runs(p.shape);
   const auto cols = std::size_t(p.shape.channels);
-  for (std::int64_t run = begin; run < end; ++run) {
-    const T* x = p.x + runs.image_token(run) * p.shape.channels;
+  BlockRuns::Place place = runs.place(begin);
+  for (std::int64_t run = begin; run < end; ++run, runs.advance(place)) {
+    const T* x = p.x + runs.image_token(place) * p.shape.channels;
     const float* pos = p.pos + run % runs.per_image * runs.side * p.shape.channels;
-    for (std::int64_t i = 0; i < runs.side; ++i, x += cols, pos += cols) {
-      const std::int64_t token = run * runs.side + i;
-      T* z = p.z + token * p.shape.channels;
-      const float sum = row_sum(d, cols, [&](std::size_t c, auto at) HWY_ATTR {
-        at.store(d, hn::Add(at.load(d, x + c), at.load(d, pos + c)), z + c);
-        return at.load(d, z + c);
-      });
-      const RowStatistics s = row_statistics(d, z, cols, sum, p.eps);
-      row_normalise(d, z, cols, s, p.gamma, p.beta, p.y + token * p.shape.channels);
-      if (p.mean != nullptr) {
-        p.mean[token] = s.mean;
-        p.rstd[token] = s.rstd;
-      }
-    }
+    const std::int64_t token = run * runs.side;
+    make_and_normalise_rows(d, token, token + runs.side, cols, p.eps, p.gamma, p.beta, p.z, p.y,
+                            p.mean, p.rstd, [&](std::int64_t r) HWY_ATTR {
+                              const T* from = x + (r - token) * p.shape.channels;
+                              const float* add = pos + (r - token) * p.shape.channels;
+                              T* z = p.z + r * p.shape.channels;
+                              return row_sum(d, cols, [&](std::size_t c, auto at) HWY_ATTR {
+                                at.store(d, hn::Add(at.load(d, from + c), at.load(d, add + c)),
+                                         z + c);
+                                return at.load(d, z + c);
+                              });
+                            });
   }
 }
 
@@ -55,25 +54,34 @@ void backward_runs(const BlockifyLayerNormBackward<T>& p, std::int64_t begin, st
   const BlockRuns runs(p.shape);
   const auto cols = std::size_t(p.shape.channels);
   std::fill_n(partial, 2 * cols, 0.0f);
+  const BlockRuns::Place first_place = runs.place(begin);
   for (std::int64_t image = 0; image < p.shape.images; ++image) {
-    for (std::int64_t k = begin; k < end; ++k) {
+    BlockRuns::Place place = first_place;
+    place.image = image;
+    for (std::int64_t k = begin; k < end; ++k, runs.advance(place)) {
       const std::int64_t run = image * runs.per_image + k;
-      T* dx = p.dx + runs.image_token(run) * p.shape.channels;
+      T* dx = p.dx + runs.image_token(place) * p.shape.channels;
       float* dpos = p.dpos + k * runs.side * p.shape.channels;
-      for (std::int64_t i = 0; i < runs.side; ++i, dx += cols, dpos += cols) {
-        const std::int64_t token = run * runs.side + i, first = token * p.shape.channels;
-        const T* dz = p.dz != nullptr ? p.dz + first : nullptr;
-        const T* dy = p.dy + first;
-        const T* z = p.z + first;
-        const RowGradient gradient(d, dy, z, cols, {p.mean[token], p.rstd[token]}, p.gamma, partial,
-                                   partial + cols);
-        for_each_vector(d, cols, [&](std::size_t c, auto at) HWY_ATTR {
-          auto total = gradient(at.load(d, dy + c), at.load(d, z + c), at.load(d, p.gamma + c));
-          if (dz != nullptr) total = hn::Add(total, at.load(d, dz + c));
-          at.store(d, total, dx + c);
-          at.store(d, hn::Add(total, at.load(d, dpos + c)), dpos + c);
-        });
-      }
+      const std::int64_t token = run * runs.side;
+      for_each_pass(0, runs.side, [&](std::int64_t start, std::int64_t number) HWY_ATTR {
+        RowGradient<decltype(hn::ScalableTag<float>())> gradients[kRowsPerPass];
+        for (std::int64_t i = 0; i < number; ++i) {
+          const std::int64_t r = token + start + i, first = r * p.shape.channels;
+          gradients[i] = {d,       p.dy + first, p.z + first,   cols, {p.mean[r], p.rstd[r]},
+                          p.gamma, partial,      partial + cols};
+        }
+        for (std::int64_t i = 0; i < number; ++i) {
+          const std::int64_t in_run = (start + i) * p.shape.channels;
+          const std::int64_t first = token * p.shape.channels + in_run;
+          for_each_vector(d, cols, [&](std::size_t c, auto at) HWY_ATTR {
+            auto total = gradients[i](at.load(d, p.dy + first + c), at.load(d, p.z + first + c),
+                                      at.load(d, p.gamma + c));
+            if (p.dz != nullptr) total = hn::Add(total, at.load(d, p.dz + first + c));
+            at.store(d, total, dx + in_run + c);
+            at.store(d, hn::Add(total, at.load(d, dpos + in_run + c)), dpos + in_run + c);
+          });
+        }
+      });
     }
   }
 }

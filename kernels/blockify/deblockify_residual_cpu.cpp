@@ -24,12 +24,13 @@ void forward_runs(const DeblockifyResidualForward<T>& p, std::int64_t begin, std
   const auto d = kFloats;
   const BlockRuns runs(p.shape);
   const auto cols = std::size_t(p.shape.channels);
-  for (std::int64_t run = begin; run < end; ++run) {
+  BlockRuns::Place place = runs.place(begin);
+  for (std::int64_t run = begin; run < end; ++run, runs.advance(place)) {
     const auto scale =
         hn::Set(d, p.image_scale != nullptr ? p.image_scale[run / runs.per_image] : 1.0f);
     const T* z = p.z + run * runs.side * p.shape.channels;
     const T* branch = p.branch + run * runs.side * p.shape.channels;
-    T* out = p.out + runs.image_token(run) * p.shape.channels;
+    T* out = p.out + runs.image_token(place) * p.shape.channels;
     for (std::int64_t i = 0; i < runs.side; ++i, z += cols, branch += cols, out += cols) {
       for_each_vector(d, cols, [&](std::size_t c, auto at) HWY_ATTR {
         const auto b = hn::Add(at.load(d, branch + c), at.load(d, p.bias + c));
@@ -47,10 +48,11 @@ void backward_runs(const DeblockifyResidualBackward<T>& p, std::int64_t begin, s
   const BlockRuns runs(p.shape);
   const auto cols = std::size_t(p.shape.channels);
   std::fill_n(partial, cols, 0.0f);
-  for (std::int64_t run = begin; run < end; ++run) {
+  BlockRuns::Place place = runs.place(begin);
+  for (std::int64_t run = begin; run < end; ++run, runs.advance(place)) {
     const bool scaled = p.image_scale != nullptr;
     const auto scale = hn::Set(d, scaled ? p.image_scale[run / runs.per_image] : 1.0f);
-    const T* dout = p.dout + runs.image_token(run) * p.shape.channels;
+    const T* dout = p.dout + runs.image_token(place) * p.shape.channels;
     T* dz = p.dz + run * runs.side * p.shape.channels;
     T* dbranch = scaled ? p.dbranch + run * runs.side * p.shape.channels : nullptr;
     for (std::int64_t i = 0; i < runs.side; ++i, dout += cols, dz += cols) {

@@ -1,10 +1,13 @@
-// GELU and its derivative on float32 vectors. Both come from the upper tail of the normal
-// distribution, Q(a) = 1 - Phi(a) with a = |v|, which unlike Phi doesn't cancel:
+// GELU and its derivative on float32 vectors. Both come from a function of a = |v| that is
+// tabulated as polynomials on eight pieces, which needs no exponential and half the instructions of
+// one:
 //
-//   gelu(v)  = max(v, 0) - a Q(a)
-//   gelu'(v) = H(a) for v < 0 and 1 - H(a) for v >= 0, with H(a) = Q(a) - a phi(a)
+//   gelu(v)  = max(v, 0) - a Q(a),         Q(a) = 1 - Phi(a), the upper tail
+//   gelu'(v) = 1/2 + sign(v) K(a),         K(a) = Phi(a) + a phi(a) - 1/2
 //
-// The polynomials are minimax fits made for this file. Included like simd-inl.h, once per target.
+// Piece k is around a = k/s, k = 0 .. 7, and its polynomial is in w = a s - k, -1/2 <= w <= 1/2.
+// The polynomials are minimax fits made for this file. A vector register holds one coefficient of
+// all pieces, and a permutation picks that of each lane. Included like simd-inl.h, once per target.
 #if defined(HH_KERNELS_ELEMENTWISE_GELU_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef HH_KERNELS_ELEMENTWISE_GELU_INL_H_
 #undef HH_KERNELS_ELEMENTWISE_GELU_INL_H_
@@ -14,46 +17,50 @@
 
 #include <hwy/highway.h>
 
-#include "kernels/core/math-inl.h"
+#include <cstddef>
+
+#include "kernels/elementwise/gelu_table.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
 
-template <class D>
-HWY_INLINE hn::Vec<D> polynomial(D d, hn::Vec<D>, float c) {
-  return hn::Set(d, c);
-}
-/// c0 + c1 x + c2 x^2 ...
-template <class D, class... Rest>
-HWY_INLINE hn::Vec<D> polynomial(D d, hn::Vec<D> x, float c0, float c1, Rest... rest) {
-  return hn::MulAdd(polynomial(d, x, c1, rest...), x, hn::Set(d, c0));
+/// The tabulated function at a >= 0; past the last piece its last value. A NaN gives any number.
+template <class D, std::size_t kDegree>
+HWY_INLINE hn::Vec<D> piecewise(D d, const PiecewiseTable<kDegree>& table, hn::Vec<D> a) {
+  const hn::RebindToSigned<D> di;
+  a = hn::Min(a, hn::Set(d, 7 / table.scale));
+  // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
+  const auto magic = hn::Set(d, 12582912.0f), scale = hn::Set(d, table.scale);
+  const auto shifted = hn::MulAdd(a, scale, magic);
+  const auto w = hn::MulSub(a, scale, hn::Sub(shifted, magic));
+  const auto piece = hn::And(hn::BitCast(di, shifted), hn::Set(di, 7));
+#if HWY_TARGET <= HWY_AVX2
+  const auto index = hn::IndicesFromVec(d, piece);
+  const auto coefficient = [&](std::size_t k) HWY_ATTR {
+    return hn::TableLookupLanes(hn::Load(d, table.coefficients[k]), index);
+  };
+#else
+  const auto coefficient = [&](std::size_t k) HWY_ATTR {
+    return hn::GatherIndex(d, table.coefficients[k], piece);
+  };
+#endif
+  auto y = coefficient(kDegree);
+  for (std::size_t k = kDegree; k-- > 0;) y = hn::MulAdd(y, w, coefficient(k));
+  return y;
 }
 
-/// log2 Q is smooth and nearly quadratic, so one polynomial and 2^x give Q with a small relative
-/// error in the tail too: at most 3 (1 + |log2 Q|) units of 2^-24 for a <= 6.5. Beyond, Q < 2^-34
-/// and the polynomial goes on falling, to minus infinity.
+/// Errs by at most 1 unit of 2^-24 of v (from Q) and the rounding of the result.
 template <class D>
 HWY_INLINE hn::Vec<D> gelu(D d, hn::Vec<D> v) {
   const auto a = hn::Abs(v);
-  const auto log2_q =
-      polynomial(d, a, -0.999999821f, -1.15111279f, -0.459153175f, -0.0526379719f, 0.00722581893f,
-                 -0.000219366659f, -0.000177714304f, 4.78501388e-05f, -6.21474919e-06f,
-                 4.2905512e-07f, -1.25481998e-08f);
-  return hn::NegMulAdd(a, exp2_normal(d, log2_q), hn::Max(v, hn::Zero(d)));
+  return hn::NegMulAdd(a, piecewise(d, kNormalTail, a), hn::Max(v, hn::Zero(d)));
 }
 
-/// H(a) e^(a^2/2) is a polynomial within 0.3 units of 2^-24, weighted by e^(-a^2/2); the derivative
-/// errs by at most 2 units of 2^-24 (absolute).
+/// Errs by at most 2 units of 2^-24, absolutely.
 template <class D>
 HWY_INLINE hn::Vec<D> gelu_gradient(D d, hn::Vec<D> v) {
-  // Beyond 13 the exponential is nothing, and the polynomial had better not overflow.
-  const auto a = hn::Min(hn::Abs(v), hn::Set(d, 13.0f));
-  const auto e = exp2_normal(d, hn::Mul(hn::Mul(a, hn::Set(d, -0.72134752f)), a));
-  const auto h =
-      hn::Mul(e, polynomial(d, a, 0.49999997f, -0.797882855f, 0.249972567f, -0.13280578f,
-                            0.0619239323f, -0.0254718177f, 0.00900384784f, -0.00259009027f,
-                            0.00056365272f, -8.47709889e-05f, 7.70877887e-06f, -3.15543019e-07f));
-  return hn::IfThenElse(hn::Lt(v, hn::Zero(d)), h, hn::Sub(hn::Set(d, 1.0f), h));
+  return hn::Add(hn::Set(d, 0.5f), hn::CopySignToAbs(piecewise(d, kGeluSlope, hn::Abs(v)), v));
 }
 
 }  // namespace hh::cpu::HWY_NAMESPACE

@@ -38,23 +38,21 @@ template <class T>
 void forward_rows(const ResidualLayerNormForward<T>& p, std::int64_t begin, std::int64_t end) {
   const auto d = kFloats;
   const auto cols = std::size_t(p.cols);
-  for (std::int64_t r = begin; r < end; ++r) {
+  const auto make_row = [&](std::int64_t r) HWY_ATTR {
     const std::int64_t first = r * p.cols;
-    const T* z = p.residual + first;
-    float sum = 0;
     if (p.branch != nullptr) {
       const float scale = p.image_scale != nullptr ? p.image_scale[r / p.rows_per_image] : 1;
-      sum = add_branch(z, p.branch + first, p.bias, scale, cols, p.z + first);
-      z = p.z + first;
+      return add_branch(p.residual + first, p.branch + first, p.bias, scale, cols, p.z + first);
     }
-    if (p.gamma == nullptr) continue;
-    const RowStatistics s = p.branch != nullptr ? row_statistics(d, z, cols, sum, p.eps)
-                                                : row_statistics(d, z, cols, p.eps);
-    row_normalise(d, z, cols, s, p.gamma, p.beta, p.y + first);
-    if (p.mean != nullptr) {
-      p.mean[r] = s.mean;
-      p.rstd[r] = s.rstd;
-    }
+    return row_sum(d, cols, [&](std::size_t c, auto at) HWY_ATTR {
+      return at.load(d, p.residual + first + c);
+    });
+  };
+  if (p.gamma != nullptr) {
+    make_and_normalise_rows(d, begin, end, cols, p.eps, p.gamma, p.beta,
+                            p.branch != nullptr ? p.z : p.residual, p.y, p.mean, p.rstd, make_row);
+  } else if (p.branch != nullptr) {
+    for (std::int64_t r = begin; r < end; ++r) make_row(r);
   }
 }
 
@@ -81,33 +79,37 @@ void backward_rows(const ResidualLayerNormBackward<T>& p, std::int64_t begin, st
   const auto cols = std::size_t(p.cols);
   std::fill_n(partial, 3 * cols, 0.0f);
   float* dbias = p.dbias != nullptr ? partial + 2 * cols : nullptr;
-  for (std::int64_t r = begin; r < end; ++r) {
+  const auto finish = [&](std::int64_t r, auto gradient) HWY_ATTR {
     const std::int64_t first = r * p.cols;
     const float scale = p.image_scale != nullptr ? p.image_scale[r / p.rows_per_image] : 1;
-    const T* dz = p.dz != nullptr ? p.dz + first : nullptr;
-    T* dresidual = p.dresidual + first;
     T* dbranch = p.dbranch != nullptr ? p.dbranch + first : nullptr;
-    if (p.dy == nullptr) {
-      finish_row(cols, scale, dresidual, dbranch, dbias, [&](std::size_t c, auto at) HWY_ATTR {
-        return dz != nullptr ? at.load(d, dz + c) : hn::Zero(d);
-      });
-      continue;
+    if (p.dz == nullptr)
+      return finish_row(cols, scale, p.dresidual + first, dbranch, dbias, gradient);
+    finish_row(cols, scale, p.dresidual + first, dbranch, dbias,
+               [&](std::size_t c, auto at)
+                   HWY_ATTR { return hn::Add(at.load(d, p.dz + first + c), gradient(c, at)); });
+  };
+  if (p.dy == nullptr) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      finish(r, [&](std::size_t, auto) HWY_ATTR { return hn::Zero(d); });
     }
-    const T* dy = p.dy + first;
-    const T* z = p.z + first;
-    const RowGradient gradient(d, dy, z, cols, {p.mean[r], p.rstd[r]}, p.gamma, partial,
-                               partial + cols);
-    const auto through = [&](std::size_t c, auto at) HWY_ATTR {
-      return gradient(at.load(d, dy + c), at.load(d, z + c), at.load(d, p.gamma + c));
-    };
-    if (dz == nullptr) {
-      finish_row(cols, scale, dresidual, dbranch, dbias, through);
-    } else {
-      finish_row(cols, scale, dresidual, dbranch, dbias, [&](std::size_t c, auto at) HWY_ATTR {
-        return hn::Add(at.load(d, dz + c), through(c, at));
-      });
-    }
+    return;
   }
+  for_each_pass(begin, end, [&](std::int64_t start, std::int64_t number) HWY_ATTR {
+    RowGradient<decltype(hn::ScalableTag<float>())> gradients[kRowsPerPass];
+    for (std::int64_t i = 0; i < number; ++i) {
+      const std::int64_t r = start + i, first = r * p.cols;
+      gradients[i] = {d,       p.dy + first, p.z + first,   cols, {p.mean[r], p.rstd[r]},
+                      p.gamma, partial,      partial + cols};
+    }
+    for (std::int64_t i = 0; i < number; ++i) {
+      const T* dy = p.dy + (start + i) * p.cols;
+      const T* z = p.z + (start + i) * p.cols;
+      finish(start + i, [&](std::size_t c, auto at) HWY_ATTR {
+        return gradients[i](at.load(d, dy + c), at.load(d, z + c), at.load(d, p.gamma + c));
+      });
+    }
+  });
 }
 
 void forward_f32(const ResidualLayerNormForward<float>& p, std::int64_t begin, std::int64_t end) {

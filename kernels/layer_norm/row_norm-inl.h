@@ -9,8 +9,10 @@
 #define HH_KERNELS_LAYER_NORM_ROW_NORM_INL_H_
 #endif
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 
 #include "kernels/core/simd_loop-inl.h"
 
@@ -51,13 +53,6 @@ HWY_INLINE RowStatistics row_statistics(D d, const T* z, std::size_t cols, float
   return {mean, 1.0f / std::sqrt(squares / float(cols) + eps)};
 }
 
-template <class D, class T>
-HWY_INLINE RowStatistics row_statistics(D d, const T* z, std::size_t cols, float eps) {
-  const float sum =
-      row_sum(d, cols, [&](std::size_t c, auto at) HWY_ATTR { return at.load(d, z + c); });
-  return row_statistics(d, z, cols, sum, eps);
-}
-
 /// y = (z - mean) * rstd * gamma + beta. y may be z.
 template <class D, class Z, class Y>
 HWY_INLINE void row_normalise(D d, const Z* z, std::size_t cols, RowStatistics s,
@@ -66,6 +61,43 @@ HWY_INLINE void row_normalise(D d, const Z* z, std::size_t cols, RowStatistics s
   for_each_vector(d, cols, [&](std::size_t c, auto at) HWY_ATTR {
     const auto normal = hn::Mul(hn::Sub(at.load(d, z + c), mean), rstd);
     at.store(d, hn::MulAdd(normal, at.load(d, gamma + c), at.load(d, beta + c)), y + c);
+  });
+}
+
+/// Rows that a pass is made over before the next pass. The sums at the end of a pass over a short
+/// row take long and depend on one another; those of several rows don't.
+constexpr std::int64_t kRowsPerPass = 4;
+
+/// Calls body(first, number) for the rows [begin, end), some at a time.
+template <class Body>
+HWY_INLINE void for_each_pass(std::int64_t begin, std::int64_t end, Body body) {
+  for (std::int64_t r = begin; r < end; r += kRowsPerPass) {
+    body(r, std::min(kRowsPerPass, end - r));
+  }
+}
+
+/// LayerNorm of the rows [begin, end) of z to y. make_row(r) writes row r of z and returns its sum.
+/// mean and rstd may be null.
+template <class D, class Z, class Y, class MakeRow>
+HWY_INLINE void make_and_normalise_rows(D d, std::int64_t begin, std::int64_t end, std::size_t cols,
+                                        float eps, const float* gamma, const float* beta,
+                                        const Z* z, Y* y, float* mean, float* rstd,
+                                        MakeRow make_row) {
+  for_each_pass(begin, end, [&](std::int64_t first, std::int64_t number) HWY_ATTR {
+    float sums[kRowsPerPass];
+    RowStatistics s[kRowsPerPass];
+    const std::size_t at = std::size_t(first) * cols;
+    const auto n = std::size_t(number);
+    for (std::size_t i = 0; i < n; ++i) sums[i] = make_row(first + std::int64_t(i));
+    for (std::size_t i = 0; i < n; ++i) {
+      s[i] = row_statistics(d, z + at + i * cols, cols, sums[i], eps);
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+      row_normalise(d, z + at + i * cols, cols, s[i], gamma, beta, y + at + i * cols);
+      if (mean == nullptr) continue;
+      mean[std::size_t(first) + i] = s[i].mean;
+      rstd[std::size_t(first) + i] = s[i].rstd;
+    }
   });
 }
 
@@ -79,6 +111,7 @@ class RowGradient {
  public:
   using V = hn::Vec<D>;
 
+  RowGradient() = default;
   template <class G, class Z>
   HWY_INLINE RowGradient(D d, const G* dy, const Z* z, std::size_t cols, RowStatistics s,
                          const float* gamma, float* dgamma, float* dbeta)
