@@ -37,6 +37,9 @@ struct RadiusResult {
   std::span<const std::int32_t> distances_of(std::int64_t query) const;
 };
 
+/// Throws std::invalid_argument when widths or the size of the mask don't fit.
+void check_search(CodesView database, CodesView queries, const RowMask* allowed);
+
 /// A database ready to be scanned on a device.
 class HammingScan {
  public:

@@ -1,0 +1,68 @@
+// What an index knows of its items beside their codes: a SQLite database with
+//   items(row INTEGER PRIMARY KEY, path TEXT, metadata TEXT)      only rows that have either
+//   item_labels(row, class), an index on (class, row)             one row a label
+// Rows are written once, before the manifest counts them, and never changed: an update is a new row
+// of the index. Rows past the manifest's number are leftovers of an interrupted program.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+struct sqlite3;
+
+namespace hh::retrieval {
+
+struct Description {
+  std::string path;
+  std::vector<int> labels;  // ascending
+  std::string metadata;     // a JSON object, or empty
+
+  bool empty() const { return path.empty() && labels.empty() && metadata.empty(); }
+};
+
+/// A connection. Safe from many threads. All functions throw std::runtime_error with the file and
+/// SQLite's reason.
+class ItemTable {
+ public:
+  enum class Mode { kCreate, kRead, kWrite };
+  ItemTable(const std::filesystem::path& path, Mode mode);
+  ~ItemTable();
+  ItemTable(const ItemTable&) = delete;
+  ItemTable& operator=(const ItemTable&) = delete;
+
+  /// Rows first_row, first_row + 1, ... in place of all that may be there from first_row on. Lasts
+  /// when this returns.
+  void insert(std::int64_t first_row, std::span<const Description> descriptions);
+  /// Removes everything from that row on.
+  void drop_from(std::int64_t first_row);
+  /// Of a row; empty where nothing is known.
+  Description get(std::int64_t row) const;
+
+  /// Rows below `end`: with one of these classes; whose path is `text`, or fits it as a glob; whose
+  /// metadata compare so (`op`: = < <= > >=) with a value that is a number, true, false or text.
+  std::vector<std::int64_t> rows_with_class(std::span<const int> classes, std::int64_t end) const;
+  std::vector<std::int64_t> rows_with_path(const std::string& text, bool glob,
+                                           std::int64_t end) const;
+  std::vector<std::int64_t> rows_with_metadata(const std::string& key, const std::string& op,
+                                               const std::string& value, std::int64_t end) const;
+
+  /// Moves everything from the write-ahead log to the database's file.
+  void checkpoint();
+
+ private:
+  class Statement;
+  void open(const std::string& name, int flags);
+  void execute(const char* sql);
+  [[noreturn]] void fail(const std::string& what) const;
+
+  std::filesystem::path path_;
+  sqlite3* database_ = nullptr;
+  mutable std::mutex mutex_;
+  mutable std::unique_ptr<Statement> item_, labels_;  // of get()
+};
+
+}  // namespace hh::retrieval

@@ -1,0 +1,52 @@
+// manifest.json of an index: what the index is at this moment. It is the only file that is ever
+// replaced, in one step; all others are new files, or grow behind what the manifest counts.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace hh::retrieval {
+
+inline constexpr int kIndexVersion = 1;
+
+/// Rows that were added together, with the check sums of their codes and ids.
+struct IndexSegment {
+  std::int64_t rows = 0;
+  std::uint64_t codes = 0, ids = 0;
+};
+
+struct IndexManifest {
+  std::int64_t generation = 0;  // one more with each change
+  std::int64_t base = 0;        // in the names of codes, ids and items; compaction starts a new one
+  int bits = 0;
+  std::string model_hash, source;  // may be empty
+  int classes = 0;
+  std::vector<std::string> class_names;  // [classes] or empty
+  std::vector<IndexSegment> segments;
+  std::int64_t deleted_file = -1;  // generation that wrote the delete marks; -1: none
+  std::int64_t deleted = 0;        // rows marked
+  std::uint64_t deleted_checksum = 0;
+  std::int64_t next_id = 0;  // above all ids ever given
+  /// The last row that the database tells something of, by which a database that lost rows shows.
+  std::int64_t last_described = -1;
+
+  std::int64_t rows() const;  // deleted ones too
+
+  std::string codes_name() const { return "codes-" + std::to_string(base) + ".bin"; }
+  std::string ids_name() const { return "ids-" + std::to_string(base) + ".bin"; }
+  std::string items_name() const { return "items-" + std::to_string(base) + ".db"; }
+  std::string deleted_name() const { return "deleted-" + std::to_string(deleted_file) + ".bin"; }
+};
+
+/// JSON with a check sum of its own.
+std::string to_text(const IndexManifest& manifest);
+/// Throws std::runtime_error, starting with `name`: another format, a newer version, damage.
+IndexManifest parse_index_manifest(const std::string& text, const std::string& name);
+
+/// Of the index in `folder`.
+IndexManifest read_index_manifest(const std::filesystem::path& folder);
+/// Replaces it. When this returns, the change it describes lasts.
+void write_index_manifest(const std::filesystem::path& folder, const IndexManifest& manifest);
+
+}  // namespace hh::retrieval
