@@ -180,7 +180,7 @@ TEMPLATE_TEST_CASE("wml_loss agrees with its definition", "[loss]", float, f16, 
                Sizes{16, 49, 33, 64, 1}, Sizes{17, 95, 32, 65, 2}, Sizes{32, 12, 64, 100, 1},
                Sizes{33, 97, 64, 81, 3}, Sizes{65, 50, 17, 21, 2}, Sizes{130, 31, 12, 100, 1},
                Sizes{3, 1600, 16, 100, 1}, Sizes{2, 26, 133, 100, 4}, Sizes{2, 30, 257, 128, 40},
-               Sizes{2, 13, 512, 1100, 300});
+               Sizes{2, 13, 512, 1100, 300}, Sizes{3, 40, 16, 2000, 40});
   const float alpha = GENERATE(0.5f, 1.0f);
   CAPTURE(device, s.images, s.rows, s.bits, s.classes, alpha);
   const auto p = random_problem<TestType>(s.images, s.rows, s.bits, s.classes, s.count, alpha);
