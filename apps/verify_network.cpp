@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/verify_cases.h"
+#include "apps/verify_ties.h"
 #include "engine/optimizer.h"
 #include "model/generator.h"
 #include "model/hybridhash.h"
@@ -246,6 +247,48 @@ std::vector<double> flattened(const nlohmann::json& rows) {
 
 /// Forward with all stages, loss, backward with all gradients: what both kinds of case share.
 /// `image_samples`: stages are stored per image, under ".img0", ".img1", ...
+/// Compares gradients with the reference, by element and in l2. Where near-tied pooling windows may
+/// have sent gradients elsewhere, one that fails is judged by l2 alone, within what they explain.
+class GradientJudge {
+ public:
+  GradientJudge(const GoldenTensors& golden, const StageRecorder& recorder,
+                const HybridHashConfig& config)
+      : golden_(golden) {
+    for (const auto& [stage, values] : recorder.stages) {
+      if (stage == "hash.sum") ties_.see_channels_first(values, config.block_side());
+      for (int l = 1; l < HybridHashConfig::kLevels; ++l) {
+        if (stage != "level" + std::to_string(l) + ".im.norm_nhwc") continue;
+        const int side = 2 * config.block_side() * HybridHashConfig::blocks_per_side(l);
+        ties_.see_channels_last(values, side, config.dims[std::size_t(l)]);
+      }
+    }
+  }
+
+  void compare(const std::string& key, std::span<const float> ours, Report& report) const {
+    Report strict;
+    golden_.compare(key, ours, kGradientTolerance, kGradientL2Tolerance, strict);
+    if (!strict.passed() && ties_.near_ties() > 0) {
+      Report loose;
+      golden_.compare(key, ours, kTiedTolerance, ties_.l2_allowance(), loose);
+      for (Check check : loose.checks()) {
+        if (check.pass) {
+          check.note = "judged by l2: " + std::to_string(ties_.near_ties()) +
+                       " pooling windows are tied within rounding";
+        }
+        report.add(check);
+      }
+      return;
+    }
+    for (const Check& check : strict.checks()) report.add(check);
+  }
+
+ private:
+  // Of the largest magnitude: what one moved window did to PyTorch's own gradient (spec section 9).
+  static constexpr double kTiedTolerance = 1.7e-2;
+  const GoldenTensors& golden_;
+  PoolTies ties_;
+};
+
 void verify_pass(Setup& setup, const SafetensorsFile& file, const std::string& prefix, float alpha,
                  double loss, bool image_samples, Report& report) {
   const GoldenTensors golden(file);
@@ -301,11 +344,10 @@ void verify_pass(Setup& setup, const SafetensorsFile& file, const std::string& p
   tape.backward();
   const std::string input_key =
       golden.contains("grad_input") ? "grad_input" : prefix + "grad.input";
-  golden.compare(input_key, input.gradient()->value().to_host<float>(), kGradientTolerance,
-                 kGradientL2Tolerance, report);
+  const GradientJudge judge(golden, recorder, setup.network.config());
+  judge.compare(input_key, input.gradient()->value().to_host<float>(), report);
   for (const Parameter& p : setup.parameters.all()) {
-    golden.compare(prefix + "grad." + p.name(), p.gradient().to_host<float>(), kGradientTolerance,
-                   kGradientL2Tolerance, report);
+    judge.compare(prefix + "grad." + p.name(), p.gradient().to_host<float>(), report);
   }
 }
 
