@@ -84,4 +84,18 @@ template <class T>
 std::size_t workspace_bytes(const WindowAttentionBackward<T>& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+template <class T>
+void window_attention_forward(const WindowAttentionForward<T>& p, StreamHandle stream);
+template <class T>
+void window_attention_backward(const WindowAttentionBackward<T>& p, StreamHandle stream);
+template <class T>
+std::size_t workspace_bytes(const WindowAttentionForward<T>& p);
+template <class T>
+std::size_t workspace_bytes(const WindowAttentionBackward<T>& p);
+}  // namespace gpu
+
 }  // namespace hh

@@ -87,4 +87,16 @@ template <class T>
 std::size_t workspace_bytes(const BlockifyLayerNormBackward<T>& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+template <class T>
+void blockify_layer_norm_forward(const BlockifyLayerNormForward<T>& p, StreamHandle stream);
+template <class T>
+void blockify_layer_norm_backward(const BlockifyLayerNormBackward<T>& p, StreamHandle stream);
+template <class T>
+std::size_t workspace_bytes(const BlockifyLayerNormBackward<T>& p);
+}  // namespace gpu
+
 }  // namespace hh

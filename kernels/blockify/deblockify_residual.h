@@ -56,4 +56,16 @@ template <class T>
 std::size_t workspace_bytes(const DeblockifyResidualBackward<T>& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+template <class T>
+void deblockify_residual_forward(const DeblockifyResidualForward<T>& p, StreamHandle stream);
+template <class T>
+void deblockify_residual_backward(const DeblockifyResidualBackward<T>& p, StreamHandle stream);
+template <class T>
+std::size_t workspace_bytes(const DeblockifyResidualBackward<T>& p);
+}  // namespace gpu
+
 }  // namespace hh

@@ -102,4 +102,22 @@ template <class T>
 std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+template <class T>
+void conv2d_forward(const Conv2dForward<T>& p, StreamHandle stream);
+template <class T>
+void conv2d_backward_input(const Conv2dBackwardInput<T>& p, StreamHandle stream);
+template <class T>
+void conv2d_backward_weight(const Conv2dBackwardWeight<T>& p, StreamHandle stream);
+template <class T>
+std::size_t workspace_bytes(const Conv2dForward<T>& p);
+template <class T>
+std::size_t workspace_bytes(const Conv2dBackwardInput<T>& p);
+template <class T>
+std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p);
+}  // namespace gpu
+
 }  // namespace hh

@@ -80,12 +80,19 @@ HWY_INLINE void load_tile(D d, const T* from, std::size_t pitch, std::size_t row
 
 #endif
 
-/// to[c*to_pitch + r] = f(from[r*pitch + c], c*to_pitch + r) for r < rows, c < cols, f on vectors
-/// of consecutive r. With kPad, rows of `to` are written to the next multiple of Lanes(d), from
-/// zeros.
-template <bool kPad, class D, class From, class To, class F>
+struct Unchanged {
+  template <class V>
+  HWY_INLINE V operator()(V v, std::size_t, std::size_t) const {
+    return v;
+  }
+};
+
+/// to[c*to_pitch + r] = from[r*pitch + c] for r < rows, c < cols, passed through f(vector of
+/// consecutive r, where it goes in `to`, how many of its lanes count). With kPad, rows of `to` are
+/// written to the next multiple of Lanes(d), from zeros.
+template <bool kPad, class D, class From, class To, class F = Unchanged>
 HWY_INLINE void transpose(D d, const From* from, std::size_t pitch, std::size_t rows,
-                          std::size_t cols, To* to, std::size_t to_pitch, const F& f) {
+                          std::size_t cols, To* to, std::size_t to_pitch, const F& f = F()) {
   constexpr std::size_t kLanes = hn::MaxLanes(D());
   for (std::size_t r = 0; r < rows; r += kLanes) {
     for (std::size_t c = 0; c < cols; c += 4) {
@@ -94,12 +101,12 @@ HWY_INLINE void transpose(D d, const From* from, std::size_t pitch, std::size_t 
       transpose_blocks(d, v);
       const std::size_t valid = std::min<std::size_t>(4, cols - c);
       for (std::size_t j = 0; j < valid; ++j) {
-        const std::size_t at = (c + j) * to_pitch + r;
-        const auto value = f(v[j], at);
-        if (kPad || rows - r >= kLanes) {
+        const std::size_t at = (c + j) * to_pitch + r, count = std::min(rows - r, kLanes);
+        const auto value = f(v[j], at, count);
+        if (kPad || count == kLanes) {
           store_f32(d, value, to + at);
         } else {
-          store_f32_n(d, value, to + at, rows - r);
+          store_f32_n(d, value, to + at, count);
         }
       }
     }

@@ -57,4 +57,16 @@ template <class T>
 std::size_t workspace_bytes(const BiasGeluBackward<T>& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+template <class T>
+void bias_gelu_forward(const BiasGeluForward<T>& p, StreamHandle stream);
+template <class T>
+void bias_gelu_backward(const BiasGeluBackward<T>& p, StreamHandle stream);
+template <class T>
+std::size_t workspace_bytes(const BiasGeluBackward<T>& p);
+}  // namespace gpu
+
 }  // namespace hh

@@ -25,4 +25,12 @@ template <class From, class To>
 void cast(const Cast<From, To>& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+template <class From, class To>
+void cast(const Cast<From, To>& p, StreamHandle stream);
+}  // namespace gpu
+
 }  // namespace hh

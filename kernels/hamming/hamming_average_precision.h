@@ -63,4 +63,12 @@ void hamming_average_precision(const HammingAveragePrecision& p);
 std::size_t workspace_bytes(const HammingAveragePrecision& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+void hamming_average_precision(const HammingAveragePrecision& p, StreamHandle stream);
+std::size_t workspace_bytes(const HammingAveragePrecision& p);
+}  // namespace gpu
+
 }  // namespace hh

@@ -49,4 +49,12 @@ void hamming_topk(const HammingTopk& p);
 std::size_t workspace_bytes(const HammingTopk& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+void hamming_topk(const HammingTopk& p, StreamHandle stream);
+std::size_t workspace_bytes(const HammingTopk& p);
+}  // namespace gpu
+
 }  // namespace hh

@@ -29,4 +29,11 @@ namespace cpu {
 void pack_codes(const PackCodes& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+void pack_codes(const PackCodes& p, StreamHandle stream);
+}  // namespace gpu
+
 }  // namespace hh

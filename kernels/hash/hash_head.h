@@ -68,4 +68,14 @@ template <class T>
 void hash_head_backward(const HashHeadBackward<T>& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+template <class T>
+void hash_head_forward(const HashHeadForward<T>& p, StreamHandle stream);
+template <class T>
+void hash_head_backward(const HashHeadBackward<T>& p, StreamHandle stream);
+}  // namespace gpu
+
 }  // namespace hh

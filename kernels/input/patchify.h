@@ -84,4 +84,16 @@ template <class T>
 void patchify_pixels(const PatchifyPixels<T>& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+template <class T>
+void patchify_forward(const PatchifyForward<T>& p, StreamHandle stream);
+template <class T>
+void patchify_backward(const PatchifyBackward<T>& p, StreamHandle stream);
+template <class T>
+void patchify_pixels(const PatchifyPixels<T>& p, StreamHandle stream);
+}  // namespace gpu
+
 }  // namespace hh

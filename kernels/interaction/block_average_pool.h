@@ -57,4 +57,14 @@ template <class T>
 void block_average_pool_backward(const BlockAveragePoolBackward<T>& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+template <class T>
+void block_average_pool_forward(const BlockAveragePoolForward<T>& p, StreamHandle stream);
+template <class T>
+void block_average_pool_backward(const BlockAveragePoolBackward<T>& p, StreamHandle stream);
+}  // namespace gpu
+
 }  // namespace hh

@@ -109,4 +109,18 @@ template <class T>
 std::size_t workspace_bytes(const InteractionMergeBackward<T>& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+template <class T>
+void interaction_merge_forward(const InteractionMergeForward<T>& p, StreamHandle stream);
+template <class T>
+void interaction_merge_backward(const InteractionMergeBackward<T>& p, StreamHandle stream);
+template <class T>
+std::size_t workspace_bytes(const InteractionMergeForward<T>& p);
+template <class T>
+std::size_t workspace_bytes(const InteractionMergeBackward<T>& p);
+}  // namespace gpu
+
 }  // namespace hh

@@ -105,4 +105,16 @@ template <class T>
 std::size_t workspace_bytes(const ResidualLayerNormBackward<T>& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+template <class T>
+void residual_layer_norm_forward(const ResidualLayerNormForward<T>& p, StreamHandle stream);
+template <class T>
+void residual_layer_norm_backward(const ResidualLayerNormBackward<T>& p, StreamHandle stream);
+template <class T>
+std::size_t workspace_bytes(const ResidualLayerNormBackward<T>& p);
+}  // namespace gpu
+
 }  // namespace hh

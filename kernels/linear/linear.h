@@ -94,4 +94,22 @@ template <class T>
 std::size_t workspace_bytes(const LinearBackwardWeight<T>& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+template <class T>
+void linear_forward(const LinearForward<T>& p, StreamHandle stream);
+template <class T>
+void linear_backward_input(const LinearBackwardInput<T>& p, StreamHandle stream);
+template <class T>
+void linear_backward_weight(const LinearBackwardWeight<T>& p, StreamHandle stream);
+template <class T>
+std::size_t workspace_bytes(const LinearForward<T>& p);
+template <class T>
+std::size_t workspace_bytes(const LinearBackwardInput<T>& p);
+template <class T>
+std::size_t workspace_bytes(const LinearBackwardWeight<T>& p);
+}  // namespace gpu
+
 }  // namespace hh

@@ -41,4 +41,12 @@ template <class TB>
 void bank_update(const BankUpdate<TB>& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+template <class TB>
+void bank_update(const BankUpdate<TB>& p, StreamHandle stream);
+}  // namespace gpu
+
 }  // namespace hh

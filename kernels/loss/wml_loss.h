@@ -57,4 +57,14 @@ template <class TB>
 std::size_t workspace_bytes(const WmlLoss<TB>& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+template <class TB>
+void wml_loss(const WmlLoss<TB>& p, StreamHandle stream);
+template <class TB>
+std::size_t workspace_bytes(const WmlLoss<TB>& p);
+}  // namespace gpu
+
 }  // namespace hh

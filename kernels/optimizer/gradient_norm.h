@@ -39,4 +39,12 @@ void gradient_norm(const GradientNorm& p);
 std::size_t workspace_bytes(const GradientNorm& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+void gradient_norm(const GradientNorm& p, StreamHandle stream);
+std::size_t workspace_bytes(const GradientNorm& p);
+}  // namespace gpu
+
 }  // namespace hh

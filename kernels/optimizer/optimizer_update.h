@@ -101,4 +101,13 @@ void adamw_update(const AdamwUpdate& p);
 void sgd_update(const SgdUpdate& p);
 }  // namespace cpu
 
+namespace gpu {
+/// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
+/// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
+/// same bits every time.
+void rmsprop_update(const RmspropUpdate& p, StreamHandle stream);
+void adamw_update(const AdamwUpdate& p, StreamHandle stream);
+void sgd_update(const SgdUpdate& p, StreamHandle stream);
+}  // namespace gpu
+
 }  // namespace hh
