@@ -1,0 +1,97 @@
+// Mapping   A block takes 64 channels of one image through shared memory: rows of channels on the
+//           map's side, rows of positions on the tokens' side, both read and written in order.
+//           dpos: one thread per (token, channel) adds up the images in their order.
+// Traffic   reads and writes every element once; dtokens once more for dpos.
+#include "kernels/core/device.cuh"
+#include "kernels/interaction/interaction_tokens.h"
+
+namespace hh::gpu {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kChannels = 64;
+
+/// The map's tile [M, kChannels] in shared memory; a row is one longer, against bank conflicts.
+struct Tile {
+  float v[64][kChannels + 1];
+};
+static_assert(InteractionTokensForward<float>::kMaxPositions == 64);
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    interaction_tokens_forward_kernel(const InteractionTokensForward<T> p) {
+  __shared__ Tile tile;
+  const std::int64_t image = std::int64_t{blockIdx.y} * p.positions * p.channels;
+  const int first = blockIdx.x * kChannels, count = min(kChannels, p.channels - first);
+  for (int i = threadIdx.x; i < p.positions * count; i += kThreads) {
+    const int m = i / count, c = i % count;
+    tile.v[m][c] = widen(p.z[image + std::int64_t{m} * p.channels + first + c]);
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < p.positions * count; i += kThreads) {
+    const int c = i / p.positions, m = i % p.positions;
+    const int f = first * p.positions + i;
+    p.tokens[image + f] = narrow<T>(tile.v[m][c] + p.pos[f]);
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    interaction_tokens_dz_kernel(const InteractionTokensBackward<T> p) {
+  __shared__ Tile tile;
+  const std::int64_t image = std::int64_t{blockIdx.y} * p.positions * p.channels;
+  const int first = blockIdx.x * kChannels, count = min(kChannels, p.channels - first);
+  for (int i = threadIdx.x; i < p.positions * count; i += kThreads) {
+    const int c = i / p.positions, m = i % p.positions;
+    tile.v[m][c] = widen(p.dtokens[image + std::int64_t{first} * p.positions + i]);
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < p.positions * count; i += kThreads) {
+    const int m = i / count, c = i % count;
+    p.dz[image + std::int64_t{m} * p.channels + first + c] = narrow<T>(tile.v[m][c]);
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    interaction_tokens_dpos_kernel(const InteractionTokensBackward<T> p) {
+  const std::int64_t size = std::int64_t{p.positions} * p.channels;
+  const std::int64_t f = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (f >= size) return;
+  float sum = p.dpos[f];
+  for (int b = 0; b < p.images; ++b) sum += widen(p.dtokens[b * size + f]);
+  p.dpos[f] = sum;
+}
+
+template <class Args>
+dim3 tiles(const Args& p) {
+  return {unsigned(ceil_div(p.channels, kChannels)), unsigned(p.images)};
+}
+
+}  // namespace
+
+template <class T>
+void interaction_tokens_forward(const InteractionTokensForward<T>& p, StreamHandle stream) {
+  p.validate();
+  if (p.images == 0) return;
+  interaction_tokens_forward_kernel<T><<<tiles(p), kThreads, 0, stream>>>(p);
+  HH_CHECK_LAUNCH(stream);
+}
+
+template <class T>
+void interaction_tokens_backward(const InteractionTokensBackward<T>& p, StreamHandle stream) {
+  p.validate();
+  if (p.images == 0) return;
+  interaction_tokens_dz_kernel<T><<<tiles(p), kThreads, 0, stream>>>(p);
+  HH_CHECK_LAUNCH(stream);
+  const int size = p.positions * p.channels;
+  interaction_tokens_dpos_kernel<T><<<unsigned(ceil_div(size, kThreads)), kThreads, 0, stream>>>(p);
+  HH_CHECK_LAUNCH(stream);
+}
+
+template void interaction_tokens_forward(const InteractionTokensForward<float>&, StreamHandle);
+template void interaction_tokens_forward(const InteractionTokensForward<bf16>&, StreamHandle);
+template void interaction_tokens_backward(const InteractionTokensBackward<float>&, StreamHandle);
+template void interaction_tokens_backward(const InteractionTokensBackward<bf16>&, StreamHandle);
+
+}  // namespace hh::gpu
