@@ -172,7 +172,7 @@ void CodeSet::validate() const {
   HH_REQUIRE(ids.size() == n, n << " codes, but " << ids.size() << " ids");
   HH_REQUIRE(classes >= 0 && classes <= kMaxClasses, "classes = " << classes);
   HH_REQUIRE(
-      labels.size() == n * (std::size_t(classes) + 63) / 64,
+      labels.size() == n * ((std::size_t(classes) + 63) / 64),
       n << " codes, but " << labels.size() << " words of labels of " << classes << " classes");
   HH_REQUIRE(names.empty() || names.size() == n, n << " codes, but " << names.size() << " names");
   HH_REQUIRE(outputs.empty() || outputs.size() == n * std::size_t(codes.bits()),

@@ -151,8 +151,7 @@ void ItemTable::execute(const char* sql) {
   if (sqlite3_exec(database_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) fail(sql);
 }
 
-void ItemTable::drop_from(std::int64_t first_row) {
-  const std::lock_guard lock(mutex_);
+void ItemTable::drop(std::int64_t first_row) {
   for (const char* table : {"items", "item_labels"}) {
     Statement(*this, std::string("DELETE FROM ") + table + " WHERE row >= ?")
         .bind(1, first_row)
@@ -160,14 +159,16 @@ void ItemTable::drop_from(std::int64_t first_row) {
   }
 }
 
+void ItemTable::drop_from(std::int64_t first_row) {
+  const std::lock_guard lock(mutex_);
+  drop(first_row);
+}
+
 void ItemTable::insert(std::int64_t first_row, std::span<const Description> descriptions) {
-  {
-    const std::lock_guard lock(mutex_);
-    execute("BEGIN IMMEDIATE");
-  }
+  const std::lock_guard lock(mutex_);
+  execute("BEGIN IMMEDIATE");
   try {
-    drop_from(first_row);
-    const std::lock_guard lock(mutex_);
+    drop(first_row);
     Statement item(*this, "INSERT INTO items VALUES(?, nullif(?, ''), nullif(?, ''))");
     Statement label(*this, "INSERT INTO item_labels VALUES(?, ?)");
     for (std::size_t i = 0; i < descriptions.size(); ++i) {
@@ -224,8 +225,8 @@ std::vector<std::int64_t> ItemTable::rows_with_class(std::span<const int> classe
 std::vector<std::int64_t> ItemTable::rows_with_path(const std::string& text, bool glob,
                                                     std::int64_t end) const {
   const std::lock_guard lock(mutex_);
-  return Statement(*this, std::string("SELECT row FROM items WHERE path ") +
-                              (glob ? "GLOB" : "=") + " ? AND row < ?")
+  return Statement(*this, std::string("SELECT row FROM items WHERE path ") + (glob ? "GLOB" : "=") +
+                              " ? AND row < ?")
       .bind(1, text)
       .bind(2, end)
       .rows();

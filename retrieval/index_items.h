@@ -57,6 +57,7 @@ class ItemTable {
   class Statement;
   void open(const std::string& name, int flags);
   void execute(const char* sql);
+  void drop(std::int64_t first_row);
   [[noreturn]] void fail(const std::string& what) const;
 
   std::filesystem::path path_;

@@ -138,10 +138,10 @@ IndexManifest parse_index_manifest(const std::string& text, const std::string& n
 IndexManifest read_index_manifest(const std::filesystem::path& folder) {
   const auto path = folder / kName;
   if (!std::filesystem::exists(path)) {
-    throw std::runtime_error(folder.string() +
-                             (std::filesystem::exists(folder)
-                                  ? ": not an index: it has no manifest.json"
-                                  : ": there is no such index; make one by hybridhash index build"));
+    throw std::runtime_error(
+        folder.string() + (std::filesystem::exists(folder)
+                               ? ": not an index: it has no manifest.json"
+                               : ": there is no such index; make one by hybridhash index build"));
   }
   const auto bytes = read_file(path, kMaxBytes);
   return parse_index_manifest({bytes.begin(), bytes.end()}, path.string());

@@ -84,8 +84,8 @@ MappedRows::MappedRows(const std::filesystem::path& path, std::size_t row_bytes,
   }
   const auto rest = all.subspan(kHeaderBytes);
   if (rest.size() / row_bytes < std::size_t(rows)) {
-    throw std::runtime_error(path.string() + ": cut short: " +
-                             std::to_string(rest.size() / row_bytes) + " of " +
+    throw std::runtime_error(path.string() +
+                             ": cut short: " + std::to_string(rest.size() / row_bytes) + " of " +
                              std::to_string(rows) + " rows are there; the index is damaged");
   }
   bytes_ = rest.first(std::size_t(rows) * row_bytes);

@@ -129,7 +129,7 @@ TEST_CASE("broken code files are refused with the reason", "[code_file]") {
   metadata("classes", "1", "item 2 has a class past the last");
   metadata("class_names", R"(["x"])", "class_names isn't a list of 2");
   metadata("class_names", R"(["x",7])", "isn't a string");
-  metadata("class_names", R"(["x",["y"]])", "class_names isn't a list of 2");
+  metadata("class_names", R"(["x",["y"]])", "isn't a string");
   metadata("class_names", std::string(100'000, '['), "class_names isn't a list");
   refused([](Parts& p) { p.items.erase("codes"); }, "no tensor 'codes'");
   refused([](Parts& p) { p.items.erase("ids"); }, "no tensor 'ids'");

@@ -252,7 +252,7 @@ TEST_CASE("the rank curve follows the reference's definition", "[metrics]") {
     const Evaluation e = evaluate(data.queries, data.database, {.top_k = k, .ks = {1, 60}});
     const std::int64_t top = k == 0 ? 120 : k;
     REQUIRE(e.rank_curve.precision.size() == std::size_t(top));
-    std::vector<double> precision(std::size_t(top)), recall(precision);
+    std::vector<double> precision(e.rank_curve.precision.size()), recall(precision);
     int with_hit = 0;
     const TopkResult ranking =
         HammingScan(data.query_codes.count() ? data.database.codes : data.queries.codes)
