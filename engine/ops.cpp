@@ -99,7 +99,7 @@ struct LinearSizes {
 /// Adds to the gradients of the parameters and of `x`, if it wants one.
 void linear_backward(const Tensor& x, const Parameter& weight, const Parameter* bias,
                      const Tensor& dy) {
-  const auto [in, out, rows] = LinearSizes(x, weight);
+  const LinearSizes sizes(x, weight);
   with_activation_type(x.dtype(), [&](auto t) {
     using T = decltype(t);
     launch(dy.device(),
@@ -107,17 +107,17 @@ void linear_backward(const Tensor& x, const Parameter& weight, const Parameter* 
                                    .dy = dy.data<T>(),
                                    .dweight = weight.gradient().data<float>(),
                                    .dbias = bias ? bias->gradient().data<float>() : nullptr,
-                                   .rows = rows,
-                                   .in = in,
-                                   .out = out});
+                                   .rows = sizes.rows,
+                                   .in = sizes.in,
+                                   .out = sizes.out});
     if (!x.gradient()) return;
     const Tensor dx = like(x.detached());
     launch(dy.device(), LinearBackwardInput<T>{.dy = dy.data<T>(),
                                                .weight = weight.compute().data<T>(),
                                                .dx = dx.data<T>(),
-                                               .rows = rows,
-                                               .in = in,
-                                               .out = out});
+                                               .rows = sizes.rows,
+                                               .in = sizes.in,
+                                               .out = sizes.out});
     x.gradient()->add(dx);
   });
 }
@@ -125,17 +125,17 @@ void linear_backward(const Tensor& x, const Parameter& weight, const Parameter* 
 }  // namespace
 
 Tensor linear(const Tensor& x, const Parameter& weight, const Parameter* bias) {
-  const auto [in, out, rows] = LinearSizes(x, weight);
-  Tensor y = like(x, with_last(x.shape(), out));
+  const LinearSizes sizes(x, weight);
+  Tensor y = like(x, with_last(x.shape(), sizes.out));
   with_activation_type(x.dtype(), [&](auto t) {
     using T = decltype(t);
     launch(x.device(), LinearForward<T>{.x = x.data<T>(),
                                         .weight = weight.compute().data<T>(),
                                         .bias = bias ? bias->weight().data<float>() : nullptr,
                                         .y = y.data<T>(),
-                                        .rows = rows,
-                                        .in = in,
-                                        .out = out});
+                                        .rows = sizes.rows,
+                                        .in = sizes.in,
+                                        .out = sizes.out});
     if (!records_parameters()) return;
     y.want_gradient();
     record([x, &weight, bias, slot = y.gradient()] {
