@@ -92,10 +92,7 @@ class Reader {
     const std::string text = metadata("class_names");
     if (text.empty()) return {};
     if (text.size() > (std::size_t{1} << 24)) fail("its class_names are too long");
-    // What nests is dropped as it comes, so that a file full of brackets takes no memory.
-    const auto json = nlohmann::json::parse(
-        text, [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) { return depth <= 1; },
-        false);
+    const auto json = nlohmann::json::parse(text, nullptr, false);
     if (!json.is_array() || json.size() != std::size_t(classes)) {
       fail("class_names isn't a list of " + std::to_string(classes) + " names");
     }

@@ -130,7 +130,8 @@ TEST_CASE("broken code files are refused with the reason", "[code_file]") {
   metadata("class_names", R"(["x"])", "class_names isn't a list of 2");
   metadata("class_names", R"(["x",7])", "isn't a string");
   metadata("class_names", R"(["x",["y"]])", "isn't a string");
-  metadata("class_names", std::string(100'000, '['), "class_names isn't a list");
+  metadata("class_names", std::string(100'000, '['), "nested too deeply");
+  metadata("class_names", "[", "class_names isn't a list");
   refused([](Parts& p) { p.items.erase("codes"); }, "no tensor 'codes'");
   refused([](Parts& p) { p.items.erase("ids"); }, "no tensor 'ids'");
   refused([](Parts& p) { p.items.erase("labels"); }, "no tensor 'labels'");

@@ -21,11 +21,17 @@ PackedCodes random_codes(std::int64_t count, int bits, std::uint64_t seed, int c
   return codes;
 }
 
+using Pairs = std::vector<std::pair<int, std::int64_t>>;
+
+Pairs pairs(std::span<const std::int32_t> distances, std::span<const std::int64_t> rows) {
+  Pairs pairs;
+  for (std::size_t i = 0; i < rows.size(); ++i) pairs.emplace_back(distances[i], rows[i]);
+  return pairs;
+}
+
 /// Allowed rows by distance and row.
-std::vector<std::pair<int, std::int64_t>> ranked(CodesView database,
-                                                 std::span<const std::uint64_t> query,
-                                                 const RowMask* allowed) {
-  std::vector<std::pair<int, std::int64_t>> all;
+Pairs ranked(CodesView database, std::span<const std::uint64_t> query, const RowMask* allowed) {
+  Pairs all;
   for (std::int64_t r = 0; r < database.count; ++r) {
     if (allowed == nullptr || allowed->test(r)) {
       all.emplace_back(hamming_distance(query, database.row(r)), r);
@@ -42,11 +48,8 @@ void check_topk(const TopkResult& got, CodesView database, CodesView queries, st
   for (std::int64_t q = 0; q < queries.count; ++q) {
     auto want = ranked(database, queries.row(q), allowed);
     want.resize(std::size_t(k), {-1, -1});
-    for (std::size_t i = 0; i < want.size(); ++i) {
-      CAPTURE(q, i);
-      REQUIRE(got.distances_of(q)[i] == want[i].first);
-      REQUIRE(got.rows_of(q)[i] == want[i].second);
-    }
+    CAPTURE(q);
+    REQUIRE(pairs(got.distances_of(q), got.rows_of(q)) == want);
   }
 }
 
@@ -57,11 +60,7 @@ void check_radius(const RadiusResult& got, CodesView database, CodesView queries
     auto want = ranked(database, queries.row(q), allowed);
     std::erase_if(want, [&](const auto& entry) { return entry.first > radius; });
     CAPTURE(q);
-    REQUIRE(got.rows_of(q).size() == want.size());
-    for (std::size_t i = 0; i < want.size(); ++i) {
-      REQUIRE(got.distances_of(q)[i] == want[i].first);
-      REQUIRE(got.rows_of(q)[i] == want[i].second);
-    }
+    REQUIRE(pairs(got.distances_of(q), got.rows_of(q)) == want);
   }
 }
 
