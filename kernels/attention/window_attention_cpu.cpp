@@ -28,6 +28,7 @@
 #ifndef HH_WINDOW_ATTENTION_CPU_ONCE
 #define HH_WINDOW_ATTENTION_CPU_ONCE
 namespace hh::cpu {
+namespace {
 
 constexpr std::size_t kTile = 48;  // queries or keys of a tile at most: 3 vectors of 16
 
@@ -115,12 +116,14 @@ struct Items {
   std::int64_t count;
 };
 
+}  // namespace
 }  // namespace hh::cpu
 #endif  // HH_WINDOW_ATTENTION_CPU_ONCE
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
+namespace {
 
 using Wide = hn::ScalableTag<float>;
 using Narrow = hn::CappedTag<float, 8>;  // for at most 8 tokens, or heads at most 8 wide
@@ -242,7 +245,8 @@ void forward_item(D d, De de, const WindowAttentionForward<T>& p, const ForwardS
       const std::size_t width = vectors * lanes(d), queries = std::min(width, n - first);
       const auto factor = hn::Set(d, scale);
       transpose<true>(d, q + first * pitch, pitch, queries, width_of_head, to.q, width,
-                      [&](hn::Vec<D> v, std::size_t) HWY_ATTR { return hn::Mul(v, factor); });
+                      [&](hn::Vec<D> v, std::size_t, std::size_t)
+                          HWY_ATTR { return hn::Mul(v, factor); });
       product<Left::kRowsApart>(d, {.rows = n,
                                     .depth = width_of_head,
                                     .vectors = vectors,
@@ -284,14 +288,13 @@ void forward_item(D d, De de, const WindowAttentionForward<T>& p, const ForwardS
     });
   }
   if (heads == 1) return;
-  const auto same = [](auto v, std::size_t) HWY_ATTR { return v; };
   if (std::size_t(group) == heads) {
-    transpose<false>(Wide(), to.out, n_pitch, channels, n, out, channels, same);
+    transpose<false>(Wide(), to.out, n_pitch, channels, n, out, channels);
     return;
   }
   for (std::size_t e = 0; e < width_of_head; ++e) {
     transpose<false>(hn::CappedTag<float, 4>(), to.out + e * group * n_pitch, n_pitch, group, n,
-                     out + e * heads + first_head, channels, same);
+                     out + e * heads + first_head, channels);
   }
 }
 
@@ -332,7 +335,7 @@ void separate_heads(De de, const T* dout, const WindowAttentionShape& s, int fir
   for (std::size_t r = 0; r < n; ++r) {
     const T* from = dout + r * s.channels() + first_head;
 #if HWY_TARGET != HWY_SCALAR
-    if (heads == 2 && width % lanes(de) == 0) {
+    if (heads == 2 && width % lanes(de) == 0) {  // too narrow for transpose to be fast
       for (std::size_t e = 0; e < width; e += lanes(de)) {
         const auto low = load_f32(de, from + 2 * e), high = load_f32(de, from + 2 * e + lanes(de));
         hn::StoreU(hn::ConcatEven(de, high, low), de, to + r * pitch + e);
@@ -341,10 +344,7 @@ void separate_heads(De de, const T* dout, const WindowAttentionShape& s, int fir
       continue;
     }
 #endif
-    {
-      transpose<true>(de, from, heads, width, group, to + r * pitch, n * pitch,
-                      [](auto v, std::size_t) HWY_ATTR { return v; });
-    }
+    transpose<true>(de, from, heads, width, group, to + r * pitch, n * pitch);
   }
 }
 
@@ -407,11 +407,11 @@ void backward_item(D d, De de, const WindowAttentionBackward<T>& p, const Backwa
     for_each_tile(d, n, [&](std::size_t first, std::size_t vectors) HWY_ATTR {
       const std::size_t width = vectors * lanes(d), keys_here = std::min(width, n - first);
       const auto factor = hn::Set(d, scale2);
-      transpose<true>(d, q + channels + first * pitch, pitch, keys_here, width_of_head, to.keys_t,
-                      width,
-                      [&](hn::Vec<D> v, std::size_t) HWY_ATTR { return hn::Mul(v, factor); });
+      transpose<true>(
+          d, q + channels + first * pitch, pitch, keys_here, width_of_head, to.keys_t, width,
+          [&](hn::Vec<D> v, std::size_t, std::size_t) HWY_ATTR { return hn::Mul(v, factor); });
       transpose<true>(d, q + 2 * channels + first * pitch, pitch, keys_here, width_of_head,
-                      to.values_t, width, [](hn::Vec<D> v, std::size_t) HWY_ATTR { return v; });
+                      to.values_t, width);
       T* dk = dq + channels + first * pitch;
       T* dv = dk + channels;
       const Result dq_to = result(dq, to.dq), dk_to = result(dk, to.dk), dv_to = result(dv, to.dv);
@@ -500,6 +500,7 @@ void forward_bf16(const WindowAttentionForward<bf16>& p) { forward(p); }
 void backward_f32(const WindowAttentionBackward<float>& p) { backward(p); }
 void backward_bf16(const WindowAttentionBackward<bf16>& p) { backward(p); }
 
+}  // namespace
 }  // namespace hh::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
