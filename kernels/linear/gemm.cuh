@@ -1,0 +1,35 @@
+// One matrix product by cuBLASLt, row-major:
+//
+//   D[rows, cols] = (accumulate ? D : 0) + A[rows, inner] B[inner, cols] (+ bias[cols])
+//
+// Inputs are float or bf16, sums float32, D float or the inputs' type. float products are exact
+// float32 ones unless HH_TF32=1 allows TF32's shorter factors.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/core/check.h"
+#include "kernels/core/half.h"
+
+namespace hh::gpu {
+
+template <class TIn, class TOut>
+struct Gemm {
+  const TIn* a = nullptr;
+  bool a_transposed = false;  // A lies in memory as [inner, rows]
+  const TIn* b = nullptr;
+  bool b_transposed = false;  // B lies in memory as [cols, inner]
+  TOut* d = nullptr;
+  std::int64_t rows = 0, cols = 0, inner = 0;  // rows may be 0
+  const float* bias = nullptr;                 // added to every row; may be null
+  bool accumulate = false;
+};
+
+/// Scratch memory that gemm() is given, whatever the sizes.
+constexpr std::size_t kGemmWorkspace = std::size_t{8} << 20;
+
+/// Throws DeviceError. The chosen algorithm is kept per shape, so the bits are the same every time.
+template <class TIn, class TOut>
+void gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream);
+
+}  // namespace hh::gpu

@@ -1,0 +1,77 @@
+// The products are cuBLASLt's; bias is its epilogue. dbias is a sum down the columns of dy.
+#include "kernels/linear/column_sums.cuh"
+#include "kernels/linear/gemm.cuh"
+#include "kernels/linear/linear.h"
+
+namespace hh::gpu {
+
+template <class T>
+std::size_t workspace_bytes(const LinearForward<T>&) {
+  return kGemmWorkspace;
+}
+template <class T>
+std::size_t workspace_bytes(const LinearBackwardInput<T>&) {
+  return kGemmWorkspace;
+}
+template <class T>
+std::size_t workspace_bytes(const LinearBackwardWeight<T>& p) {
+  return kGemmWorkspace + (p.dbias != nullptr ? column_sum_bytes(p.rows, p.out) : 0);
+}
+
+template <class T>
+void linear_forward(const LinearForward<T>& p, StreamHandle stream) {
+  p.validate();
+  gemm(Gemm<T, T>{.a = p.x,
+                  .b = p.weight,
+                  .b_transposed = true,
+                  .d = p.y,
+                  .rows = p.rows,
+                  .cols = p.out,
+                  .inner = p.in,
+                  .bias = p.bias},
+       p.workspace, stream);
+}
+
+template <class T>
+void linear_backward_input(const LinearBackwardInput<T>& p, StreamHandle stream) {
+  p.validate();
+  gemm(Gemm<T, T>{.a = p.dy,
+                  .b = p.weight,
+                  .d = p.dx,
+                  .rows = p.rows,
+                  .cols = p.in,
+                  .inner = p.out,
+                  .accumulate = p.accumulate},
+       p.workspace, stream);
+}
+
+template <class T>
+void linear_backward_weight(const LinearBackwardWeight<T>& p, StreamHandle stream) {
+  p.validate();
+  if (p.rows == 0) return;
+  gemm(Gemm<T, float>{.a = p.dy,
+                      .a_transposed = true,
+                      .b = p.x,
+                      .d = p.dweight,
+                      .rows = p.out,
+                      .cols = p.in,
+                      .inner = p.rows,
+                      .accumulate = true},
+       p.workspace, stream);
+  if (p.dbias == nullptr) return;
+  auto* const partials = reinterpret_cast<float*>(static_cast<char*>(p.workspace) + kGemmWorkspace);
+  add_column_sums(p.dy, p.rows, p.out, partials, p.dbias, stream);
+}
+
+#define HH_LINEAR_OF(T)                                                             \
+  template std::size_t workspace_bytes(const LinearForward<T>&);                    \
+  template std::size_t workspace_bytes(const LinearBackwardInput<T>&);              \
+  template std::size_t workspace_bytes(const LinearBackwardWeight<T>&);             \
+  template void linear_forward(const LinearForward<T>&, StreamHandle);              \
+  template void linear_backward_input(const LinearBackwardInput<T>&, StreamHandle); \
+  template void linear_backward_weight(const LinearBackwardWeight<T>&, StreamHandle);
+HH_LINEAR_OF(float)
+HH_LINEAR_OF(bf16)
+#undef HH_LINEAR_OF
+
+}  // namespace hh::gpu
