@@ -77,7 +77,7 @@ struct Parts {
   std::map<std::string, SafetensorsItem> items;
   std::map<std::string, std::string> metadata;
   std::vector<std::uint8_t> codes = std::vector<std::uint8_t>(6);
-  std::vector<std::int64_t> numbers{0, 1, 2, 3};
+  std::vector<std::int64_t> numbers{0, 1, 2, 3}, labels{0, 1, 2};
   std::string names = "abc";
 
   Parts() {
@@ -87,7 +87,7 @@ struct Parts {
     const auto add = [&](SafetensorsItem item) { items[item.name] = item; };
     add({"codes", "U8", {3, 2}, of(codes, 6)});
     add({"ids", "I64", {3}, of(numbers, 24)});
-    add({"labels", "I64", {3, 1}, of(numbers, 24)});
+    add({"labels", "I64", {3, 1}, of(labels, 24)});
     add({"names", "U8", {3}, of(names, 3)});
     add({"name_offsets", "I64", {4}, of(numbers, 32)});
     metadata = {{"format", "hybridhash codes"},
