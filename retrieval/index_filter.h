@@ -1,0 +1,19 @@
+// Conditions on the items of an index, as users write them:
+//   label=dog  label=3  label=dog,cat (either)  label!=dog     by class name or number
+//   path=a/b.jpg  path~holiday/* (a glob: * ? [...])  path!=a/b.jpg
+//   id=7  id>=100                                               = != < <= > >=
+//   camera=X100  shot.year>=2020                                members of the metadata
+// An item that lacks what is asked for fits != and nothing else.
+#pragma once
+#include <string>
+
+namespace hh::retrieval {
+
+struct IndexFilter {
+  std::string field, op, value;
+
+  /// Throws std::invalid_argument when there is no operator or no field.
+  static IndexFilter parse(const std::string& text);
+};
+
+}  // namespace hh::retrieval
