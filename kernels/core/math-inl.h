@@ -33,8 +33,9 @@ HWY_INLINE hn::Vec<D> clamp_below(D d, float least, hn::Vec<D> x) {
 template <class D>
 HWY_INLINE hn::Vec<D> exp2_normal(D d, hn::Vec<D> x) {
   const hn::RebindToSigned<D> di;
-  // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
-  const auto magic = hn::Set(d, 12582912.0f);
+  // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits; the 127 more make it the
+  // exponent field of 2^n.
+  const auto magic = hn::Set(d, 12582912.0f + 127.0f);
   x = clamp_below(d, -126.0f, x);
   const auto shifted = hn::Add(x, magic);
   const auto f = hn::Sub(x, hn::Sub(shifted, magic));  // in [-1/2, 1/2], exact
@@ -45,7 +46,8 @@ HWY_INLINE hn::Vec<D> exp2_normal(D d, hn::Vec<D> x) {
   y = hn::MulAdd(y, f, hn::Set(d, 2.40226468906e-1f));
   y = hn::MulAdd(y, f, hn::Set(d, 6.93147205737e-1f));
   y = hn::MulAdd(y, f, hn::Set(d, 1.0f));
-  return hn::BitCast(d, hn::Add(hn::BitCast(di, y), hn::ShiftLeft<23>(hn::BitCast(di, shifted))));
+  // A product, since adding to y's exponent field would turn some NaNs into numbers.
+  return hn::Mul(y, hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(di, shifted))));
 }
 
 /// e^x within 2 units of 2^-24 of the result, over the whole range: infinity above 88.72, rounded
