@@ -32,7 +32,7 @@ struct InteractionMergeShape {
   int grid = 1;      // m: side of the global map (4 or 2 in the network), >= 1
   int factor = 1;    // s >= 1; local images are h x h with h = m*s, which must be even
   int channels = 0;  // C >= 1
-  int side() const { return grid * factor; }
+  constexpr int side() const { return grid * factor; }
 
   static constexpr int kMaxSide = 1 << 15;
 
