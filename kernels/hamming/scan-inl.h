@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -122,39 +123,106 @@ HWY_INLINE void scan_words(const std::uint64_t* blocks, std::int64_t count,
 
 #if HWY_TARGET != HWY_SCALAR  // which has no table lookup
 
-/// The same for blocks by nibbles. The sums are bytes that saturate at 255; where that could matter
-/// (codes of more than 248 bits, before the bound has come down) `exact(block, row)` is asked.
-template <class Found, class Exact>
-HWY_INLINE void scan_nibbles(const std::uint8_t* blocks, std::int64_t count, int planes,
-                             const std::uint8_t* tables, const int& bound, Exact&& exact,
-                             Found&& found) {
-  const hn::ScalableTag<std::uint8_t> d;
-  constexpr std::size_t kMaxVectors = 4;  // of 16 bytes
+/// Whether the first planes alone have shown rows to be too far. Stops being asked where that works
+/// too rarely: among codes that agree in their first bits.
+struct EarlyCheck {
+  std::int64_t tried = 0, failed = 0;
+
+  /// Planes after which random rows are beyond the bound, and the other ones needn't be read. A
+  /// nibble of a random row differs by 2 bits with a variance of 1, so c planes give 2c - 3.5
+  /// sqrt(c) or more for all but one in 4000 rows.
+  int planes(int bound, int all) const {
+    if (tried > 1024 && failed > tried / 4) return all;
+    const double root = (3.5 + std::sqrt(12.25 + 8.0 * bound)) / 4;
+    const int even = int(root * root / 2 + 1) * 2;
+    return even <= all - 2 ? even : all;
+  }
+};
+
+/// Adds up planes [begin, end) of kBlocks blocks by nibbles.
+template <int kBlocks, class D>
+HWY_INLINE void add_planes(D d, const std::uint8_t* blocks, int planes, const std::uint8_t* tables,
+                           int begin, int end, hn::Vec<D>* sums) {
   const std::size_t lanes = hn::Lanes(d), vectors = kRows / lanes;
-  for (std::int64_t b = 0; b < count && bound > 0; ++b) {
-    const std::uint8_t* block = blocks + b * planes * kBlockRows;
-    hn::Vec<decltype(d)> sum[kMaxVectors];
-    for (std::size_t i = 0; i < vectors; ++i) sum[i] = hn::Zero(d);
-    for (int p = 0; p < planes; ++p) {
-      const auto table = hn::LoadDup128(d, tables + 16 * p);
+  for (int p = begin; p < end; ++p) {
+    const auto table = hn::LoadDup128(d, tables + 16 * p);
+    for (int b = 0; b < kBlocks; ++b) {
+      const std::uint8_t* plane = blocks + (b * planes + p) * kBlockRows;
       for (std::size_t i = 0; i < vectors; ++i) {
-        const auto nibbles = hn::LoadU(d, block + p * kBlockRows + i * lanes);
-        sum[i] = hn::SaturatedAdd(sum[i], hn::TableLookupBytes(table, nibbles));
+        auto& sum = sums[std::size_t(b) * vectors + i];
+        sum = hn::SaturatedAdd(sum, hn::TableLookupBytes(table, hn::LoadU(d, plane + i * lanes)));
       }
     }
-    const auto most = hn::Set(d, std::uint8_t(std::min(bound, 256) - 1));
-    auto least = sum[0];
-    for (std::size_t i = 1; i < vectors; ++i) least = hn::Min(least, sum[i]);
-    if (HWY_LIKELY(hn::AllFalse(d, hn::Eq(hn::Min(least, most), least)))) continue;
-    HWY_ALIGN std::uint8_t sums[kRows];
-    HWY_ALIGN std::uint16_t distances[kRows];
-    for (std::size_t i = 0; i < vectors; ++i) hn::StoreU(sum[i], d, sums + i * lanes);
+  }
+}
+
+/// Whether any of the sums is at most `most`.
+template <class D>
+HWY_INLINE bool any_up_to(D d, hn::Vec<D> most, const hn::Vec<D>* sums, std::size_t count) {
+  auto least = sums[0];
+  for (std::size_t i = 1; i < count; ++i) least = hn::Min(least, sums[i]);
+  return !hn::AllFalse(d, hn::Eq(hn::Min(least, most), least));
+}
+
+/// Blocks `first` to first + kBlocks - 1 of a scan by nibbles.
+template <int kBlocks, class Found, class Exact>
+HWY_INLINE void scan_nibble_blocks(const std::uint8_t* blocks, std::int64_t first, int planes,
+                                   const std::uint8_t* tables, const int& bound, int check,
+                                   EarlyCheck& early, Exact&& exact, Found&& found) {
+  const hn::ScalableTag<std::uint8_t> d;
+  constexpr std::size_t kMaxVectors = kBlocks * kRows / 16;
+  const std::size_t lanes = hn::Lanes(d), vectors = kBlocks * kRows / lanes;
+  const std::uint8_t* these = blocks + first * planes * kBlockRows;
+  const auto most = hn::Set(d, std::uint8_t(std::min(bound, 256) - 1));
+  hn::Vec<decltype(d)> sums[kMaxVectors];
+  for (std::size_t i = 0; i < vectors; ++i) sums[i] = hn::Zero(d);
+  add_planes<kBlocks>(d, these, planes, tables, 0, check, sums);
+  if (HWY_LIKELY(!any_up_to(d, most, sums, vectors))) return;
+  if (check < planes) {
+    ++early.failed;
+    add_planes<kBlocks>(d, these, planes, tables, check, planes, sums);
+    if (HWY_LIKELY(!any_up_to(d, most, sums, vectors))) return;
+  }
+  for (int b = 0; b < kBlocks && bound > 0; ++b) {
+    HWY_ALIGN std::uint8_t bytes[kRows];
     std::uint64_t hits = 0;
-    for (std::size_t r = 0; r < kRows; ++r) {
-      distances[r] = sums[r] == 255 && bound > 255 ? exact(b, r) : sums[r];
-      hits |= std::uint64_t{distances[r] < bound} << r;
+    for (std::size_t r = 0; r < kRows; r += lanes) {
+      const auto sum = sums[(std::size_t(b) * kRows + r) / lanes];
+      hn::StoreU(sum, d, bytes + r);
+      std::uint8_t bits[8] = {};
+      hn::StoreMaskBits(d, hn::Eq(hn::Min(sum, most), sum), bits);
+      std::uint64_t mask;
+      std::memcpy(&mask, bits, 8);
+      hits |= mask << r;
     }
-    found(b, hits, distances);
+    if (bound <= 255) {
+      if (hits != 0) found(first + b, hits, bytes);
+      continue;
+    }
+    HWY_ALIGN std::uint16_t distances[kRows];
+    for (std::size_t r = 0; r < kRows; ++r) {
+      distances[r] = bytes[r] == 255 ? exact(first + b, r) : bytes[r];
+    }
+    found(first + b, ~std::uint64_t{0}, distances);
+  }
+}
+
+/// The same as scan_words for blocks by nibbles. The sums are bytes that saturate at 255; where
+/// that could matter (codes of more than 248 bits, before the bound has come down) `exact(block,
+/// row)` is asked.
+template <class Found, class Exact>
+HWY_INLINE void scan_nibbles(const std::uint8_t* blocks, std::int64_t count, int planes,
+                             const std::uint8_t* tables, const int& bound, EarlyCheck& early,
+                             Exact&& exact, Found&& found) {
+  constexpr int kTogether = 2;  // blocks that share the loads of a table
+  const int check = early.planes(bound, planes);
+  if (check < planes) early.tried += count / kTogether;
+  std::int64_t b = 0;
+  for (; b + kTogether <= count && bound > 0; b += kTogether) {
+    scan_nibble_blocks<kTogether>(blocks, b, planes, tables, bound, check, early, exact, found);
+  }
+  for (; b < count && bound > 0; ++b) {
+    scan_nibble_blocks<1>(blocks, b, planes, tables, bound, check, early, exact, found);
   }
 }
 
@@ -193,6 +261,9 @@ HWY_INLINE void scan_rows(const ScanRows& s, Bounds&& bounds, Take&& take) {
   const int bytes = (s.bits + 7) / 8, planes = 2 * bytes;
   const bool nibbles = s.tables != nullptr;
   const std::int64_t tile = tile_rows(s.bits, nibbles);
+#if HWY_TARGET != HWY_SCALAR
+  EarlyCheck early;
+#endif
   for (std::int64_t first = s.row_begin; first < s.row_end; first += tile) {
     const std::int64_t rows = std::min(tile, s.row_end - first);
     const std::int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
@@ -213,7 +284,7 @@ HWY_INLINE void scan_rows(const ScanRows& s, Bounds&& bounds, Take&& take) {
     for (std::int64_t q = 0; q < s.query_count; ++q) {
       const std::uint64_t* query = s.queries + q * s.words;
       const int& bound = bounds(q);
-      const auto found = [&](std::int64_t b, std::uint64_t hits, const std::uint16_t* distances) {
+      const auto found = [&](std::int64_t b, std::uint64_t hits, const auto* distances) {
         const std::int64_t block_row = first + b * kBlockRows, left = s.row_end - block_row;
         if (left < kBlockRows) hits &= (std::uint64_t{1} << left) - 1;
         if (s.allowed != nullptr) hits &= s.allowed[block_row / kBlockRows];
@@ -229,7 +300,8 @@ HWY_INLINE void scan_rows(const ScanRows& s, Bounds&& bounds, Take&& take) {
           if (row >= rows) return std::uint16_t{0};
           return std::uint16_t(row_distance(from + row * s.words, query, s.words));
         };
-        scan_nibbles(by_nibbles, blocks, planes, s.tables + q * planes * 16, bound, exact, found);
+        scan_nibbles(by_nibbles, blocks, planes, s.tables + q * planes * 16, bound, early, exact,
+                     found);
         continue;
       }
 #endif
