@@ -89,6 +89,41 @@ else
 fi
 unset HH_SIMD
 
+# The GPU side: on a GPU, or else in the simulator, which also checks memory, uninitialised reads, races,
+# barriers and (lazy) the order of streams.
+simulator=${PTXSIM_HOME:-../shared/ptxsim}/bin/ptxsim
+if ! command -v nvcc >/dev/null; then
+  echo "skipped: the CUDA tests, since nvcc is not installed"
+elif [ ! -e /dev/nvidiactl ] && [ ! -x "$simulator" ]; then
+  echo "skipped: the CUDA tests, since there is neither a GPU nor ptxsim (set PTXSIM_HOME)"
+elif ! scripts/build.sh cuda; then
+  failed=$((failed + 1))
+else
+  export HH_TEST_DEVICES=cuda
+  cuda=build/cuda/bin
+  runs=("")
+  if [ ! -e /dev/nvidiactl ]; then
+    "$simulator" build >/dev/null
+    runs=("$simulator run --check=memory,init,race,sync --" "$simulator run --lazy --seed=1 --")
+  fi
+  for run in "${runs[@]}"; do
+    label=cuda
+    [[ $run == *ptxsim* ]] && label="cuda in ptxsim"
+    [[ $run == *lazy* ]] && label="cuda in ptxsim, lazy streams"
+    # shellcheck disable=SC2086
+    catch "hh_kernel_tests ($label)" $run $cuda/hh_kernel_tests
+    # shellcheck disable=SC2086
+    catch "hh_engine_tests ($label)" $run $cuda/hh_engine_tests "[gradcheck]"
+  done
+  if [ -d "$goldens" ]; then
+    for name in micro_a micro_b micro_c micro_d micro_e loss; do
+      # shellcheck disable=SC2086
+      count "verify $name (cuda)" ${runs[0]} $cuda/hybridhash verify "$goldens/$name.json" --device cuda --failures
+    done
+  fi
+  unset HH_TEST_DEVICES
+fi
+
 if $extended; then
   if scripts/build.sh asan; then
     for program in build/asan/bin/hh_*_tests; do
