@@ -1,5 +1,7 @@
 #include "apps/command.h"
 
+#include <spdlog/spdlog.h>
+
 #include <atomic>
 #include <csignal>
 
@@ -26,9 +28,11 @@ void ComputeOptions::add_to(CLI::App& command) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command.add_option("--simd", simd, "force an instruction set: baseline, avx2 or avx512");
+  command.add_flag("--verbose", verbose, "also say what was chosen and why");
 }
 
 Device ComputeOptions::apply() const {
+  if (verbose) spdlog::set_level(spdlog::level::info);
   if (!simd.empty()) cpu::simd_force(simd);
   cpu::set_num_threads(threads);
   return parse_device(device);

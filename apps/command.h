@@ -13,6 +13,7 @@ struct ComputeOptions {
   std::string device = "auto";
   int threads = 0;
   std::string simd;
+  bool verbose = false;
 
   void add_to(CLI::App& command);
   /// Sets threads and instruction set, and gives the device. Call it once, before anything runs.

@@ -42,8 +42,8 @@ void run(const Options& o) {
   }
   if (!o.encoder.keep_outputs) set.outputs.clear();
   if (!o.out.empty()) retrieval::write_code_file(o.out, set);
-  fmt::print("{}: {} codes of {} bits in {} ({:.0f} images/s)\n", source.name, count, bits,
-             duration_text(seconds), double(count) / std::max(seconds, 1e-9));
+  fmt::print("{}: {} codes of {} bits in {} on {} ({:.0f} images/s)\n", source.name, count, bits,
+             duration_text(seconds), to_string(device), double(count) / std::max(seconds, 1e-9));
 }
 
 }  // namespace

@@ -26,8 +26,9 @@ int main(int argc, char** argv) {
   add_verify(program);
   add_info(program);
   add_bench(program);
-  // Results go to stdout, remarks to stderr.
+  // Results go to stdout, warnings to stderr.
   spdlog::set_default_logger(spdlog::stderr_color_st("hybridhash"));
+  spdlog::set_level(spdlog::level::warn);
   spdlog::set_pattern("hybridhash: %^%l%$: %v");
   try {
     hh::cpu::simd_from_environment();

@@ -38,7 +38,7 @@ struct Recipe {
     std::string dtype = "f32";       // f32, bf16: what the network computes in
     std::string bank_dtype = "f32";  // f32, f16, bf16
     float alpha = 0.5f;
-    std::string recompute = "none";  // none, mlp, layer (model/hybridhash.h)
+    std::string recompute = "none";         // none, mlp, layer (model/hybridhash.h)
     std::string initialisation = "normal";  // normal, fan_in, generator
     float initial_std = 0.02f;              // of `normal`
     std::string weights;  // safetensors to start from; what it lacks keeps its initialisation

@@ -17,6 +17,7 @@ struct Options {
 /// The recipe's number of threads, where the command line leaves it open.
 Device apply(const Options& o, const Recipe& recipe) {
   ComputeOptions compute = o.compute;
+  compute.verbose = true;  // a long run on the wrong device should show at its start
   if (compute.threads == 0) compute.threads = recipe.train.threads;
   return compute.apply();
 }

@@ -63,6 +63,26 @@ void Report::equal(const std::string& tensor, const std::string& ours,
        .note = same ? "" : fmt::format("{} is not {}", ours, reference)});
 }
 
+void Report::append(const Report& other) {
+  checks_.insert(checks_.end(), other.checks_.begin(), other.checks_.end());
+}
+
+bool Report::fails(const Filter& kind) const {
+  return std::any_of(checks_.begin(), checks_.end(),
+                     [&](const Check& check) { return !check.pass && kind(check); });
+}
+
+void Report::take_passes(const Report& again, const Filter& kind, const std::string& note) {
+  for (Check& check : checks_) {
+    if (check.pass || !kind(check)) continue;
+    for (const Check& other : again.checks_) {
+      if (other.tensor != check.tensor || !other.pass) continue;
+      check = other;
+      check.note = note;
+    }
+  }
+}
+
 std::size_t Report::failures() const {
   return std::size_t(std::count_if(checks_.begin(), checks_.end(),
                                    [](const Check& check) { return !check.pass; }));
@@ -164,7 +184,8 @@ void GoldenTensors::compare_statistics(const std::string& key, std::span<const f
                                   float(std::sqrt(squares / n))};
   const std::vector<double> reference{statistics.at(0), statistics.at(1), statistics.at(2),
                                       statistics.at(3) / std::sqrt(n)};
-  report.compare("stat." + key, values, reference, tolerance);
+  // They are rounded to float32 to be compared, at most `largest` each.
+  report.compare("stat." + key, values, reference, tolerance + 0x1p-24 * statistics.at(2));
 }
 
 }  // namespace hh::apps

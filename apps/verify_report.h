@@ -1,5 +1,6 @@
 // The outcome of `hybridhash verify`: one row per compared tensor or number.
 #pragma once
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
@@ -28,6 +29,13 @@ class Report {
   /// Exact equality of counts, hashes and the like.
   void equal(const std::string& tensor, const std::string& ours, const std::string& reference);
   void add(Check check) { checks_.push_back(std::move(check)); }
+  void append(const Report& other);
+
+  using Filter = std::function<bool(const Check&)>;
+  /// Whether a check of this kind failed.
+  bool fails(const Filter& kind) const;
+  /// Failed checks of this kind are replaced by those of `again` that passed, with `note`.
+  void take_passes(const Report& again, const Filter& kind, const std::string& note);
 
   const std::vector<Check>& checks() const { return checks_; }
   std::size_t failures() const;
