@@ -1,5 +1,6 @@
 // Usage: hh_bench [substring]   runs the benchmarks with that in their name. HH_SIMD and HH_THREADS
 // choose the instruction set and the number of threads, HH_BENCH_DEVICE the device (default cpu).
+// HH_BENCH_ONCE=1 runs every kernel once, for profilers and simulators.
 #include <cstdlib>
 
 #include "bench/support/harness.h"

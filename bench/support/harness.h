@@ -22,11 +22,11 @@ struct Timing {
 };
 
 /// `call` does the work once, to its end. Warm-up, then 15 to 200 samples within about half a
-/// second.
+/// second; one call and nothing else when HH_BENCH_ONCE is set.
 Timing time(const std::function<void()>& call);
 
 /// One line: times, bandwidth, flop rate, and speed as a fraction of a plain copy of the same bytes
-/// on the same device in the same run (1: as fast as copying).
+/// on the same device in the same run (1: as fast as copying), which HH_BENCH_ONCE leaves out.
 void report(const std::string& name, Device device, Work work, Timing t);
 
 /// Times a kernel of the device's table and reports it. Its workspace is lent outside the timing.
