@@ -6,7 +6,8 @@
 
 namespace hh::cpu {
 
-/// "baseline" (emulated 128-bit vectors, any x86-64), "avx2", "avx512". Those this machine runs.
+/// "baseline" (any x86-64: emulated vectors, or one lane where GCC before 12.3 would miscompile
+/// those), "avx2", "avx512". Those this machine runs.
 std::vector<std::string> simd_available();
 
 /// The one in use: the best, or what simd_force chose.
