@@ -8,6 +8,8 @@
 namespace hh::cpu {
 
 inline constexpr std::int64_t kBlockRows = 64;
+/// Blocks that the widest scan by nibbles looks at together.
+inline constexpr std::int64_t kGroupBlocks = 4;
 
 /// A block by words: [W][64], word w of each row. Rows past `rows` become zero.
 inline void word_block(const std::uint64_t* from, std::int64_t rows, int words, std::uint64_t* to) {

@@ -139,90 +139,107 @@ struct EarlyCheck {
   }
 };
 
-/// Adds up planes [begin, end) of kBlocks blocks by nibbles.
-template <int kBlocks, class D>
-HWY_INLINE void add_planes(D d, const std::uint8_t* blocks, int planes, const std::uint8_t* tables,
-                           int begin, int end, hn::Vec<D>* sums) {
-  const std::size_t lanes = hn::Lanes(d), vectors = kRows / lanes;
-  for (int p = begin; p < end; ++p) {
-    const auto table = hn::LoadDup128(d, tables + 16 * p);
-    for (int b = 0; b < kBlocks; ++b) {
-      const std::uint8_t* plane = blocks + (b * planes + p) * kBlockRows;
-      for (std::size_t i = 0; i < vectors; ++i) {
-        auto& sum = sums[std::size_t(b) * vectors + i];
-        sum = hn::SaturatedAdd(sum, hn::TableLookupBytes(table, hn::LoadU(d, plane + i * lanes)));
-      }
+using ByteTag = hn::ScalableTag<std::uint8_t>;
+using ByteVector = hn::Vec<ByteTag>;
+
+/// Sums of four vectors of rows: as many blocks as that makes. Four share the load of a table, and
+/// still leave registers free; named, because GCC keeps an array of them in memory.
+struct NibbleSums {
+  HWY_INLINE NibbleSums() : a(hn::Zero(ByteTag())), b(a), c(a), d(a) {}
+  ByteVector a, b, c, d;
+
+  /// Adds planes [begin, end) of the blocks at `blocks`.
+  HWY_INLINE void add(const std::uint8_t* blocks, int planes, const std::uint8_t* tables, int begin,
+                      int end) {
+    const ByteTag tag;
+    const auto vector = [&](std::size_t i) {
+      const std::size_t row = i * hn::Lanes(tag);
+      return blocks + row / kRows * kRows * std::size_t(planes) + row % kRows;
+    };
+    const std::uint8_t *at_a = vector(0), *at_b = vector(1), *at_c = vector(2), *at_d = vector(3);
+    // Copies of our own, for the same reason.
+    auto sum_a = a, sum_b = b, sum_c = c, sum_d = d;
+    for (int p = begin; p < end; ++p) {
+      const auto table = hn::LoadDup128(tag, tables + 16 * p);
+      const auto plane = std::size_t(p) * kRows;
+      const auto distances = [&](const std::uint8_t* nibbles) HWY_ATTR {
+        return hn::TableLookupBytes(table, hn::LoadU(tag, nibbles + plane));
+      };
+      sum_a = hn::SaturatedAdd(sum_a, distances(at_a));
+      sum_b = hn::SaturatedAdd(sum_b, distances(at_b));
+      sum_c = hn::SaturatedAdd(sum_c, distances(at_c));
+      sum_d = hn::SaturatedAdd(sum_d, distances(at_d));
     }
+    a = sum_a, b = sum_b, c = sum_c, d = sum_d;
   }
+
+  HWY_INLINE bool any_up_to(ByteVector most) const {
+    const auto least = hn::Min(hn::Min(a, b), hn::Min(c, d));
+    return !hn::AllFalse(ByteTag(), hn::Eq(hn::Min(least, most), least));
+  }
+
+  HWY_INLINE void store(std::uint8_t* bytes) const {
+    const ByteTag tag;
+    const std::size_t lanes = hn::Lanes(tag);
+    hn::StoreU(a, tag, bytes);
+    hn::StoreU(b, tag, bytes + lanes);
+    hn::StoreU(c, tag, bytes + 2 * lanes);
+    hn::StoreU(d, tag, bytes + 3 * lanes);
+  }
+};
+
+/// Which of 64 bytes are at most `most`, byte i in bit i.
+HWY_INLINE std::uint64_t bytes_up_to(ByteVector most, const std::uint8_t* bytes) {
+  const ByteTag tag;
+  std::uint64_t hits = 0;
+  for (std::size_t r = 0; r < kRows; r += hn::Lanes(tag)) {
+    const auto v = hn::LoadU(tag, bytes + r);
+    std::uint8_t bits[8] = {};
+    hn::StoreMaskBits(tag, hn::Eq(hn::Min(v, most), v), bits);
+    std::uint64_t mask;
+    std::memcpy(&mask, bits, 8);
+    hits |= mask << r;
+  }
+  return hits;
 }
 
-/// Whether any of the sums is at most `most`.
-template <class D>
-HWY_INLINE bool any_up_to(D d, hn::Vec<D> most, const hn::Vec<D>* sums, std::size_t count) {
-  auto least = sums[0];
-  for (std::size_t i = 1; i < count; ++i) least = hn::Min(least, sums[i]);
-  return !hn::AllFalse(d, hn::Eq(hn::Min(least, most), least));
-}
-
-/// Blocks `first` to first + kBlocks - 1 of a scan by nibbles.
-template <int kBlocks, class Found, class Exact>
-HWY_INLINE void scan_nibble_blocks(const std::uint8_t* blocks, std::int64_t first, int planes,
-                                   const std::uint8_t* tables, const int& bound, int check,
-                                   EarlyCheck& early, Exact&& exact, Found&& found) {
-  const hn::ScalableTag<std::uint8_t> d;
-  constexpr std::size_t kMaxVectors = kBlocks * kRows / 16;
-  const std::size_t lanes = hn::Lanes(d), vectors = kBlocks * kRows / lanes;
-  const std::uint8_t* these = blocks + first * planes * kBlockRows;
-  const auto most = hn::Set(d, std::uint8_t(std::min(bound, 256) - 1));
-  hn::Vec<decltype(d)> sums[kMaxVectors];
-  for (std::size_t i = 0; i < vectors; ++i) sums[i] = hn::Zero(d);
-  add_planes<kBlocks>(d, these, planes, tables, 0, check, sums);
-  if (HWY_LIKELY(!any_up_to(d, most, sums, vectors))) return;
-  if (check < planes) {
-    ++early.failed;
-    add_planes<kBlocks>(d, these, planes, tables, check, planes, sums);
-    if (HWY_LIKELY(!any_up_to(d, most, sums, vectors))) return;
-  }
-  for (int b = 0; b < kBlocks && bound > 0; ++b) {
-    HWY_ALIGN std::uint8_t bytes[kRows];
-    std::uint64_t hits = 0;
-    for (std::size_t r = 0; r < kRows; r += lanes) {
-      const auto sum = sums[(std::size_t(b) * kRows + r) / lanes];
-      hn::StoreU(sum, d, bytes + r);
-      std::uint8_t bits[8] = {};
-      hn::StoreMaskBits(d, hn::Eq(hn::Min(sum, most), sum), bits);
-      std::uint64_t mask;
-      std::memcpy(&mask, bits, 8);
-      hits |= mask << r;
-    }
-    if (bound <= 255) {
-      if (hits != 0) found(first + b, hits, bytes);
-      continue;
-    }
-    HWY_ALIGN std::uint16_t distances[kRows];
-    for (std::size_t r = 0; r < kRows; ++r) {
-      distances[r] = bytes[r] == 255 ? exact(first + b, r) : bytes[r];
-    }
-    found(first + b, ~std::uint64_t{0}, distances);
-  }
-}
-
-/// The same as scan_words for blocks by nibbles. The sums are bytes that saturate at 255; where
-/// that could matter (codes of more than 248 bits, before the bound has come down) `exact(block,
-/// row)` is asked.
+/// The same as scan_words for blocks by nibbles, whose number is a multiple of kGroupBlocks. The
+/// sums are bytes that saturate at 255; where that could matter (codes of more than 248 bits,
+/// before the bound has come down) `exact(block, row)` is asked.
 template <class Found, class Exact>
 HWY_INLINE void scan_nibbles(const std::uint8_t* blocks, std::int64_t count, int planes,
                              const std::uint8_t* tables, const int& bound, EarlyCheck& early,
                              Exact&& exact, Found&& found) {
-  constexpr int kTogether = 2;  // blocks that share the loads of a table
+  const ByteTag tag;
+  const auto together = std::int64_t(4 * hn::Lanes(tag) / kRows);
   const int check = early.planes(bound, planes);
-  if (check < planes) early.tried += count / kTogether;
-  std::int64_t b = 0;
-  for (; b + kTogether <= count && bound > 0; b += kTogether) {
-    scan_nibble_blocks<kTogether>(blocks, b, planes, tables, bound, check, early, exact, found);
-  }
-  for (; b < count && bound > 0; ++b) {
-    scan_nibble_blocks<1>(blocks, b, planes, tables, bound, check, early, exact, found);
+  if (check < planes) early.tried += count / together;
+  auto most = hn::Set(tag, std::uint8_t(std::min(bound, 256) - 1));
+  for (std::int64_t first = 0; first < count && bound > 0; first += together) {
+    const std::uint8_t* these = blocks + first * planes * kBlockRows;
+    NibbleSums sums;
+    sums.add(these, planes, tables, 0, check);
+    if (HWY_LIKELY(!sums.any_up_to(most))) continue;
+    if (check < planes) {
+      ++early.failed;
+      sums.add(these, planes, tables, check, planes);
+      if (HWY_LIKELY(!sums.any_up_to(most))) continue;
+    }
+    HWY_ALIGN std::uint8_t bytes[kGroupBlocks * kRows];
+    sums.store(bytes);
+    for (std::int64_t b = 0; b < together && bound > 0; ++b) {
+      const std::uint8_t* row_bytes = bytes + b * kBlockRows;
+      if (bound <= 255) {
+        found(first + b, bytes_up_to(most, row_bytes), row_bytes);
+        continue;
+      }
+      std::uint16_t distances[kRows];
+      for (std::size_t r = 0; r < kRows; ++r) {
+        distances[r] = row_bytes[r] == 255 ? exact(first + b, r) : row_bytes[r];
+      }
+      found(first + b, ~std::uint64_t{0}, distances);
+    }
+    most = hn::Set(tag, std::uint8_t(std::min(bound, 256) - 1));
   }
 }
 
@@ -266,19 +283,23 @@ HWY_INLINE void scan_rows(const ScanRows& s, Bounds&& bounds, Take&& take) {
 #endif
   for (std::int64_t first = s.row_begin; first < s.row_end; first += tile) {
     const std::int64_t rows = std::min(tile, s.row_end - first);
-    const std::int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
+    std::int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
     const std::uint64_t* from = s.database + first * s.words;
     auto* by_words = static_cast<std::uint64_t*>(s.tile);
     auto* by_nibbles = static_cast<std::uint8_t*>(s.tile);
     // Whole blocks of one word are in the wanted order already.
     const bool as_it_is = !nibbles && s.words == 1 && rows % kBlockRows == 0;
-    for (std::int64_t b = 0; b < blocks && !as_it_is; ++b) {
-      const std::int64_t in_block = std::min(kBlockRows, rows - b * kBlockRows);
-      const std::uint64_t* block = from + b * kBlockRows * s.words;
-      if (nibbles) {
-        nibble_block(block, in_block, s.words, bytes, by_nibbles + b * kBlockRows * planes);
-      } else {
-        word_block(block, in_block, s.words, by_words + b * kBlockRows * s.words);
+    if (nibbles) {
+      // Blocks without rows complete the last group.
+      blocks = (blocks + kGroupBlocks - 1) / kGroupBlocks * kGroupBlocks;
+      for (std::int64_t b = 0; b < blocks; ++b) {
+        nibble_block(from + b * kBlockRows * s.words, rows - b * kBlockRows, s.words, bytes,
+                     by_nibbles + b * kBlockRows * planes);
+      }
+    } else if (!as_it_is) {
+      for (std::int64_t b = 0; b < blocks; ++b) {
+        word_block(from + b * kBlockRows * s.words, rows - b * kBlockRows, s.words,
+                   by_words + b * kBlockRows * s.words);
       }
     }
     for (std::int64_t q = 0; q < s.query_count; ++q) {
@@ -286,8 +307,8 @@ HWY_INLINE void scan_rows(const ScanRows& s, Bounds&& bounds, Take&& take) {
       const int& bound = bounds(q);
       const auto found = [&](std::int64_t b, std::uint64_t hits, const auto* distances) {
         const std::int64_t block_row = first + b * kBlockRows, left = s.row_end - block_row;
-        if (left < kBlockRows) hits &= (std::uint64_t{1} << left) - 1;
-        if (s.allowed != nullptr) hits &= s.allowed[block_row / kBlockRows];
+        if (left < kBlockRows) hits &= left > 0 ? (std::uint64_t{1} << left) - 1 : 0;
+        if (s.allowed != nullptr && hits != 0) hits &= s.allowed[block_row / kBlockRows];
         for (; hits != 0; hits &= hits - 1) {
           const int r = std::countr_zero(hits);
           if (distances[r] < bound) take(q, block_row + r, distances[r]);

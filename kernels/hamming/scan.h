@@ -16,10 +16,11 @@ inline constexpr std::int64_t kTileBytes = 16384;  // half of the smallest L1 in
 inline std::int64_t tile_row_bytes(int bits, bool nibbles) {
   return nibbles ? 2 * ((bits + 7) / 8) : 8 * ((bits + 63) / 64);
 }
-/// Rows of a tile: whole blocks.
+/// Rows of a tile: whole groups of blocks.
 inline std::int64_t tile_rows(int bits, bool nibbles) {
-  return std::max<std::int64_t>(1, kTileBytes / tile_row_bytes(bits, nibbles) / kBlockRows) *
-         kBlockRows;
+  constexpr std::int64_t kGroupRows = kGroupBlocks * kBlockRows;
+  return std::max<std::int64_t>(1, kTileBytes / tile_row_bytes(bits, nibbles) / kGroupRows) *
+         kGroupRows;
 }
 inline std::size_t tile_bytes(int bits, bool nibbles) {
   return std::size_t(tile_rows(bits, nibbles) * tile_row_bytes(bits, nibbles));
