@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
   add_eval(program);
   add_index(program);
   add_search(program);
+  add_serve(program);
   add_verify(program);
   add_info(program);
   add_bench(program);

@@ -1,0 +1,21 @@
+// Bodies of multipart/form-data (RFC 7578), as browsers and curl -F send them.
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace hh::apps {
+
+struct FormPart {
+  std::string name, filename;
+  std::string_view data;  // in the body
+};
+
+/// Whether a Content-Type says so.
+bool is_form(const std::string& content_type);
+
+/// At most 32 parts. Throws std::invalid_argument: no boundary, a part without a name, an end that
+/// is missing.
+std::vector<FormPart> parse_form(const std::string& content_type, std::string_view body);
+
+}  // namespace hh::apps

@@ -1,0 +1,59 @@
+// A connection of the server: reads and writes with a deadline for the whole request, and with a
+// limit on its head.
+#pragma once
+#include <httplib.h>
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace hh::apps {
+
+class Socket final : public httplib::Stream {
+ public:
+  /// Closes the descriptor at its end.
+  Socket(int descriptor, double seconds);
+  ~Socket() override;
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+
+  /// Waits for the first byte of a request and starts its time. False: the client is gone, or
+  /// `give_up(seconds waited)` was true; it is asked ten times a second.
+  bool wait_for_request(const std::function<bool(double waited)>& give_up);
+  /// The head is complete, and its limit no longer counts.
+  void head_is_read() { in_head_ = false; }
+  bool head_too_long() const { return head_too_long_; }
+  bool timed_out() const { return timed_out_; }
+  /// Bytes of the answer so far, and its status.
+  std::size_t sent() const { return sent_; }
+  int status() const { return status_; }
+  /// Ends the connection so that the client still gets the answer: takes what it sends for so many
+  /// seconds at most. (Closing with unread data would make its kernel drop what we sent.)
+  void close_gently(double seconds);
+
+  bool is_readable() const override;
+  bool is_writable() const override;
+  ssize_t read(char* data, std::size_t size) override;
+  ssize_t write(const char* data, std::size_t size) override;
+  void get_remote_ip_and_port(std::string& ip, int& port) const override;
+  void get_local_ip_and_port(std::string& ip, int& port) const override;
+  socket_t socket() const override { return descriptor_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  /// Whether data or room came before `until`.
+  bool wait(short events, Clock::time_point until) const;
+  Clock::time_point in(double seconds) const;
+
+  int descriptor_;
+  double seconds_;
+  Clock::time_point read_until_, write_until_;
+  std::vector<char> buffer_;
+  std::size_t begin_ = 0, end_ = 0;  // of what was received and not read yet
+  std::size_t head_bytes_ = 0, sent_ = 0;
+  int status_ = 0;
+  bool in_head_ = true, head_too_long_ = false, timed_out_ = false;
+};
+
+}  // namespace hh::apps

@@ -1,0 +1,241 @@
+"use strict";
+const $ = (id) => document.getElementById(id);
+let info = { classes: [], bits: 0, takes_pictures: false };
+let picture = null;   // the File that is searched; null: an item of the index
+let asked = 0;        // searches so far, so that a late answer of an older one is dropped
+
+const make = (tag, className, text) => {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+};
+
+// Bits as a strip, at most 64 a line; only those that are set are drawn.
+function strip(bits, label) {
+  const width = Math.min(bits.length, 64), height = width <= 32 ? 2.5 : 5;
+  let path = "";
+  for (let j = 0; j < bits.length; ++j) {
+    if (bits[j] === "1") {
+      path += `M${j % width} ${Math.floor(j / width) * height}h.86v${height * .92}h-.86z`;
+    }
+  }
+  const ns = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(ns, "svg"), shape = document.createElementNS(ns, "path");
+  svg.setAttribute("viewBox", `0 0 ${width} ${Math.ceil(bits.length / width) * height}`);
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", label);
+  shape.setAttribute("d", path);
+  svg.append(shape);
+  return svg;
+}
+
+const differing = (a, b) => Array.from(a, (bit, j) => (bit === b[j] ? "0" : "1")).join("");
+const markSmall = (image) => image.classList.toggle("small", image.naturalWidth <= 64);
+
+function say(text, isError) {
+  $("status").textContent = text;
+  $("status").classList.toggle("error", Boolean(isError));
+}
+
+function frame(item) {
+  const box = make("span", "frame");
+  const image = new Image();
+  image.loading = "lazy";
+  image.alt = "";
+  image.onload = () => markSmall(image);
+  image.onerror = () => box.replaceChildren("no picture");
+  image.src = `/api/items/${item.id}/image`;
+  box.append(image);
+  return box;
+}
+
+function card(item, rank, queryBits) {
+  const entry = make("li"), button = make("button", "card");
+  button.type = "button";
+  if ("same_class" in item) button.classList.add(item.same_class ? "good" : "bad");
+  const top = make("span", "top");
+  top.append(make("span", "", `${rank}.`), make("span", "", `distance ${item.distance}`));
+  button.append(frame(item), top,
+                strip(differing(queryBits, item.bits), `${item.distance} bits differ`));
+  if ("same_class" in item) {
+    button.append(make("span", "verdict", item.same_class ? "✓ same class" : "✗ other class"));
+  }
+  if (item.labels.length) button.append(make("span", "", item.labels.join(", ")));
+  const name = make("span", "name dim", item.name || `item ${item.id}`);
+  name.title = item.metadata ? `${item.name} ${JSON.stringify(item.metadata)}` : item.name;
+  button.append(name);
+  button.setAttribute("aria-label", `Result ${rank}: ${item.labels.join(", ")} ` +
+    `${item.name || "item " + item.id}, distance ${item.distance}` +
+    ("same_class" in item ? (item.same_class ? ", same class" : ", other class") : "") +
+    ". Search with it.");
+  button.onclick = () => searchItem(item.id);
+  entry.append(button);
+  return entry;
+}
+
+function showQuery(query, answer) {
+  $("query").hidden = false;
+  $("query_name").textContent = picture ? picture.name || "pasted picture"
+                                        : query.name || `item ${query.id}`;
+  $("query_labels").textContent = query.labels ? query.labels.join(", ") : $("truth").value;
+  $("query_strip").replaceChildren(strip(query.bits, `code ${query.code}`));
+  $("query_bits").textContent = `${query.bits.length} bits:`;
+  $("query_code").textContent = query.code;
+  $("precision").hidden = answer.precision === null;
+  if (answer.precision !== null) {
+    $("precision_value").textContent = `${Math.round(100 * answer.precision)} %`;
+    $("precision_text").textContent = `precision@${answer.results.length}`;
+  }
+}
+
+function showPicture(source, alt) {
+  const image = $("shown");
+  image.onload = () => markSmall(image);
+  image.onerror = () => { image.hidden = true; $("drop").classList.remove("full"); };
+  image.src = source;
+  image.alt = alt;
+  image.hidden = false;
+  $("drop").classList.add("full");
+}
+
+function parameters() {
+  const values = new URLSearchParams();
+  values.set("k", $("k").value || "20");
+  if ($("mode").value === "radius") {
+    values.set("radius", $("radius").value || "0");
+    values.set("k", String(info.max_k));
+  }
+  if ($("only").value) values.append("filter", `label=${$("only").value}`);
+  for (const line of $("filters").value.split("\n")) {
+    if (line.trim()) values.append("filter", line.trim());
+  }
+  if (picture && $("truth").value) values.set("label", $("truth").value);
+  return values;
+}
+
+async function search() {
+  const number = ++asked, values = parameters();
+  const id = $("id").value.trim();
+  if (!picture && id === "") return say("Choose a picture, or type an item's number.");
+  if (!picture) values.set("id", id);
+  document.body.classList.add("busy");
+  say("Searching…");
+  try {
+    const response = await fetch(`/api/search?${values}`, picture ? {
+      method: "POST", body: picture, headers: { "Content-Type": "application/octet-stream" },
+    } : {});
+    const answer = await response.json();
+    if (number !== asked) return;
+    if (!response.ok) throw new Error(answer.error);
+    if (!picture) showPicture(`/api/items/${answer.query.id}/image`, answer.query.name);
+    showQuery(answer.query, answer);
+    $("list").replaceChildren(
+      ...answer.results.map((item, i) => card(item, i + 1, answer.query.bits)));
+    const all = answer.within_radius ?? answer.results.length, shown = answer.results.length;
+    const time = [`search ${(1000 * answer.search_seconds).toFixed(1)} ms`];
+    if (answer.encode_seconds) time.unshift(`code ${(1000 * answer.encode_seconds).toFixed(0)} ms`);
+    say((all === 0 ? "Nothing was found" : shown < all ? `${shown} of ${all} results`
+         : `${all} result${all === 1 ? "" : "s"}`) + ` (${time.join(", ")}). ` +
+        (all === 0 ? "" : "A result's strip shows the bits in which its code differs."));
+    history.replaceState(null, "", picture ? "#" : `#${values}`);
+  } catch (error) {
+    if (number !== asked) return;
+    $("list").replaceChildren();
+    say(error instanceof TypeError ? "The server can't be reached." : error.message, true);
+  } finally {
+    if (number === asked) document.body.classList.remove("busy");
+  }
+}
+
+function searchPicture(file) {
+  if (!info.takes_pictures) {
+    return say("This server was started without a model; type an item's number.", true);
+  }
+  if (picture) URL.revokeObjectURL($("shown").src);
+  picture = file;
+  $("id").value = "";
+  $("truth_label").hidden = info.classes.length === 0;
+  showPicture(URL.createObjectURL(file), "The picture that is searched");
+  search();
+}
+
+function searchItem(id) {
+  if (picture) URL.revokeObjectURL($("shown").src);
+  picture = null;
+  $("file").value = "";
+  $("id").value = id;
+  $("truth_label").hidden = true;
+  search();
+  $("results").focus({ preventScroll: true });
+  if (window.innerWidth < 820) $("form").scrollIntoView();
+}
+
+function fillClasses(select) {
+  for (const name of info.classes) {
+    const option = make("option", "", name);
+    option.value = name;
+    select.append(option);
+  }
+}
+
+function showMode() {
+  $("radius_label").hidden = $("mode").value !== "radius";
+  $("k_label").hidden = $("mode").value === "radius";
+}
+
+$("form").onsubmit = (event) => {
+  event.preventDefault();
+  if ($("id").value.trim() !== "") searchItem($("id").value.trim());
+  else search();
+};
+for (const name of ["mode", "k", "radius", "only", "truth"]) {
+  $(name).onchange = () => { showMode(); if (picture || $("id").value.trim()) search(); };
+}
+$("file").onchange = () => { if ($("file").files.length) searchPicture($("file").files[0]); };
+document.addEventListener("paste", (event) => {
+  if (event.clipboardData.files.length) searchPicture(event.clipboardData.files[0]);
+});
+for (const name of ["dragenter", "dragover"]) {
+  document.addEventListener(name, (event) => {
+    event.preventDefault();
+    $("drop").classList.add("over");
+  });
+}
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) $("drop").classList.remove("over");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  $("drop").classList.remove("over");
+  if (event.dataTransfer.files.length) searchPicture(event.dataTransfer.files[0]);
+});
+
+async function start() {
+  try {
+    info = await (await fetch("/api/info")).json();
+  } catch {
+    return say("The server can't be reached.", true);
+  }
+  $("facts").textContent = `${info.items.toLocaleString("en")} items, codes of ${info.bits} bits` +
+    (info.classes.length ? `, ${info.classes.length} classes` : "") +
+    (info.takes_pictures ? "" : "; without a model, so by item number only");
+  $("radius").max = info.bits;
+  $("k").max = info.max_k;
+  $("radius").value = Math.round(info.bits / 8);
+  fillClasses($("only"));
+  fillClasses($("truth"));
+  $("only_label").hidden = info.classes.length === 0;
+  $("drop").hidden = !info.takes_pictures;
+  const linked = new URLSearchParams(location.hash.slice(1));
+  if (linked.has("radius")) {
+    $("mode").value = "radius";
+    $("radius").value = linked.get("radius");
+  } else if (linked.has("k")) {
+    $("k").value = linked.get("k");
+  }
+  $("filters").value = linked.getAll("filter").join("\n");
+  showMode();
+  if (linked.has("id")) searchItem(linked.get("id"));
+}
+start();
