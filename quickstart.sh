@@ -16,17 +16,28 @@ if [ "${1:-}" = --build-only ]; then
 fi
 
 run=runs/quickstart
-if [ -f $run/done ]; then
-  echo "$run is complete already; remove it to train again"
-else
+if [ ! -f $run/done ]; then
   if [ -f $run/last.safetensors ]; then
     "$program" train --resume $run
   else
     rm -rf $run
     "$program" train recipes/micro_fashion.toml --out $run
   fi
-  "$program" encode --model $run/best.safetensors --part query --out $run/query.codes
-  "$program" encode --model $run/best.safetensors --part database --out $run/database.codes
+  model=$run/best.safetensors
+  "$program" encode --model $model --part query --out $run/query.codes
+  "$program" encode --model $model --part database --out $run/database.codes
   "$program" eval --queries $run/query.codes --database $run/database.codes --out $run/eval
+  "$program" index build --codes $run/database.codes --out $run/database.index --overwrite
+  "$program" search --index $run/database.index --codes $run/query.codes --sample 12 --seed 1 -k 10 \
+    --html $run/gallery.html >/dev/null
   touch $run/done
 fi
+cat <<END
+
+$run/ is complete (remove it to train again):
+  best.safetensors   the model; last.safetensors is the checkpoint
+  loss.svg map.svg   training
+  eval/report.html   mAP, precision and recall, with plots
+  gallery.html       what 12 queries find among 64,000 images
+  database.index/    search it: $program search --index $run/database.index --id 7 --exclude-self
+END

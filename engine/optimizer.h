@@ -51,7 +51,7 @@ class Optimizer {
 };
 
 /// Learning rate over the steps of a training run: a linear warm-up, then constant or a half cosine
-/// down to `final_fraction` of the base rate at the last step.
+/// that would reach `final_fraction` of the base rate at step `total_steps`, one past the last.
 struct LearningRateSchedule {
   std::string kind = "constant";  // constant, cosine
   float base = 2.5e-5f;
