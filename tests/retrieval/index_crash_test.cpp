@@ -5,9 +5,12 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <map>
+#include <thread>
 
 #include "kernels/core/philox.h"
 #include "retrieval/index.h"
@@ -132,20 +135,21 @@ class Child {
     pid_ = 0;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
-  /// Bytes it has told, after its end.
+  /// Waits until it has told so many bytes more, or has ended.
+  void wait_for(std::int64_t count) {
+    char byte;
+    while (count-- > 0 && ::read(pipe_, &byte, 1) == 1) ++told_;
+  }
+  /// Bytes it has told in all, after its end.
   std::int64_t told() {
-    std::int64_t told = 0;
-    char buffer[4096];
-    while (true) {
-      const ssize_t got = ::read(pipe_, buffer, sizeof buffer);
-      if (got <= 0) return told;
-      told += got;
-    }
+    wait_for(std::numeric_limits<std::int64_t>::max());
+    return told_;
   }
 
  private:
   pid_t pid_ = 0;
   int pipe_ = -1;
+  std::int64_t told_ = 0;
 };
 
 TEST_CASE("kill -9 at any moment loses no acknowledged change", "[index][crash]") {
@@ -175,12 +179,22 @@ TEST_CASE("kill -9 at any moment loses no acknowledged change", "[index][crash]"
         tell();
       }
     });
-    ::usleep(random.below(std::uint64_t(2 * round), 60'000));
-    {
-      const Index index = Index::open(path);  // while the other writes
-      model_at(index.manifest().generation).check(index);
+    // Some changes to be sure of, and then a moment within the next; at first within its opening.
+    using Clock = std::chrono::steady_clock;
+    auto start = Clock::now();
+    std::chrono::nanoseconds change = std::chrono::milliseconds(5);
+    if (round % 4 != 0) {
+      child.wait_for(1);
+      {
+        const Index index = Index::open(path);  // while the other writes
+        model_at(index.manifest().generation).check(index);
+      }
+      const auto count = 1 + random.below(std::uint64_t(2 * round), 6);
+      start = Clock::now();
+      child.wait_for(count);
+      change = (Clock::now() - start) / count;
     }
-    ::usleep(random.below(std::uint64_t(2 * round + 1), 60'000));
+    std::this_thread::sleep_for(change * random.below(std::uint64_t(2 * round + 1), 1000) / 500);
     REQUIRE(child.end(SIGKILL) == 128 + SIGKILL);
     const std::int64_t told = child.told();
     const Index index = Index::open(path);
