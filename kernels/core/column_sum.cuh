@@ -1,0 +1,68 @@
+// Sums over the rows of a matrix, such as the gradient of a bias, without atomics: each block
+// leaves a row of partial sums in scratch memory, and one small kernel adds those up, in a fixed
+// order.
+#pragma once
+#include "kernels/core/row_groups.cuh"
+
+namespace hh::gpu {
+
+/// Adds up the first `rows` rows of `shared` into to[0 .. cols). For all threads of the block, each
+/// of which has stored its share; afterwards the rows may be written again.
+template <int kVec>
+__device__ void sum_shared_rows(const SharedRows<kVec>& shared, int rows, float* to) {
+  __syncthreads();
+  for (int c = threadIdx.x; c < shared.cols(); c += kRowThreads) {
+    float sum = 0;
+    for (int r = 0; r < rows; ++r) sum += shared.at(r, c);
+    to[c] = sum;
+  }
+  __syncthreads();
+}
+
+/// Partial sums of kArrays parameters of `cols` columns each: block k's of array a begin at
+/// partials + (k * kArrays + a) * cols.
+template <int kArrays>
+struct ColumnSums {
+  const float* partials = nullptr;
+  std::int64_t blocks = 0;
+  int cols = 0;
+  float* to[kArrays] = {};  // added to; null: not wanted
+};
+
+constexpr int kSumColumns = 32, kSumRows = 32;  // of a block's threads
+
+template <int kArrays>
+__global__ void __launch_bounds__(kSumColumns* kSumRows)
+    column_sums_kernel(const ColumnSums<kArrays> p) {
+  __shared__ float partial[kSumRows][kSumColumns];
+  const int c = blockIdx.x * kSumColumns + threadIdx.x;
+  // Not p.to[blockIdx.y], for which the compiler would copy the arguments to local memory.
+  float* to = p.to[0];
+  if constexpr (kArrays > 1) to = blockIdx.y == 1 ? p.to[1] : to;
+  if constexpr (kArrays > 2) to = blockIdx.y == 2 ? p.to[2] : to;
+  static_assert(kArrays <= 3);
+  if (to == nullptr) return;  // the whole block
+  float sum = 0;
+  if (c < p.cols) {
+#pragma unroll 4
+    for (std::int64_t k = threadIdx.y; k < p.blocks; k += kSumRows) {
+      sum += p.partials[(k * kArrays + blockIdx.y) * p.cols + c];
+    }
+  }
+  partial[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || c >= p.cols) return;
+  sum = to[c];
+#pragma unroll
+  for (int k = 0; k < kSumRows; ++k) sum += partial[k][threadIdx.x];
+  to[c] = sum;
+}
+
+template <int kArrays>
+void add_column_sums(const ColumnSums<kArrays>& p, StreamHandle stream) {
+  const dim3 grid(unsigned(ceil_div(p.cols, kSumColumns)), kArrays);
+  column_sums_kernel<kArrays><<<grid, dim3(kSumColumns, kSumRows), 0, stream>>>(p);
+  HH_CHECK_LAUNCH(stream);
+}
+
+}  // namespace hh::gpu

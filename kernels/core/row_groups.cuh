@@ -1,0 +1,127 @@
+// How the threads of a block share the rows of a matrix [rows, cols], for kernels that keep a row,
+// or a few columns of it, in registers.
+#pragma once
+#include <algorithm>
+#include <bit>
+#include <type_traits>
+
+#include "kernels/core/device.cuh"
+
+namespace hh::gpu {
+
+constexpr int kRowThreads = 256;
+
+/// Rows per block and the number of blocks, by the sizes alone: sums over the rows of a block must
+/// not depend on the GPU. At least `least_rows`, so that the parameters that a block reads, and the
+/// partial sums that it leaves, weigh little beside them; at most kMostBlocks blocks.
+constexpr std::int64_t kMostBlocks = 4 * 132;  // four for each multiprocessor of an H100, at once
+struct RowBlocks {
+  std::int64_t rows = 0;    // per block
+  std::int64_t blocks = 0;  // 0 without rows
+
+  RowBlocks(std::int64_t all_rows, std::int64_t cols, std::int64_t least_rows = 32) {
+    const std::int64_t unit = std::max(least_rows, 4096 / cols);
+    rows = unit * std::max<std::int64_t>(1, ceil_div(all_rows, unit * kMostBlocks));
+    blocks = ceil_div(all_rows, rows);
+  }
+};
+
+template <int kValue>
+using Constant = std::integral_constant<int, kValue>;
+
+/// Calls launch(Constant<kVec>): whole vectors where they divide a row and all arrays are aligned.
+template <class T, class F>
+void choose_vector(int cols, bool aligned, F launch) {
+  if (aligned && cols % kVector<T> == 0) return launch(Constant<kVector<T>>());
+  launch(Constant<1>());
+}
+
+/// Threads that share a row: a power of two, so that xor shuffles stay among them.
+inline int lanes_of_row(int cols, int columns_per_lane, int most) {
+  return std::min(most, int(std::bit_ceil(unsigned(ceil_div(cols, columns_per_lane)))));
+}
+
+template <class... Pointers>
+bool all_aligned16(Pointers... pointers) {
+  return (aligned16(pointers) && ...);
+}
+
+/// Rows of floats in shared memory, for threads that access kVec neighbouring columns each. With
+/// kVec = 8 the two halves of every 32 bytes lie far apart, so that neighbouring threads access
+/// neighbouring 16 bytes, without bank conflicts; reading column by column has none either.
+template <int kVec>
+class SharedRows {
+ public:
+  __device__ SharedRows(float4* memory, int cols)
+      : memory_(reinterpret_cast<float*>(memory)), cols_(cols) {}
+
+  static std::size_t bytes(int rows, int cols) {
+    return sizeof(float) * std::size_t(rows) * std::size_t(pitch(cols));
+  }
+  __device__ int cols() const { return cols_; }
+  __device__ float& at(int row, int c) const { return memory_[row * pitch(cols_) + place(c)]; }
+
+  /// Copies a row from global memory; null leaves zeros. For all threads of the block, which must
+  /// synchronise afterwards.
+  __device__ void fill(int row, const float* from) const {
+    for (int c = threadIdx.x; c < cols_; c += kRowThreads) {
+      at(row, c) = from != nullptr ? from[c] : 0.0f;
+    }
+  }
+  /// Columns c .. c + kVec - 1; c is a multiple of kVec.
+  __device__ void load(int row, int c, float (&to)[kVec]) const {
+#pragma unroll
+    for (int k = 0; k < kVec; k += kWide) {
+      const auto pack = *reinterpret_cast<const Pack<float, kWide>*>(&at(row, c + k));
+#pragma unroll
+      for (int i = 0; i < kWide; ++i) to[k + i] = pack.v[i];
+    }
+  }
+  __device__ void store(int row, int c, const float (&from)[kVec]) const {
+#pragma unroll
+    for (int k = 0; k < kVec; k += kWide) {
+      Pack<float, kWide> pack;
+#pragma unroll
+      for (int i = 0; i < kWide; ++i) pack.v[i] = from[k + i];
+      *reinterpret_cast<Pack<float, kWide>*>(&at(row, c + k)) = pack;
+    }
+  }
+
+ private:
+  static constexpr int kWide = kVec < 4 ? kVec : 4;  // columns of one access
+
+  /// Where the second halves begin: an odd multiple of 16 floats, so that they have the other
+  /// banks. Short rows do without, lest a block's many rows need more memory than it may have.
+  __host__ __device__ static int half(int cols) {
+    return cols < 32 ? cols / 2 : (cols / 2 + 15) / 32 * 32 + 16;
+  }
+  __host__ __device__ static int pitch(int cols) {
+    return kVec != 8 || cols < 32 ? cols : 2 * half(cols) + 16;
+  }
+  __device__ int place(int c) const {
+    if constexpr (kVec != 8) return c;
+    return c / 4 % 2 * half(cols_) + c / 8 * 4 + c % 4;
+  }
+
+  float* memory_;
+  int cols_;
+};
+
+/// A thread's columns, the same in every row: `lanes` threads with kVec neighbouring columns each
+/// make up a tile of a row, and the block has `groups` of them for as many rows at a time.
+template <int kVec>
+struct ColumnTile {
+  int first, cols;  // of the tile in the row
+  int column;       // of the thread in the tile
+  int group, groups;
+
+  __device__ ColumnTile(int tile, int lanes, int all_cols)
+      : first(tile * lanes * kVec),
+        cols(min(lanes * kVec, all_cols - first)),
+        column((int(threadIdx.x) & (lanes - 1)) * kVec),
+        group(int(threadIdx.x) / lanes),
+        groups(kRowThreads / lanes) {}
+  __device__ bool has_columns() const { return column < cols; }
+};
+
+}  // namespace hh::gpu
