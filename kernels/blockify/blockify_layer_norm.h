@@ -20,8 +20,8 @@ struct BlockGrid {
   int grid = 1;      // blocks per side, >= 1; T = grid^2
   int side = 1;      // s: tokens per side of a block, >= 1; N = s^2
   int channels = 0;  // C >= 1
-  std::int64_t tokens() const { return images * positions(); }
-  std::int64_t positions() const { return std::int64_t{grid} * grid * side * side; }
+  constexpr std::int64_t tokens() const { return images * positions(); }
+  constexpr std::int64_t positions() const { return std::int64_t{grid} * grid * side * side; }
 
   /// Throws std::invalid_argument, naming the op, the field and its value.
   void validate(const char* op) const {
