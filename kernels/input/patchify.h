@@ -21,8 +21,10 @@ struct PatchShape {
   int size = 0;      // S: image side, a multiple of p
   int patch = 1;     // p >= 1
 
-  std::int64_t rows() const { return std::int64_t{images} * (size / patch) * (size / patch); }
-  int cols() const { return channels * patch * patch; }
+  constexpr std::int64_t rows() const {
+    return std::int64_t{images} * (size / patch) * (size / patch);
+  }
+  constexpr int cols() const { return channels * patch * patch; }
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
