@@ -19,6 +19,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/hamming/blocks.h"
 #include "kernels/hamming/scan.h"
@@ -77,6 +78,27 @@ HWY_INLINE WordVector smaller(WordVector a, WordVector b) {
 HWY_INLINE auto below(WordVector a, WordVector limit) {
   const hn::RebindToSigned<WordTag> d;
   return hn::Lt(hn::BitCast(d, a), hn::BitCast(d, limit));
+}
+
+/// word_block() of 64 rows, with the shuffles of the instruction set where there are some.
+template <int W>
+HWY_INLINE void full_word_block(const std::uint64_t* from, std::uint64_t* to) {
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (W >= 2 && W <= 4) {
+    const WordTag d;
+    for (std::size_t r = 0; r < kRows; r += hn::Lanes(d)) {
+      WordVector v[4];
+      if constexpr (W == 2) hn::LoadInterleaved2(d, from + r * W, v[0], v[1]);
+      if constexpr (W == 3) hn::LoadInterleaved3(d, from + r * W, v[0], v[1], v[2]);
+      if constexpr (W == 4) hn::LoadInterleaved4(d, from + r * W, v[0], v[1], v[2], v[3]);
+      for (std::size_t w = 0; w < W; ++w) hn::StoreU(v[w], d, to + w * kRows + r);
+    }
+    return;
+  }
+#endif
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t w = 0; w < W; ++w) to[w * kRows + r] = from[r * W + w];
+  }
 }
 
 /// All 64 distances of a block by words; returns which are below `bound`, row r in bit r.
@@ -245,27 +267,26 @@ HWY_INLINE void scan_nibbles(const std::uint8_t* blocks, std::int64_t count, int
 
 #endif
 
-/// Calls scan_words with the number of words as a constant.
-template <class Found>
-HWY_INLINE void scan_words(const std::uint64_t* blocks, std::int64_t count, int words,
-                           const std::uint64_t* query, const int& bound, Found&& found) {
+/// Calls f with `words` as a constant, std::integral_constant<int, words>.
+template <class F>
+HWY_INLINE void with_words(int words, F&& f) {
   switch (words) {
     case 1:
-      return scan_words<1>(blocks, count, query, bound, found);
+      return f(std::integral_constant<int, 1>());
     case 2:
-      return scan_words<2>(blocks, count, query, bound, found);
+      return f(std::integral_constant<int, 2>());
     case 3:
-      return scan_words<3>(blocks, count, query, bound, found);
+      return f(std::integral_constant<int, 3>());
     case 4:
-      return scan_words<4>(blocks, count, query, bound, found);
+      return f(std::integral_constant<int, 4>());
     case 5:
-      return scan_words<5>(blocks, count, query, bound, found);
+      return f(std::integral_constant<int, 5>());
     case 6:
-      return scan_words<6>(blocks, count, query, bound, found);
+      return f(std::integral_constant<int, 6>());
     case 7:
-      return scan_words<7>(blocks, count, query, bound, found);
+      return f(std::integral_constant<int, 7>());
     case 8:
-      return scan_words<8>(blocks, count, query, bound, found);
+      return f(std::integral_constant<int, 8>());
     default:
       assert(!"more than 8 words");
   }
@@ -297,9 +318,15 @@ HWY_INLINE void scan_rows(const ScanRows& s, Bounds&& bounds, Take&& take) {
                      by_nibbles + b * kBlockRows * planes);
       }
     } else if (!as_it_is) {
-      for (std::int64_t b = 0; b < blocks; ++b) {
-        word_block(from + b * kBlockRows * s.words, rows - b * kBlockRows, s.words,
-                   by_words + b * kBlockRows * s.words);
+      const std::int64_t full = rows / kBlockRows, block_words = kBlockRows * s.words;
+      with_words(s.words, [&](auto words) HWY_ATTR {
+        for (std::int64_t b = 0; b < full; ++b) {
+          full_word_block<words>(from + b * block_words, by_words + b * block_words);
+        }
+      });
+      if (full < blocks) {
+        word_block(from + full * block_words, rows - full * kBlockRows, s.words,
+                   by_words + full * block_words);
       }
     }
     for (std::int64_t q = 0; q < s.query_count; ++q) {
@@ -326,7 +353,10 @@ HWY_INLINE void scan_rows(const ScanRows& s, Bounds&& bounds, Take&& take) {
         continue;
       }
 #endif
-      scan_words(as_it_is ? from : by_words, blocks, s.words, query, bound, found);
+      const std::uint64_t* scanned = as_it_is ? from : by_words;
+      with_words(s.words, [&](auto words) HWY_ATTR {
+        scan_words<words>(scanned, blocks, query, bound, found);
+      });
     }
   }
 }
