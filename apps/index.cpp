@@ -3,10 +3,9 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "apps/command.h"
 #include "apps/data_source.h"
+#include "apps/index_info.h"
 #include "retrieval/item_files.h"
 
 namespace hh::apps {
@@ -118,44 +117,7 @@ void export_items(const Options& o) {
   say(index, "exported to " + o.out);
 }
 
-std::uintmax_t size_on_disk(const std::filesystem::path& folder) {
-  std::uintmax_t size = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    std::error_code gone;  // files come and go while another process writes
-    const auto bytes = entry.file_size(gone);
-    if (!gone) size += bytes;
-  }
-  return size;
-}
-
-void info(const Options& o) {
-  const Index index = Index::open(o.index);
-  const retrieval::IndexManifest& m = index.manifest();
-  const nlohmann::ordered_json all{{"index", o.index},
-                                   {"version", retrieval::kIndexVersion},
-                                   {"items", index.count()},
-                                   {"bits", index.bits()},
-                                   {"deleted", m.deleted},
-                                   {"classes", m.classes},
-                                   {"class_names", m.class_names},
-                                   {"model", m.model_hash},
-                                   {"source", m.source},
-                                   {"generation", m.generation},
-                                   {"segments", m.segments.size()},
-                                   {"next_id", m.next_id},
-                                   {"bytes", size_on_disk(o.index)}};
-  if (o.json) return fmt::print("{}\n", all.dump());
-  fmt::print("{}: index, check sums are right\n", o.index);
-  for (const auto& [key, value] : all.items()) {
-    if (key == "index" || (value.is_structured() && value.empty())) continue;
-    std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-    if (value.is_array()) {
-      text.clear();
-      for (const auto& name : value) text += (text.empty() ? "" : ", ") + name.get<std::string>();
-    }
-    fmt::print("  {:<12} {}\n", key, text.empty() ? "unknown" : text);
-  }
-}
+void info(const Options& o) { print_index(o.index, o.json); }
 
 void add_index_option(CLI::App& command, Options& o) {
   command.add_option("index,--index", o.index, "folder of the index")->required();

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "apps/command.h"
+#include "apps/index_info.h"
 #include "apps/metrics_log.h"
 #include "apps/model_file.h"
 #include "apps/recipe.h"
@@ -149,8 +150,12 @@ void describe_json(const std::string& path) {
 
 void describe(const std::string& path, bool tensors) {
   if (std::filesystem::is_directory(path)) {
-    HH_REQUIRE(std::filesystem::exists(std::filesystem::path(path) / "recipe.toml"),
-               path << ": a folder without a training run (recipe.toml)");
+    if (std::filesystem::exists(std::filesystem::path(path) / "manifest.json")) {
+      return print_index(path, false);
+    }
+    HH_REQUIRE(
+        std::filesystem::exists(std::filesystem::path(path) / "recipe.toml"),
+        path << ": a folder without a training run (recipe.toml) or an index (manifest.json)");
     return describe_run(path);
   }
   HH_REQUIRE(std::filesystem::exists(path), path << ": there is no such file");

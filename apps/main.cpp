@@ -11,6 +11,20 @@
 #include "apps/command.h"
 #include "kernels/core/simd.h"
 
+namespace {
+
+/// CLI11 would only say that a command is missing.
+void check_command(const CLI::App& program, const std::string& word) {
+  std::string names;
+  for (const CLI::App* command : program.get_subcommands([](const CLI::App*) { return true; })) {
+    if (command->get_name() == word) return;
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  }
+  throw std::invalid_argument("there is no command '" + word + "'; there are: " + names);
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   using namespace hh::apps;
   CLI::App program{
@@ -33,6 +47,7 @@ int main(int argc, char** argv) {
   spdlog::set_pattern("hybridhash: %^%l%$: %v");
   try {
     hh::cpu::simd_from_environment();
+    if (argc > 1 && argv[1][0] != '-') check_command(program, argv[1]);
     program.parse(argc, argv);
     return 0;
   } catch (const CLI::Success& done) {  // --help, --version

@@ -111,7 +111,8 @@ struct Setup {
   }
 
   HashCode forward(const Tensor& pixels, const ForwardOptions& options) const {
-    return network.forward(patchify(pixels, network.patch_shape(int(pixels.dim(0))), dtype), options);
+    return network.forward(patchify(pixels, network.patch_shape(int(pixels.dim(0))), dtype),
+                           options);
   }
 
   /// One pass forward and, when `tape` is given, backward. Gradients of parameters are cleared
@@ -260,15 +261,19 @@ std::vector<double> flattened(const nlohmann::json& rows) {
   return values;
 }
 
-/// Forward with all stages, loss, backward with all gradients: what both kinds of case share.
-/// `image_samples`: stages are stored per image, under ".img0", ".img1", ...
-/// Compares gradients with the reference, by element and in l2. Where near-tied pooling windows may
-/// have sent gradients elsewhere, one that fails is judged by l2 alone, within what they explain.
+/// How gradients are judged that rounding in max pools can move (spec section 9).
+enum class TieRule {
+  kStrict,    // by element and in l2
+  kTolerant,  // one that fails is judged by l2 alone, within what near-tied windows explain
+};
+
+/// Compares gradients with the reference.
 class GradientJudge {
  public:
   GradientJudge(const GoldenTensors& golden, const StageRecorder& recorder,
-                const HybridHashConfig& config)
+                const HybridHashConfig& config, TieRule rule)
       : golden_(golden) {
+    if (rule == TieRule::kStrict) return;
     for (const auto& [stage, values] : recorder.stages) {
       if (stage == "hash.sum") ties_.see_channels_first(values, config.block_side());
       for (int l = 1; l < HybridHashConfig::kLevels; ++l) {
@@ -304,8 +309,10 @@ class GradientJudge {
   PoolTies ties_;
 };
 
+/// Forward with all stages, loss, backward with all gradients: what both kinds of case share.
+/// `image_samples`: stages are stored per image, under ".img0", ".img1", ...
 void verify_pass(Setup& setup, const SafetensorsFile& file, const std::string& prefix, float alpha,
-                 double loss, bool image_samples, Report& report) {
+                 double loss, bool image_samples, TieRule rule, Report& report) {
   const GoldenTensors golden(file);
   Tensor input = setup.images;
   input.want_gradient();
@@ -359,33 +366,40 @@ void verify_pass(Setup& setup, const SafetensorsFile& file, const std::string& p
   tape.backward();
   const std::string input_key =
       golden.contains("grad_input") ? "grad_input" : prefix + "grad.input";
-  const GradientJudge judge(golden, recorder, setup.network.config());
+  const GradientJudge judge(golden, recorder, setup.network.config(), rule);
   judge.compare(input_key, input.gradient()->value().to_host<float>(), report);
   for (const Parameter& p : setup.parameters.all()) {
     judge.compare(prefix + "grad." + p.name(), p.gradient().to_host<float>(), report);
   }
 }
 
-/// Gradients jump where rounding makes a max pool choose another of two nearly equal elements (spec
-/// section 9), in some element or other of a large network. A jump moves elsewhere when the input
-/// is changed by one unit in its last place, which a wrong gradient doesn't: so a gradient passes
-/// that passes for one of a few such inputs. Everything else must pass as it is.
-void verify_nudged(Setup& setup, const std::function<void(Report&)>& verify, Report& report) {
+/// Gradients jump where rounding makes a max pool choose another of two nearly equal elements, in
+/// some window or other of a large network. A jump moves elsewhere when the input is changed by one
+/// unit in its last place, which a wrong gradient doesn't: so a gradient passes that passes for one
+/// of a few such inputs. Only if several windows never all fall as the reference's are they judged
+/// by l2. Everything but gradients must pass as it is.
+void verify_nudged(Setup& setup, const std::function<void(TieRule, Report&)>& verify,
+                   Report& report) {
   constexpr int kMostNudges = 12;
   const auto is_gradient = [](const Check& check) {
     return check.tensor.find("grad") != std::string::npos ||
            check.tensor.find("dsum_dx") != std::string::npos;
   };
   Report best;
-  verify(best);
+  verify(TieRule::kStrict, best);
   for (int number = 1; number <= kMostNudges && best.fails(is_gradient); ++number) {
     setup.nudge(number);
     Report again;
-    verify(again);
+    verify(TieRule::kStrict, again);
     best.take_passes(again, is_gradient,
                      "near tie in a max pool: passes with nudged input " + std::to_string(number));
   }
   setup.nudge(0);
+  if (best.fails(is_gradient)) {
+    Report again;
+    verify(TieRule::kTolerant, again);
+    best.take_passes(again, is_gradient, "");
+  }
   report.append(best);
 }
 
@@ -443,11 +457,14 @@ void verify_network(const GoldenCase& files, const nlohmann::json& json, Device 
                        report);
   }
   verify_nudged(
-      setup, [&](Report& r) { verify_pass(setup, file, "", alpha, losses.at(0), false, r); },
+      setup,
+      [&](TieRule rule, Report& r) {
+        verify_pass(setup, file, "", alpha, losses.at(0), false, rule, r);
+      },
       report);
   if (json.contains("droppath_rates")) {
     verify_nudged(
-        setup, [&](Report& r) { verify_drop_path(setup, file, golden, json, r); }, report);
+        setup, [&](TieRule, Report& r) { verify_drop_path(setup, file, golden, json, r); }, report);
   }
   verify_steps(setup, file, golden, c, losses, report);
   report_unseen(file, report);
@@ -474,7 +491,10 @@ void verify_full_network(const GoldenCase& files, const nlohmann::json& json, De
       verify_bf16(setup, file, prefix, kAlpha, flattened(codes), loss, report);
     } else {
       verify_nudged(
-          setup, [&](Report& r) { verify_pass(setup, file, prefix, kAlpha, loss, true, r); },
+          setup,
+          [&](TieRule rule, Report& r) {
+            verify_pass(setup, file, prefix, kAlpha, loss, true, rule, r);
+          },
           report);
     }
   }

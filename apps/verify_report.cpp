@@ -78,7 +78,7 @@ void Report::take_passes(const Report& again, const Filter& kind, const std::str
     for (const Check& other : again.checks_) {
       if (other.tensor != check.tensor || !other.pass) continue;
       check = other;
-      check.note = note;
+      if (!note.empty()) check.note = note;
     }
   }
 }

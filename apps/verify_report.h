@@ -34,7 +34,8 @@ class Report {
   using Filter = std::function<bool(const Check&)>;
   /// Whether a check of this kind failed.
   bool fails(const Filter& kind) const;
-  /// Failed checks of this kind are replaced by those of `again` that passed, with `note`.
+  /// Failed checks of this kind are replaced by those of `again` that passed, with `note`
+  /// unless that is empty.
   void take_passes(const Report& again, const Filter& kind, const std::string& note);
 
   const std::vector<Check>& checks() const { return checks_; }

@@ -232,8 +232,8 @@ TEST_CASE("checkpoints that are cut, changed or of another run are refused", "[t
   const auto path = project.folder / "run/last.safetensors";
   const std::string good = read_text(path);
   const auto resume = [&](const std::vector<std::string>& more = {}) {
-    std::vector<std::string> words{"train", "--resume", project.path("run"), "--set",
-                                   "train.epochs=2"};
+    std::vector<std::string> words{
+        "train", "--resume", project.path("run"), "--set", "train.epochs=2", "--device", "cpu"};
     words.insert(words.end(), more.begin(), more.end());
     return project.run(words);
   };
