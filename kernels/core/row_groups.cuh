@@ -51,6 +51,8 @@ bool all_aligned16(Pointers... pointers) {
 /// neighbouring 16 bytes, without bank conflicts; reading column by column has none either.
 template <int kVec>
 class SharedRows {
+  static_assert(kVec == 1 || kVec == 4 || kVec == 8);
+
  public:
   __device__ SharedRows(float4* memory, int cols)
       : memory_(reinterpret_cast<float*>(memory)), cols_(cols) {}
@@ -70,26 +72,29 @@ class SharedRows {
   }
   /// Columns c .. c + kVec - 1; c is a multiple of kVec.
   __device__ void load(int row, int c, float (&to)[kVec]) const {
+    if constexpr (kVec == 1) {
+      to[0] = at(row, c);
+    } else {
 #pragma unroll
-    for (int k = 0; k < kVec; k += kWide) {
-      const auto pack = *reinterpret_cast<const Pack<float, kWide>*>(&at(row, c + k));
-#pragma unroll
-      for (int i = 0; i < kWide; ++i) to[k + i] = pack.v[i];
+      for (int k = 0; k < kVec; k += 4) {
+        const float4 v = *reinterpret_cast<const float4*>(&at(row, c + k));
+        to[k] = v.x, to[k + 1] = v.y, to[k + 2] = v.z, to[k + 3] = v.w;
+      }
     }
   }
   __device__ void store(int row, int c, const float (&from)[kVec]) const {
+    if constexpr (kVec == 1) {
+      at(row, c) = from[0];
+    } else {
 #pragma unroll
-    for (int k = 0; k < kVec; k += kWide) {
-      Pack<float, kWide> pack;
-#pragma unroll
-      for (int i = 0; i < kWide; ++i) pack.v[i] = from[k + i];
-      *reinterpret_cast<Pack<float, kWide>*>(&at(row, c + k)) = pack;
+      for (int k = 0; k < kVec; k += 4) {
+        *reinterpret_cast<float4*>(&at(row, c + k)) =
+            make_float4(from[k], from[k + 1], from[k + 2], from[k + 3]);
+      }
     }
   }
 
  private:
-  static constexpr int kWide = kVec < 4 ? kVec : 4;  // columns of one access
-
   /// Where the second halves begin: an odd multiple of 16 floats, so that they have the other
   /// banks. Short rows do without, lest a block's many rows need more memory than it may have.
   __host__ __device__ static int half(int cols) {

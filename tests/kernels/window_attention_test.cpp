@@ -18,6 +18,17 @@ constexpr double kHalfUnit = 0x1p-8;  // bf16 keeps 8 bits: half an ulp is 2^-8 
 constexpr double kExp = 4;            // units by which the kernel's exp errs
 constexpr double kTiny = 1e-30;       // what underflow of exp may cost
 
+/// Rounding of what is stored, and of P and dS as factors of a matrix product: the GPU's tensor
+/// cores take bf16 factors.
+struct Rounding {
+  double storage = 0, weights = 0;
+};
+template <class T>
+Rounding rounding(Device device) {
+  if (std::is_same_v<T, float>) return {};
+  return {kHalfUnit, device == kCpu ? 0 : kHalfUnit};
+}
+
 template <class T>
 std::vector<double> widen(const std::vector<T>& v) {
   std::vector<double> w(v.size());
@@ -75,7 +86,7 @@ struct Exact {
 /// units. P is a quotient of two such, so out errs by twice that relative to sum P |v|.
 Exact forward(const WindowAttentionShape& s, const std::vector<double>& qkv,
               std::vector<double>* out_bound = nullptr, std::vector<double>* lse_bound = nullptr,
-              double storage = 0) {
+              Rounding rounding = {}) {
   const Size size = Size(s.windows) * Size(s.tokens);
   Exact r{std::vector<double>(size * Size(s.channels())),
           std::vector<double>(size * Size(s.heads))};
@@ -114,9 +125,10 @@ Exact forward(const WindowAttentionShape& s, const std::vector<double>& qkv,
         }
         r.out[head.out_at(a, e)] = o;
         if (out_bound != nullptr) {
+          const double error =
+              (2 * relative + (double(head.n()) + 4) * kUnit + rounding.weights) * magnitude;
           (*out_bound)[head.out_at(a, e)] =
-              (2 * relative + (double(head.n()) + 4) * kUnit) * magnitude +
-              storage * (std::abs(o) + magnitude * 2 * relative) + kTiny;
+              error + rounding.storage * (std::abs(o) + error) + kTiny;
         }
       }
     }
@@ -130,7 +142,7 @@ Exact forward(const WindowAttentionShape& s, const std::vector<double>& qkv,
 std::vector<double> backward(const WindowAttentionShape& s, const std::vector<double>& qkv,
                              const std::vector<double>& out, const std::vector<double>& lse,
                              const std::vector<double>& dout, std::vector<double>* bound = nullptr,
-                             double storage = 0) {
+                             Rounding rounding = {}) {
   std::vector<double> dqkv(qkv.size());
   if (bound != nullptr) bound->assign(qkv.size(), 0);
   const auto see = [&](Size at, double value, double error) {
@@ -159,21 +171,22 @@ std::vector<double> backward(const WindowAttentionShape& s, const std::vector<do
             kUnit * ((d + 4) * head.score(qkv, a, b, true) + std::min(std::abs(x), 100.0) +
                      std::abs(lse[head.lse_at(a)]) + kExp);
         const double ds_size = p * (dp_size + delta_size) * head.scale();
-        const double ds_error = ds_size * (relative + (d + n + 8) * kUnit) * 1.01 + kTiny;
+        const double ds_error = ds_size * (relative + (d + n + 8) * kUnit) * 1.01 +
+                                rounding.weights * std::abs(ds) + kTiny;
         for (Size e = 0; e < head.d(); ++e) {
           const double q = qkv[head.qkv_at(0, a, e)], k = qkv[head.qkv_at(1, b, e)];
           const double g = dout[head.out_at(a, e)];
           see(head.qkv_at(0, a, e), ds * k, ds_error * std::abs(k));
           see(head.qkv_at(1, b, e), ds * q, ds_error * std::abs(q));
           see(head.qkv_at(2, b, e), p * g,
-              (p * (relative + (n + 2) * kUnit) * 1.01 + kTiny) * std::abs(g));
+              (p * ((relative + (n + 2) * kUnit) * 1.01 + rounding.weights) + kTiny) * std::abs(g));
         }
       }
     }
   });
   if (bound != nullptr) {
     for (Size i = 0; i < dqkv.size(); ++i) {
-      (*bound)[i] += storage * (std::abs(dqkv[i]) + (*bound)[i]) + kTiny;
+      (*bound)[i] += rounding.storage * (std::abs(dqkv[i]) + (*bound)[i]) + kTiny;
     }
   }
   return dqkv;
@@ -216,10 +229,10 @@ std::vector<T> run_backward(Device device, const WindowAttentionShape& s, const 
 /// Both directions against the definition.
 template <class T>
 void check(Device device, const WindowAttentionShape& s, const std::vector<T>& qkv) {
-  const double storage = std::is_same_v<T, float> ? 0 : kHalfUnit;
+  const Rounding rounded = rounding<T>(device);
   const auto exact_qkv = widen(qkv);
   std::vector<double> out_bound, lse_bound, bound;
-  const Exact exact = forward(s, exact_qkv, &out_bound, &lse_bound, storage);
+  const Exact exact = forward(s, exact_qkv, &out_bound, &lse_bound, rounded);
   const auto got = run_forward(device, s, qkv);
   Worst worst_out, worst_lse, worst_grad;
   for (Size i = 0; i < got.out.size(); ++i) {
@@ -235,7 +248,7 @@ void check(Device device, const WindowAttentionShape& s, const std::vector<T>& q
   std::vector<T> out(exact.out.size());
   std::transform(exact.out.begin(), exact.out.end(), out.begin(),
                  [](double x) { return from_float<T>(float(x)); });
-  const auto want = backward(s, exact_qkv, widen(out), widen(lse), widen(dout), &bound, storage);
+  const auto want = backward(s, exact_qkv, widen(out), widen(lse), widen(dout), &bound, rounded);
   const auto dqkv = run_backward(device, s, qkv, out, lse, dout);
   for (Size i = 0; i < dqkv.size(); ++i) {
     worst_grad.see(to_float(dqkv[i]) - want[i], bound[i], i);

@@ -1,0 +1,363 @@
+// Window attention backward in bf16 on tensor cores, for heads 32 or 64 wide.
+//
+// Mapping   A block takes some heads of a window, or of several small windows. First it separates
+//           the heads of dout into planes and computes D. Then, in stages, k and v of a stage are
+//           in shared memory, and a warp makes two passes with kOwn tiles of 16 rows of one
+//           instance: as queries, over all keys, for dq; then, when q has replaced k in shared
+//           memory, as keys, over all queries, for dk and dv. Both recompute P and dS, so a result
+//           is summed by one warp, in order, without atomics.
+// Traffic   qkv, out, dout and dqkv once each, if the block has all heads of a window or 16 of
+//           them; D goes through the workspace.
+// Numerics  Scores, P, dS and sums in float32; P and dS are rounded to bf16 for their products
+//           with dout, k and q.
+#pragma once
+#include "kernels/attention/window_attention_tiles.cuh"
+
+namespace hh::gpu {
+namespace attention_mma {
+
+/// Warps of a block at most: they need more than 128 registers each.
+constexpr int kBackwardWarps = 8;
+
+/// Planes of dout of all stages, k and v of one stage or two, lse and D of a stage. When only one
+/// stage has its own place, odd stages have theirs in the planes of stages 0 and 1 once those are
+/// done.
+struct BackwardMemory {
+  __host__ __device__ BackwardMemory(const Plan& plan, int tokens, int row_bytes)
+      : stage_bytes(plan.stage * tokens * row_bytes),
+        stages(plan.stages),
+        doubled(plan.doubled),
+        sums_pitch(ceil_div(tokens, 16) * 16) {}
+  __device__ int keys(int stage) const {
+    if (stage % 2 == 0) return stages * stage_bytes;
+    if (doubled) return (stages + 2) * stage_bytes;
+    return stage >= 3 ? 0 : stages * stage_bytes;
+  }
+  __device__ int values(int stage) const { return keys(stage) + stage_bytes; }
+  __host__ __device__ int sums() const { return (stages + (doubled ? 4 : 2)) * stage_bytes; }
+  /// Whether the copies for the next stage may start before this one is done.
+  __device__ bool may_run_ahead(int stage) const { return doubled || stage >= 2; }
+  std::size_t bytes(int stage) const {
+    return std::size_t(sums()) + std::size_t(stage * sums_pitch) * sizeof(float2);
+  }
+  int stage_bytes, stages;
+  bool doubled;
+  int sums_pitch;
+};
+
+/// k (which = 1) or v (2) of a stage.
+template <int kD>
+__device__ void copy_stage(const WindowAttentionBackward<bf16>& p, const Block& block,
+                           const Plan& plan, int stage, int which, char* to) {
+  const int first = stage * plan.stage, count = min(plan.stage, block.instances - first);
+  for_each_chunk<kD>(block, first, count, [&](int instance, int at, int token, int chunk) {
+    copy16_async(to + at + Rows<kD>::offset(token, chunk),
+                 p.qkv + ((block.row(instance) + token) * 3 + which) * block.channels +
+                     block.head_of(instance) * kD + chunk * 8);
+  });
+}
+
+/// Separates the heads of dout into planes; delta[instance, token] = D.
+template <int kD, int kGroupBits>
+__device__ void separate_dout(const WindowAttentionBackward<bf16>& p, const Block& block,
+                              char* planes, float* delta) {
+  using Piece = Chunk<kD, kGroupBits>;
+  constexpr int kRowLanes = Piece::kOfRow < kWarpSize ? Piece::kOfRow : kWarpSize;
+  constexpr int kPieces = Piece::kOfRow / kRowLanes;                  // of a lane in a row
+  constexpr int kParts = kGroupBits > 3 ? 1 << (kGroupBits - 3) : 1;  // lanes with other heads
+  const int lane = int(threadIdx.x) % kWarpSize, warp = int(threadIdx.x) / kWarpSize;
+  const int count = (block.instances >> kGroupBits) * block.tokens * Piece::kOfRow;
+  constexpr int kStep = kWarpSize * kPieces;
+#pragma unroll 2
+  for (int first = warp * kStep; first < count; first += int(blockDim.x) * kPieces) {
+    float sum[Piece::kHeads] = {};
+#pragma unroll
+    for (int j = 0; j < kPieces; ++j) {
+      const int i = first + j * kWarpSize + lane;
+      if (i >= count) continue;
+      const Piece chunk(block, i);
+      const auto grad = *reinterpret_cast<const Pack<bf16, 8>*>(p.dout + chunk.global);
+      const auto out = *reinterpret_cast<const Pack<bf16, 8>*>(p.out + chunk.global);
+#pragma unroll
+      for (int k = 0; k < Piece::kHeads; ++k) {
+        Pack<bf16, Piece::kRun> to;
+#pragma unroll
+        for (int e = 0; e < Piece::kRun; ++e) {
+          to.v[e] = grad.v[e * Piece::kHeads + k];
+          sum[k] = fmaf(widen(to.v[e]), widen(out.v[e * Piece::kHeads + k]), sum[k]);
+        }
+        *reinterpret_cast<Pack<bf16, Piece::kRun>*>(chunk.place(block, planes, k)) = to;
+      }
+    }
+#pragma unroll
+    for (int k = 0; k < Piece::kHeads; ++k) {
+#pragma unroll
+      for (int step = kRowLanes / 2; step >= kParts; step /= 2) {
+        sum[k] += __shfl_xor_sync(kFullMask, sum[k], step);
+      }
+    }
+    if (lane % kRowLanes < kParts && first + lane < count) {
+      const Piece chunk(block, first + lane);
+#pragma unroll
+      for (int k = 0; k < Piece::kHeads; ++k) {
+        delta[(chunk.instance + k) * block.tokens + chunk.token] = sum[k];
+      }
+    }
+  }
+}
+
+/// Of four lanes with four registers each: register j of lane t becomes register t of lane j.
+__device__ inline void transpose_in_four_lanes(unsigned (&r)[4]) {
+  const auto exchange = [](unsigned& low, unsigned& high, int bit) {
+    const bool upper = threadIdx.x & bit;
+    const unsigned got = __shfl_xor_sync(kFullMask, upper ? low : high, bit);
+    (upper ? low : high) = got;
+  };
+  exchange(r[0], r[1], 1);
+  exchange(r[2], r[3], 1);
+  exchange(r[0], r[2], 2);
+  exchange(r[1], r[3], 2);
+}
+
+/// to[row, 0..kD) = sums * factor for the rows of a tile that there are. All lanes of the warp.
+template <int kD>
+__device__ void store_rows(const float (&sums)[kD / 8][4], float factor, int tile, int tokens,
+                           bf16* to, std::int64_t pitch) {
+  const int g = int(threadIdx.x) % kWarpSize / 4, t = int(threadIdx.x) % 4;
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const int row = tile * 16 + g + 8 * i;
+#pragma unroll
+    for (int j = 0; j < kD / 32; ++j) {
+      unsigned r[4];
+#pragma unroll
+      for (int c = 0; c < 4; ++c) {
+        r[c] = pack_bf16(sums[4 * j + c][2 * i] * factor, sums[4 * j + c][2 * i + 1] * factor);
+      }
+      transpose_in_four_lanes(r);  // now e = 32j + 8t..
+      if (row < tokens) {
+        *reinterpret_cast<uint4*>(to + row * pitch + 32 * j + 8 * t) =
+            make_uint4(r[0], r[1], r[2], r[3]);
+      }
+    }
+  }
+}
+
+/// A warp's rows of one instance: tiles first, first + 1, ... of it.
+struct Own {
+  int instance, first, tiles;  // tiles: of the instance
+  __device__ bool has(int m) const { return first + m < tiles; }
+};
+
+/// dq of the warp's queries. Gives q and writes lse * log2(e) and D to `sums`.
+template <int kD, int kOwn>
+__device__ void pass_over_keys(const WindowAttentionBackward<bf16>& p, const float* delta,
+                               const Block& block, const Own& own, const TileReader<kD>& reader,
+                               const char* keys, const char* values, const char* dout_plane,
+                               float scale_log2, float2* sums, RowFragment<kD> (&q)[kOwn]) {
+  const int g = int(threadIdx.x) % kWarpSize / 4, t = int(threadIdx.x) % 4;
+  const std::int64_t pitch = 3 * block.channels,
+                     at = block.row(own.instance) * pitch + block.head_of(own.instance) * kD;
+  RowFragment<kD> dout[kOwn];
+  float lse[kOwn][2], d[kOwn][2];
+  float dq[kOwn][kD / 8][4] = {};
+#pragma unroll
+  for (int m = 0; m < kOwn; ++m) {
+    if (!own.has(m)) continue;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int row = (own.first + m) * 16 + g + 8 * i, inside = min(row, block.tokens - 1);
+#pragma unroll
+      for (int j = 0; j < kD / 32; ++j) {
+        const auto chunk =
+            *reinterpret_cast<const uint4*>(p.qkv + at + inside * pitch + 32 * j + 8 * t);
+        q[m].v[i][j][0] = chunk.x;
+        q[m].v[i][j][1] = chunk.y;
+        q[m].v[i][j][2] = chunk.z;
+        q[m].v[i][j][3] = chunk.w;
+      }
+      const std::int64_t sum_at = block.first_sum() + own.instance * block.tokens + inside;
+      lse[m][i] = p.lse[sum_at] * kLog2e;
+      d[m][i] = delta[sum_at];
+      // Past the last query P is 0, whatever its score.
+      if (t == 0) {
+        sums[row] = row < block.tokens ? make_float2(lse[m][i], d[m][i]) : make_float2(INFINITY, 0);
+      }
+    }
+    dout[m] = reader.rows(dout_plane, own.first + m, plane_mask(own.instance));
+  }
+#pragma unroll 1
+  for (int tile = 0; tile < reader.tiles(); ++tile) {
+    const RowFragment<kD> k = reader.rows(keys, tile), v = reader.rows(values, tile);
+    float ds[kOwn][2][4];
+#pragma unroll
+    for (int m = 0; m < kOwn; ++m) {
+      float s[2][4];
+      dot_rows(q[m], k, s);
+      dot_rows(dout[m], v, ds[m]);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const int r = i / 2 % 2;
+        const float e = fast_exp2(fmaf(s[i / 4][i % 4], scale_log2, -lse[m][r]));
+        float& x = ds[m][i / 4][i % 4];
+        x = e * (x - d[m][r]);
+        if (reader.is_last(tile) && tile * 16 + i / 4 * 8 + 2 * t + i % 2 >= block.tokens) x = 0;
+      }
+    }
+    add_product(dq, ds, reader, keys, tile);
+  }
+#pragma unroll
+  for (int m = 0; m < kOwn; ++m) {
+    if (own.has(m)) {
+      store_rows<kD>(dq[m], scale_log2 * kLn2, own.first + m, block.tokens, p.dqkv + at, pitch);
+    }
+  }
+}
+
+/// dk and dv of the warp's keys k with values v.
+template <int kD, int kOwn>
+__device__ void pass_over_queries(const WindowAttentionBackward<bf16>& p, const Block& block,
+                                  const Own& own, const TileReader<kD>& reader, const char* queries,
+                                  const char* dout_plane, float scale_log2, const float2* sums,
+                                  const RowFragment<kD> (&k)[kOwn],
+                                  const RowFragment<kD> (&v)[kOwn]) {
+  const int t = int(threadIdx.x) % 4, mask = plane_mask(own.instance);
+  float dk[kOwn][kD / 8][4] = {}, dv[kOwn][kD / 8][4] = {};
+#pragma unroll 1
+  for (int tile = 0; tile < reader.tiles(); ++tile) {
+    float e[kOwn][2][4], ds[kOwn][2][4];
+    {
+      const RowFragment<kD> q = reader.rows(queries, tile);
+#pragma unroll
+      for (int m = 0; m < kOwn; ++m) dot_rows(k[m], q, e[m]);
+      const RowFragment<kD> dout = reader.rows(dout_plane, tile, mask);
+#pragma unroll
+      for (int m = 0; m < kOwn; ++m) dot_rows(v[m], dout, ds[m]);
+    }
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      // lse and D of queries 2t and 2t + 1
+      const auto sum = *reinterpret_cast<const float4*>(sums + tile * 16 + 8 * i + 2 * t);
+#pragma unroll
+      for (int m = 0; m < kOwn; ++m) {
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+          e[m][i][c] = fast_exp2(fmaf(e[m][i][c], scale_log2, c % 2 == 0 ? -sum.x : -sum.z));
+          ds[m][i][c] = e[m][i][c] * (ds[m][i][c] - (c % 2 == 0 ? sum.y : sum.w));
+        }
+      }
+    }
+    add_product(dv, e, reader, dout_plane, tile, mask);
+    add_product(dk, ds, reader, queries, tile);
+  }
+  const std::int64_t pitch = 3 * block.channels;
+  bf16* to = p.dqkv + block.row(own.instance) * pitch + block.head_of(own.instance) * kD;
+#pragma unroll
+  for (int m = 0; m < kOwn; ++m) {
+    if (!own.has(m)) continue;
+    store_rows<kD>(dk[m], scale_log2 * kLn2, own.first + m, block.tokens, to + block.channels,
+                   pitch);
+    store_rows<kD>(dv[m], 1, own.first + m, block.tokens, to + 2 * block.channels, pitch);
+  }
+}
+
+template <int kD, int kOwn>
+__global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
+    window_attention_backward_mma_kernel(const WindowAttentionBackward<bf16> p, const Plan plan,
+                                         float scale_log2, float* delta) {
+  extern __shared__ uint4 shared[];
+  char* memory = reinterpret_cast<char*>(shared);
+  const Block block(p.shape, plan);
+  const BackwardMemory place(plan, block.tokens, Rows<kD>::kBytes);
+  const TileReader<kD> reader(block.tokens);
+  const int plane_bytes = block.tokens * Rows<kD>::kBytes;
+
+  copy_stage<kD>(p, block, plan, 0, 1, memory + place.keys(0));
+  // D of at most 16 instances for each of a stage fits where v will be.
+  auto* d = reinterpret_cast<float*>(memory + place.values(0));
+  with_group_bits(block.group_bits, [&](auto bits) {
+    separate_dout<kD, decltype(bits)::value>(p, block, memory, d);
+  });
+  __syncthreads();
+  for (int i = int(threadIdx.x); i < block.instances * block.tokens; i += int(blockDim.x)) {
+    delta[block.first_sum() + i] = d[i];
+  }
+  __syncthreads();
+  copy_stage<kD>(p, block, plan, 0, 2, memory + place.values(0));
+
+  const int units = ceil_div(reader.tiles(), kOwn);  // of an instance
+  const int warp = int(threadIdx.x) / kWarpSize, local = warp / units;
+  for (int stage = 0; stage < plan.stages; ++stage) {
+    wait_copies();
+    __syncthreads();
+    const int next = stage + 1;
+    const auto copy_next = [&] {
+      copy_stage<kD>(p, block, plan, next, 1, memory + place.keys(next));
+      copy_stage<kD>(p, block, plan, next, 2, memory + place.values(next));
+    };
+    const bool ahead = place.may_run_ahead(stage);
+    if (next < plan.stages && ahead) copy_next();
+
+    const Own own{stage * plan.stage + local, (warp - local * units) * kOwn, reader.tiles()};
+    const bool active = local < plan.stage && own.instance < block.instances;
+    char* keys = memory + place.keys(stage) + local * plane_bytes;
+    const char* values = memory + place.values(stage) + local * plane_bytes;
+    const char* dout_plane = memory + own.instance * plane_bytes;
+    auto* sums = reinterpret_cast<float2*>(memory + place.sums()) + local * place.sums_pitch;
+    RowFragment<kD> q[kOwn], k[kOwn], v[kOwn];
+    if (active) {
+      pass_over_keys(p, delta, block, own, reader, keys, values, dout_plane, scale_log2, sums, q);
+#pragma unroll
+      for (int m = 0; m < kOwn; ++m) {
+        if (!own.has(m)) continue;
+        k[m] = reader.rows(keys, own.first + m);
+        v[m] = reader.rows(values, own.first + m);
+      }
+    }
+    __syncthreads();
+    if (active) {
+#pragma unroll
+      for (int m = 0; m < kOwn; ++m) {
+        if (own.has(m)) reader.store_rows(q[m], own.first + m, block.tokens, keys);
+      }
+    }
+    __syncthreads();
+    if (active) {
+      pass_over_queries(p, block, own, reader, keys, dout_plane, scale_log2, sums, k, v);
+    }
+    if (next < plan.stages && !ahead) {
+      __syncthreads();
+      copy_next();
+    }
+  }
+}
+
+template <int kD, int kOwn>
+bool backward_of_width(const WindowAttentionBackward<bf16>& p, StreamHandle stream) {
+  Plan plan;
+  const auto bytes = [&](const Plan& of) {
+    return BackwardMemory(of, p.shape.tokens, Rows<kD>::kBytes).bytes(of.stage);
+  };
+  if (ceil_div(p.shape.tokens, 16 * kOwn) > kBackwardWarps) return false;
+  if (!make_plan(p.shape, kBackwardWarps, kOwn, bytes, &plan)) return false;
+  launch(window_attention_backward_mma_kernel<kD, kOwn>, blocks(p.shape, plan), plan.threads,
+         bytes(plan), stream, p, plan, kLog2e / std::sqrt(float(kD)),
+         static_cast<float*>(p.workspace));
+  return true;
+}
+
+/// False when the shape is not for these kernels.
+inline bool backward(const WindowAttentionBackward<bf16>& p, StreamHandle stream) {
+  if (!aligned16(p.qkv) || !aligned16(p.out) || !aligned16(p.dout) || !aligned16(p.dqkv)) {
+    return false;
+  }
+  if (p.shape.head_dim == 32) {
+    return p.shape.tokens <= 16 ? backward_of_width<32, 1>(p, stream)
+                                : backward_of_width<32, 2>(p, stream);
+  }
+  if (p.shape.head_dim == 64) return backward_of_width<64, 1>(p, stream);
+  return false;
+}
+
+}  // namespace attention_mma
+}  // namespace hh::gpu

@@ -1,0 +1,56 @@
+// Instructions of sm_80 that CUDA C++ has no name for: tensor-core products of bf16 matrices, loads
+// of their operands, asynchronous copies to shared memory, and the fast exponential.
+//
+// The 16x8x16 product c[16, 8] += a[16, 16] b[16, 8] is spread over a warp. With g = lane / 4 and
+// t = lane % 4, and two bf16 (the lower index in the lower half) in a register:
+//   a[0] = a[g, 2t..], a[1] = a[g+8, 2t..], a[2] = a[g, 2t+8..], a[3] = a[g+8, 2t+8..]
+//   b0 = b[2t.., g], b1 = b[2t+8.., g]
+//   c[0], c[1] = c[g, 2t..], c[2], c[3] = c[g+8, 2t..]
+// Source: PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type".
+#pragma once
+#include "kernels/core/device.cuh"
+
+namespace hh::gpu {
+
+__device__ inline void mma(float (&c)[4], unsigned a0, unsigned a1, unsigned a2, unsigned a3,
+                           unsigned b0, unsigned b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+/// Four 8x8 matrices of bf16, transposed: lane 8i + r gives the address of row r of matrix i, and
+/// to[i] is m[2t.., g] of matrix i.
+__device__ inline void load_transposed(unsigned (&to)[4], const void* shared_row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(unsigned(__cvta_generic_to_shared(shared_row)))
+               : "memory");
+}
+
+/// 16 aligned bytes to shared memory, there after wait_copies() (and a barrier, for other threads).
+__device__ inline void copy16_async(void* shared, const void* global) {
+  asm volatile(
+      "cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(unsigned(__cvta_generic_to_shared(shared))),
+      "l"(global)
+      : "memory");
+}
+__device__ inline void wait_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+/// Two values as bf16 in a register, each rounded to nearest even.
+__device__ inline unsigned pack_bf16(float low, float high) {
+  unsigned packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+
+/// 2^x within 2 units in the last place; results below 2^-126 are 0.
+__device__ inline float fast_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+}  // namespace hh::gpu
