@@ -294,7 +294,12 @@ Server::Server(ServedIndex& index, std::unique_ptr<Model> model, const ServerOpt
       options_(options),
       decoders_(std::clamp(int(std::thread::hardware_concurrency()), 2, 64)),
       thumbnails_({.image_root = options.image_root, .side = 240}) {
-  if (model_) index_.state()->index.check_belongs(model_->info.config.bits, model_->hash);
+  if (!model_) return;
+  index_.state()->index.check_belongs(model_->info.config.bits, model_->hash);
+  // The first picture takes seconds, in which the kernels are chosen: before anyone waits for it.
+  data::Image blank;
+  blank.reshape(model_->info.transform.size, model_->info.transform.size, 3);
+  encode_image(*model_, std::move(blank));
 }
 
 Server::~Server() = default;

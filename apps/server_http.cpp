@@ -4,6 +4,8 @@
 #include <httplib.h>
 #include <poll.h>
 
+#include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <deque>
@@ -102,11 +104,46 @@ struct Exchange {
 };
 thread_local Exchange* exchange = nullptr;
 
+/// Of "key=value&key=value", each coded. The library's own splitting drops "filter=" of
+/// "filter=label=red".
+std::multimap<std::string, std::string> parse_query(std::string_view text) {
+  const auto decode = [](std::string_view coded) {
+    std::string plain;
+    for (std::size_t i = 0; i < coded.size(); ++i) {
+      unsigned value = 0;
+      const char* digits = coded.data() + i + 1;
+      if (coded[i] == '%' && coded.size() - i > 2 &&
+          std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2) {
+        plain += char(value);
+        i += 2;
+      } else {
+        plain += coded[i] == '+' ? ' ' : coded[i];
+      }
+    }
+    return plain;
+  };
+  std::multimap<std::string, std::string> values;
+  while (!text.empty()) {
+    const std::string_view entry = text.substr(0, text.find('&'));
+    const std::size_t equals = std::min(entry.find('='), entry.size());
+    if (!entry.empty()) {
+      values.emplace(decode(entry.substr(0, equals)),
+                     decode(entry.substr(std::min(equals + 1, entry.size()))));
+    }
+    text.remove_prefix(std::min(entry.size() + 1, text.size()));
+  }
+  return values;
+}
+
 HttpRequest convert(const httplib::Request& from) {
   HttpRequest to;
   to.method = from.method == "HEAD" ? "GET" : from.method;
   to.path = from.path;
-  to.params.insert(from.params.begin(), from.params.end());
+  const std::size_t mark = from.target.find('?');
+  if (mark != std::string::npos) {
+    const std::string_view query = std::string_view(from.target).substr(mark + 1);
+    to.params = parse_query(query.substr(0, query.find('#')));
+  }
   to.host = from.get_header_value("Host");
   to.origin = from.get_header_value("Origin");
   to.authorization = from.get_header_value("Authorization");
