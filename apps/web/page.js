@@ -133,7 +133,7 @@ async function search() {
     $("list").replaceChildren(
       ...answer.results.map((item, i) => card(item, i + 1, answer.query.bits)));
     const all = answer.within_radius ?? answer.results.length, shown = answer.results.length;
-    const time = [`search ${(1000 * answer.search_seconds).toFixed(1)} ms`];
+    const time = [`search ${(1000 * answer.search_seconds).toPrecision(2)} ms`];
     if (answer.encode_seconds) time.unshift(`code ${(1000 * answer.encode_seconds).toFixed(0)} ms`);
     say((all === 0 ? "Nothing was found" : shown < all ? `${shown} of ${all} results`
          : `${all} result${all === 1 ? "" : "s"}`) + ` (${time.join(", ")}). ` +
@@ -236,6 +236,9 @@ async function start() {
   }
   $("filters").value = linked.getAll("filter").join("\n");
   showMode();
-  if (linked.has("id")) searchItem(linked.get("id"));
+  if (linked.has("id")) {
+    $("id").value = linked.get("id");
+    search();
+  }
 }
 start();
