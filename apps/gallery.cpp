@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "apps/plot.h"
 
 namespace hh::apps {
@@ -25,7 +27,7 @@ p{margin:2px 0}
 border:1px solid var(--line);border-radius:12px}
 @media(min-width:760px){.query{grid-template-columns:210px 1fr}}
 .asked{min-width:0}
-.asked .frame{max-width:210px}
+@media(max-width:759px){.asked{display:grid;grid-template-columns:124px 1fr;column-gap:14px}}
 ol{list-style:none;margin:0;padding:0;display:grid;gap:10px;
 grid-template-columns:repeat(auto-fill,minmax(118px,1fr))}
 li{min-width:0;padding:6px;border:2px solid var(--line);border-radius:10px;font-size:.82rem}
@@ -40,7 +42,7 @@ background:var(--well);border-radius:6px;margin-bottom:6px}
 .verdict{font-weight:600}
 .good .verdict{color:var(--good)}
 .bad .verdict{color:var(--bad)}
-.name{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.name{overflow:hidden;text-overflow:ellipsis;white-space:nowrap;direction:rtl;text-align:left}
 .big{font-size:1.5rem;font-weight:700}
 svg{display:block;width:100%;height:auto;margin:6px 0;border-radius:3px;background:var(--zero)}
 svg path{fill:var(--one)}
@@ -88,22 +90,25 @@ std::string result_html(const GalleryQuery& query, const GalleryResult& result, 
   std::string html = "<li";
   if (result.same_class) html += *result.same_class ? " class=\"good\"" : " class=\"bad\"";
   html += ">" + frame(item);
-  html += fmt::format("<div class=\"top\"><span>{}.</span><span>distance {}</span></div>", rank,
+  html += fmt::format("<div class=\"top\"><span>{}.</span><span>distance {:.4g}</span></div>", rank,
                       result.distance);
-  html += strip(differing(query.item.code, item.code),
-                fmt::format("{} bits differ from the query's", result.distance));
+  const std::string bits = differing(query.item.code, item.code);
+  html += strip(bits, fmt::format("{} bits differ from the query's",
+                                  std::count(bits.begin(), bits.end(), '1')));
   if (result.same_class) {
     html += fmt::format("<p class=\"verdict\">{}</p>",
                         *result.same_class ? "✓ same class" : "✗ other class");
   }
   if (!item.label.empty()) html += "<p>" + escape_xml(item.label) + "</p>";
-  html += fmt::format("<p class=\"name dim\" title=\"{0}\">{0}</p></li>\n", escape_xml(item.name));
+  // Too long a path loses its beginning: the file's name says more.
+  html += fmt::format("<p class=\"name dim\" title=\"{0}\"><bdi>{0}</bdi></p></li>\n",
+                      escape_xml(item.name));
   return html;
 }
 
 std::string query_html(const GalleryQuery& query) {
   const GalleryItem& item = query.item;
-  std::string html = "<section class=\"query\">\n<div class=\"asked\">" + frame(item);
+  std::string html = "<section class=\"query\">\n<div class=\"asked\">" + frame(item) + "<div>";
   html += "<h2>" + escape_xml(item.label.empty() ? item.name : item.label) + "</h2>";
   if (!item.label.empty()) html += "<p class=\"dim\">" + escape_xml(item.name) + "</p>";
   html += strip(item.code, "code " + item.code);
@@ -112,7 +117,7 @@ std::string query_html(const GalleryQuery& query) {
     html += fmt::format("<p><span class=\"big\">{:.0f} %</span> precision@{}</p>", 100 * *precision,
                         query.results.size());
   }
-  html += "</div>\n";
+  html += "</div></div>\n";
   if (query.results.empty()) html += "<p class=\"dim\">Nothing was found.</p>\n";
   html += "<ol>\n";
   for (std::size_t i = 0; i < query.results.size(); ++i) {
@@ -155,7 +160,7 @@ std::string to_html(const Gallery& gallery) {
   }
   html +=
       "<p class=\"dim\">The strip of a query shows its code, that of a result the bits in which "
-      "its code differs: as many as its distance.</p>\n</header>\n<main>\n";
+      "its code differs.</p>\n</header>\n<main>\n";
   for (const GalleryQuery& query : gallery.queries) html += query_html(query);
   return html + "</main>\n</body>\n</html>\n";
 }

@@ -19,7 +19,7 @@ struct GalleryItem {
 struct GalleryResult {
   GalleryItem item;
   std::int64_t id = 0;
-  int distance = 0;
+  double distance = 0;
   std::optional<bool> same_class;  // as the query; unknown without labels
 };
 

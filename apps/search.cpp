@@ -15,6 +15,7 @@
 #include "apps/gallery.h"
 #include "data/shuffle.h"
 #include "engine/file.h"
+#include "retrieval/asymmetric.h"
 #include "retrieval/index.h"
 #include "retrieval/item_files.h"
 #include "retrieval/multi_index.h"
@@ -84,7 +85,9 @@ CodeSet images_as_queries(const Options& o, Device device) {
   source.files = o.images;
   source.list = o.list;
   source.image_root = o.pictures.image_root;
-  return encode_source(*model, open_source(model->info, o.model, source), o.encoder);
+  EncoderOptions encoder = o.encoder;
+  encoder.keep_outputs = true;
+  return encode_source(*model, open_source(model->info, o.model, source), encoder);
 }
 
 /// The chosen ones, in their order.
@@ -100,6 +103,10 @@ CodeSet subset(const CodeSet& set, const std::vector<std::int64_t>& chosen) {
     if (!set.names.empty()) part.names.push_back(set.names[std::size_t(i)]);
     const auto labels = set.labels.begin() + std::ptrdiff_t(std::size_t(i) * words);
     part.labels.insert(part.labels.end(), labels, labels + std::ptrdiff_t(words));
+    if (set.outputs.empty()) continue;
+    const auto bits = std::ptrdiff_t(set.codes.bits());
+    const auto outputs = set.outputs.begin() + std::ptrdiff_t(i) * bits;
+    part.outputs.insert(part.outputs.end(), outputs, outputs + bits);
   }
   return part;
 }
@@ -143,7 +150,7 @@ Queries read_queries(const Options& o, const Index& index, Device device) {
 
 struct Hit {
   std::int64_t row = 0;
-  int distance = 0;
+  float distance = 0;  // a whole number but for asymmetric search
 };
 
 struct Answers {
@@ -152,38 +159,67 @@ struct Answers {
   double build_seconds = 0;            // of multi-index hashing's tables
 };
 
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// The first k of a query's results, without the query itself where that is wanted.
+template <class Distance>
+std::vector<Hit> hits_of(const Options& o, const Queries& queries, std::int64_t q,
+                         std::span<const std::int64_t> rows, std::span<const Distance> distances) {
+  const bool by_id = o.exclude_self && !queries.rows.empty();
+  const std::int64_t self = by_id ? queries.rows[std::size_t(q)] : -1;
+  std::vector<Hit> hits;
+  for (std::size_t i = 0; i < rows.size() && rows[i] >= 0; ++i) {
+    if (rows[i] == self) continue;
+    if (!o.radius && std::int64_t(hits.size()) == o.k) break;
+    hits.push_back({rows[i], float(distances[i])});
+  }
+  return hits;
+}
+
+/// By HammingScan or MultiIndex, which answer alike.
 template <class Search>
-Answers run_searches(const Options& o, const Search& search, const Queries& queries,
-                     const retrieval::RowMask* allowed) {
-  using Clock = std::chrono::steady_clock;
-  const auto since = [](Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  };
+Answers by_hamming_distance(const Options& o, const Search& search, const Queries& queries,
+                            const retrieval::RowMask* allowed) {
   Answers answers;
   const retrieval::CodesView codes = queries.set.codes;
-  answers.hits.resize(std::size_t(codes.count));
-  const auto keep = [&](std::size_t q, std::span<const std::int64_t> rows,
-                        std::span<const std::int32_t> distances) {
-    const std::int64_t self = o.exclude_self && !queries.rows.empty() ? queries.rows[q] : -1;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      if (rows[i] < 0 || rows[i] == self) continue;
-      if (!o.radius && std::int64_t(answers.hits[q].size()) == o.k) break;
-      answers.hits[q].push_back({rows[i], distances[i]});
+  const auto take = [&](const auto& found) {
+    for (std::int64_t q = 0; q < codes.count; ++q) {
+      answers.hits.push_back(hits_of(o, queries, q, found.rows_of(q), found.distances_of(q)));
     }
   };
   const auto start = Clock::now();
   if (o.radius) {
     const retrieval::RadiusResult found = search.radius(codes, *o.radius, allowed);
     answers.seconds = since(start);
-    for (std::int64_t q = 0; q < codes.count; ++q) {
-      keep(std::size_t(q), found.rows_of(q), found.distances_of(q));
-    }
+    take(found);
   } else {
     const retrieval::TopkResult found = search.topk(codes, o.k + o.exclude_self, allowed);
     answers.seconds = since(start);
-    for (std::int64_t q = 0; q < codes.count; ++q) {
-      keep(std::size_t(q), found.rows_of(q), found.distances_of(q));
-    }
+    take(found);
+  }
+  return answers;
+}
+
+/// By the network's real-valued outputs for the queries.
+Answers by_outputs(const Options& o, const Index& index, const Queries& queries,
+                   const retrieval::RowMask* allowed) {
+  HH_REQUIRE(!queries.set.outputs.empty(),
+             "asymmetric search takes the outputs of a network: give --image or --list, or codes "
+             "that were encoded with --outputs");
+  HH_REQUIRE(!o.radius, "asymmetric search is for the k nearest, not for a radius");
+  const auto start = Clock::now();
+  const retrieval::RealResult found =
+      retrieval::asymmetric_topk(index.codes(), queries.set.outputs, o.k, allowed);
+  Answers answers{.seconds = since(start)};
+  const auto k = std::size_t(found.k);
+  for (std::int64_t q = 0; q < found.queries; ++q) {
+    const auto rows = std::span(found.rows).subspan(std::size_t(q) * k, k);
+    const auto distances = std::span(found.distances).subspan(std::size_t(q) * k, k);
+    answers.hits.push_back(hits_of<float>(o, queries, q, rows, distances));
   }
   return answers;
 }
@@ -192,15 +228,16 @@ Answers search(const Options& o, const Index& index, const Queries& queries, Dev
   std::optional<retrieval::RowMask> selected;
   if (!o.filters.empty()) selected = index.select(o.filters);
   const retrieval::RowMask* allowed = selected ? &*selected : index.allowed();
+  if (o.method == "asymmetric") return by_outputs(o, index, queries, allowed);
   if (o.method == "scan") {
-    return run_searches(o, retrieval::HammingScan(index.codes(), device), queries, allowed);
+    const retrieval::HammingScan scan(index.codes(), device);
+    return by_hamming_distance(o, scan, queries, allowed);
   }
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   const retrieval::MultiIndex tables(index.codes());
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  Answers answers = run_searches(o, tables, queries, allowed);
-  answers.build_seconds = seconds;
+  const double build_seconds = since(start);
+  Answers answers = by_hamming_distance(o, tables, queries, allowed);
+  answers.build_seconds = build_seconds;
   return answers;
 }
 
@@ -210,7 +247,7 @@ void write_arrays(const Options& o, const Index& index, const Answers& answers) 
   HH_REQUIRE(!o.radius, "--out is for the k nearest; for a radius use --json");
   const auto queries = std::int64_t(answers.hits.size());
   std::vector<std::int64_t> ids(std::size_t(queries * o.k), -1);
-  std::vector<std::int32_t> distances(ids.size(), -1);
+  std::vector<float> distances(ids.size(), -1);
   for (std::size_t q = 0; q < answers.hits.size(); ++q) {
     for (std::size_t i = 0; i < answers.hits[q].size(); ++i) {
       const Hit& hit = answers.hits[q][i];
@@ -220,8 +257,12 @@ void write_arrays(const Options& o, const Index& index, const Answers& answers) 
   }
   const std::int64_t shape[] = {queries, o.k};
   if (!o.out.empty()) retrieval::write_npy<std::int64_t>(o.out, shape, ids);
-  if (!o.out_distances.empty()) {
-    retrieval::write_npy<std::int32_t>(o.out_distances, shape, distances);
+  if (o.out_distances.empty()) return;
+  if (o.method == "asymmetric") {
+    retrieval::write_npy<float>(o.out_distances, shape, distances);
+  } else {
+    const std::vector<std::int32_t> whole(distances.begin(), distances.end());
+    retrieval::write_npy<std::int32_t>(o.out_distances, shape, whole);
   }
 }
 
@@ -250,7 +291,7 @@ class Report {
       all["k"] = options_.k;
     }
     if (!options_.filters.empty()) all["filters"] = options_.filters;
-    if (options_.method != "scan") all["build_seconds"] = answers_.build_seconds;
+    if (options_.method == "multi-index") all["build_seconds"] = answers_.build_seconds;
     all["search_seconds"] = answers_.seconds;
     if (!with_results) return all;
     all["results"] = nlohmann::ordered_json::array();
@@ -265,22 +306,26 @@ class Report {
       fmt::print("... and {} more queries: --json, --out and --html have them all\n",
                  queries_.set.count() - kMostQueries);
     }
-    fmt::print("{} queries in {} items of {} bits: {:.4g} s\n", queries_.set.count(),
-               index_.count(), index_.bits(), answers_.seconds);
+    fmt::print("{} queries in {} items of {} bits by {}: {:.4g} s\n", queries_.set.count(),
+               index_.count(), index_.bits(), options_.method, answers_.seconds);
   }
 
   Gallery gallery() const {
     Gallery gallery;
     gallery.title = "HybridHash search";
-    gallery.facts.push_back(fmt::format(
-        "{}: {} items of {} bits, {}, in {:.3g} s", options_.index, index_.count(), index_.bits(),
-        options_.radius ? fmt::format("all within distance {}", *options_.radius)
-                        : fmt::format("the {} nearest", options_.k),
-        answers_.seconds));
+    gallery.facts.push_back(
+        fmt::format("{}: {} items of {} bits, {}, by {} in {:.3g} s", options_.index,
+                    index_.count(), index_.bits(),
+                    options_.radius ? fmt::format("all within distance {}", *options_.radius)
+                                    : fmt::format("the {} nearest", options_.k),
+                    options_.method, answers_.seconds));
     for (const std::string& filter : options_.filters) {
       gallery.facts.push_back("only " + filter);
     }
-    Thumbnails thumbnails(options_.pictures);
+    ThumbnailSource pictures = options_.pictures;
+    // Items of a folder are named by their paths within it.
+    pictures.other_root = index_.manifest().source;
+    Thumbnails thumbnails(pictures);
     for (std::int64_t q = 0; q < queries_.set.count(); ++q) {
       GalleryQuery query;
       query.item = {queries_.set.name(q), label_of_query(q),
@@ -303,6 +348,11 @@ class Report {
  private:
   static std::string name_of(const retrieval::IndexItem& item) {
     return item.description.path.empty() ? fmt::format("#{}", item.id) : item.description.path;
+  }
+
+  nlohmann::ordered_json distance_of(const Hit& hit) const {
+    if (options_.method == "asymmetric") return hit.distance;
+    return int(hit.distance);
   }
 
   std::string labels_text(const std::vector<int>& labels) const {
@@ -333,7 +383,7 @@ class Report {
     nlohmann::ordered_json results = nlohmann::ordered_json::array();
     for (const Hit& hit : answers_.hits[std::size_t(q)]) {
       const retrieval::IndexItem item = index_.item(hit.row);
-      nlohmann::ordered_json result{{"id", item.id}, {"distance", hit.distance}};
+      nlohmann::ordered_json result{{"id", item.id}, {"distance", distance_of(hit)}};
       if (!item.description.path.empty()) result["path"] = item.description.path;
       if (!item.description.labels.empty()) {
         result["labels"] = nlohmann::ordered_json::array();
@@ -370,7 +420,7 @@ class Report {
     }
     for (std::size_t i = 0; i < hits.size(); ++i) {
       const auto same = same_class(q, items[i].description.labels);
-      fmt::print("  {:>4}  {:>10}  {:>8}  {:<{}}  {}{}\n", i + 1, items[i].id, hits[i].distance,
+      fmt::print("  {:>4}  {:>10}  {:>8.6g}  {:<{}}  {}{}\n", i + 1, items[i].id, hits[i].distance,
                  labels_text(items[i].description.labels), width, items[i].description.path,
                  same && !*same ? "  (other class)" : "");
     }
@@ -431,14 +481,18 @@ void add_search(CLI::App& program) {
   command->add_option("--filter", o->filters,
                       "only items that pass: label=cat, path~holiday/*, id>=100, year<2020");
   command->add_flag("--exclude-self", o->exclude_self, "with --id: leave out the item itself");
-  command->add_option("--method", o->method, "scan, or multi-index: tables for very many queries")
-      ->check(CLI::IsMember({"scan", "multi-index"}))
+  command
+      ->add_option(
+          "--method", o->method,
+          "scan; multi-index: the same answers, by tables that pay off for very many queries; "
+          "asymmetric: by the queries' real-valued outputs")
+      ->check(CLI::IsMember({"scan", "multi-index", "asymmetric"}))
       ->capture_default_str();
   command->add_flag("--json", o->json, "print one line of JSON");
   command->add_option("--out", o->out,
                       "write the ids, int64 [queries, k], -1 where there are fewer");
   command->add_option("--out-distances", o->out_distances,
-                      "write the distances, int32 [queries, k]");
+                      "write the distances, int32 (asymmetric: float32) [queries, k]");
   command->add_option("--html", o->html, "write a page with pictures");
   command->add_option("--protocol", o->pictures.protocol,
                       "data set of the pictures, if items are of one (Fashion-MNIST is found)");

@@ -91,8 +91,13 @@ Thumbnail Thumbnails::of(const std::string& name) {
   try {
     data::Image image;
     if (!from_dataset(name, image)) {
-      image = data::load_image(std::filesystem::path(source_.image_root) / name,
-                               {.exif_orientation = true, .scaled_shorter_side = source_.side});
+      auto path = std::filesystem::path(source_.image_root) / name;
+      std::error_code ignored;
+      if (!std::filesystem::exists(path, ignored)) {
+        path = std::filesystem::path(source_.other_root) / name;
+      }
+      image =
+          data::load_image(path, {.exif_orientation = true, .scaled_shorter_side = source_.side});
     }
     return encode_thumbnail(std::move(image), source_.side);
   } catch (const std::runtime_error&) {  // no such file or data set, or nothing that decodes

@@ -13,6 +13,7 @@ namespace hh::apps {
 struct ThumbnailSource {
   std::string protocol, data;  // a data set in memory and its folder (data/protocol.h)
   std::string image_root;      // what relative paths start from
+  std::string other_root;      // tried where there is no such file
   int side = 160;              // the longer side of large pictures after shrinking
 };
 

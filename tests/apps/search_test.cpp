@@ -129,6 +129,9 @@ TEST_CASE("people search by code, id, radius and filters", "[search]") {
   CHECK(sampled("1") == sampled("1"));
   CHECK_THAT(folder.run({"search", "--index", folder / "x", "--code", "01"}, 2),
              Contains("4 hexadecimal digits"));
+  CHECK_THAT(
+      folder.run({"search", "--index", folder / "x", "--id", "13", "--method", "asymmetric"}, 2),
+      Contains("--outputs"));
   CHECK_THAT(folder.run({"search", "--index", folder / "x", "--id", "1"}, 2),
              Contains("no item with id 1"));
   CHECK_THAT(folder.run({"search", "--index", folder / "x"}, 2), Contains("what to search for"));
@@ -163,6 +166,15 @@ TEST_CASE("images find their like, and a page shows them", "[search]") {
   for (const char* outside : {"<script", "http", "src=\"/", "url(", "@import"}) {
     CAPTURE(outside);
     CHECK(page.find(outside) == std::string::npos);
+  }
+  const auto real = folder.json({"search", "--index", folder / "x", "--model", model, "--image",
+                                 red, "--method", "asymmetric", "-k", "60"});
+  CHECK(real.at("method") == "asymmetric");
+  const auto& order = real.at("results")[0].at("results");
+  REQUIRE(order.size() == 60);
+  CHECK(order[0].at("distance") <= 1e-5);
+  for (std::size_t i = 1; i < 60; ++i) {
+    CHECK(order[i].at("distance").get<float>() >= order[i - 1].at("distance").get<float>());
   }
   testing::write_text(folder / "list.txt", red + " 0 0 1\n" + red + " 0 0 1\n");
   const auto listed = folder.json(
