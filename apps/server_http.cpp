@@ -18,7 +18,7 @@ namespace hh::apps {
 namespace {
 
 constexpr int kMaxRequests = 1000;        // on one connection
-constexpr double kIdleSeconds = 5;        // a connection may wait between its requests
+constexpr int kIdleSeconds = 5;           // a connection may wait between its requests
 constexpr std::size_t kMaxRefused = 256;  // connections that wait to be told so
 constexpr int kBacklog = 512;             // connections the kernel keeps; the library's is 5
 
@@ -218,6 +218,9 @@ class HttpServer::Library final : public httplib::Server {
       const int yes = 1;
       ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     });
+    // What the library tells clients of kept connections; serve() keeps to it.
+    set_keep_alive_max_count(kMaxRequests);
+    set_keep_alive_timeout(kIdleSeconds);
     set_pre_routing_handler([this](const auto&, auto& response) { return route(response); });
     Post("/api/[a-z]+",
          [this](const auto&, auto& response, const auto& reader) { read_body(response, reader); });

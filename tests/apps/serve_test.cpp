@@ -201,7 +201,7 @@ std::string malformed_request(Draws& draws) {
     case 11:
       return get("/api/search?id=1&k=-" + n);
     case 12:
-      return get("/api/search?id=1&radius=" + n + "000000000000000000000");
+      return get("/api/search?id=1&radius=1" + n + "00000000000000000000");
     case 13:
       return get("/api/search?id=1&filter=%ff%00" + n);
     case 14:
