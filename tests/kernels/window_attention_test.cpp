@@ -265,15 +265,16 @@ Size qkv_size(const WindowAttentionShape& s) {
 
 TEMPLATE_TEST_CASE("window_attention agrees with its definition", "[attention]", float, bf16) {
   const Device device = GENERATE(from_range(testing::devices()));
-  // N x heads x d, on both sides of the sizes of tiles and vectors.
-  const auto [n, heads, d] = GENERATE(table<int, int, int>(
-      {{2, 1, 32},   {3, 8, 64},   {4, 8, 64},   {9, 2, 16},   {15, 3, 24},
-       {16, 1, 32},  {16, 8, 8},   {16, 8, 16},  {16, 4, 32},  {17, 5, 32},
-       {17, 2, 128}, {31, 2, 1},   {33, 1, 7},   {49, 16, 32}, {64, 1, 127},
-       {65, 3, 64},  {196, 4, 32}, {197, 2, 33}, {1023, 1, 8}, {1024, 1, 16}}));
-  const WindowAttentionShape s{
-      .windows = n > 100 ? 1 : 3, .tokens = n, .heads = heads, .head_dim = d};
-  if (device != kCpu && qkv_size(s) * Size(n) > 500'000) return;  // too long for a simulator
+  // Windows x N x heads x d, on both sides of the sizes of tiles, vectors and groups of heads.
+  const auto [windows, n, heads, d] = GENERATE(table<int, int, int, int>(
+      {{3, 2, 1, 32},   {3, 3, 8, 64},   {3, 4, 8, 64},    {3, 9, 2, 16},   {3, 15, 3, 24},
+       {5, 16, 1, 32},  {3, 16, 8, 8},   {3, 16, 8, 16},   {3, 16, 4, 32},  {3, 17, 5, 32},
+       {3, 17, 2, 128}, {3, 31, 2, 1},   {3, 31, 2, 32},   {3, 33, 1, 7},   {2, 33, 24, 32},
+       {2, 48, 2, 64},  {3, 49, 16, 32}, {17, 20, 16, 32}, {3, 64, 1, 127}, {3, 65, 3, 64},
+       {1, 113, 1, 64}, {1, 196, 4, 32}, {1, 197, 2, 33},  {1, 257, 1, 32}, {1, 1023, 1, 8},
+       {1, 1024, 1, 16}}));
+  const WindowAttentionShape s{.windows = windows, .tokens = n, .heads = heads, .head_dim = d};
+  if (device != kCpu && qkv_size(s) * Size(n) > 20'000'000) return;  // too long for a simulator
   CAPTURE(device, n, heads, d);
   check<TestType>(device, s, normal<TestType>(qkv_size(s), 1));
 }
@@ -377,6 +378,29 @@ TEST_CASE("window_attention gives the same bits for any number of threads", "[at
     CHECK(run_backward(kCpu, s, qkv, one.out, one.lse, dout) == one_grad);
   }
   cpu::set_num_threads(0);
+}
+
+TEST_CASE("window_attention gives a window the same bits, whatever is beside it", "[attention]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  // Many windows of 16 heads fill the shared memory of a block of the GPU; few are divided.
+  const auto [windows, n, heads, d] =
+      GENERATE(table<int, int, int, int>({{17, 196, 16, 32}, {9, 16, 1, 32}, {5, 7, 2, 64}}));
+  if (device == kCpu && n > 100) return;
+  const WindowAttentionShape s{.windows = windows, .tokens = n, .heads = heads, .head_dim = d},
+      one{.windows = 1, .tokens = n, .heads = heads, .head_dim = d};
+  const auto qkv = normal<bf16>(qkv_size(s), 1), dout = normal<bf16>(qkv.size() / 3, 2);
+  const auto all = run_forward(device, s, qkv);
+  const auto all_grad = run_backward(device, s, qkv, all.out, all.lse, dout);
+  const int window = windows - 1;
+  const auto part = [&](const auto& of) {
+    const auto size = std::ptrdiff_t(of.size()) / windows;
+    return std::decay_t<decltype(of)>(of.begin() + window * size, of.begin() + (window + 1) * size);
+  };
+  const auto alone = run_forward(device, one, part(qkv));
+  CHECK(widen(alone.out) == widen(part(all.out)));
+  CHECK(alone.lse == part(all.lse));
+  const auto alone_grad = run_backward(device, one, part(qkv), alone.out, alone.lse, part(dout));
+  CHECK(widen(alone_grad) == widen(part(all_grad)));
 }
 
 TEST_CASE("window_attention takes no window, and no lse in inference", "[attention]") {
