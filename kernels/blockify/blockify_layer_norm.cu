@@ -20,11 +20,12 @@ struct Share {
   int positions = 1, groups = 1;  // powers of two
   std::int64_t blocks = 0;
 
-  Share(const BlockGrid& s, int groups_in_block) : positions(groups_in_block) {
-    // Half of what an H100 holds at a time, but not at the price of blocks of few rows.
+  Share(const BlockGrid& s, int lanes) : positions(kRowThreads / lanes) {
+    // Half of what an H100 holds at a time, but not at the price of blocks of few rows, or of a
+    // warp whose groups aren't at neighbouring positions.
     constexpr std::int64_t kBlocks = 2 * 132, kLeastRows = 32;
-    while (positions > 1 && ceil_div(s.positions(), positions) < kBlocks && groups < s.images &&
-           std::int64_t{positions / 2} * s.images >= kLeastRows) {
+    while (positions > kWarpSize / lanes && ceil_div(s.positions(), positions) < kBlocks &&
+           groups < s.images && std::int64_t{positions / 2} * s.images >= kLeastRows) {
       positions /= 2;
       groups *= 2;
     }
@@ -220,7 +221,7 @@ void blockify_layer_norm_forward(const BlockifyLayerNormForward<T>& p, StreamHan
   const bool aligned = all_aligned16(p.x, p.z, p.y);
   const bool short_rows = choose_row_group<T>(channels, aligned, [&](auto vec, auto items) {
     const int lanes = lanes_of_row(channels, vec * items, kWarpSize);
-    const Share share(p.shape, kRowThreads / lanes);
+    const Share share(p.shape, lanes);
     blockify_layer_norm_forward_kernel<T, vec(), items()>
         <<<unsigned(share.blocks), kRowThreads,
            SharedRows<vec()>::bytes(share.positions + 2, channels), stream>>>(p, lanes, share);
@@ -241,7 +242,7 @@ void blockify_layer_norm_backward(const BlockifyLayerNormBackward<T>& p, StreamH
   const bool aligned = all_aligned16(p.dz, p.dy, p.z, p.dx);
   const bool short_rows = choose_row_group<T>(channels, aligned, [&](auto vec, auto items) {
     const int lanes = lanes_of_row(channels, vec * items, kWarpSize), groups = kRowThreads / lanes;
-    const Share share(p.shape, groups);
+    const Share share(p.shape, lanes);
     blocks = share.blocks;
     blockify_layer_norm_backward_kernel<T, vec(), items()>
         <<<unsigned(blocks), kRowThreads, SharedRows<vec()>::bytes(groups, channels), stream>>>(

@@ -1,8 +1,8 @@
-// Mapping   One thread per kVec neighbouring pixels of a patch's line. Neighbouring threads take a
-//           patch's lines, then the patches of a strip (a row of patches), then channels: with 4 x
-//           4 patches a warp's accesses are whole sectors on both sides. A block has a strip. From
-//           8-bit images the strip, whose bytes are all neighbours, goes through shared memory and
-//           the threads follow the order of the rows.
+// Mapping   A block has a strip, a row of patches; a thread kVec neighbouring pixels of a patch's
+//           line. Neighbouring threads take a patch's lines, then the strip's patches, then
+//           channels: with patches of 4 x 4 a warp's accesses are whole sectors on both sides. The
+//           bytes of an 8-bit strip, which are neighbours, go through shared memory, where that
+//           order has no bank conflicts.
 // Traffic   every array once.
 #include "kernels/core/device.cuh"
 #include "kernels/input/patchify.h"
@@ -12,50 +12,42 @@ namespace {
 
 constexpr int kThreads = 256;
 
-/// A strip of patches: blockIdx.x = (image, i).
-struct Strip {
-  int across;                // patches
-  std::int64_t first_pixel;  // of the image's channel 0, channels first
-  std::int64_t first_row;    // in elements
-  __device__ explicit Strip(const PatchShape& s) : across(s.size / s.patch) {
-    const std::int64_t image = blockIdx.x / across, i = blockIdx.x % across;
-    const std::int64_t plane = std::int64_t{s.size} * s.size;
-    first_pixel = image * s.channels * plane + i * s.patch * s.size;
-    first_row = std::int64_t{blockIdx.x} * across * s.cols();
-  }
-};
-
-/// f(place in the channels-first image, place in the rows) of all packs of kVec elements of a
-/// strip.
+/// f(c, u, x, place in the rows) of all packs of kVec elements of the block's strip: channel, line
+/// of the strip, first column of the image.
 template <int kVec, class F>
 __device__ void for_each_pack(const PatchShape& s, F f) {
-  const Strip strip(s);
-  const int packs = s.patch / kVec;  // in a line of a patch
-  const std::int64_t plane = std::int64_t{s.size} * s.size;
+  const int across = s.size / s.patch, packs = s.patch / kVec;  // packs in a line of a patch
+  const std::int64_t first = std::int64_t{blockIdx.x} * across * s.cols();
   for (int q = threadIdx.x; q < s.channels * s.size * packs; q += kThreads) {
     const int v = q % packs * kVec, line = q / packs;
     const int u = line % s.patch, patch = line / s.patch;
-    const int j = patch % strip.across, c = patch / strip.across;
-    f(strip.first_pixel + c * plane + std::int64_t{u} * s.size + j * s.patch + v,
-      strip.first_row + std::int64_t{j} * s.cols() + (c * s.patch + u) * s.patch + v);
+    const int j = patch % across, c = patch / across;
+    f(c, u, j * s.patch + v, first + std::int64_t{j} * s.cols() + (c * s.patch + u) * s.patch + v);
   }
+}
+
+/// Where a pixel of the strip lies in the channels-first images.
+__device__ std::int64_t place(const PatchShape& s, int c, int u, int x) {
+  const std::int64_t across = s.size / s.patch, image = blockIdx.x / across;
+  const std::int64_t y = blockIdx.x % across * s.patch + u;
+  return ((image * s.channels + c) * s.size + y) * s.size + x;
 }
 
 template <class T, int kVec>
 __global__ void __launch_bounds__(kThreads) patchify_forward_kernel(const PatchifyForward<T> p) {
-  for_each_pack<kVec>(p.shape, [&](std::int64_t pixel, std::int64_t at) {
+  for_each_pack<kVec>(p.shape, [&](int c, int u, int x, std::int64_t at) {
     float v[kVec];
-    load_floats(p.image + pixel, v);
+    load_floats(p.image + place(p.shape, c, u, x), v);
     store_floats(v, p.rows + at);
   });
 }
 
 template <class T, int kVec>
 __global__ void __launch_bounds__(kThreads) patchify_backward_kernel(const PatchifyBackward<T> p) {
-  for_each_pack<kVec>(p.shape, [&](std::int64_t pixel, std::int64_t at) {
+  for_each_pack<kVec>(p.shape, [&](int c, int u, int x, std::int64_t at) {
     float v[kVec];
     load_floats(p.drows + at, v);
-    store_floats(v, p.dimage + pixel);
+    store_floats(v, p.dimage + place(p.shape, c, u, x));
   });
 }
 
@@ -64,9 +56,8 @@ template <class T, int kVec, bool kShared>
 __global__ void __launch_bounds__(kThreads) patchify_pixels_kernel(const PatchifyPixels<T> p) {
   extern __shared__ uint4 memory[];
   const PatchShape& s = p.shape;
-  const Strip strip(s);
-  const int bytes = s.patch * s.size * s.channels;
-  const std::uint8_t* pixels = p.pixels + std::int64_t{blockIdx.x} * bytes;
+  const std::int64_t bytes = std::int64_t{s.patch} * s.size * s.channels;
+  const std::uint8_t* pixels = p.pixels + blockIdx.x * bytes;
   if constexpr (kShared) {
     for (int i = threadIdx.x; i < bytes / 16; i += kThreads) {
       memory[i] = reinterpret_cast<const uint4*>(pixels)[i];
@@ -80,22 +71,20 @@ __global__ void __launch_bounds__(kThreads) patchify_pixels_kernel(const Patchif
     scale[c] = 1 / (255 * p.std[c]);
     shift[c] = p.mean[c] / p.std[c];
   }
-  for (int q = threadIdx.x; q < bytes / kVec; q += kThreads) {
-    const int at = q * kVec, patch = at / s.cols(), in_patch = at % s.cols();
-    const int c = in_patch / (s.patch * s.patch), uv = in_patch % (s.patch * s.patch);
-    const int u = uv / s.patch, v = uv % s.patch;
-    const std::uint8_t* from = pixels + (u * s.size + patch * s.patch + v) * s.channels + c;
+  for_each_pack<kVec>(s, [&](int c, int u, int x, std::int64_t at) {
     float a = scale[0], b = shift[0];
 #pragma unroll
     for (int k = 1; k < 4; ++k) {
       a = c == k ? scale[k] : a;
       b = c == k ? shift[k] : b;
     }
-    float value[kVec];
+    float v[kVec];
 #pragma unroll
-    for (int k = 0; k < kVec; ++k) value[k] = float(from[k * s.channels]) * a - b;
-    store_floats(value, p.rows + strip.first_row + at);
-  }
+    for (int k = 0; k < kVec; ++k) {
+      v[k] = float(pixels[(std::int64_t{u} * s.size + x + k) * s.channels + c]) * a - b;
+    }
+    store_floats(v, p.rows + at);
+  });
 }
 
 /// Pixels of one access: 4 or 2 where they divide a patch's line, and so also a row of the output.
