@@ -42,14 +42,18 @@ HWY_EXPORT(prefers_nibbles);
 
 constexpr std::int64_t kGroup = 64;  // queries that share a pass over the database
 constexpr std::int64_t kMinQueriesForNibbles = 16;
+// Words that a thread should have to look at: about 0.2 ms, as little as one may come late.
+constexpr std::int64_t kMinWordsApart = 1 << 20;
 
 }  // namespace
 
 void hamming_radius(const HammingRadius& p) {
   p.validate();
   std::fill_n(p.counts, p.query_count, 0);
-  parallel_for(p.query_count, 1, [&](std::int64_t begin, std::int64_t end) {
-    const int words = (p.bits + 63) / 64;
+  const int words = (p.bits + 63) / 64;
+  const std::int64_t grain =
+      std::max<std::int64_t>(1, kMinWordsApart / std::max<std::int64_t>(1, p.row_count * words));
+  parallel_for(p.query_count, grain, [&](std::int64_t begin, std::int64_t end) {
     const bool nibbles =
         end - begin >= kMinQueriesForNibbles && HWY_DYNAMIC_DISPATCH(prefers_nibbles)();
     thread_local std::vector<std::uint64_t> tile;

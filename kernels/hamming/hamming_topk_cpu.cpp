@@ -39,10 +39,12 @@ namespace {
 HWY_EXPORT(scan_topk);
 HWY_EXPORT(prefers_nibbles);
 
-constexpr std::int64_t kMaxGroup = 256;          // queries that share a pass over the database
-constexpr std::int64_t kGroupBytes = 32 << 20;   // of their selections: bounds what a large k takes
-constexpr std::int64_t kMinRowsApart = 1 << 14;  // fewer rows aren't worth a thread: a guess
-constexpr std::int64_t kFewQueriesEach = 4;      // per thread: below, rows are split, not queries
+constexpr std::int64_t kMaxGroup = 256;         // queries that share a pass over the database
+constexpr std::int64_t kGroupBytes = 32 << 20;  // of their selections: bounds what a large k takes
+// Words that a thread should have to look at: about 0.2 ms. With less, a thread that comes late on
+// a busy machine costs more than it saves.
+constexpr double kMinWordsApart = 1 << 20;
+constexpr double kFewQueriesEach = 4;  // per thread: below, rows are split, not queries
 // Unpacking a tile into nibbles takes as long as several queries take on it.
 constexpr std::int64_t kMinQueriesForNibbles = 16;
 
@@ -51,11 +53,12 @@ constexpr std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64
 /// How a call is cut up: workers, and the scratch memory of each.
 struct Plan {
   explicit Plan(const HammingTopk& p) {
-    const std::int64_t threads = num_threads();
+    const double threads = num_threads(), words = double(p.row_count) * ((p.bits + 63) / 64);
     k = std::min(p.k, p.row_count);
-    split_rows = p.query_count < kFewQueriesEach * threads;
-    workers =
-        split_rows ? std::clamp<std::int64_t>(p.row_count / kMinRowsApart, 1, threads) : threads;
+    split_rows =
+        double(p.query_count) < kFewQueriesEach * threads && words >= threads * kMinWordsApart;
+    const double most = split_rows ? threads : std::min(threads, double(p.query_count));
+    workers = std::int64_t(std::clamp(words * double(p.query_count) / kMinWordsApart, 1.0, most));
     const std::int64_t queries =
         split_rows ? p.query_count : (p.query_count + workers - 1) / workers;
     one_selection = aligned(Selection::bytes(k, p.bits));

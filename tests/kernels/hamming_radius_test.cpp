@@ -66,6 +66,38 @@ TEST_CASE("hamming_radius agrees with its definition", "[hamming]") {
   }
 }
 
+TEST_CASE("hamming_radius gives one answer for any number of threads", "[hamming]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const std::int64_t queries = 40, rows = device == kCpu ? 80'000 : 2000, capacity = 100;
+  const Array codes(device, testing::codes(queries, 64, 1, 50));
+  const Array database(device, testing::codes(rows, 64, 2, 50));
+  std::vector<std::int64_t> first_counts, first_rows;
+  for (const int threads : {1, 2, 3}) {
+    const Array counts(device, std::vector<std::int64_t>(std::size_t(queries), -7));
+    const Array found(device, std::vector<std::int64_t>(std::size_t(queries * capacity), -7));
+    const Array distances(device, std::vector<std::int32_t>(std::size_t(queries * capacity), -7));
+    cpu::set_num_threads(threads);
+    testing::run(device, HammingRadius{.queries = codes.data(),
+                                       .database = database.data(),
+                                       .counts = counts.data(),
+                                       .rows = found.data(),
+                                       .distances = distances.data(),
+                                       .query_count = queries,
+                                       .row_count = rows,
+                                       .capacity = capacity,
+                                       .bits = 64,
+                                       .radius = 6});
+    cpu::set_num_threads(0);
+    if (threads == 1) {
+      first_counts = counts.host();
+      first_rows = found.host();
+      REQUIRE(*std::max_element(first_counts.begin(), first_counts.end()) > 0);
+    }
+    REQUIRE(counts.host() == first_counts);
+    REQUIRE(found.host() == first_rows);
+  }
+}
+
 TEST_CASE("hamming_radius names what it refuses", "[hamming]") {
   REQUIRE_THROWS_WITH(cpu::hamming_radius({.query_count = 1, .bits = 0}),
                       Catch::Contains("bits = 0"));
