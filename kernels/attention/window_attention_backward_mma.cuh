@@ -28,12 +28,11 @@ struct BackwardMemory {
         stages(plan.stages),
         doubled(plan.doubled),
         sums_pitch(ceil_div(tokens, 16) * 16) {}
-  __device__ int keys(int stage) const {
+  __device__ int keys(int stage) const {  // and values stage_bytes after
     if (stage % 2 == 0) return stages * stage_bytes;
     if (doubled) return (stages + 2) * stage_bytes;
     return stage >= 3 ? 0 : stages * stage_bytes;
   }
-  __device__ int values(int stage) const { return keys(stage) + stage_bytes; }
   __host__ __device__ int sums() const { return (stages + (doubled ? 4 : 2)) * stage_bytes; }
   /// Whether the copies for the next stage may start before this one is done.
   __device__ bool may_run_ahead(int stage) const { return doubled || stage >= 2; }
@@ -48,62 +47,75 @@ struct BackwardMemory {
 /// k (which = 1) or v (2) of a stage.
 template <int kD>
 __device__ void copy_stage(const WindowAttentionBackward<bf16>& p, const Block& block,
-                           const Plan& plan, int stage, int which, char* to) {
+                           const Plan& plan, int stage, int which, unsigned to) {
   const int first = stage * plan.stage, count = min(plan.stage, block.instances - first);
-  for_each_chunk<kD>(block, first, count, [&](int instance, int at, int token, int chunk) {
-    copy16_async(to + at + Rows<kD>::offset(token, chunk),
+  for_each_chunk<kD>(block, count, [&](int plane, int token, int chunk) {
+    const int instance = first + plane;
+    copy16_async(to + plane * block.tokens * Rows<kD>::kBytes + Rows<kD>::offset(token, chunk),
                  p.qkv + ((block.row(instance) + token) * 3 + which) * block.channels +
                      block.head_of(instance) * kD + chunk * 8);
   });
+}
+
+/// Adds up kCount values over groups of 2 * kStep lanes; value k ends in the lanes whose bits
+/// kStep, kStep / 2, ... are those of k, highest first. Returns k.
+template <int kCount, int kStep>
+__device__ int scatter_sums(float (&v)[kCount]) {
+  int index = 0;
+#pragma unroll
+  for (int half = kCount / 2, step = kStep; half > 0; half /= 2, step /= 2) {
+    const bool upper = threadIdx.x & step;
+#pragma unroll
+    for (int k = 0; k < half; ++k) {
+      const float sent = upper ? v[k] : v[k + half], kept = upper ? v[k + half] : v[k];
+      v[k] = kept + __shfl_xor_sync(kFullMask, sent, step);
+    }
+    if (upper) index += half;
+  }
+  return index;
 }
 
 /// Separates the heads of dout into planes; delta[instance, token] = D.
 template <int kD, int kGroupBits>
 __device__ void separate_dout(const WindowAttentionBackward<bf16>& p, const Block& block,
                               char* planes, float* delta) {
-  using Piece = Chunk<kD, kGroupBits>;
-  constexpr int kRowLanes = Piece::kOfRow < kWarpSize ? Piece::kOfRow : kWarpSize;
-  constexpr int kPieces = Piece::kOfRow / kRowLanes;                  // of a lane in a row
-  constexpr int kParts = kGroupBits > 3 ? 1 << (kGroupBits - 3) : 1;  // lanes with other heads
-  const int lane = int(threadIdx.x) % kWarpSize, warp = int(threadIdx.x) / kWarpSize;
-  const int count = (block.instances >> kGroupBits) * block.tokens * Piece::kOfRow;
-  constexpr int kStep = kWarpSize * kPieces;
-#pragma unroll 2
-  for (int first = warp * kStep; first < count; first += int(blockDim.x) * kPieces) {
-    float sum[Piece::kHeads] = {};
+  using Lane = Interleaved<kD, kGroupBits>;
+  const Lane lane(block);
+  lane.for_each_row([&](int row) {
+    float sum[Lane::kHeads] = {};
+    int token, instance;
+    lane.find(block, row, &token, &instance);
+    if (row < lane.rows) {
 #pragma unroll
-    for (int j = 0; j < kPieces; ++j) {
-      const int i = first + j * kWarpSize + lane;
-      if (i >= count) continue;
-      const Piece chunk(block, i);
-      const auto grad = *reinterpret_cast<const Pack<bf16, 8>*>(p.dout + chunk.global);
-      const auto out = *reinterpret_cast<const Pack<bf16, 8>*>(p.out + chunk.global);
+      for (int piece = 0; piece < Lane::kPieces; ++piece) {
+        const std::int64_t at = lane.global(block, row, piece);
+        const auto grad = *reinterpret_cast<const Pack<bf16, 8>*>(p.dout + at);
+        const auto out = *reinterpret_cast<const Pack<bf16, 8>*>(p.out + at);
+        char* to = lane.place(planes, token, instance, piece);
 #pragma unroll
-      for (int k = 0; k < Piece::kHeads; ++k) {
-        Pack<bf16, Piece::kRun> to;
+        for (int k = 0; k < Lane::kHeads; ++k) {
+          Pack<bf16, Lane::kRun> run;
 #pragma unroll
-        for (int e = 0; e < Piece::kRun; ++e) {
-          to.v[e] = grad.v[e * Piece::kHeads + k];
-          sum[k] = fmaf(widen(to.v[e]), widen(out.v[e * Piece::kHeads + k]), sum[k]);
+          for (int e = 0; e < Lane::kRun; ++e) {
+            run.v[e] = grad.v[e * Lane::kHeads + k];
+            sum[k] = fmaf(widen(run.v[e]), widen(out.v[e * Lane::kHeads + k]), sum[k]);
+          }
+          *reinterpret_cast<Pack<bf16, Lane::kRun>*>(to) = run;
+          to += lane.plane_bytes;
         }
-        *reinterpret_cast<Pack<bf16, Piece::kRun>*>(chunk.place(block, planes, k)) = to;
       }
     }
+    // Lanes kOfE apart have other e's of the same heads.
+    const int head = scatter_sums<Lane::kHeads, Lane::kRowLanes / 2>(sum);
+    constexpr int kRest = Lane::kRowLanes / Lane::kHeads;  // lanes that still have parts of a sum
 #pragma unroll
-    for (int k = 0; k < Piece::kHeads; ++k) {
-#pragma unroll
-      for (int step = kRowLanes / 2; step >= kParts; step /= 2) {
-        sum[k] += __shfl_xor_sync(kFullMask, sum[k], step);
-      }
+    for (int step = kRest / 2; step >= Lane::kOfE; step /= 2) {
+      sum[0] += __shfl_xor_sync(kFullMask, sum[0], step);
     }
-    if (lane % kRowLanes < kParts && first + lane < count) {
-      const Piece chunk(block, first + lane);
-#pragma unroll
-      for (int k = 0; k < Piece::kHeads; ++k) {
-        delta[(chunk.instance + k) * block.tokens + chunk.token] = sum[k];
-      }
+    if (row < lane.rows && lane.chunk % kRest < Lane::kOfE) {
+      delta[(instance + head) * block.tokens + token] = sum[0];
     }
-  }
+  });
 }
 
 /// Of four lanes with four registers each: register j of lane t becomes register t of lane j.
@@ -149,17 +161,17 @@ struct Own {
   __device__ bool has(int m) const { return first + m < tiles; }
 };
 
-/// dq of the warp's queries. Gives q and writes lse * log2(e) and D to `sums`.
+/// dq of the warp's queries. Gives q, and writes -lse * log2(e) and D to `sums`.
 template <int kD, int kOwn>
 __device__ void pass_over_keys(const WindowAttentionBackward<bf16>& p, const float* delta,
                                const Block& block, const Own& own, const TileReader<kD>& reader,
-                               const char* keys, const char* values, const char* dout_plane,
+                               unsigned keys, unsigned values, unsigned dout_plane,
                                float scale_log2, float2* sums, RowFragment<kD> (&q)[kOwn]) {
   const int g = int(threadIdx.x) % kWarpSize / 4, t = int(threadIdx.x) % 4;
   const std::int64_t pitch = 3 * block.channels,
                      at = block.row(own.instance) * pitch + block.head_of(own.instance) * kD;
   RowFragment<kD> dout[kOwn];
-  float lse[kOwn][2], d[kOwn][2];
+  float shift[kOwn][2], d[kOwn][2];
   float dq[kOwn][kD / 8][4] = {};
 #pragma unroll
   for (int m = 0; m < kOwn; ++m) {
@@ -177,18 +189,18 @@ __device__ void pass_over_keys(const WindowAttentionBackward<bf16>& p, const flo
         q[m].v[i][j][3] = chunk.w;
       }
       const std::int64_t sum_at = block.first_sum() + own.instance * block.tokens + inside;
-      lse[m][i] = p.lse[sum_at] * kLog2e;
+      shift[m][i] = p.lse[sum_at] * -kLog2e;
       d[m][i] = delta[sum_at];
       // Past the last query P is 0, whatever its score.
       if (t == 0) {
-        sums[row] = row < block.tokens ? make_float2(lse[m][i], d[m][i]) : make_float2(INFINITY, 0);
+        sums[row] =
+            row < block.tokens ? make_float2(shift[m][i], d[m][i]) : make_float2(-INFINITY, 0);
       }
     }
     dout[m] = reader.rows(dout_plane, own.first + m, plane_mask(own.instance));
   }
-#pragma unroll 1
-  for (int tile = 0; tile < reader.tiles(); ++tile) {
-    const RowFragment<kD> k = reader.rows(keys, tile), v = reader.rows(values, tile);
+  const auto see = [&](const auto& keys_at, const auto& values_at) {
+    const RowFragment<kD> k = keys_at.rows(), v = values_at.rows();
     float ds[kOwn][2][4];
 #pragma unroll
     for (int m = 0; m < kOwn; ++m) {
@@ -198,14 +210,22 @@ __device__ void pass_over_keys(const WindowAttentionBackward<bf16>& p, const flo
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
         const int r = i / 2 % 2;
-        const float e = fast_exp2(fmaf(s[i / 4][i % 4], scale_log2, -lse[m][r]));
+        const float e = fast_exp2(fmaf(s[i / 4][i % 4], scale_log2, shift[m][r]));
         float& x = ds[m][i / 4][i % 4];
         x = e * (x - d[m][r]);
-        if (reader.is_last(tile) && tile * 16 + i / 4 * 8 + 2 * t + i % 2 >= block.tokens) x = 0;
+        if (keys_at.kOfLast && i / 4 * 8 + 2 * t + i % 2 >= reader.last_rows()) x = 0;
       }
     }
-    add_product(dq, ds, reader, keys, tile);
+    add_product(dq, ds, keys_at);
+  };
+  auto keys_at = reader.first(keys), values_at = reader.first(values);
+#pragma unroll 1
+  for (int tile = 1; tile < reader.tiles(); ++tile) {
+    see(keys_at, values_at);
+    keys_at.advance();
+    values_at.advance();
   }
+  see(reader.last(keys), reader.last(values));
 #pragma unroll
   for (int m = 0; m < kOwn; ++m) {
     if (own.has(m)) {
@@ -217,39 +237,51 @@ __device__ void pass_over_keys(const WindowAttentionBackward<bf16>& p, const flo
 /// dk and dv of the warp's keys k with values v.
 template <int kD, int kOwn>
 __device__ void pass_over_queries(const WindowAttentionBackward<bf16>& p, const Block& block,
-                                  const Own& own, const TileReader<kD>& reader, const char* queries,
-                                  const char* dout_plane, float scale_log2, const float2* sums,
+                                  const Own& own, const TileReader<kD>& reader, unsigned queries,
+                                  unsigned dout_plane, float scale_log2, const float2* sums,
                                   const RowFragment<kD> (&k)[kOwn],
                                   const RowFragment<kD> (&v)[kOwn]) {
-  const int t = int(threadIdx.x) % 4, mask = plane_mask(own.instance);
+  const int mask = plane_mask(own.instance);
   float dk[kOwn][kD / 8][4] = {}, dv[kOwn][kD / 8][4] = {};
-#pragma unroll 1
-  for (int tile = 0; tile < reader.tiles(); ++tile) {
+  unsigned sums_at = shared_address(sums + 2 * (int(threadIdx.x) % 4));
+  const auto see = [&](const auto& queries_at, const auto& dout_at) {
     float e[kOwn][2][4], ds[kOwn][2][4];
     {
-      const RowFragment<kD> q = reader.rows(queries, tile);
+      const RowFragment<kD> q = queries_at.rows();
 #pragma unroll
       for (int m = 0; m < kOwn; ++m) dot_rows(k[m], q, e[m]);
-      const RowFragment<kD> dout = reader.rows(dout_plane, tile, mask);
+    }
+    {
+      const RowFragment<kD> dout = dout_at.rows();
 #pragma unroll
       for (int m = 0; m < kOwn; ++m) dot_rows(v[m], dout, ds[m]);
     }
+    // -lse and D of queries 2t and 2t + 1, and of those 8 further
+    unsigned sum[2][4];
+    load16<0>(sum[0], sums_at);
+    load16<8 * sizeof(float2)>(sum[1], sums_at);
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      // lse and D of queries 2t and 2t + 1
-      const auto sum = *reinterpret_cast<const float4*>(sums + tile * 16 + 8 * i + 2 * t);
+    for (int m = 0; m < kOwn; ++m) {
 #pragma unroll
-      for (int m = 0; m < kOwn; ++m) {
-#pragma unroll
-        for (int c = 0; c < 4; ++c) {
-          e[m][i][c] = fast_exp2(fmaf(e[m][i][c], scale_log2, c % 2 == 0 ? -sum.x : -sum.z));
-          ds[m][i][c] = e[m][i][c] * (ds[m][i][c] - (c % 2 == 0 ? sum.y : sum.w));
-        }
+      for (int i = 0; i < 8; ++i) {
+        float& x = e[m][i / 4][i % 4];
+        float& dx = ds[m][i / 4][i % 4];
+        x = fast_exp2(fmaf(x, scale_log2, __uint_as_float(sum[i / 4][i % 2 * 2])));
+        dx = x * (dx - __uint_as_float(sum[i / 4][i % 2 * 2 + 1]));
       }
     }
-    add_product(dv, e, reader, dout_plane, tile, mask);
-    add_product(dk, ds, reader, queries, tile);
+    add_product(dv, e, dout_at);
+    add_product(dk, ds, queries_at);
+  };
+  auto queries_at = reader.first(queries), dout_at = reader.first(dout_plane, mask);
+#pragma unroll 1
+  for (int tile = 1; tile < reader.tiles(); ++tile) {
+    see(queries_at, dout_at);
+    queries_at.advance();
+    dout_at.advance();
+    sums_at += 16 * sizeof(float2);
   }
+  see(reader.last(queries), reader.last(dout_plane, mask));
   const std::int64_t pitch = 3 * block.channels;
   bf16* to = p.dqkv + block.row(own.instance) * pitch + block.head_of(own.instance) * kD;
 #pragma unroll
@@ -272,9 +304,10 @@ __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
   const TileReader<kD> reader(block.tokens);
   const int plane_bytes = block.tokens * Rows<kD>::kBytes;
 
-  copy_stage<kD>(p, block, plan, 0, 1, memory + place.keys(0));
+  const unsigned base = shared_address(memory);
+  copy_stage<kD>(p, block, plan, 0, 1, base + place.keys(0));
   // D of at most 16 instances for each of a stage fits where v will be.
-  auto* d = reinterpret_cast<float*>(memory + place.values(0));
+  auto* d = reinterpret_cast<float*>(memory + place.keys(0) + place.stage_bytes);
   with_group_bits(block.group_bits, [&](auto bits) {
     separate_dout<kD, decltype(bits)::value>(p, block, memory, d);
   });
@@ -283,7 +316,7 @@ __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
     delta[block.first_sum() + i] = d[i];
   }
   __syncthreads();
-  copy_stage<kD>(p, block, plan, 0, 2, memory + place.values(0));
+  copy_stage<kD>(p, block, plan, 0, 2, base + place.keys(0) + place.stage_bytes);
 
   const int units = ceil_div(reader.tiles(), kOwn);  // of an instance
   const int warp = int(threadIdx.x) / kWarpSize, local = warp / units;
@@ -292,25 +325,26 @@ __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
     __syncthreads();
     const int next = stage + 1;
     const auto copy_next = [&] {
-      copy_stage<kD>(p, block, plan, next, 1, memory + place.keys(next));
-      copy_stage<kD>(p, block, plan, next, 2, memory + place.values(next));
+      copy_stage<kD>(p, block, plan, next, 1, base + place.keys(next));
+      copy_stage<kD>(p, block, plan, next, 2, base + place.keys(next) + place.stage_bytes);
     };
     const bool ahead = place.may_run_ahead(stage);
     if (next < plan.stages && ahead) copy_next();
 
     const Own own{stage * plan.stage + local, (warp - local * units) * kOwn, reader.tiles()};
     const bool active = local < plan.stage && own.instance < block.instances;
-    char* keys = memory + place.keys(stage) + local * plane_bytes;
-    const char* values = memory + place.values(stage) + local * plane_bytes;
-    const char* dout_plane = memory + own.instance * plane_bytes;
+    const int keys = place.keys(stage) + local * plane_bytes;  // later of q
+    const unsigned values = base + keys + place.stage_bytes,
+                   dout_plane = base + own.instance * plane_bytes;
     auto* sums = reinterpret_cast<float2*>(memory + place.sums()) + local * place.sums_pitch;
     RowFragment<kD> q[kOwn], k[kOwn], v[kOwn];
     if (active) {
-      pass_over_keys(p, delta, block, own, reader, keys, values, dout_plane, scale_log2, sums, q);
+      pass_over_keys(p, delta, block, own, reader, base + keys, values, dout_plane, scale_log2,
+                     sums, q);
 #pragma unroll
       for (int m = 0; m < kOwn; ++m) {
         if (!own.has(m)) continue;
-        k[m] = reader.rows(keys, own.first + m);
+        k[m] = reader.rows(base + keys, own.first + m);
         v[m] = reader.rows(values, own.first + m);
       }
     }
@@ -318,12 +352,12 @@ __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
     if (active) {
 #pragma unroll
       for (int m = 0; m < kOwn; ++m) {
-        if (own.has(m)) reader.store_rows(q[m], own.first + m, block.tokens, keys);
+        if (own.has(m)) reader.store_rows(q[m], own.first + m, memory + keys);
       }
     }
     __syncthreads();
     if (active) {
-      pass_over_queries(p, block, own, reader, keys, dout_plane, scale_log2, sums, k, v);
+      pass_over_queries(p, block, own, reader, base + keys, dout_plane, scale_log2, sums, k, v);
     }
     if (next < plan.stages && !ahead) {
       __syncthreads();

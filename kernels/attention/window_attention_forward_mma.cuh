@@ -21,12 +21,11 @@ constexpr int kForwardWarps = 16;  // warps of a block at most
 struct ForwardMemory {
   __host__ __device__ ForwardMemory(const Plan& plan, int tokens, int row_bytes)
       : stage_bytes(plan.stage * tokens * row_bytes), stages(plan.stages), doubled(plan.doubled) {}
-  __device__ int keys(int stage) const {
+  __device__ int keys(int stage) const {  // and values stage_bytes after
     if (stage % 2 == 0) return stages * stage_bytes;
     if (doubled) return (stages + 2) * stage_bytes;
     return (stage < stages - 2 ? stages - 2 : stages) * stage_bytes;
   }
-  __device__ int values(int stage) const { return keys(stage) + stage_bytes; }
   /// Whether the copies for the next stage may start before this one is done.
   __device__ bool may_run_ahead(int stage) const { return doubled || stage + 1 < stages - 2; }
   std::size_t bytes() const {
@@ -39,105 +38,134 @@ struct ForwardMemory {
 /// q, k and v of a stage.
 template <int kD>
 __device__ void copy_stage(const WindowAttentionForward<bf16>& p, const Block& block,
-                           const Plan& plan, const ForwardMemory& place, int stage, char* memory) {
+                           const Plan& plan, const ForwardMemory& place, int stage,
+                           unsigned memory) {
   const int first = stage * plan.stage, count = min(plan.stage, block.instances - first);
-  char* planes = memory + stage * place.stage_bytes;
-  char* keys = memory + place.keys(stage);
-  char* values = memory + place.values(stage);
-  for_each_chunk<kD>(block, first, count, [&](int instance, int at, int token, int chunk) {
+  const int plane_bytes = block.tokens * Rows<kD>::kBytes;
+  const unsigned planes = memory + stage * place.stage_bytes, keys = memory + place.keys(stage);
+  for_each_chunk<kD>(block, count, [&](int plane, int token, int chunk) {
+    const int instance = first + plane;
     const bf16* from = p.qkv + (block.row(instance) + token) * 3 * block.channels +
                        block.head_of(instance) * kD + chunk * 8;
-    const int offset = at + Rows<kD>::offset(token, chunk);
-    copy16_async(planes + (offset ^ plane_mask(instance)), from);
-    copy16_async(keys + offset, from + block.channels);
-    copy16_async(values + offset, from + 2 * block.channels);
+    const int offset = plane * plane_bytes, in_plane = Rows<kD>::offset(token, chunk);
+    copy16_async(planes + offset + (in_plane ^ plane_mask(instance)), from);
+    copy16_async(keys + offset + in_plane, from + block.channels);
+    copy16_async(keys + place.stage_bytes + offset + in_plane, from + 2 * block.channels);
   });
+}
+
+/// The running result of 16 queries, as far as their keys have been seen.
+template <int kD>
+struct Attended {
+  float out[1][kD / 8][4] = {};                             // times the sum
+  float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};  // of rows g and g + 8
+};
+
+/// The next kTiles tiles of keys. `last_keys`: keys of the last tile.
+template <int kTiles, int kD, bool kLast>
+__device__ void attend(const RowFragment<kD>& q, Cursor<kD, kLast>& keys, Cursor<kD, kLast>& values,
+                       int last_keys, float scale_log2, Attended<kD>& to) {
+  float s[kTiles][1][2][4];
+  float top[2] = {to.most[0], to.most[1]}, shift[2];
+#pragma unroll
+  for (int j = 0; j < kTiles; ++j) {
+    dot_rows(q, keys.rows(), s[j][0]);
+    keys.advance();
+    if constexpr (kLast) {
+      const int key = 2 * (int(threadIdx.x) % 4);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        if (key + i / 4 * 8 + i % 2 >= last_keys) s[j][0][i / 4][i % 4] = -INFINITY;
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < 8; ++i) top[i / 2 % 2] = fmaxf(top[i / 2 % 2], s[j][0][i / 4][i % 4]);
+  }
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    top[r] = fmaxf(top[r], __shfl_xor_sync(kFullMask, top[r], 1));
+    top[r] = fmaxf(top[r], __shfl_xor_sync(kFullMask, top[r], 2));
+    const float shrink = fast_exp2((to.most[r] - top[r]) * scale_log2);
+    to.most[r] = top[r];
+    shift[r] = -top[r] * scale_log2;
+    to.sum[r] *= shrink;
+#pragma unroll
+    for (auto& column : to.out[0]) column[2 * r] *= shrink, column[2 * r + 1] *= shrink;
+  }
+#pragma unroll
+  for (int j = 0; j < kTiles; ++j) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      float& x = s[j][0][i / 4][i % 4];
+      x = fast_exp2(fmaf(x, scale_log2, shift[i / 2 % 2]));
+      to.sum[i / 2 % 2] += x;
+    }
+    add_product(to.out, s[j], values);
+    values.advance();
+  }
 }
 
 /// 16 queries of one instance: o replaces q in its plane.
 template <int kD>
-__device__ void attend(const TileReader<kD>& reader, const char* keys, const char* values,
-                       char* plane, int mask, int tile, int tokens, float scale_log2, float* lse) {
-  constexpr int kKeyTiles = 4;
+__device__ void attend_tile(const TileReader<kD>& reader, unsigned keys, unsigned values,
+                            char* plane, int mask, int tile, int tokens, float scale_log2,
+                            float* lse) {
+  constexpr int kTogether = kD == 32 ? 4 : 1;  // tiles for which there are registers
   const int g = int(threadIdx.x) % kWarpSize / 4, t = int(threadIdx.x) % 4;
-  const RowFragment<kD> q = reader.rows(plane, tile, mask);
-  float out[1][kD / 8][4] = {};
-  float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};  // of rows g and g + 8
-  for (int first = 0; first < reader.tiles(); first += kKeyTiles) {
-    float s[kKeyTiles][1][2][4];
-    float top[2] = {most[0], most[1]};
-#pragma unroll
-    for (int j = 0; j < kKeyTiles; ++j) {
-      if (first + j >= reader.tiles()) continue;
-      dot_rows(q, reader.rows(keys, first + j), s[j][0]);
-      if (reader.is_last(first + j)) {
-#pragma unroll
-        for (int i = 0; i < 8; ++i) {
-          const int key = (first + j) * 16 + i / 4 * 8 + 2 * t + i % 2;
-          if (key >= tokens) s[j][0][i / 4][i % 4] = -INFINITY;
-        }
-      }
-#pragma unroll
-      for (int i = 0; i < 8; ++i) top[i / 2 % 2] = fmaxf(top[i / 2 % 2], s[j][0][i / 4][i % 4]);
-    }
-    float shift[2];
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      top[r] = fmaxf(top[r], __shfl_xor_sync(kFullMask, top[r], 1));
-      top[r] = fmaxf(top[r], __shfl_xor_sync(kFullMask, top[r], 2));
-      const float shrink = fast_exp2((most[r] - top[r]) * scale_log2);
-      most[r] = top[r];
-      shift[r] = top[r] * scale_log2;
-      sum[r] *= shrink;
-#pragma unroll
-      for (auto& column : out[0]) column[2 * r] *= shrink, column[2 * r + 1] *= shrink;
-    }
-#pragma unroll
-    for (int j = 0; j < kKeyTiles; ++j) {
-      if (first + j >= reader.tiles()) continue;
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        float& x = s[j][0][i / 4][i % 4];
-        x = fast_exp2(fmaf(x, scale_log2, -shift[i / 2 % 2]));
-        sum[i / 2 % 2] += x;
-      }
-      add_product(out, s[j], reader, values, first + j);
-    }
+  const RowFragment<kD> q = reader.rows(shared_address(plane), tile, mask);
+  Attended<kD> to;
+  auto keys_at = reader.first(keys), values_at = reader.first(values);
+  int left = reader.tiles() - 1;
+#pragma unroll 1
+  for (; left >= kTogether; left -= kTogether) {
+    attend<kTogether>(q, keys_at, values_at, 16, scale_log2, to);
   }
+#pragma unroll 1
+  for (; left > 0; --left) attend<1>(q, keys_at, values_at, 16, scale_log2, to);
+  auto last_keys = reader.last(keys), last_values = reader.last(values);
+  attend<1>(q, last_keys, last_values, reader.last_rows(), scale_log2, to);
+
   __syncwarp();  // all lanes have their q
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    sum[r] += __shfl_xor_sync(kFullMask, sum[r], 1);
-    sum[r] += __shfl_xor_sync(kFullMask, sum[r], 2);
+    float sum = to.sum[r];
+    sum += __shfl_xor_sync(kFullMask, sum, 1);
+    sum += __shfl_xor_sync(kFullMask, sum, 2);
     const int row = tile * 16 + g + 8 * r;
     if (row >= tokens) continue;
-    const float factor = 1 / sum[r];
+    const float factor = 1 / sum;
 #pragma unroll
     for (int c = 0; c < kD / 8; ++c) {
       *reinterpret_cast<unsigned*>(plane + (Rows<kD>::offset(row, c) ^ mask) + 4 * t) =
-          pack_bf16(out[0][c][2 * r] * factor, out[0][c][2 * r + 1] * factor);
+          pack_bf16(to.out[0][c][2 * r] * factor, to.out[0][c][2 * r + 1] * factor);
     }
-    if (lse != nullptr && t == 0) lse[row] = fmaf(most[r] * scale_log2, kLn2, logf(sum[r]));
+    if (lse != nullptr && t == 0) lse[row] = fmaf(to.most[r] * scale_log2, kLn2, logf(sum));
   }
 }
 
 /// Writes the planes with their heads interleaved.
 template <int kD, int kGroupBits>
 __device__ void write_interleaved(const Block& block, char* planes, bf16* out) {
-  using Piece = Chunk<kD, kGroupBits>;
-  const int count = (block.instances >> kGroupBits) * block.tokens * Piece::kOfRow;
-  for (int i = int(threadIdx.x); i < count; i += int(blockDim.x)) {
-    const Piece chunk(block, i);
-    Pack<bf16, 8> to;
+  using Lane = Interleaved<kD, kGroupBits>;
+  const Lane lane(block);
+  lane.for_each_row([&](int row) {
+    if (row >= lane.rows) return;
+    int token, instance;
+    lane.find(block, row, &token, &instance);
 #pragma unroll
-    for (int k = 0; k < Piece::kHeads; ++k) {
-      const auto from =
-          *reinterpret_cast<const Pack<bf16, Piece::kRun>*>(chunk.place(block, planes, k));
+    for (int piece = 0; piece < Lane::kPieces; ++piece) {
+      const char* from = lane.place(planes, token, instance, piece);
+      Pack<bf16, 8> to;
 #pragma unroll
-      for (int e = 0; e < Piece::kRun; ++e) to.v[e * Piece::kHeads + k] = from.v[e];
+      for (int k = 0; k < Lane::kHeads; ++k) {
+        const auto run = *reinterpret_cast<const Pack<bf16, Lane::kRun>*>(from);
+        from += lane.plane_bytes;
+#pragma unroll
+        for (int e = 0; e < Lane::kRun; ++e) to.v[e * Lane::kHeads + k] = run.v[e];
+      }
+      *reinterpret_cast<Pack<bf16, 8>*>(out + lane.global(block, row, piece)) = to;
     }
-    *reinterpret_cast<Pack<bf16, 8>*>(out + chunk.global) = to;
-  }
+  });
 }
 
 template <int kD>
@@ -151,25 +179,26 @@ __global__ void __launch_bounds__(kForwardWarps* kWarpSize)
   const TileReader<kD> reader(block.tokens);
   const int plane_bytes = block.tokens * Rows<kD>::kBytes, tiles = reader.tiles();
 
-  copy_stage<kD>(p, block, plan, place, 0, memory);
+  const unsigned base = shared_address(memory);
+  copy_stage<kD>(p, block, plan, place, 0, base);
   for (int stage = 0; stage < plan.stages; ++stage) {
     wait_copies();
     __syncthreads();
     const int next = stage + 1;
     const bool ahead = place.may_run_ahead(stage);
-    if (next < plan.stages && ahead) copy_stage<kD>(p, block, plan, place, next, memory);
+    if (next < plan.stages && ahead) copy_stage<kD>(p, block, plan, place, next, base);
     const int first = stage * plan.stage, count = min(plan.stage, block.instances - first);
     for (int unit = int(threadIdx.x) / kWarpSize; unit < count * tiles;
          unit += int(blockDim.x) / kWarpSize) {
       const int local = unit / tiles, instance = first + local;
-      attend(reader, memory + place.keys(stage) + local * plane_bytes,
-             memory + place.values(stage) + local * plane_bytes, memory + instance * plane_bytes,
-             plane_mask(instance), unit - local * tiles, block.tokens, scale_log2,
-             p.lse == nullptr ? nullptr : p.lse + block.first_sum() + instance * block.tokens);
+      const unsigned keys = base + place.keys(stage) + local * plane_bytes;
+      attend_tile(reader, keys, keys + place.stage_bytes, memory + instance * plane_bytes,
+                  plane_mask(instance), unit - local * tiles, block.tokens, scale_log2,
+                  p.lse == nullptr ? nullptr : p.lse + block.first_sum() + instance * block.tokens);
     }
     if (next < plan.stages && !ahead) {
       __syncthreads();
-      copy_stage<kD>(p, block, plan, place, next, memory);
+      copy_stage<kD>(p, block, plan, place, next, base);
     }
   }
   __syncthreads();

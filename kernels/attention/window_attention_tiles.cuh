@@ -70,14 +70,15 @@ struct Rows {
 /// writes to planes i and i + 8 at once. Of byte offsets in a row.
 __device__ inline int plane_mask(int instance) { return instance / 8 % 2 * 32; }
 
-/// Calls body(instance, its offset in the stage, token, chunk) for every chunk of a stage.
+/// Calls body(plane of the stage, token, chunk) for the chunks of `count` planes.
 template <int kD, class Body>
-__device__ void for_each_chunk(const Block& block, int first, int count, const Body& body) {
-  for (int i = int(threadIdx.x); i < count * block.tokens * Rows<kD>::kChunks;
-       i += int(blockDim.x)) {
-    const int row = i / Rows<kD>::kChunks, chunk = i % Rows<kD>::kChunks;
-    const int local = block.divided_by_tokens(row);
-    body(first + local, local * block.tokens * Rows<kD>::kBytes, row - local * block.tokens, chunk);
+__device__ void for_each_chunk(const Block& block, int count, const Body& body) {
+  const int chunk = int(threadIdx.x) % Rows<kD>::kChunks;
+  const int step = int(blockDim.x) / Rows<kD>::kChunks;
+  for (int plane = 0; plane < count; ++plane) {
+    for (int token = int(threadIdx.x) / Rows<kD>::kChunks; token < block.tokens; token += step) {
+      body(plane, token, chunk);
+    }
   }
 }
 
@@ -87,135 +88,193 @@ __device__ void for_each_chunk(const Block& block, int first, int count, const B
 template <int kD>
 struct RowFragment {
   unsigned v[2][kD / 32][4];  // rows g and g + 8
+
+  __device__ void left(int step, unsigned (&a)[4]) const {
+    const int j = step / 2, k = step % 2 * 2;
+    a[0] = v[0][j][k];
+    a[1] = v[1][j][k];
+    a[2] = v[0][j][k + 1];
+    a[3] = v[1][j][k + 1];
+  }
 };
 
-/// Reads tiles of 16 rows of a plane. Past the last token it reads the last one again: what it
-/// gives is either not stored or has weight 0.
-template <int kD>
-class TileReader {
- public:
-  __device__ explicit TileReader(int tokens) : last_tile_((tokens - 1) / 16) {
-    const int lane = int(threadIdx.x) % kWarpSize, limit = tokens - 1 - last_tile_ * 16;
-    const int g = lane / 4, t = lane % 4;
-    rows_ = Rows<kD>::offset(g, t);
-    last_rows_[0] = Rows<kD>::offset(min(g, limit), t);
-    last_rows_[1] = Rows<kD>::offset(min(g + 8, limit), t);
-    columns_ = Rows<kD>::offset(lane % 16, lane / 16);
-    last_columns_ = Rows<kD>::offset(min(lane % 16, limit), lane / 16);
-  }
-  __device__ int tiles() const { return last_tile_ + 1; }
-  __device__ bool is_last(int tile) const { return tile == last_tile_; }
+/// Where a lane reads a tile of 16 rows of a plane. The last tile (kLast) may be incomplete: past
+/// the last token it reads the last one again, and what comes of it is not stored or has weight 0.
+template <int kD, bool kLast>
+struct Cursor {
+  static constexpr bool kOfLast = kLast;
+  unsigned row[kLast ? 2 : 1][kD / 32], column[kD / 16];  // addresses in shared memory
 
-  __device__ RowFragment<kD> rows(const char* plane, int tile, int mask = 0) const {
+  __device__ RowFragment<kD> rows() const {
+    constexpr int kSecond = kLast ? 0 : 8 * Rows<kD>::kBytes;
     RowFragment<kD> to;
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int offset = is_last(tile) ? last_rows_[i] : rows_ + i * 8 * Rows<kD>::kBytes;
-#pragma unroll
-      for (int j = 0; j < kD / 32; ++j) {
-        const auto chunk = *reinterpret_cast<const uint4*>(plane + tile * 16 * Rows<kD>::kBytes +
-                                                           (offset ^ mask ^ (j * 64)));
-        to.v[i][j][0] = chunk.x;
-        to.v[i][j][1] = chunk.y;
-        to.v[i][j][2] = chunk.z;
-        to.v[i][j][3] = chunk.w;
-      }
+    for (int j = 0; j < kD / 32; ++j) {
+      load16<0>(to.v[0][j], row[0][j]);
+      load16<kSecond>(to.v[1][j], row[kLast ? 1 : 0][j]);
     }
     return to;
   }
+  /// Right operands of a sum over the rows: to[0], to[1] for e = 16*part to 16*part + 7, to[2],
+  /// to[3] for the 8 e's after.
+  __device__ void columns(int part, unsigned (&to)[4]) const { load_transposed(to, column[part]); }
 
-  /// The inverse of rows(), without the rows that there aren't.
-  __device__ void store_rows(const RowFragment<kD>& from, int tile, int tokens, char* plane) const {
+  __device__ void advance(int tiles = 1) {
+#pragma unroll
+    for (auto& half : row) {
+#pragma unroll
+      for (unsigned& address : half) address += tiles * 16 * Rows<kD>::kBytes;
+    }
+#pragma unroll
+    for (unsigned& address : column) address += tiles * 16 * Rows<kD>::kBytes;
+  }
+};
+
+template <int kD>
+class TileReader {
+ public:
+  __device__ explicit TileReader(int tokens)
+      : last_tile_((tokens - 1) / 16), limit_(tokens - 1 - last_tile_ * 16) {}
+  __device__ int tiles() const { return last_tile_ + 1; }
+  /// Rows of the last tile.
+  __device__ int last_rows() const { return limit_ + 1; }
+
+  __device__ Cursor<kD, false> first(unsigned plane, int mask = 0) const {
+    return make<false>(plane, mask, 15);
+  }
+  __device__ Cursor<kD, true> last(unsigned plane, int mask = 0) const {
+    return make<true>(plane + last_tile_ * 16 * Rows<kD>::kBytes, mask, limit_);
+  }
+  __device__ RowFragment<kD> rows(unsigned plane, int tile, int mask = 0) const {
+    if (tile == last_tile_) return last(plane, mask).rows();
+    return first(plane + tile * 16 * Rows<kD>::kBytes, mask).rows();
+  }
+  /// The inverse of rows(), for a plane without mask.
+  __device__ void store_rows(const RowFragment<kD>& from, int tile, char* plane) const {
+    const int lane = int(threadIdx.x) % kWarpSize, rows = tile == last_tile_ ? limit_ + 1 : 16;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      if (tile * 16 + int(threadIdx.x) % kWarpSize / 4 + 8 * i >= tokens) continue;
+      const int row = lane / 4 + 8 * i;
+      if (row >= rows) continue;
 #pragma unroll
       for (int j = 0; j < kD / 32; ++j) {
-        *reinterpret_cast<uint4*>(plane + tile * 16 * Rows<kD>::kBytes +
-                                  ((rows_ + i * 8 * Rows<kD>::kBytes) ^ (j * 64))) =
+        *reinterpret_cast<uint4*>(plane + Rows<kD>::offset(tile * 16 + row, lane % 4 + 4 * j)) =
             make_uint4(from.v[i][j][0], from.v[i][j][1], from.v[i][j][2], from.v[i][j][3]);
       }
     }
   }
 
-  /// Right operands of a sum over the rows: to[0], to[1] for columns e = 16*part to 16*part + 7,
-  /// to[2], to[3] for the 8 columns after.
-  __device__ void columns(const char* plane, int tile, int part, int mask,
-                          unsigned (&to)[4]) const {
-    const int offset = is_last(tile) ? last_columns_ : columns_;
-    load_transposed(to, plane + tile * 16 * Rows<kD>::kBytes + (offset ^ mask ^ (part * 32)));
+ private:
+  template <bool kLast>
+  __device__ Cursor<kD, kLast> make(unsigned plane, int mask, int limit) const {
+    const int lane = int(threadIdx.x) % kWarpSize;
+    Cursor<kD, kLast> to;
+#pragma unroll
+    for (int i = 0; i < (kLast ? 2 : 1); ++i) {
+#pragma unroll
+      for (int j = 0; j < kD / 32; ++j) {
+        to.row[i][j] =
+            plane + (Rows<kD>::offset(min(lane / 4 + 8 * i, limit), lane % 4 + 4 * j) ^ mask);
+      }
+    }
+#pragma unroll
+    for (int part = 0; part < kD / 16; ++part) {
+      to.column[part] =
+          plane + (Rows<kD>::offset(min(lane % 16, limit), lane / 16 + 2 * part) ^ mask);
+    }
+    return to;
   }
 
- private:
-  int last_tile_, rows_, last_rows_[2], columns_, last_columns_;
+  int last_tile_, limit_;
 };
 
 /// c = a b^T of 16 x 16: c[i] are columns 8i to 8i + 7.
 template <int kD>
 __device__ void dot_rows(const RowFragment<kD>& a, const RowFragment<kD>& b, float (&c)[2][4]) {
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
+  for (int s = 0; s < kD / 16; ++s) {
+    unsigned left[4];
+    a.left(s, left);
 #pragma unroll
-    for (float& x : c[i]) x = 0;
-#pragma unroll
-    for (int s = 0; s < kD / 16; ++s) {
-      const int j = s / 2, k = s % 2 * 2;
-      mma(c[i], a.v[0][j][k], a.v[1][j][k], a.v[0][j][k + 1], a.v[1][j][k + 1], b.v[i][j][k],
-          b.v[i][j][k + 1]);
+    for (int i = 0; i < 2; ++i) {
+      const unsigned b0 = b.v[i][s / 2][s % 2 * 2], b1 = b.v[i][s / 2][s % 2 * 2 + 1];
+      if (s == 0) {
+        mma(c[i], left, b0, b1);
+      } else {
+        mma_add(c[i], left, b0, b1);
+      }
     }
   }
 }
 
 /// sums [16, kD] of each of kOwn tiles += its weights [16, 16] times a tile of rows.
-template <int kD, int kOwn>
+template <int kD, bool kLast, int kOwn>
 __device__ void add_product(float (&sums)[kOwn][kD / 8][4], const float (&weights)[kOwn][2][4],
-                            const TileReader<kD>& reader, const char* plane, int tile,
-                            int mask = 0) {
+                            const Cursor<kD, kLast>& at) {
   unsigned a[kOwn][4];
 #pragma unroll
   for (int m = 0; m < kOwn; ++m) {
-    a[m][0] = pack_bf16(weights[m][0][0], weights[m][0][1]);
-    a[m][1] = pack_bf16(weights[m][0][2], weights[m][0][3]);
-    a[m][2] = pack_bf16(weights[m][1][0], weights[m][1][1]);
-    a[m][3] = pack_bf16(weights[m][1][2], weights[m][1][3]);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      a[m][i] = pack_bf16(weights[m][i / 2][i % 2 * 2], weights[m][i / 2][i % 2 * 2 + 1]);
+    }
   }
 #pragma unroll
   for (int part = 0; part < kD / 16; ++part) {
     unsigned b[4];
-    reader.columns(plane, tile, part, mask, b);
+    at.columns(part, b);
 #pragma unroll
     for (int m = 0; m < kOwn; ++m) {
-      mma(sums[m][2 * part], a[m][0], a[m][1], a[m][2], a[m][3], b[0], b[1]);
-      mma(sums[m][2 * part + 1], a[m][0], a[m][1], a[m][2], a[m][3], b[2], b[3]);
+      mma_add(sums[m][2 * part], a[m], b[0], b[1]);
+      mma_add(sums[m][2 * part + 1], a[m], b[2], b[3]);
     }
   }
 }
 
-/// Eight consecutive channels of a row of the block's interleaved heads: kRun e's of kHeads heads.
+/// A lane's part of a block's rows of interleaved heads: chunks of 8 channels, which are kRun e's
+/// of kHeads heads. A warp takes kRows rows at once, or a row in kPieces.
 template <int kD, int kGroupBits>
-struct Chunk {
+struct Interleaved {
   static constexpr int kHeads = 1 << (kGroupBits < 3 ? kGroupBits : 3), kRun = 8 / kHeads;
-  static constexpr int kOfRow = (kD << kGroupBits) / 8;  // chunks of a row
+  static constexpr int kOfRow = (kD << kGroupBits) / 8;                    // chunks of a row
+  static constexpr int kOfE = kGroupBits > 3 ? 1 << (kGroupBits - 3) : 1;  // chunks of one e
+  static constexpr int kRowLanes = kOfRow < kWarpSize ? kOfRow : kWarpSize;
+  static constexpr int kRows = kWarpSize / kRowLanes, kPieces = kOfRow / kRowLanes;
 
-  /// The i-th chunk of all rows of the block.
-  __device__ Chunk(const Block& block, int i) {
-    const int row = i / kOfRow, c = i % kOfRow, window = block.divided_by_tokens(row);
-    constexpr int kOfE = kGroupBits > 3 ? 1 << (kGroupBits - 3) : 1;  // chunks of one e
-    const int head = c % kOfE * 8;
-    e = c / kOfE * kRun;
-    token = row - window * block.tokens;
-    instance = (window << kGroupBits) + head;
-    global =
-        (block.window * block.tokens + row) * block.channels + e * block.heads + block.head + head;
+  __device__ explicit Interleaved(const Block& block)
+      : chunk(int(threadIdx.x) % kRowLanes),
+        head(chunk % kOfE * 8),
+        plane_bytes(block.tokens * Rows<kD>::kBytes),
+        rows((block.instances >> kGroupBits) * block.tokens) {}
+
+  /// Calls body(row) in all lanes of a warp; the row may be past the last one.
+  template <class Body>
+  __device__ void for_each_row(const Body& body) const {
+    const int step = int(blockDim.x) / kWarpSize * kRows;
+    for (int i = int(threadIdx.x) / kWarpSize * kRows; i < rows; i += step) {
+      body(i + int(threadIdx.x) % kWarpSize / kRowLanes);
+    }
   }
-  /// The place of the chunk's e's of its k-th head in the planes.
-  __device__ char* place(const Block& block, char* planes, int k) const {
-    return planes + (instance + k) * block.tokens * Rows<kD>::kBytes +
-           (Rows<kD>::offset(token, e / 8) ^ plane_mask(instance + k)) + e % 8 * 2;
+  __device__ int e(int piece) const { return (chunk + piece * kRowLanes) / kOfE * kRun; }
+  /// Index of the chunk's first element.
+  __device__ std::int64_t global(const Block& block, int row, int piece) const {
+    return (block.window * block.tokens + row) * block.channels + e(piece) * block.heads +
+           block.head + head;
+  }
+  /// The row's token and the first of the lane's instances.
+  __device__ void find(const Block& block, int row, int* token, int* instance) const {
+    const int window = block.divided_by_tokens(row);
+    *token = row - window * block.tokens;
+    *instance = (window << kGroupBits) + head;
+  }
+  /// The place of the chunk's e's of its first head; its others are in the planes after.
+  __device__ char* place(char* planes, int token, int instance, int piece) const {
+    const int mask = kGroupBits > 3 ? head * 4 : 0;  // plane_mask
+    return planes + instance * plane_bytes + (Rows<kD>::offset(token, e(piece) / 8) ^ mask) +
+           e(piece) % 8 * 2;
   }
 
-  std::int64_t global;  // index of its first element
-  int e, token, instance;
+  int chunk, head, plane_bytes, rows;
 };
 
 /// Body gets std::integral_constant<int, group_bits>.
@@ -257,7 +316,8 @@ bool make_plan(const WindowAttentionShape& s, int max_warps, int tiles_of_warp, 
     const int instances = plan->group() * plan->windows;
     plan->stages = ceil_div(instances, std::clamp(max_warps / units, 1, instances));
     plan->stage = ceil_div(instances, plan->stages);
-    plan->threads = kWarpSize * std::min(plan->stage * units, max_warps);
+    const int rounds = ceil_div(plan->stage * units, max_warps);
+    plan->threads = kWarpSize * ceil_div(plan->stage * units, rounds);
     plan->doubled = plan->stages > 1;
     if (bytes(*plan) <= limit) return true;
     plan->doubled = false;

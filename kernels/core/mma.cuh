@@ -12,30 +12,47 @@
 
 namespace hh::gpu {
 
-__device__ inline void mma(float (&c)[4], unsigned a0, unsigned a1, unsigned a2, unsigned a3,
-                           unsigned b0, unsigned b1) {
+/// c += a b
+__device__ inline void mma_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
       "{%8, %9}, {%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+/// c = a b
+__device__ inline void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%10, %10, %10, %10};"
+      : "=f"(c[0]), "=f"(c[1]), "=f"(c[2]), "=f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(0.0f));
+}
+
+/// An address in shared memory, as the functions below take it: 32 bits are cheaper than a pointer.
+__device__ inline unsigned shared_address(const void* shared) {
+  return unsigned(__cvta_generic_to_shared(shared));
+}
+
+/// 16 bytes from shared + kOffset.
+template <int kOffset>
+__device__ void load16(unsigned (&to)[4], unsigned shared) {
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4+%5];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(shared), "n"(kOffset));
 }
 
 /// Four 8x8 matrices of bf16, transposed: lane 8i + r gives the address of row r of matrix i, and
 /// to[i] is m[2t.., g] of matrix i.
-__device__ inline void load_transposed(unsigned (&to)[4], const void* shared_row) {
+__device__ inline void load_transposed(unsigned (&to)[4], unsigned shared) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-               : "r"(unsigned(__cvta_generic_to_shared(shared_row)))
-               : "memory");
+               : "r"(shared));
 }
 
 /// 16 aligned bytes to shared memory, there after wait_copies() (and a barrier, for other threads).
-__device__ inline void copy16_async(void* shared, const void* global) {
-  asm volatile(
-      "cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(unsigned(__cvta_generic_to_shared(shared))),
-      "l"(global)
-      : "memory");
+__device__ inline void copy16_async(unsigned shared, const void* global) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(global) : "memory");
 }
 __device__ inline void wait_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
