@@ -31,6 +31,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using WordTag = hn::ScalableTag<std::uint64_t>;
 using WordVector = hn::Vec<WordTag>;
 constexpr std::size_t kRows = std::size_t(kBlockRows);
+constexpr std::int64_t kFewQueries = 2;
 constexpr bool kPrefersNibbles = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
 
 /// The words of a query, each in all lanes.
@@ -42,14 +43,31 @@ struct BroadcastQuery {
   WordVector words[W];
 };
 
-/// Distances of rows r, r + 1, ... (one a lane) of a block by words.
-template <int W>
+/// How the words of 64 rows lie: in a block by words, or as in the database.
+enum class Layout { kByWord, kByRow };
+
+/// Word w of rows r, r + 1, ... (one a lane) for all w.
+template <int W, Layout kLayout>
+HWY_INLINE void load_words(const std::uint64_t* block, std::size_t r, WordVector (&words)[W]) {
+  const WordTag d;
+  if constexpr (kLayout == Layout::kByWord || W == 1) {
+    for (std::size_t w = 0; w < W; ++w) words[w] = hn::LoadU(d, block + w * kRows + r);
+  } else {
+    const std::uint64_t* rows = block + r * W;
+    static_assert(W <= 4, "no instruction takes more words apart");
+    if constexpr (W == 2) hn::LoadInterleaved2(d, rows, words[0], words[1]);
+    if constexpr (W == 3) hn::LoadInterleaved3(d, rows, words[0], words[1], words[2]);
+    if constexpr (W == 4) hn::LoadInterleaved4(d, rows, words[0], words[1], words[2], words[3]);
+  }
+}
+
+/// Distances of rows r, r + 1, ... (one a lane).
+template <int W, Layout kLayout = Layout::kByWord>
 HWY_INLINE WordVector row_distances(const BroadcastQuery<W>& query, const std::uint64_t* block,
                                     std::size_t r) {
-  const WordTag d;
-  const auto differing = [&](int w) HWY_ATTR {
-    return hn::Xor(query.words[w], hn::LoadU(d, block + std::size_t(w) * kRows + r));
-  };
+  WordVector words[W];
+  load_words<W, kLayout>(block, r, words);
+  const auto differing = [&](int w) HWY_ATTR { return hn::Xor(query.words[w], words[w]); };
 #if HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_SCALAR
   auto sum = hn::PopulationCount(differing(0));
   for (int w = 1; w < W; ++w) sum = hn::Add(sum, hn::PopulationCount(differing(w)));
@@ -80,29 +98,30 @@ HWY_INLINE auto below(WordVector a, WordVector limit) {
   return hn::Lt(hn::BitCast(d, a), hn::BitCast(d, limit));
 }
 
-/// word_block() of 64 rows, with the shuffles of the instruction set where there are some.
+/// Whether scans can read rows as they lie in the database.
+constexpr bool takes_rows(int words) {
+  return words == 1 || (words <= 4 && HWY_TARGET != HWY_SCALAR);
+}
+
+/// word_block() of 64 rows, by the shuffles of the instruction set where there are some.
 template <int W>
 HWY_INLINE void full_word_block(const std::uint64_t* from, std::uint64_t* to) {
-#if HWY_TARGET != HWY_SCALAR
-  if constexpr (W >= 2 && W <= 4) {
-    const WordTag d;
+  const WordTag d;
+  if constexpr (takes_rows(W)) {
     for (std::size_t r = 0; r < kRows; r += hn::Lanes(d)) {
-      WordVector v[4];
-      if constexpr (W == 2) hn::LoadInterleaved2(d, from + r * W, v[0], v[1]);
-      if constexpr (W == 3) hn::LoadInterleaved3(d, from + r * W, v[0], v[1], v[2]);
-      if constexpr (W == 4) hn::LoadInterleaved4(d, from + r * W, v[0], v[1], v[2], v[3]);
-      for (std::size_t w = 0; w < W; ++w) hn::StoreU(v[w], d, to + w * kRows + r);
+      WordVector words[W];
+      load_words<W, Layout::kByRow>(from, r, words);
+      for (std::size_t w = 0; w < W; ++w) hn::StoreU(words[w], d, to + w * kRows + r);
     }
-    return;
-  }
-#endif
-  for (std::size_t r = 0; r < kRows; ++r) {
-    for (std::size_t w = 0; w < W; ++w) to[w * kRows + r] = from[r * W + w];
+  } else {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t w = 0; w < W; ++w) to[w * kRows + r] = from[r * W + w];
+    }
   }
 }
 
-/// All 64 distances of a block by words; returns which are below `bound`, row r in bit r.
-template <int W>
+/// The distances of 64 rows; returns which are below `bound`, row r in bit r.
+template <int W, Layout kLayout>
 HWY_INLINE std::uint64_t block_distances(const BroadcastQuery<W>& query, const std::uint64_t* block,
                                          int bound, std::uint16_t* distances) {
   const WordTag d;
@@ -111,7 +130,7 @@ HWY_INLINE std::uint64_t block_distances(const BroadcastQuery<W>& query, const s
   const auto limit = hn::Set(d, std::uint64_t(bound));
   std::uint64_t hits = 0;
   for (std::size_t r = 0; r < kRows; r += hn::Lanes(d)) {
-    const auto distance = row_distances(query, block, r);
+    const auto distance = row_distances<W, kLayout>(query, block, r);
     hn::StoreU(hn::TruncateTo(d16, distance), d16, distances + r);
     std::uint8_t bits[8] = {};
     hn::StoreMaskBits(signed_words, below(distance, limit), bits);
@@ -122,7 +141,7 @@ HWY_INLINE std::uint64_t block_distances(const BroadcastQuery<W>& query, const s
 
 /// found(block, hits, distances) for every block with a row nearer than `bound`, which found() may
 /// lower. Ends early when nothing can be nearer.
-template <int W, class Found>
+template <int W, Layout kLayout, class Found>
 HWY_INLINE void scan_words(const std::uint64_t* blocks, std::int64_t count,
                            const std::uint64_t* query_words, const int& bound, Found&& found) {
   const WordTag d;
@@ -131,13 +150,13 @@ HWY_INLINE void scan_words(const std::uint64_t* blocks, std::int64_t count,
   auto limit = hn::Set(d, std::uint64_t(bound));
   for (std::int64_t b = 0; b < count && bound > 0; ++b) {
     const std::uint64_t* block = blocks + b * W * kBlockRows;
-    auto least = row_distances(query, block, 0);
+    auto least = row_distances<W, kLayout>(query, block, 0);
     for (std::size_t r = hn::Lanes(d); r < kRows; r += hn::Lanes(d)) {
-      least = smaller(least, row_distances(query, block, r));
+      least = smaller(least, row_distances<W, kLayout>(query, block, r));
     }
     if (HWY_LIKELY(hn::AllFalse(signed_words, below(least, limit)))) continue;
     HWY_ALIGN std::uint16_t distances[kRows];
-    const std::uint64_t hits = block_distances(query, block, bound, distances);
+    const std::uint64_t hits = block_distances<W, kLayout>(query, block, bound, distances);
     found(b, hits, distances);
     limit = hn::Set(d, std::uint64_t(bound));
   }
@@ -308,8 +327,10 @@ HWY_INLINE void scan_rows(const ScanRows& s, Bounds&& bounds, Take&& take) {
     const std::uint64_t* from = s.database + first * s.words;
     auto* by_words = static_cast<std::uint64_t*>(s.tile);
     auto* by_nibbles = static_cast<std::uint8_t*>(s.tile);
-    // Whole blocks of one word are in the wanted order already.
-    const bool as_it_is = !nibbles && s.words == 1 && rows % kBlockRows == 0;
+    // Blocks of one word are in the wanted order already; others are worth transposing where more
+    // than a few queries look at them.
+    const bool as_it_is = !nibbles && rows % kBlockRows == 0 &&
+                          (s.words == 1 || (takes_rows(s.words) && s.query_count <= kFewQueries));
     if (nibbles) {
       // Blocks without rows complete the last group.
       blocks = (blocks + kGroupBlocks - 1) / kGroupBlocks * kGroupBlocks;
@@ -353,9 +374,11 @@ HWY_INLINE void scan_rows(const ScanRows& s, Bounds&& bounds, Take&& take) {
         continue;
       }
 #endif
-      const std::uint64_t* scanned = as_it_is ? from : by_words;
       with_words(s.words, [&](auto words) HWY_ATTR {
-        scan_words<words>(scanned, blocks, query, bound, found);
+        if constexpr (takes_rows(words)) {
+          if (as_it_is) return scan_words<words, Layout::kByRow>(from, blocks, query, bound, found);
+        }
+        scan_words<words, Layout::kByWord>(by_words, blocks, query, bound, found);
       });
     }
   }
