@@ -193,7 +193,7 @@ std::vector<std::pair<std::string, Plot>> plots_of(const EvaluationReport& repor
                                     .y_label = "share",
                                     .series = {mean, pooled, found, answered},
                                     .y_range = kUnit});
-  Series ones{.name = "ones", .dots = true};
+  Series ones{.name = "ones", .dots = true, .line = false};
   for (std::size_t j = 0; j < report.statistics.ones.size(); ++j) {
     ones.x.push_back(double(j));
     ones.y.push_back(report.statistics.ones[j]);

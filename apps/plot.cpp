@@ -114,6 +114,7 @@ std::string line_of(const Plot& plot, const Series& series, const char* colour, 
     }
     pen_down = drawn;
   }
+  if (!series.line) return dots;
   return fmt::format(
              "<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.8\" "
              "stroke-linejoin=\"round\"/>\n",

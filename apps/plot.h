@@ -12,6 +12,7 @@ struct Series {
   std::string name;  // in the legend, which appears when there are at least two
   std::vector<double> x, y;
   bool dots = false;  // mark the points, for few of them
+  bool line = true;   // join them
 };
 
 struct Plot {

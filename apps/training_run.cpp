@@ -274,6 +274,7 @@ void TrainingRun::write_plots() const {
     Series series = log.series(name);
     if (!series.x.empty()) map.series.push_back(std::move(series));
   }
+  if (map.series.size() == 1) map.y_label = map.series[0].name;
   if (!map.series.empty()) write_file_atomically(folder_ / "map.svg", to_svg(map));
 }
 
