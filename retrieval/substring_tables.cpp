@@ -41,7 +41,9 @@ std::vector<Substring> cut(int bits, int count) {
 }
 
 int suitable_substrings(std::int64_t count, int bits) {
-  constexpr double kBucketBits = 7.3;  // log2 of codes per bucket; see docs/decisions
+  // log2 of codes per bucket. At 1 and 10 million clustered codes of 64 bits 4 substrings were the
+  // fastest of 3 to 6; 4 and 5 come of this.
+  constexpr double kBucketBits = 7.3;
   const double wanted =
       std::clamp(std::log2(double(std::max<std::int64_t>(count, 1))) - kBucketBits, 4.0, 20.0);
   return std::max(1, int(std::lround(bits / wanted)));
