@@ -23,25 +23,23 @@ constexpr int kBackwardWarps = 8;
 /// stage has its own place, odd stages have theirs in the planes of stages 0 and 1 once those are
 /// done.
 struct BackwardMemory {
-  __host__ __device__ BackwardMemory(const Plan& plan, int tokens, int row_bytes)
-      : stage_bytes(plan.stage * tokens * row_bytes),
-        stages(plan.stages),
-        doubled(plan.doubled),
-        sums_pitch(ceil_div(tokens, 16) * 16) {}
   __device__ int keys(int stage) const {  // and values stage_bytes after
-    if (stage % 2 == 0) return stages * stage_bytes;
-    if (doubled) return (stages + 2) * stage_bytes;
-    return stage >= 3 ? 0 : stages * stage_bytes;
+    if (stage % 2 == 0) return plan.stages * plan.stage_bytes;
+    if (plan.doubled) return (plan.stages + 2) * plan.stage_bytes;
+    return stage >= 3 ? 0 : plan.stages * plan.stage_bytes;
   }
-  __host__ __device__ int sums() const { return (stages + (doubled ? 4 : 2)) * stage_bytes; }
+  /// lse and D of a stage, sums_bytes() for each instance.
+  __host__ __device__ int sums() const {
+    return (plan.stages + (plan.doubled ? 4 : 2)) * plan.stage_bytes;
+  }
+  __host__ __device__ int sums_bytes() const {
+    return ceil_div(tokens, 16) * 16 * int(sizeof(float2));
+  }
   /// Whether the copies for the next stage may start before this one is done.
-  __device__ bool may_run_ahead(int stage) const { return doubled || stage >= 2; }
-  std::size_t bytes(int stage) const {
-    return std::size_t(sums()) + std::size_t(stage * sums_pitch) * sizeof(float2);
-  }
-  int stage_bytes, stages;
-  bool doubled;
-  int sums_pitch;
+  __device__ bool may_run_ahead(int stage) const { return plan.doubled || stage >= 2; }
+  std::size_t bytes() const { return std::size_t(sums() + plan.stage * sums_bytes()); }
+  const Plan& plan;
+  int tokens;
 };
 
 /// k (which = 1) or v (2) of a stage.
@@ -51,11 +49,24 @@ __device__ void copy_stage(const WindowAttentionBackward<bf16>& p, const Block& 
   const int first = stage * plan.stage, count = min(plan.stage, block.instances - first);
   for_each_chunk<kD>(block, count, [&](int plane, int token, int chunk) {
     const int instance = first + plane;
-    copy16_async(to + plane * block.tokens * Rows<kD>::kBytes + Rows<kD>::offset(token, chunk),
-                 p.qkv + ((block.row(instance) + token) * 3 + which) * block.channels +
-                     block.head_of(instance) * kD + chunk * 8);
+    copy16_async(
+        to + plane * plan.plane_bytes + Rows<kD>::offset(token, chunk),
+        p.qkv + block.q(instance) + (std::int64_t{token} * 3 + which) * plan.channels + chunk * 8);
   });
 }
+
+/// A chunk of an interleaved row.
+struct alignas(16) EightBf16 {
+  unsigned word[4];
+  __device__ float widened(int i) const {
+    return __uint_as_float(i % 2 == 0 ? word[i / 2] << 16 : word[i / 2] & 0xffff0000);
+  }
+  /// Elements i and j in a register.
+  __device__ unsigned pair(int i, int j) const {
+    return __byte_perm(word[i / 2], word[j / 2],
+                       (i % 2 == 0 ? 0x10 : 0x32) | (j % 2 == 0 ? 0x5400 : 0x7600));
+  }
+};
 
 /// Adds up kCount values over groups of 2 * kStep lanes; value k ends in the lanes whose bits
 /// kStep, kStep / 2, ... are those of k, highest first. Returns k.
@@ -89,19 +100,24 @@ __device__ void separate_dout(const WindowAttentionBackward<bf16>& p, const Bloc
 #pragma unroll
       for (int piece = 0; piece < Lane::kPieces; ++piece) {
         const std::int64_t at = lane.global(block, row, piece);
-        const auto grad = *reinterpret_cast<const Pack<bf16, 8>*>(p.dout + at);
-        const auto out = *reinterpret_cast<const Pack<bf16, 8>*>(p.out + at);
-        char* to = lane.place(planes, token, instance, piece);
+        const auto grad = *reinterpret_cast<const EightBf16*>(p.dout + at);
+        const auto out = *reinterpret_cast<const EightBf16*>(p.out + at);
+        char* to = lane.place(block, planes, token, instance, piece);
 #pragma unroll
         for (int k = 0; k < Lane::kHeads; ++k) {
-          Pack<bf16, Lane::kRun> run;
+          Pack<unsigned, Lane::kRun == 1 ? 1 : Lane::kRun / 2> run;
 #pragma unroll
           for (int e = 0; e < Lane::kRun; ++e) {
-            run.v[e] = grad.v[e * Lane::kHeads + k];
-            sum[k] = fmaf(widen(run.v[e]), widen(out.v[e * Lane::kHeads + k]), sum[k]);
+            const int i = e * Lane::kHeads + k;
+            sum[k] = fmaf(grad.widened(i), out.widened(i), sum[k]);
+            if (e % 2 == 1) run.v[e / 2] = grad.pair(i - Lane::kHeads, i);
           }
-          *reinterpret_cast<Pack<bf16, Lane::kRun>*>(to) = run;
-          to += lane.plane_bytes;
+          if constexpr (Lane::kRun == 1) {
+            *reinterpret_cast<std::uint16_t*>(to) = std::uint16_t(grad.word[k / 2] >> k % 2 * 16);
+          } else {
+            *reinterpret_cast<decltype(run)*>(to) = run;
+          }
+          to += block.plan.plane_bytes;
         }
       }
     }
@@ -113,7 +129,7 @@ __device__ void separate_dout(const WindowAttentionBackward<bf16>& p, const Bloc
       sum[0] += __shfl_xor_sync(kFullMask, sum[0], step);
     }
     if (row < lane.rows && lane.chunk % kRest < Lane::kOfE) {
-      delta[(instance + head) * block.tokens + token] = sum[0];
+      delta[(instance + head) * block.tokens() + token] = sum[0];
     }
   });
 }
@@ -147,10 +163,7 @@ __device__ void store_rows(const float (&sums)[kD / 8][4], float factor, int til
         r[c] = pack_bf16(sums[4 * j + c][2 * i] * factor, sums[4 * j + c][2 * i + 1] * factor);
       }
       transpose_in_four_lanes(r);  // now e = 32j + 8t..
-      if (row < tokens) {
-        *reinterpret_cast<uint4*>(to + row * pitch + 32 * j + 8 * t) =
-            make_uint4(r[0], r[1], r[2], r[3]);
-      }
+      if (row < tokens) store16(to + row * pitch + 32 * j + 8 * t, r);
     }
   }
 }
@@ -159,6 +172,8 @@ __device__ void store_rows(const float (&sums)[kD / 8][4], float factor, int til
 struct Own {
   int instance, first, tiles;  // tiles: of the instance
   __device__ bool has(int m) const { return first + m < tiles; }
+  /// The last tile instead of one that there isn't.
+  __device__ int tile(int m) const { return min(first + m, tiles - 1); }
 };
 
 /// dq of the warp's queries. Gives q, and writes -lse * log2(e) and D to `sums`.
@@ -168,17 +183,15 @@ __device__ void pass_over_keys(const WindowAttentionBackward<bf16>& p, const flo
                                unsigned keys, unsigned values, unsigned dout_plane,
                                float scale_log2, float2* sums, RowFragment<kD> (&q)[kOwn]) {
   const int g = int(threadIdx.x) % kWarpSize / 4, t = int(threadIdx.x) % 4;
-  const std::int64_t pitch = 3 * block.channels,
-                     at = block.row(own.instance) * pitch + block.head_of(own.instance) * kD;
+  const std::int64_t pitch = 3 * std::int64_t{block.plan.channels}, at = block.q(own.instance);
   RowFragment<kD> dout[kOwn];
   float shift[kOwn][2], d[kOwn][2];
   float dq[kOwn][kD / 8][4] = {};
 #pragma unroll
   for (int m = 0; m < kOwn; ++m) {
-    if (!own.has(m)) continue;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      const int row = (own.first + m) * 16 + g + 8 * i, inside = min(row, block.tokens - 1);
+      const int row = (own.first + m) * 16 + g + 8 * i, inside = min(row, block.tokens() - 1);
 #pragma unroll
       for (int j = 0; j < kD / 32; ++j) {
         const auto chunk =
@@ -188,16 +201,16 @@ __device__ void pass_over_keys(const WindowAttentionBackward<bf16>& p, const flo
         q[m].v[i][j][2] = chunk.z;
         q[m].v[i][j][3] = chunk.w;
       }
-      const std::int64_t sum_at = block.first_sum() + own.instance * block.tokens + inside;
+      const std::int64_t sum_at = block.first_sum() + own.instance * block.tokens() + inside;
       shift[m][i] = p.lse[sum_at] * -kLog2e;
       d[m][i] = delta[sum_at];
       // Past the last query P is 0, whatever its score.
-      if (t == 0) {
+      if (t == 0 && own.has(m)) {
         sums[row] =
-            row < block.tokens ? make_float2(shift[m][i], d[m][i]) : make_float2(-INFINITY, 0);
+            row < block.tokens() ? make_float2(shift[m][i], d[m][i]) : make_float2(-INFINITY, 0);
       }
     }
-    dout[m] = reader.rows(dout_plane, own.first + m, plane_mask(own.instance));
+    dout[m] = reader.rows(dout_plane, own.tile(m), plane_mask(own.instance));
   }
   const auto see = [&](const auto& keys_at, const auto& values_at) {
     const RowFragment<kD> k = keys_at.rows(), v = values_at.rows();
@@ -229,7 +242,7 @@ __device__ void pass_over_keys(const WindowAttentionBackward<bf16>& p, const flo
 #pragma unroll
   for (int m = 0; m < kOwn; ++m) {
     if (own.has(m)) {
-      store_rows<kD>(dq[m], scale_log2 * kLn2, own.first + m, block.tokens, p.dqkv + at, pitch);
+      store_rows<kD>(dq[m], scale_log2 * kLn2, own.first + m, block.tokens(), p.dqkv + at, pitch);
     }
   }
 }
@@ -282,70 +295,68 @@ __device__ void pass_over_queries(const WindowAttentionBackward<bf16>& p, const 
     sums_at += 16 * sizeof(float2);
   }
   see(reader.last(queries), reader.last(dout_plane, mask));
-  const std::int64_t pitch = 3 * block.channels;
-  bf16* to = p.dqkv + block.row(own.instance) * pitch + block.head_of(own.instance) * kD;
+  const std::int64_t pitch = 3 * std::int64_t{block.plan.channels};
+  bf16* to = p.dqkv + block.q(own.instance);
 #pragma unroll
   for (int m = 0; m < kOwn; ++m) {
     if (!own.has(m)) continue;
-    store_rows<kD>(dk[m], scale_log2 * kLn2, own.first + m, block.tokens, to + block.channels,
-                   pitch);
-    store_rows<kD>(dv[m], 1, own.first + m, block.tokens, to + 2 * block.channels, pitch);
+    store_rows<kD>(dk[m], scale_log2 * kLn2, own.first + m, block.tokens(),
+                   to + block.plan.channels, pitch);
+    store_rows<kD>(dv[m], 1, own.first + m, block.tokens(), to + 2 * block.plan.channels, pitch);
   }
 }
 
 template <int kD, int kOwn>
 __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
-    window_attention_backward_mma_kernel(const WindowAttentionBackward<bf16> p, const Plan plan,
-                                         float scale_log2, float* delta) {
+    window_attention_backward_mma_kernel(const __grid_constant__ WindowAttentionBackward<bf16> p,
+                                         const __grid_constant__ Plan plan, float scale_log2,
+                                         float* delta) {
   extern __shared__ uint4 shared[];
   char* memory = reinterpret_cast<char*>(shared);
   const Block block(p.shape, plan);
-  const BackwardMemory place(plan, block.tokens, Rows<kD>::kBytes);
-  const TileReader<kD> reader(block.tokens);
-  const int plane_bytes = block.tokens * Rows<kD>::kBytes;
+  const BackwardMemory place{plan, p.shape.tokens};
+  const TileReader<kD> reader(block.tokens());
 
   const unsigned base = shared_address(memory);
   copy_stage<kD>(p, block, plan, 0, 1, base + place.keys(0));
   // D of at most 16 instances for each of a stage fits where v will be.
-  auto* d = reinterpret_cast<float*>(memory + place.keys(0) + place.stage_bytes);
-  with_group_bits(block.group_bits, [&](auto bits) {
+  auto* d = reinterpret_cast<float*>(memory + place.keys(0) + plan.stage_bytes);
+  with_group_bits(plan.group_bits, [&](auto bits) {
     separate_dout<kD, decltype(bits)::value>(p, block, memory, d);
   });
   __syncthreads();
-  for (int i = int(threadIdx.x); i < block.instances * block.tokens; i += int(blockDim.x)) {
+  for (int i = int(threadIdx.x); i < block.instances * block.tokens(); i += int(blockDim.x)) {
     delta[block.first_sum() + i] = d[i];
   }
   __syncthreads();
-  copy_stage<kD>(p, block, plan, 0, 2, base + place.keys(0) + place.stage_bytes);
+  copy_stage<kD>(p, block, plan, 0, 2, base + place.keys(0) + plan.stage_bytes);
 
-  const int units = ceil_div(reader.tiles(), kOwn);  // of an instance
-  const int warp = int(threadIdx.x) / kWarpSize, local = warp / units;
+  const int warp = int(threadIdx.x) / kWarpSize, local = warp / plan.units;
   for (int stage = 0; stage < plan.stages; ++stage) {
     wait_copies();
     __syncthreads();
     const int next = stage + 1;
     const auto copy_next = [&] {
       copy_stage<kD>(p, block, plan, next, 1, base + place.keys(next));
-      copy_stage<kD>(p, block, plan, next, 2, base + place.keys(next) + place.stage_bytes);
+      copy_stage<kD>(p, block, plan, next, 2, base + place.keys(next) + plan.stage_bytes);
     };
     const bool ahead = place.may_run_ahead(stage);
     if (next < plan.stages && ahead) copy_next();
 
-    const Own own{stage * plan.stage + local, (warp - local * units) * kOwn, reader.tiles()};
+    const Own own{stage * plan.stage + local, (warp - local * plan.units) * kOwn, reader.tiles()};
     const bool active = local < plan.stage && own.instance < block.instances;
-    const int keys = place.keys(stage) + local * plane_bytes;  // later of q
-    const unsigned values = base + keys + place.stage_bytes,
-                   dout_plane = base + own.instance * plane_bytes;
-    auto* sums = reinterpret_cast<float2*>(memory + place.sums()) + local * place.sums_pitch;
+    const int keys = place.keys(stage) + local * plan.plane_bytes;  // later of q
+    const unsigned values = base + keys + plan.stage_bytes,
+                   dout_plane = base + own.instance * plan.plane_bytes;
+    auto* sums = reinterpret_cast<float2*>(memory + place.sums() + local * place.sums_bytes());
     RowFragment<kD> q[kOwn], k[kOwn], v[kOwn];
     if (active) {
       pass_over_keys(p, delta, block, own, reader, base + keys, values, dout_plane, scale_log2,
                      sums, q);
 #pragma unroll
       for (int m = 0; m < kOwn; ++m) {
-        if (!own.has(m)) continue;
-        k[m] = reader.rows(base + keys, own.first + m);
-        v[m] = reader.rows(values, own.first + m);
+        k[m] = reader.rows(base + keys, own.tile(m));
+        v[m] = reader.rows(values, own.tile(m));
       }
     }
     __syncthreads();
@@ -369,9 +380,7 @@ __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
 template <int kD, int kOwn>
 bool backward_of_width(const WindowAttentionBackward<bf16>& p, StreamHandle stream) {
   Plan plan;
-  const auto bytes = [&](const Plan& of) {
-    return BackwardMemory(of, p.shape.tokens, Rows<kD>::kBytes).bytes(of.stage);
-  };
+  const auto bytes = [&](const Plan& of) { return BackwardMemory{of, p.shape.tokens}.bytes(); };
   if (ceil_div(p.shape.tokens, 16 * kOwn) > kBackwardWarps) return false;
   if (!make_plan(p.shape, kBackwardWarps, kOwn, bytes, &plan)) return false;
   launch(window_attention_backward_mma_kernel<kD, kOwn>, blocks(p.shape, plan), plan.threads,

@@ -1,38 +1,39 @@
 // Window attention forward in bf16 on tensor cores, for heads 32 or 64 wide.
 //
 // Mapping   A block takes some heads of a window, or of several small windows, in stages: k and v
-//           of a stage come to shared memory while the stage before is computed. A warp has 16
-//           queries of an instance at a time and passes over its keys in tiles of 64. o replaces q
-//           in its plane; at the end the block puts the heads of its planes together and writes
-//           whole rows.
+//           of a stage come to shared memory while the stage before is computed. A warp has kOwn
+//           tiles of 16 queries of an instance at a time and passes over its keys in tiles of 16.
+//           o replaces q in its plane; at the end the block puts the heads of its planes together
+//           and writes whole rows.
 // Traffic   qkv, out and lse once each, if the block has all heads of a window or 16 of them.
 // Numerics  Scores, softmax and sums in float32; P is rounded to bf16 for its product with v, the
-//           sum of P is not. The scale and log2(e) are one factor, so the exponential is exp2.
+//           sum of P is not. The scale and log2(e) are one factor, so the exponential is exp2. Its
+//           argument is kept below kSlack rather than 0, so that the running results are rarely
+//           multiplied by a new factor; the quotient at the end is the same.
 #pragma once
 #include "kernels/attention/window_attention_tiles.cuh"
 
 namespace hh::gpu {
 namespace attention_mma {
 
-constexpr int kForwardWarps = 16;  // warps of a block at most
+constexpr int kForwardWarps = 8;  // of a block at most
 
 /// Planes of all stages, then k and v of one stage or two. When only one stage has its own place,
 /// odd stages have theirs in the planes of the last two stages, as long as these aren't needed.
 struct ForwardMemory {
-  __host__ __device__ ForwardMemory(const Plan& plan, int tokens, int row_bytes)
-      : stage_bytes(plan.stage * tokens * row_bytes), stages(plan.stages), doubled(plan.doubled) {}
   __device__ int keys(int stage) const {  // and values stage_bytes after
-    if (stage % 2 == 0) return stages * stage_bytes;
-    if (doubled) return (stages + 2) * stage_bytes;
-    return (stage < stages - 2 ? stages - 2 : stages) * stage_bytes;
+    if (stage % 2 == 0) return plan.stages * plan.stage_bytes;
+    if (plan.doubled) return (plan.stages + 2) * plan.stage_bytes;
+    return (stage < plan.stages - 2 ? plan.stages - 2 : plan.stages) * plan.stage_bytes;
   }
   /// Whether the copies for the next stage may start before this one is done.
-  __device__ bool may_run_ahead(int stage) const { return doubled || stage + 1 < stages - 2; }
-  std::size_t bytes() const {
-    return std::size_t(stages + (doubled ? 4 : 2)) * std::size_t(stage_bytes);
+  __device__ bool may_run_ahead(int stage) const {
+    return plan.doubled || stage + 1 < plan.stages - 2;
   }
-  int stage_bytes, stages;
-  bool doubled;
+  std::size_t bytes() const {
+    return std::size_t(plan.stages + (plan.doubled ? 4 : 2)) * std::size_t(plan.stage_bytes);
+  }
+  const Plan& plan;
 };
 
 /// q, k and v of a stage.
@@ -41,105 +42,134 @@ __device__ void copy_stage(const WindowAttentionForward<bf16>& p, const Block& b
                            const Plan& plan, const ForwardMemory& place, int stage,
                            unsigned memory) {
   const int first = stage * plan.stage, count = min(plan.stage, block.instances - first);
-  const int plane_bytes = block.tokens * Rows<kD>::kBytes;
-  const unsigned planes = memory + stage * place.stage_bytes, keys = memory + place.keys(stage);
+  const unsigned planes = memory + stage * plan.stage_bytes, keys = memory + place.keys(stage);
   for_each_chunk<kD>(block, count, [&](int plane, int token, int chunk) {
     const int instance = first + plane;
-    const bf16* from = p.qkv + (block.row(instance) + token) * 3 * block.channels +
-                       block.head_of(instance) * kD + chunk * 8;
-    const int offset = plane * plane_bytes, in_plane = Rows<kD>::offset(token, chunk);
+    const bf16* from =
+        p.qkv + block.q(instance) + std::int64_t{token} * 3 * plan.channels + chunk * 8;
+    const int offset = plane * plan.plane_bytes, in_plane = Rows<kD>::offset(token, chunk);
     copy16_async(planes + offset + (in_plane ^ plane_mask(instance)), from);
-    copy16_async(keys + offset + in_plane, from + block.channels);
-    copy16_async(keys + place.stage_bytes + offset + in_plane, from + 2 * block.channels);
+    copy16_async(keys + offset + in_plane, from + plan.channels);
+    copy16_async(keys + plan.stage_bytes + offset + in_plane, from + 2 * plan.channels);
   });
 }
 
-/// The running result of 16 queries, as far as their keys have been seen.
-template <int kD>
+constexpr float kSlack = 8;
+
+/// The running results of kOwn tiles of 16 queries, as far as their keys have been seen.
+template <int kD, int kOwn>
 struct Attended {
-  float out[1][kD / 8][4] = {};                             // times the sum
-  float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};  // of rows g and g + 8
+  __device__ Attended() {
+#pragma unroll
+    for (int m = 0; m < kOwn; ++m) {
+#pragma unroll
+      for (int r = 0; r < 2; ++r) shift[m][r] = INFINITY, sum[m][r] = 0;
+    }
+  }
+  // Of rows g and g + 8. The shift is about -log2(e) times the maximum.
+  float shift[kOwn][2], sum[kOwn][2];
+  float out[kOwn][kD / 8][4] = {};  // times the sum
 };
 
-/// The next kTiles tiles of keys. `last_keys`: keys of the last tile.
-template <int kTiles, int kD, bool kLast>
-__device__ void attend(const RowFragment<kD>& q, Cursor<kD, kLast>& keys, Cursor<kD, kLast>& values,
-                       int last_keys, float scale_log2, Attended<kD>& to) {
-  float s[kTiles][1][2][4];
-  float top[2] = {to.most[0], to.most[1]}, shift[2];
+/// The maximum of a row's two keys of the lane in both halves of a tile.
+__device__ inline float most_of_row(const float (&s)[2][4], int r) {
+  return fmaxf(fmaxf(s[0][2 * r], s[0][2 * r + 1]), fmaxf(s[1][2 * r], s[1][2 * r + 1]));
+}
+
+/// The next tile of keys.
+template <int kD, int kOwn, bool kLast>
+__device__ void attend(const RowFragment<kD> (&q)[kOwn], const TileReader<kD>& reader,
+                       const Cursor<kD, kLast>& keys, const Cursor<kD, kLast>& values,
+                       float scale_log2, Attended<kD, kOwn>& to) {
+  float s[kOwn][2][4];
+  const RowFragment<kD> k = keys.rows();
+  bool too_large = false;
 #pragma unroll
-  for (int j = 0; j < kTiles; ++j) {
-    dot_rows(q, keys.rows(), s[j][0]);
-    keys.advance();
+  for (int m = 0; m < kOwn; ++m) {
+    dot_rows(q[m], k, s[m]);
     if constexpr (kLast) {
       const int key = 2 * (int(threadIdx.x) % 4);
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
-        if (key + i / 4 * 8 + i % 2 >= last_keys) s[j][0][i / 4][i % 4] = -INFINITY;
+        if (key + i / 4 * 8 + i % 2 >= reader.last_rows()) s[m][i / 4][i % 4] = -INFINITY;
       }
     }
 #pragma unroll
-    for (int i = 0; i < 8; ++i) top[i / 2 % 2] = fmaxf(top[i / 2 % 2], s[j][0][i / 4][i % 4]);
+    for (int r = 0; r < 2; ++r) {
+      too_large |= fmaf(most_of_row(s[m], r), scale_log2, to.shift[m][r]) > kSlack;
+    }
+  }
+  if (__any_sync(kFullMask, too_large)) {  // always in the first tile, where the shift is infinite
+#pragma unroll
+    for (int m = 0; m < kOwn; ++m) {
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        float top = most_of_row(s[m], r);
+        top = fmaxf(top, __shfl_xor_sync(kFullMask, top, 1));
+        top = fmaxf(top, __shfl_xor_sync(kFullMask, top, 2));
+        const float shift = fminf(to.shift[m][r], -top * scale_log2);
+        const float shrink = fast_exp2(shift - to.shift[m][r]);
+        to.shift[m][r] = shift;
+        to.sum[m][r] *= shrink;
+#pragma unroll
+        for (auto& column : to.out[m]) column[2 * r] *= shrink, column[2 * r + 1] *= shrink;
+      }
+    }
   }
 #pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    top[r] = fmaxf(top[r], __shfl_xor_sync(kFullMask, top[r], 1));
-    top[r] = fmaxf(top[r], __shfl_xor_sync(kFullMask, top[r], 2));
-    const float shrink = fast_exp2((to.most[r] - top[r]) * scale_log2);
-    to.most[r] = top[r];
-    shift[r] = -top[r] * scale_log2;
-    to.sum[r] *= shrink;
-#pragma unroll
-    for (auto& column : to.out[0]) column[2 * r] *= shrink, column[2 * r + 1] *= shrink;
-  }
-#pragma unroll
-  for (int j = 0; j < kTiles; ++j) {
+  for (int m = 0; m < kOwn; ++m) {
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      float& x = s[j][0][i / 4][i % 4];
-      x = fast_exp2(fmaf(x, scale_log2, shift[i / 2 % 2]));
-      to.sum[i / 2 % 2] += x;
+      float& x = s[m][i / 4][i % 4];
+      x = fast_exp2(fmaf(x, scale_log2, to.shift[m][i / 2 % 2]));
+      to.sum[m][i / 2 % 2] += x;
     }
-    add_product(to.out, s[j], values);
-    values.advance();
   }
+  add_product(to.out, s, values);
 }
 
-/// 16 queries of one instance: o replaces q in its plane.
-template <int kD>
-__device__ void attend_tile(const TileReader<kD>& reader, unsigned keys, unsigned values,
-                            char* plane, int mask, int tile, int tokens, float scale_log2,
-                            float* lse) {
-  constexpr int kTogether = kD == 32 ? 4 : 1;  // tiles for which there are registers
+/// The queries of tiles first, first + 1, ... of one instance: o replaces q in its plane.
+template <int kD, int kOwn>
+__device__ void attend_tiles(const WindowAttentionForward<bf16>& p, const Block& block,
+                             const TileReader<kD>& reader, unsigned keys, unsigned values,
+                             unsigned plane, int instance, int first, float scale_log2) {
   const int g = int(threadIdx.x) % kWarpSize / 4, t = int(threadIdx.x) % 4;
-  const RowFragment<kD> q = reader.rows(shared_address(plane), tile, mask);
-  Attended<kD> to;
-  auto keys_at = reader.first(keys), values_at = reader.first(values);
-  int left = reader.tiles() - 1;
-#pragma unroll 1
-  for (; left >= kTogether; left -= kTogether) {
-    attend<kTogether>(q, keys_at, values_at, 16, scale_log2, to);
+  RowFragment<kD> q[kOwn];
+#pragma unroll
+  for (int m = 0; m < kOwn; ++m) {
+    q[m] = reader.rows(plane, min(first + m, reader.tiles() - 1), plane_mask(instance));
   }
+  Attended<kD, kOwn> to;
+  auto keys_at = reader.first(keys), values_at = reader.first(values);
 #pragma unroll 1
-  for (; left > 0; --left) attend<1>(q, keys_at, values_at, 16, scale_log2, to);
-  auto last_keys = reader.last(keys), last_values = reader.last(values);
-  attend<1>(q, last_keys, last_values, reader.last_rows(), scale_log2, to);
+  for (int tile = 1; tile < reader.tiles(); ++tile) {
+    attend(q, reader, keys_at, values_at, scale_log2, to);
+    keys_at.advance();
+    values_at.advance();
+  }
+  attend(q, reader, reader.last(keys), reader.last(values), scale_log2, to);
 
   __syncwarp();  // all lanes have their q
 #pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    float sum = to.sum[r];
-    sum += __shfl_xor_sync(kFullMask, sum, 1);
-    sum += __shfl_xor_sync(kFullMask, sum, 2);
-    const int row = tile * 16 + g + 8 * r;
-    if (row >= tokens) continue;
-    const float factor = 1 / sum;
+  for (int m = 0; m < kOwn; ++m) {
 #pragma unroll
-    for (int c = 0; c < kD / 8; ++c) {
-      *reinterpret_cast<unsigned*>(plane + (Rows<kD>::offset(row, c) ^ mask) + 4 * t) =
-          pack_bf16(to.out[0][c][2 * r] * factor, to.out[0][c][2 * r + 1] * factor);
+    for (int r = 0; r < 2; ++r) {
+      float sum = to.sum[m][r];
+      sum += __shfl_xor_sync(kFullMask, sum, 1);
+      sum += __shfl_xor_sync(kFullMask, sum, 2);
+      const int row = (first + m) * 16 + g + 8 * r;
+      if (row >= block.tokens()) continue;
+      const float factor = 1 / sum;
+#pragma unroll
+      for (int c = 0; c < kD / 8; ++c) {
+        store4(plane + (Rows<kD>::offset(row, c) ^ plane_mask(instance)) + 4 * t,
+               pack_bf16(to.out[m][c][2 * r] * factor, to.out[m][c][2 * r + 1] * factor));
+      }
+      if (p.lse != nullptr && t == 0) {
+        p.lse[block.first_sum() + instance * block.tokens() + row] =
+            fmaf(to.shift[m][r], -kLn2, logf(sum));
+      }
     }
-    if (lse != nullptr && t == 0) lse[row] = fmaf(to.most[r] * scale_log2, kLn2, logf(sum));
   }
 }
 
@@ -154,12 +184,12 @@ __device__ void write_interleaved(const Block& block, char* planes, bf16* out) {
     lane.find(block, row, &token, &instance);
 #pragma unroll
     for (int piece = 0; piece < Lane::kPieces; ++piece) {
-      const char* from = lane.place(planes, token, instance, piece);
+      const char* from = lane.place(block, planes, token, instance, piece);
       Pack<bf16, 8> to;
 #pragma unroll
       for (int k = 0; k < Lane::kHeads; ++k) {
         const auto run = *reinterpret_cast<const Pack<bf16, Lane::kRun>*>(from);
-        from += lane.plane_bytes;
+        from += block.plan.plane_bytes;
 #pragma unroll
         for (int e = 0; e < Lane::kRun; ++e) to.v[e * Lane::kHeads + k] = run.v[e];
       }
@@ -168,16 +198,15 @@ __device__ void write_interleaved(const Block& block, char* planes, bf16* out) {
   });
 }
 
-template <int kD>
-__global__ void __launch_bounds__(kForwardWarps* kWarpSize)
-    window_attention_forward_mma_kernel(const WindowAttentionForward<bf16> p, const Plan plan,
-                                        float scale_log2) {
+template <int kD, int kOwn>
+__global__ void __launch_bounds__(kForwardWarps* kWarpSize, 2)
+    window_attention_forward_mma_kernel(const __grid_constant__ WindowAttentionForward<bf16> p,
+                                        const __grid_constant__ Plan plan, float scale_log2) {
   extern __shared__ uint4 shared[];
   char* memory = reinterpret_cast<char*>(shared);
   const Block block(p.shape, plan);
-  const ForwardMemory place(plan, block.tokens, Rows<kD>::kBytes);
-  const TileReader<kD> reader(block.tokens);
-  const int plane_bytes = block.tokens * Rows<kD>::kBytes, tiles = reader.tiles();
+  const ForwardMemory place{plan};
+  const TileReader<kD> reader(block.tokens());
 
   const unsigned base = shared_address(memory);
   copy_stage<kD>(p, block, plan, place, 0, base);
@@ -188,13 +217,13 @@ __global__ void __launch_bounds__(kForwardWarps* kWarpSize)
     const bool ahead = place.may_run_ahead(stage);
     if (next < plan.stages && ahead) copy_stage<kD>(p, block, plan, place, next, base);
     const int first = stage * plan.stage, count = min(plan.stage, block.instances - first);
-    for (int unit = int(threadIdx.x) / kWarpSize; unit < count * tiles;
+    for (int unit = int(threadIdx.x) / kWarpSize; unit < count * plan.units;
          unit += int(blockDim.x) / kWarpSize) {
-      const int local = unit / tiles, instance = first + local;
-      const unsigned keys = base + place.keys(stage) + local * plane_bytes;
-      attend_tile(reader, keys, keys + place.stage_bytes, memory + instance * plane_bytes,
-                  plane_mask(instance), unit - local * tiles, block.tokens, scale_log2,
-                  p.lse == nullptr ? nullptr : p.lse + block.first_sum() + instance * block.tokens);
+      const int local = unit / plan.units, instance = first + local;
+      const unsigned keys = base + place.keys(stage) + local * plan.plane_bytes;
+      attend_tiles<kD, kOwn>(p, block, reader, keys, keys + plan.stage_bytes,
+                             base + instance * plan.plane_bytes, instance,
+                             (unit - local * plan.units) * kOwn, scale_log2);
     }
     if (next < plan.stages && !ahead) {
       __syncthreads();
@@ -202,28 +231,29 @@ __global__ void __launch_bounds__(kForwardWarps* kWarpSize)
     }
   }
   __syncthreads();
-  with_group_bits(block.group_bits, [&](auto bits) {
+  with_group_bits(plan.group_bits, [&](auto bits) {
     write_interleaved<kD, decltype(bits)::value>(block, memory, p.out);
   });
 }
 
-template <int kD>
+template <int kD, int kOwn>
 bool forward_of_width(const WindowAttentionForward<bf16>& p, StreamHandle stream) {
   Plan plan;
-  const auto bytes = [&](const Plan& of) {
-    return ForwardMemory(of, p.shape.tokens, Rows<kD>::kBytes).bytes();
-  };
-  if (!make_plan(p.shape, kForwardWarps, 1, bytes, &plan)) return false;
-  launch(window_attention_forward_mma_kernel<kD>, blocks(p.shape, plan), plan.threads, bytes(plan),
-         stream, p, plan, kLog2e / std::sqrt(float(kD)));
+  const auto bytes = [&](const Plan& of) { return ForwardMemory{of}.bytes(); };
+  if (!make_plan(p.shape, kForwardWarps, kOwn, bytes, &plan)) return false;
+  launch(window_attention_forward_mma_kernel<kD, kOwn>, blocks(p.shape, plan), plan.threads,
+         bytes(plan), stream, p, plan, kLog2e / std::sqrt(float(kD)));
   return true;
 }
 
 /// False when the shape is not for these kernels.
 inline bool forward(const WindowAttentionForward<bf16>& p, StreamHandle stream) {
   if (!aligned16(p.qkv) || !aligned16(p.out)) return false;
-  if (p.shape.head_dim == 32) return forward_of_width<32>(p, stream);
-  if (p.shape.head_dim == 64) return forward_of_width<64>(p, stream);
+  if (p.shape.head_dim == 32) {
+    return p.shape.tokens <= 16 ? forward_of_width<32, 1>(p, stream)
+                                : forward_of_width<32, 2>(p, stream);
+  }
+  if (p.shape.head_dim == 64) return forward_of_width<64, 1>(p, stream);
   return false;
 }
 

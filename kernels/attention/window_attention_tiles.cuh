@@ -17,43 +17,47 @@ namespace attention_mma {
 
 constexpr float kLog2e = 1.44269504f, kLn2 = 0.693147181f;
 
-/// How the work is divided. Powers of two: group, and so the chunks of a row of interleaved heads.
+/// How the work is divided. In constant memory while a kernel runs, where it costs no registers.
 struct Plan {
   int group_bits;       // log2 of the heads of a block
   int windows;          // of a block; 1 unless it has all heads
+  int units;            // warps for an instance
   int stage;            // instances whose k and v are in shared memory together
   int stages;           // of a block
   bool doubled;         // k and v of two stages have a place besides the planes
-  int threads;          // a warp for each tile of a stage, if they are few enough
+  int threads;          // a warp for each unit of a stage, if they are few enough
+  int channels;         // H*d
+  int plane_bytes;      // of an instance's rows
+  int stage_bytes;      // of a stage's planes
   unsigned reciprocal;  // of the tokens
-  int group() const { return 1 << group_bits; }
+  __host__ __device__ int group() const { return 1 << group_bits; }
 };
 
 /// A block's instances. Instance i is head `head` + i % group of window `window` + i / group.
 struct Block {
-  __device__ Block(const WindowAttentionShape& s, const Plan& plan)
-      : tokens(s.tokens),
-        channels(s.heads * s.head_dim),
-        heads(s.heads),
-        group_bits(plan.group_bits),
-        reciprocal(plan.reciprocal) {
-    const int groups = s.heads >> group_bits;
+  __device__ Block(const WindowAttentionShape& s, const Plan& plan) : shape(s), plan(plan) {
+    const int groups = s.heads >> plan.group_bits;
     window = std::int64_t{int(blockIdx.x) / groups} * plan.windows;
-    head = int(blockIdx.x) % groups << group_bits;
-    instances = int(min(std::int64_t{plan.windows}, s.windows - window)) << group_bits;
+    head = int(blockIdx.x) % groups << plan.group_bits;
+    instances = int(min(std::int64_t{plan.windows}, s.windows - window)) << plan.group_bits;
   }
-  __device__ std::int64_t row(int instance) const {  // of q, k, v and out, of its first token
-    return (window + (instance >> group_bits)) * tokens;
+  __device__ int tokens() const { return shape.tokens; }
+  /// Index of the first element of token 0 of an instance's q.
+  __device__ std::int64_t q(int instance) const {
+    return (window + (instance >> plan.group_bits)) * tokens() * 3 * plan.channels +
+           (head + (instance & (plan.group() - 1))) * shape.head_dim;
   }
-  __device__ int head_of(int instance) const { return head + (instance & ((1 << group_bits) - 1)); }
   /// Where the block's rows of lse and D begin; instance i has rows i*N to (i+1)*N - 1.
-  __device__ std::int64_t first_sum() const { return (window * heads + head) * tokens; }
+  __device__ std::int64_t first_sum() const { return (window * shape.heads + head) * tokens(); }
   /// i / tokens, for i below 2^16.
-  __device__ int divided_by_tokens(int i) const { return int(__umulhi(unsigned(i), reciprocal)); }
+  __device__ int divided_by_tokens(int i) const {
+    return int(__umulhi(unsigned(i), plan.reciprocal));
+  }
 
+  const WindowAttentionShape& shape;
+  const Plan& plan;
   std::int64_t window;
-  int tokens, channels, heads, head, group_bits, instances;
-  unsigned reciprocal;
+  int head, instances;
 };
 
 /// Rows of kD bf16 in shared memory. The 16-byte chunks of a row are permuted so that neither 8
@@ -76,7 +80,7 @@ __device__ void for_each_chunk(const Block& block, int count, const Body& body) 
   const int chunk = int(threadIdx.x) % Rows<kD>::kChunks;
   const int step = int(blockDim.x) / Rows<kD>::kChunks;
   for (int plane = 0; plane < count; ++plane) {
-    for (int token = int(threadIdx.x) / Rows<kD>::kChunks; token < block.tokens; token += step) {
+    for (int token = int(threadIdx.x) / Rows<kD>::kChunks; token < block.tokens(); token += step) {
       body(plane, token, chunk);
     }
   }
@@ -244,8 +248,7 @@ struct Interleaved {
   __device__ explicit Interleaved(const Block& block)
       : chunk(int(threadIdx.x) % kRowLanes),
         head(chunk % kOfE * 8),
-        plane_bytes(block.tokens * Rows<kD>::kBytes),
-        rows((block.instances >> kGroupBits) * block.tokens) {}
+        rows((block.instances >> kGroupBits) * block.tokens()) {}
 
   /// Calls body(row) in all lanes of a warp; the row may be past the last one.
   template <class Body>
@@ -258,23 +261,24 @@ struct Interleaved {
   __device__ int e(int piece) const { return (chunk + piece * kRowLanes) / kOfE * kRun; }
   /// Index of the chunk's first element.
   __device__ std::int64_t global(const Block& block, int row, int piece) const {
-    return (block.window * block.tokens + row) * block.channels + e(piece) * block.heads +
-           block.head + head;
+    return (block.window * block.tokens() + row) * block.plan.channels +
+           e(piece) * block.shape.heads + block.head + head;
   }
   /// The row's token and the first of the lane's instances.
   __device__ void find(const Block& block, int row, int* token, int* instance) const {
     const int window = block.divided_by_tokens(row);
-    *token = row - window * block.tokens;
+    *token = row - window * block.tokens();
     *instance = (window << kGroupBits) + head;
   }
   /// The place of the chunk's e's of its first head; its others are in the planes after.
-  __device__ char* place(char* planes, int token, int instance, int piece) const {
+  __device__ char* place(const Block& block, char* planes, int token, int instance,
+                         int piece) const {
     const int mask = kGroupBits > 3 ? head * 4 : 0;  // plane_mask
-    return planes + instance * plane_bytes + (Rows<kD>::offset(token, e(piece) / 8) ^ mask) +
-           e(piece) % 8 * 2;
+    return planes + instance * block.plan.plane_bytes +
+           (Rows<kD>::offset(token, e(piece) / 8) ^ mask) + e(piece) % 8 * 2;
   }
 
-  int chunk, head, plane_bytes, rows;
+  int chunk, head, rows;
 };
 
 /// Body gets std::integral_constant<int, group_bits>.
@@ -306,7 +310,9 @@ bool make_plan(const WindowAttentionShape& s, int max_warps, int tiles_of_warp, 
                Plan* plan) {
   const bool few_heads = s.heads == 1 || s.heads == 2 || s.heads == 4;
   if (!(few_heads || s.heads % 8 == 0) || s.tokens < 2) return false;
-  const int units = ceil_div(s.tokens, 16 * tiles_of_warp);  // of an instance
+  const int units = plan->units = ceil_div(s.tokens, 16 * tiles_of_warp);
+  plan->channels = s.channels();
+  plan->plane_bytes = s.tokens * s.head_dim * int(sizeof(bf16));
   const std::size_t limit = shared_limit();
   plan->reciprocal = unsigned((std::uint64_t{1} << 32) / unsigned(s.tokens) + 1);
   const auto fits = [&](int group_bits) {
@@ -316,6 +322,7 @@ bool make_plan(const WindowAttentionShape& s, int max_warps, int tiles_of_warp, 
     const int instances = plan->group() * plan->windows;
     plan->stages = ceil_div(instances, std::clamp(max_warps / units, 1, instances));
     plan->stage = ceil_div(instances, plan->stages);
+    plan->stage_bytes = plan->stage * plan->plane_bytes;
     const int rounds = ceil_div(plan->stage * units, max_warps);
     plan->threads = kWarpSize * ceil_div(plan->stage * units, rounds);
     plan->doubled = plan->stages > 1;

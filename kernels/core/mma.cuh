@@ -42,6 +42,17 @@ __device__ void load16(unsigned (&to)[4], unsigned shared) {
                : "r"(shared), "n"(kOffset));
 }
 
+__device__ inline void store4(unsigned shared, unsigned value) {
+  asm volatile("st.shared.u32 [%0], %1;" ::"r"(shared), "r"(value) : "memory");
+}
+
+/// 16 bytes to global memory in one access, which the compiler doesn't always make of a uint4.
+__device__ inline void store16(void* global, const unsigned (&v)[4]) {
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(global), "r"(v[0]), "r"(v[1]),
+               "r"(v[2]), "r"(v[3])
+               : "memory");
+}
+
 /// Four 8x8 matrices of bf16, transposed: lane 8i + r gives the address of row r of matrix i, and
 /// to[i] is m[2t.., g] of matrix i.
 __device__ inline void load_transposed(unsigned (&to)[4], unsigned shared) {
