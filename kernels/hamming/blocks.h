@@ -2,12 +2,14 @@
 // works on many rows. 64, because that many rows share one word of a row mask.
 #pragma once
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 namespace hh::cpu {
 
 inline constexpr std::int64_t kBlockRows = 64;
+inline constexpr std::size_t kRows = std::size_t(kBlockRows);  // the same, as an index
 /// Blocks that the widest scan by nibbles looks at together.
 inline constexpr std::int64_t kGroupBlocks = 4;
 

@@ -7,7 +7,7 @@
 #include <hwy/cache_control.h>
 
 #include "kernels/hamming/bucket_scan.h"
-#include "kernels/hamming/scan-inl.h"
+#include "kernels/hamming/scan_words-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {

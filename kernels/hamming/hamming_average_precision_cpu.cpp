@@ -10,7 +10,7 @@
 
 #include "kernels/core/parallel.h"
 #include "kernels/hamming/hamming_average_precision.h"
-#include "kernels/hamming/scan-inl.h"
+#include "kernels/hamming/scan_words-inl.h"
 
 namespace hh::cpu {
 #ifndef HH_KERNELS_HAMMING_AVERAGE_PRECISION_KEYS_

@@ -1,0 +1,182 @@
+// Distances by words: XOR and a population count of each 64-bit word, which AVX-512 has an
+// instruction for (AVX3_DL).
+// Included inside HWY_BEFORE_NAMESPACE, once per target, hence the toggled guard.
+#if defined(HH_KERNELS_HAMMING_SCAN_WORDS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HH_KERNELS_HAMMING_SCAN_WORDS_INL_H_
+#undef HH_KERNELS_HAMMING_SCAN_WORDS_INL_H_
+#else
+#define HH_KERNELS_HAMMING_SCAN_WORDS_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/hamming/blocks.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hh::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using WordTag = hn::ScalableTag<std::uint64_t>;
+using WordVector = hn::Vec<WordTag>;
+
+/// The words of a query, each in all lanes.
+template <int W>
+struct BroadcastQuery {
+  explicit HWY_INLINE BroadcastQuery(const std::uint64_t* query) {
+    for (int w = 0; w < W; ++w) words[w] = hn::Set(WordTag(), query[w]);
+  }
+  WordVector words[W];
+};
+
+/// How the words of 64 rows lie: in a block by words, or as in the database.
+enum class Layout { kByWord, kByRow };
+
+/// Word w of rows r, r + 1, ... (one a lane) for all w.
+template <int W, Layout kLayout>
+HWY_INLINE void load_words(const std::uint64_t* block, std::size_t r, WordVector (&words)[W]) {
+  const WordTag d;
+  if constexpr (kLayout == Layout::kByWord || W == 1) {
+    for (std::size_t w = 0; w < W; ++w) words[w] = hn::LoadU(d, block + w * kRows + r);
+  } else {
+    const std::uint64_t* rows = block + r * W;
+    static_assert(W <= 4, "no instruction takes more words apart");
+    if constexpr (W == 2) hn::LoadInterleaved2(d, rows, words[0], words[1]);
+    if constexpr (W == 3) hn::LoadInterleaved3(d, rows, words[0], words[1], words[2]);
+    if constexpr (W == 4) hn::LoadInterleaved4(d, rows, words[0], words[1], words[2], words[3]);
+  }
+}
+
+/// Distances of rows r, r + 1, ... (one a lane).
+template <int W, Layout kLayout = Layout::kByWord>
+HWY_INLINE WordVector row_distances(const BroadcastQuery<W>& query, const std::uint64_t* block,
+                                    std::size_t r) {
+  WordVector words[W];
+  load_words<W, kLayout>(block, r, words);
+  const auto differing = [&](int w) HWY_ATTR { return hn::Xor(query.words[w], words[w]); };
+#if HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_SCALAR
+  auto sum = hn::PopulationCount(differing(0));
+  for (int w = 1; w < W; ++w) sum = hn::Add(sum, hn::PopulationCount(differing(w)));
+  return sum;
+#else
+  const hn::Repartition<std::uint8_t, WordTag> bytes;
+  auto sum = hn::PopulationCount(hn::BitCast(bytes, differing(0)));
+  // At most 8 words of 8 set bits a byte.
+  for (int w = 1; w < W; ++w) {
+    sum = hn::Add(sum, hn::PopulationCount(hn::BitCast(bytes, differing(w))));
+  }
+  return hn::SumsOf8(sum);
+#endif
+}
+
+/// Lanes hold small numbers, so they may be compared as signed ones, and their minimum taken by
+/// 32-bit halves: AVX2 has no unsigned comparison and no minimum of 64 bits.
+HWY_INLINE WordVector smaller(WordVector a, WordVector b) {
+#if HWY_TARGET == HWY_SCALAR
+  return hn::Min(a, b);
+#else
+  const hn::Repartition<std::uint32_t, WordTag> halves;
+  return hn::BitCast(WordTag(), hn::Min(hn::BitCast(halves, a), hn::BitCast(halves, b)));
+#endif
+}
+HWY_INLINE auto below(WordVector a, WordVector limit) {
+  const hn::RebindToSigned<WordTag> d;
+  return hn::Lt(hn::BitCast(d, a), hn::BitCast(d, limit));
+}
+
+/// Whether scans can read rows as they lie in the database.
+constexpr bool takes_rows(int words) {
+  return words == 1 || (words <= 4 && HWY_TARGET != HWY_SCALAR);
+}
+
+/// word_block() of 64 rows, by the shuffles of the instruction set where there are some.
+template <int W>
+HWY_INLINE void full_word_block(const std::uint64_t* from, std::uint64_t* to) {
+  const WordTag d;
+  if constexpr (takes_rows(W)) {
+    for (std::size_t r = 0; r < kRows; r += hn::Lanes(d)) {
+      WordVector words[W];
+      load_words<W, Layout::kByRow>(from, r, words);
+      for (std::size_t w = 0; w < W; ++w) hn::StoreU(words[w], d, to + w * kRows + r);
+    }
+  } else {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t w = 0; w < W; ++w) to[w * kRows + r] = from[r * W + w];
+    }
+  }
+}
+
+/// The distances of 64 rows; returns which are below `bound`, row r in bit r.
+template <int W, Layout kLayout>
+HWY_INLINE std::uint64_t block_distances(const BroadcastQuery<W>& query, const std::uint64_t* block,
+                                         int bound, std::uint16_t* distances) {
+  const WordTag d;
+  const hn::RebindToSigned<WordTag> signed_words;
+  const hn::Rebind<std::uint16_t, WordTag> d16;
+  const auto limit = hn::Set(d, std::uint64_t(bound));
+  std::uint64_t hits = 0;
+  for (std::size_t r = 0; r < kRows; r += hn::Lanes(d)) {
+    const auto distance = row_distances<W, kLayout>(query, block, r);
+    hn::StoreU(hn::TruncateTo(d16, distance), d16, distances + r);
+    std::uint8_t bits[8] = {};
+    hn::StoreMaskBits(signed_words, below(distance, limit), bits);
+    hits |= std::uint64_t{bits[0]} << r;
+  }
+  return hits;
+}
+
+/// found(block, hits, distances) for every block with a row nearer than `bound`, which found() may
+/// lower. Ends early when nothing can be nearer.
+template <int W, Layout kLayout, class Found>
+HWY_INLINE void scan_words(const std::uint64_t* blocks, std::int64_t count,
+                           const std::uint64_t* query_words, const int& bound, Found&& found) {
+  const WordTag d;
+  const hn::RebindToSigned<WordTag> signed_words;
+  const BroadcastQuery<W> query(query_words);
+  auto limit = hn::Set(d, std::uint64_t(bound));
+  for (std::int64_t b = 0; b < count && bound > 0; ++b) {
+    const std::uint64_t* block = blocks + b * W * kBlockRows;
+    auto least = row_distances<W, kLayout>(query, block, 0);
+    for (std::size_t r = hn::Lanes(d); r < kRows; r += hn::Lanes(d)) {
+      least = smaller(least, row_distances<W, kLayout>(query, block, r));
+    }
+    if (HWY_LIKELY(hn::AllFalse(signed_words, below(least, limit)))) continue;
+    HWY_ALIGN std::uint16_t distances[kRows];
+    const std::uint64_t hits = block_distances<W, kLayout>(query, block, bound, distances);
+    found(b, hits, distances);
+    limit = hn::Set(d, std::uint64_t(bound));
+  }
+}
+
+/// Calls f with `words` as a constant, std::integral_constant<int, words>.
+template <class F>
+HWY_INLINE void with_words(int words, F&& f) {
+  switch (words) {
+    case 1:
+      return f(std::integral_constant<int, 1>());
+    case 2:
+      return f(std::integral_constant<int, 2>());
+    case 3:
+      return f(std::integral_constant<int, 3>());
+    case 4:
+      return f(std::integral_constant<int, 4>());
+    case 5:
+      return f(std::integral_constant<int, 5>());
+    case 6:
+      return f(std::integral_constant<int, 6>());
+    case 7:
+      return f(std::integral_constant<int, 7>());
+    case 8:
+      return f(std::integral_constant<int, 8>());
+    default:
+      assert(!"more than 8 words");
+  }
+}
+
+}  // namespace hh::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif
