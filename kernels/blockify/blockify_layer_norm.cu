@@ -21,11 +21,10 @@ struct Share {
   std::int64_t blocks = 0;
 
   Share(const BlockGrid& s, int lanes) : positions(kRowThreads / lanes) {
-    // Half of what an H100 holds at a time, but not at the price of blocks of few rows, or of a
-    // warp whose groups aren't at neighbouring positions.
+    // Two blocks for each multiprocessor of an H100, but not at the price of blocks of few rows.
     constexpr std::int64_t kBlocks = 2 * 132, kLeastRows = 32;
-    while (positions > kWarpSize / lanes && ceil_div(s.positions(), positions) < kBlocks &&
-           groups < s.images && std::int64_t{positions / 2} * s.images >= kLeastRows) {
+    while (positions > 1 && ceil_div(s.positions(), positions) < kBlocks && groups < s.images &&
+           std::int64_t{positions / 2} * s.images >= kLeastRows) {
       positions /= 2;
       groups *= 2;
     }

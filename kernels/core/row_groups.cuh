@@ -55,13 +55,16 @@ class SharedRows {
 
  public:
   __device__ SharedRows(float4* memory, int cols)
-      : memory_(reinterpret_cast<float*>(memory)), cols_(cols) {}
+      : memory_(memory), cols_(cols), half_(half(cols)), pitch_(pitch(cols)) {}
 
   static std::size_t bytes(int rows, int cols) {
     return sizeof(float) * std::size_t(rows) * std::size_t(pitch(cols));
   }
   __device__ int cols() const { return cols_; }
-  __device__ float& at(int row, int c) const { return memory_[row * pitch(cols_) + place(c)]; }
+  __device__ float& at(int row, int c) const {
+    const int place = kVec == 8 ? c / 4 % 2 * half_ + c / 8 * 4 + c % 4 : c;
+    return reinterpret_cast<float*>(memory_)[row * pitch_ + place];
+  }
 
   /// Copies a row from global memory; null leaves zeros. For all threads of the block, which must
   /// synchronise afterwards.
@@ -77,7 +80,7 @@ class SharedRows {
     } else {
 #pragma unroll
       for (int k = 0; k < kVec; k += 4) {
-        const float4 v = *reinterpret_cast<const float4*>(&at(row, c + k));
+        const float4 v = vector4(row, c, k);
         to[k] = v.x, to[k + 1] = v.y, to[k + 2] = v.z, to[k + 3] = v.w;
       }
     }
@@ -88,13 +91,17 @@ class SharedRows {
     } else {
 #pragma unroll
       for (int k = 0; k < kVec; k += 4) {
-        *reinterpret_cast<float4*>(&at(row, c + k)) =
-            make_float4(from[k], from[k + 1], from[k + 2], from[k + 3]);
+        vector4(row, c, k) = make_float4(from[k], from[k + 1], from[k + 2], from[k + 3]);
       }
     }
   }
 
  private:
+  /// Columns c + k .. c + k + 3, k = 0 or 4. Counted in float4, so that the compiler sees that they
+  /// are aligned.
+  __device__ float4& vector4(int row, int c, int k) const {
+    return memory_[row * (pitch_ / 4) + k / 4 * (half_ / 4) + c / kVec];
+  }
   /// Where the second halves begin: an odd multiple of 16 floats, so that they have the other
   /// banks. Short rows do without, lest a block's many rows need more memory than it may have.
   __host__ __device__ static int half(int cols) {
@@ -103,13 +110,9 @@ class SharedRows {
   __host__ __device__ static int pitch(int cols) {
     return kVec != 8 || cols < 32 ? cols : 2 * half(cols) + 16;
   }
-  __device__ int place(int c) const {
-    if constexpr (kVec != 8) return c;
-    return c / 4 % 2 * half(cols_) + c / 8 * 4 + c % 4;
-  }
 
-  float* memory_;
-  int cols_;
+  float4* memory_;
+  int cols_, half_, pitch_;  // in floats
 };
 
 /// A thread's columns, the same in every row: `lanes` threads with kVec neighbouring columns each

@@ -1,8 +1,9 @@
 // Mapping   A block has a strip, a row of patches; a thread kVec neighbouring pixels of a patch's
 //           line. Neighbouring threads take a patch's lines, then the strip's patches, then
-//           channels: with patches of 4 x 4 a warp's accesses are whole sectors on both sides. The
-//           bytes of an 8-bit strip, which are neighbours, go through shared memory, where that
-//           order has no bank conflicts.
+//           channels: with patches of 4 x 4 a warp's accesses are whole sectors on both sides.
+//           (Smaller patches' aren't on one of them, whatever the order.) The bytes of an 8-bit
+//           strip, which are neighbours, go through shared memory, where that order has no bank
+//           conflicts.
 // Traffic   every array once.
 #include "kernels/core/device.cuh"
 #include "kernels/input/patchify.h"
@@ -13,15 +14,19 @@ namespace {
 constexpr int kThreads = 256;
 
 /// f(c, u, x, place in the rows) of all packs of kVec elements of the block's strip: channel, line
-/// of the strip, first column of the image.
-template <int kVec, class F>
+/// of the strip, first column of the image. T is the type of the rows.
+template <class T, int kVec, class F>
 __device__ void for_each_pack(const PatchShape& s, F f) {
   const int across = s.size / s.patch, packs = s.patch / kVec;  // packs in a line of a patch
   const std::int64_t first = std::int64_t{blockIdx.x} * across * s.cols();
+  // A patch's channel is less than a sector of the rows: better to go through them in their order.
+  const bool in_order = std::int64_t{s.patch} * s.patch * sizeof(T) < 32;
   for (int q = threadIdx.x; q < s.channels * s.size * packs; q += kThreads) {
     const int v = q % packs * kVec, line = q / packs;
     const int u = line % s.patch, patch = line / s.patch;
-    const int j = patch % across, c = patch / across;
+    const int inner = in_order ? s.channels : across;
+    const int c = in_order ? patch % inner : patch / inner;
+    const int j = in_order ? patch / inner : patch % inner;
     f(c, u, j * s.patch + v, first + std::int64_t{j} * s.cols() + (c * s.patch + u) * s.patch + v);
   }
 }
@@ -35,7 +40,7 @@ __device__ std::int64_t place(const PatchShape& s, int c, int u, int x) {
 
 template <class T, int kVec>
 __global__ void __launch_bounds__(kThreads) patchify_forward_kernel(const PatchifyForward<T> p) {
-  for_each_pack<kVec>(p.shape, [&](int c, int u, int x, std::int64_t at) {
+  for_each_pack<T, kVec>(p.shape, [&](int c, int u, int x, std::int64_t at) {
     float v[kVec];
     load_floats(p.image + place(p.shape, c, u, x), v);
     store_floats(v, p.rows + at);
@@ -44,7 +49,7 @@ __global__ void __launch_bounds__(kThreads) patchify_forward_kernel(const Patchi
 
 template <class T, int kVec>
 __global__ void __launch_bounds__(kThreads) patchify_backward_kernel(const PatchifyBackward<T> p) {
-  for_each_pack<kVec>(p.shape, [&](int c, int u, int x, std::int64_t at) {
+  for_each_pack<T, kVec>(p.shape, [&](int c, int u, int x, std::int64_t at) {
     float v[kVec];
     load_floats(p.drows + at, v);
     store_floats(v, p.dimage + place(p.shape, c, u, x));
@@ -71,7 +76,7 @@ __global__ void __launch_bounds__(kThreads) patchify_pixels_kernel(const Patchif
     scale[c] = 1 / (255 * p.std[c]);
     shift[c] = p.mean[c] / p.std[c];
   }
-  for_each_pack<kVec>(s, [&](int c, int u, int x, std::int64_t at) {
+  for_each_pack<T, kVec>(s, [&](int c, int u, int x, std::int64_t at) {
     float a = scale[0], b = shift[0];
 #pragma unroll
     for (int k = 1; k < 4; ++k) {
