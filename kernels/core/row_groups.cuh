@@ -10,11 +10,11 @@
 namespace hh::gpu {
 
 constexpr int kRowThreads = 256;
+constexpr std::int64_t kMostBlocks = 4 * 132;  // four for each multiprocessor of an H100, at once
 
 /// Rows per block and the number of blocks, by the sizes alone: sums over the rows of a block must
 /// not depend on the GPU. At least `least_rows`, so that the parameters that a block reads, and the
 /// partial sums that it leaves, weigh little beside them; at most kMostBlocks blocks.
-constexpr std::int64_t kMostBlocks = 4 * 132;  // four for each multiprocessor of an H100, at once
 struct RowBlocks {
   std::int64_t rows = 0;    // per block
   std::int64_t blocks = 0;  // 0 without rows

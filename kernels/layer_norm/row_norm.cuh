@@ -110,8 +110,7 @@ __device__ void normalise_row(const RowGroup<kVec, kItems>& group, const RowStat
 }
 
 /// The LayerNorm's gradient of a row: with h = (z - mean) rstd and g = dy gamma it is
-/// rstd (g - 1/C sum g - h 1/C sum g h). dy and z stay as they are stored, and h and g are made
-/// twice, since a row of bfloat16 takes half the registers.
+/// rstd (g - 1/C sum g - h 1/C sum g h).
 template <class T, int kVec, int kItems>
 struct RowGradient {
   Pack<T, kVec> dy[kItems], z[kItems];
