@@ -51,22 +51,9 @@ __device__ void copy_stage(const WindowAttentionBackward<bf16>& p, const Block& 
     const int instance = first + plane;
     copy16_async(
         to + plane * plan.plane_bytes + Rows<kD>::offset(token, chunk),
-        p.qkv + block.q(instance) + (std::int64_t{token} * 3 + which) * plan.channels + chunk * 8);
+        p.qkv + block.q(instance) + std::int64_t{token * 3 + which} * plan.channels + chunk * 8);
   });
 }
-
-/// A chunk of an interleaved row.
-struct alignas(16) EightBf16 {
-  unsigned word[4];
-  __device__ float widened(int i) const {
-    return __uint_as_float(i % 2 == 0 ? word[i / 2] << 16 : word[i / 2] & 0xffff0000);
-  }
-  /// Elements i and j in a register.
-  __device__ unsigned pair(int i, int j) const {
-    return __byte_perm(word[i / 2], word[j / 2],
-                       (i % 2 == 0 ? 0x10 : 0x32) | (j % 2 == 0 ? 0x5400 : 0x7600));
-  }
-};
 
 /// Adds up kCount values over groups of 2 * kStep lanes; value k ends in the lanes whose bits
 /// kStep, kStep / 2, ... are those of k, highest first. Returns k.
@@ -89,7 +76,7 @@ __device__ int scatter_sums(float (&v)[kCount]) {
 /// Separates the heads of dout into planes; delta[instance, token] = D.
 template <int kD, int kGroupBits>
 __device__ void separate_dout(const WindowAttentionBackward<bf16>& p, const Block& block,
-                              char* planes, float* delta) {
+                              unsigned planes, float* delta) {
   using Lane = Interleaved<kD, kGroupBits>;
   const Lane lane(block);
   lane.for_each_row([&](int row) {
@@ -100,23 +87,21 @@ __device__ void separate_dout(const WindowAttentionBackward<bf16>& p, const Bloc
 #pragma unroll
       for (int piece = 0; piece < Lane::kPieces; ++piece) {
         const std::int64_t at = lane.global(block, row, piece);
-        const auto grad = *reinterpret_cast<const EightBf16*>(p.dout + at);
-        const auto out = *reinterpret_cast<const EightBf16*>(p.out + at);
-        char* to = lane.place(block, planes, token, instance, piece);
+        unsigned grad[4], out[4];
+        load16(grad, p.dout + at);
+        load16(out, p.out + at);
+        unsigned to = lane.place(block, planes, token, instance, piece);
 #pragma unroll
         for (int k = 0; k < Lane::kHeads; ++k) {
-          Pack<unsigned, Lane::kRun == 1 ? 1 : Lane::kRun / 2> run;
+          unsigned run[4];
 #pragma unroll
           for (int e = 0; e < Lane::kRun; ++e) {
             const int i = e * Lane::kHeads + k;
-            sum[k] = fmaf(grad.widened(i), out.widened(i), sum[k]);
-            if (e % 2 == 1) run.v[e / 2] = grad.pair(i - Lane::kHeads, i);
+            sum[k] = fmaf(widen_half(grad[i / 2], i % 2), widen_half(out[i / 2], i % 2), sum[k]);
+            if (e % 2 == 1) run[e / 2] = pair(grad, i - Lane::kHeads, grad, i);
           }
-          if constexpr (Lane::kRun == 1) {
-            *reinterpret_cast<std::uint16_t*>(to) = std::uint16_t(grad.word[k / 2] >> k % 2 * 16);
-          } else {
-            *reinterpret_cast<decltype(run)*>(to) = run;
-          }
+          if constexpr (Lane::kRun == 1) run[0] = grad[k / 2] >> k % 2 * 16;
+          store<2 * Lane::kRun>(run, to);
           to += block.plan.plane_bytes;
         }
       }
@@ -150,7 +135,7 @@ __device__ inline void transpose_in_four_lanes(unsigned (&r)[4]) {
 /// to[row, 0..kD) = sums * factor for the rows of a tile that there are. All lanes of the warp.
 template <int kD>
 __device__ void store_rows(const float (&sums)[kD / 8][4], float factor, int tile, int tokens,
-                           bf16* to, std::int64_t pitch) {
+                           bf16* to, int pitch) {
   const int g = int(threadIdx.x) % kWarpSize / 4, t = int(threadIdx.x) % 4;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
@@ -163,7 +148,7 @@ __device__ void store_rows(const float (&sums)[kD / 8][4], float factor, int til
         r[c] = pack_bf16(sums[4 * j + c][2 * i] * factor, sums[4 * j + c][2 * i + 1] * factor);
       }
       transpose_in_four_lanes(r);  // now e = 32j + 8t..
-      if (row < tokens) store16(to + row * pitch + 32 * j + 8 * t, r);
+      if (row < tokens) store16(to + std::int64_t{row} * pitch + 32 * j + 8 * t, r);
     }
   }
 }
@@ -194,12 +179,7 @@ __device__ void pass_over_keys(const WindowAttentionBackward<bf16>& p, const flo
       const int row = (own.first + m) * 16 + g + 8 * i, inside = min(row, block.tokens() - 1);
 #pragma unroll
       for (int j = 0; j < kD / 32; ++j) {
-        const auto chunk =
-            *reinterpret_cast<const uint4*>(p.qkv + at + inside * pitch + 32 * j + 8 * t);
-        q[m].v[i][j][0] = chunk.x;
-        q[m].v[i][j][1] = chunk.y;
-        q[m].v[i][j][2] = chunk.z;
-        q[m].v[i][j][3] = chunk.w;
+        load16(q[m].v[i][j], p.qkv + at + std::int64_t{inside} * pitch + 32 * j + 8 * t);
       }
       const std::int64_t sum_at = block.first_sum() + own.instance * block.tokens() + inside;
       shift[m][i] = p.lse[sum_at] * -kLog2e;
@@ -295,7 +275,7 @@ __device__ void pass_over_queries(const WindowAttentionBackward<bf16>& p, const 
     sums_at += 16 * sizeof(float2);
   }
   see(reader.last(queries), reader.last(dout_plane, mask));
-  const std::int64_t pitch = 3 * std::int64_t{block.plan.channels};
+  const int pitch = 3 * block.plan.channels;
   bf16* to = p.dqkv + block.q(own.instance);
 #pragma unroll
   for (int m = 0; m < kOwn; ++m) {
@@ -321,9 +301,8 @@ __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
   copy_stage<kD>(p, block, plan, 0, 1, base + place.keys(0));
   // D of at most 16 instances for each of a stage fits where v will be.
   auto* d = reinterpret_cast<float*>(memory + place.keys(0) + plan.stage_bytes);
-  with_group_bits(plan.group_bits, [&](auto bits) {
-    separate_dout<kD, decltype(bits)::value>(p, block, memory, d);
-  });
+  with_group_bits(plan.group_bits,
+                  [&](auto bits) { separate_dout<kD, decltype(bits)::value>(p, block, base, d); });
   __syncthreads();
   for (int i = int(threadIdx.x); i < block.instances * block.tokens(); i += int(blockDim.x)) {
     delta[block.first_sum() + i] = d[i];

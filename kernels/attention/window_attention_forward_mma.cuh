@@ -46,7 +46,7 @@ __device__ void copy_stage(const WindowAttentionForward<bf16>& p, const Block& b
   for_each_chunk<kD>(block, count, [&](int plane, int token, int chunk) {
     const int instance = first + plane;
     const bf16* from =
-        p.qkv + block.q(instance) + std::int64_t{token} * 3 * plan.channels + chunk * 8;
+        p.qkv + block.q(instance) + std::int64_t{token} * (3 * plan.channels) + chunk * 8;
     const int offset = plane * plan.plane_bytes, in_plane = Rows<kD>::offset(token, chunk);
     copy16_async(planes + offset + (in_plane ^ plane_mask(instance)), from);
     copy16_async(keys + offset + in_plane, from + plan.channels);
@@ -162,8 +162,9 @@ __device__ void attend_tiles(const WindowAttentionForward<bf16>& p, const Block&
       const float factor = 1 / sum;
 #pragma unroll
       for (int c = 0; c < kD / 8; ++c) {
-        store4(plane + (Rows<kD>::offset(row, c) ^ plane_mask(instance)) + 4 * t,
-               pack_bf16(to.out[m][c][2 * r] * factor, to.out[m][c][2 * r + 1] * factor));
+        const unsigned two =
+            pack_bf16(to.out[m][c][2 * r] * factor, to.out[m][c][2 * r + 1] * factor);
+        store<4>(&two, plane + (Rows<kD>::offset(row, c) ^ plane_mask(instance)) + 4 * t);
       }
       if (p.lse != nullptr && t == 0) {
         p.lse[block.first_sum() + instance * block.tokens() + row] =
@@ -175,7 +176,7 @@ __device__ void attend_tiles(const WindowAttentionForward<bf16>& p, const Block&
 
 /// Writes the planes with their heads interleaved.
 template <int kD, int kGroupBits>
-__device__ void write_interleaved(const Block& block, char* planes, bf16* out) {
+__device__ void write_interleaved(const Block& block, unsigned planes, bf16* out) {
   using Lane = Interleaved<kD, kGroupBits>;
   const Lane lane(block);
   lane.for_each_row([&](int row) {
@@ -184,16 +185,19 @@ __device__ void write_interleaved(const Block& block, char* planes, bf16* out) {
     lane.find(block, row, &token, &instance);
 #pragma unroll
     for (int piece = 0; piece < Lane::kPieces; ++piece) {
-      const char* from = lane.place(block, planes, token, instance, piece);
-      Pack<bf16, 8> to;
+      unsigned from = lane.place(block, planes, token, instance, piece);
+      unsigned run[Lane::kHeads][4], to[4];
 #pragma unroll
       for (int k = 0; k < Lane::kHeads; ++k) {
-        const auto run = *reinterpret_cast<const Pack<bf16, Lane::kRun>*>(from);
+        load<2 * Lane::kRun>(run[k], from);
         from += block.plan.plane_bytes;
-#pragma unroll
-        for (int e = 0; e < Lane::kRun; ++e) to.v[e * Lane::kHeads + k] = run.v[e];
       }
-      *reinterpret_cast<Pack<bf16, 8>*>(out + lane.global(block, row, piece)) = to;
+#pragma unroll
+      for (int i = 0; i < 8; i += 2) {
+        const int k = i % Lane::kHeads, e = i / Lane::kHeads;
+        to[i / 2] = Lane::kHeads == 1 ? run[0][i / 2] : pair(run[k], e, run[k + 1], e);
+      }
+      store16(out + lane.global(block, row, piece), to);
     }
   });
 }
@@ -232,7 +236,7 @@ __global__ void __launch_bounds__(kForwardWarps* kWarpSize, 2)
   }
   __syncthreads();
   with_group_bits(plan.group_bits, [&](auto bits) {
-    write_interleaved<kD, decltype(bits)::value>(block, memory, p.out);
+    write_interleaved<kD, decltype(bits)::value>(block, base, p.out);
   });
 }
 

@@ -248,7 +248,8 @@ struct Interleaved {
   __device__ explicit Interleaved(const Block& block)
       : chunk(int(threadIdx.x) % kRowLanes),
         head(chunk % kOfE * 8),
-        rows((block.instances >> kGroupBits) * block.tokens()) {}
+        rows((block.instances >> kGroupBits) * block.tokens()),
+        first(block.window * block.tokens() * block.plan.channels + block.head + head) {}
 
   /// Calls body(row) in all lanes of a warp; the row may be past the last one.
   template <class Body>
@@ -261,8 +262,7 @@ struct Interleaved {
   __device__ int e(int piece) const { return (chunk + piece * kRowLanes) / kOfE * kRun; }
   /// Index of the chunk's first element.
   __device__ std::int64_t global(const Block& block, int row, int piece) const {
-    return (block.window * block.tokens() + row) * block.plan.channels +
-           e(piece) * block.shape.heads + block.head + head;
+    return first + std::int64_t{row} * block.plan.channels + e(piece) * block.shape.heads;
   }
   /// The row's token and the first of the lane's instances.
   __device__ void find(const Block& block, int row, int* token, int* instance) const {
@@ -271,15 +271,23 @@ struct Interleaved {
     *instance = (window << kGroupBits) + head;
   }
   /// The place of the chunk's e's of its first head; its others are in the planes after.
-  __device__ char* place(const Block& block, char* planes, int token, int instance,
-                         int piece) const {
+  __device__ unsigned place(const Block& block, unsigned planes, int token, int instance,
+                            int piece) const {
     const int mask = kGroupBits > 3 ? head * 4 : 0;  // plane_mask
     return planes + instance * block.plan.plane_bytes +
            (Rows<kD>::offset(token, e(piece) / 8) ^ mask) + e(piece) % 8 * 2;
   }
 
   int chunk, head, rows;
+  std::int64_t first;
 };
+
+/// Elements 2i and 2i + 1 of a register are its lower and upper half. Gives elements i of a and j
+/// of b in a register.
+__device__ inline unsigned pair(const unsigned* a, int i, const unsigned* b, int j) {
+  return __byte_perm(a[i / 2], b[j / 2],
+                     (i % 2 == 0 ? 0x10 : 0x32) | (j % 2 == 0 ? 0x5400 : 0x7600));
+}
 
 /// Body gets std::integral_constant<int, group_bits>.
 template <class Body>

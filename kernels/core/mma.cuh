@@ -42,10 +42,51 @@ __device__ void load16(unsigned (&to)[4], unsigned shared) {
                : "r"(shared), "n"(kOffset));
 }
 
-__device__ inline void store4(unsigned shared, unsigned value) {
-  asm volatile("st.shared.u32 [%0], %1;" ::"r"(shared), "r"(value) : "memory");
+/// 2, 4, 8 or 16 aligned bytes; 2 bytes are the lower half of a register.
+template <int kBytes>
+__device__ void load(unsigned* to, unsigned shared) {
+  if constexpr (kBytes == 2) {
+    asm volatile("{ .reg .u16 h; ld.shared.u16 h, [%1]; mov.b32 %0, {h, 0}; }"
+                 : "=r"(to[0])
+                 : "r"(shared));
+  } else if constexpr (kBytes == 4) {
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(to[0]) : "r"(shared));
+  } else if constexpr (kBytes == 8) {
+    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "r"(shared));
+  } else {
+    static_assert(kBytes == 16);
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(shared));
+  }
+}
+template <int kBytes>
+__device__ void store(const unsigned* from, unsigned shared) {
+  if constexpr (kBytes == 2) {
+    asm volatile("{ .reg .u16 l, h; mov.b32 {l, h}, %1; st.shared.u16 [%0], l; }" ::"r"(shared),
+                 "r"(from[0])
+                 : "memory");
+  } else if constexpr (kBytes == 4) {
+    asm volatile("st.shared.u32 [%0], %1;" ::"r"(shared), "r"(from[0]) : "memory");
+  } else if constexpr (kBytes == 8) {
+    asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(shared), "r"(from[0]), "r"(from[1])
+                 : "memory");
+  } else {
+    static_assert(kBytes == 16);
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(shared), "r"(from[0]),
+                 "r"(from[1]), "r"(from[2]), "r"(from[3])
+                 : "memory");
+  }
 }
 
+/// 16 bytes from global memory.
+__device__ inline void load16(unsigned (&to)[4], const void* global) {
+  const uint4 v = *static_cast<const uint4*>(global);
+  to[0] = v.x;
+  to[1] = v.y;
+  to[2] = v.z;
+  to[3] = v.w;
+}
 /// 16 bytes to global memory in one access, which the compiler doesn't always make of a uint4.
 __device__ inline void store16(void* global, const unsigned (&v)[4]) {
   asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(global), "r"(v[0]), "r"(v[1]),
@@ -72,6 +113,11 @@ __device__ inline unsigned pack_bf16(float low, float high) {
   unsigned packed;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
   return packed;
+}
+
+/// The lower (0) or upper (1) bf16 of a register.
+__device__ inline float widen_half(unsigned packed, int half) {
+  return __uint_as_float(half == 0 ? packed << 16 : packed & 0xffff0000);
 }
 
 /// 2^x within 2 units in the last place; results below 2^-126 are 0.
