@@ -15,6 +15,9 @@ namespace {
 
 constexpr int kThreads = 256, kItems = 4;
 constexpr int kPerBlock = kThreads * kItems;
+// A segment's blocks start at the multiple of 32 elements at or before it, so that the accesses of
+// a warp cover whole sectors, of the bf16 copy too, wherever the segment begins.
+constexpr int kAlign = 32;
 constexpr int kSegments = 64;  // per launch: about 2 KiB of arguments
 
 /// Part of a launch: blocks [first_block, next part's first_block) work on one segment.
@@ -72,11 +75,13 @@ __global__ void __launch_bounds__(kThreads)
     if (k + step < parts.count && parts.v[k + step].first_block <= blockIdx.x) k += step;
   }
   const Part& part = parts.v[k];
-  const std::int64_t offset = (blockIdx.x - part.first_block) * kPerBlock;
+  const std::int64_t offset =
+      (blockIdx.x - part.first_block) * kPerBlock - part.segment.begin % kAlign;
 #pragma unroll
   for (int item = 0; item < kItems; ++item) {
     const std::int64_t at = offset + item * kThreads + threadIdx.x;
     if (at >= part.segment.count) return;
+    if (at < 0) continue;  // of the segment before
     const std::int64_t i = part.segment.begin + at;
     float w = a.weight[i];
     rule(i, scale * a.gradient[i], part.segment.weight_decay, w);
@@ -94,7 +99,7 @@ void launch_all(const Rule& rule, StreamHandle stream) {
     for (int s = first; s < std::min(a.segment_count, first + kSegments); ++s) {
       if (a.segments[s].count == 0) continue;
       parts.v[parts.count++] = {a.segments[s], blocks};
-      blocks += ceil_div(a.segments[s].count, kPerBlock);
+      blocks += ceil_div(a.segments[s].count + a.segments[s].begin % kAlign, kPerBlock);
     }
     if (blocks == 0) continue;
     optimizer_update_kernel<Rule><<<unsigned(blocks), kThreads, 0, stream>>>(rule, parts);
