@@ -35,10 +35,15 @@ class Backend {
 /// The device's backend, made on first use. Throws DeviceUnavailable.
 Backend& backend(Device device);
 
-/// What libhh_cuda.so exports under this name: its backend for GPU `index`, which lives as long as
-/// the process. Throws DeviceUnavailable.
+/// What libhh_cuda.so exports under this name: its backend for GPU `index`, which the caller
+/// deletes. Throws DeviceUnavailable.
 using CreateCudaBackend = Backend*(int index);
 inline constexpr const char* kCudaLibrary = "libhh_cuda.so";
 inline constexpr const char* kCreateCudaBackend = "hh_create_cuda_backend";
+
+/// Also exported: what a user should know of an optional library that is missing, with the cure;
+/// empty when nothing is.
+using CudaNote = const char*();
+inline constexpr const char* kCudaNote = "hh_cuda_note";
 
 }  // namespace hh

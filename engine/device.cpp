@@ -9,8 +9,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "engine/backend.h"
+#include "engine/memory.h"
 
 namespace hh {
 namespace {
@@ -52,7 +54,31 @@ Backend* create_cuda_backend(int index) {
     throw DeviceUnavailable(std::string(kCudaLibrary) + " is of another version: it has no " +
                             kCreateCudaBackend + "; build program and library together");
   }
-  return reinterpret_cast<CreateCudaBackend*>(create)(index);
+  Backend* const made = reinterpret_cast<CreateCudaBackend*>(create)(index);
+  if (void* note = dlsym(library, kCudaNote); note != nullptr) {
+    const std::string text = reinterpret_cast<CudaNote*>(note)();
+    if (!text.empty()) spdlog::info("{}", text);
+  }
+  return made;
+}
+
+/// The GPUs' backends by index, made on first use. Never destroyed itself: static tensors may ask.
+std::map<int, Backend*>& cuda_backends() {
+  static auto& backends = *new std::map<int, Backend*>;
+  return backends;
+}
+
+/// At the program's end, so that leak checkers see only what was really lost.
+void close_cuda_backends() {
+  for (auto& [index, made] : cuda_backends()) {
+    if (made == nullptr) continue;
+    try {
+      release_cached_memory({DeviceKind::kCuda, index});
+    } catch (const DeviceError&) {
+      continue;  // a device that has failed takes its memory with it
+    }
+    delete std::exchange(made, nullptr);
+  }
 }
 
 }  // namespace
@@ -62,11 +88,14 @@ Backend& backend(Device device) {
     static auto& cpu = *new CpuBackend;  // never destroyed, as the allocator
     return cpu;
   }
-  static auto& backends = *new std::map<int, Backend*>;
   static std::mutex mutex;
   const std::scoped_lock lock(mutex);
-  Backend*& slot = backends[device.index];
-  if (slot == nullptr) slot = create_cuda_backend(device.index);
+  Backend*& slot = cuda_backends()[device.index];
+  if (slot == nullptr) {
+    slot = create_cuda_backend(device.index);
+    // Registered after the driver's libraries were loaded, hence run before they close.
+    [[maybe_unused]] static const int registered = std::atexit(close_cuda_backends);
+  }
   return *slot;
 }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "kernels/conv/cudnn.cuh"
 #include "kernels/core/cuda_check.h"
 
 namespace hh {
@@ -77,6 +78,11 @@ void PinnedStaging::copy(void* to, const void* from, std::size_t bytes) {
 CudaBackend::CudaBackend(int index)
     : index_(index), stream_(open_device(index)), staging_(stream_) {}
 
+CudaBackend::~CudaBackend() {
+  cudaStreamSynchronize(stream_);
+  cudaStreamDestroy(stream_);
+}
+
 void* CudaBackend::allocate(std::size_t bytes) {
   HH_CUDA_CHECK(cudaSetDevice(index_));
   void* memory = nullptr;
@@ -119,5 +125,9 @@ void CudaBackend::synchronize() { HH_CUDA_CHECK(cudaStreamSynchronize(stream_));
 }  // namespace hh
 
 extern "C" __attribute__((visibility("default"))) hh::Backend* hh_create_cuda_backend(int index) {
-  return new hh::CudaBackend(index);  // lives as long as the process
+  return new hh::CudaBackend(index);
+}
+
+extern "C" __attribute__((visibility("default"))) const char* hh_cuda_note() {
+  return hh::gpu::cudnn_missing().c_str();
 }

@@ -38,6 +38,7 @@ class CudaBackend final : public Backend {
  public:
   /// Throws DeviceUnavailable: no driver, one too old, no such GPU, or one too old for our kernels.
   explicit CudaBackend(int index);
+  ~CudaBackend() override;
 
   void* allocate(std::size_t bytes) override;
   void release(void* memory) noexcept override;

@@ -1,12 +1,13 @@
-// A convolution as one matrix product per group of images: the patch under each output pixel
-// becomes a row of "columns" [pixels, Cin*kh*kw] in scratch memory, in the order of the weights, so
-// that
+// cuDNN's where it can be used (cudnn.cuh); else a convolution is one matrix product per
+// group of images: the patch under each output pixel becomes a row of "columns" [pixels, Cin*kh*kw]
+// in scratch memory, in the order of the weights, so that
 //   y = columns W^T,   dW = dy^T columns,   dcolumns = dy W,
 // and dx gathers from dcolumns what each input pixel was copied to. 1x1 kernels are linear layers.
 //
 // Traffic   the columns are written and read once more than cuDNN's implicit form would; groups are
 //           kept small enough to stay in a large L2.
 #include "kernels/conv/conv2d.h"
+#include "kernels/conv/cudnn.cuh"
 #include "kernels/linear/column_sums.cuh"
 #include "kernels/linear/gemm.cuh"
 
@@ -77,6 +78,13 @@ __global__ void __launch_bounds__(kThreads)
   dx[i] = narrow<T>(sum);
 }
 
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    add_bias_kernel(T* y, const float* bias, std::int64_t count, int channels) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i < count) y[i] = narrow<T>(widen(y[i]) + bias[i % channels]);
+}
+
 unsigned blocks(std::int64_t count) { return unsigned(ceil_div(count, kThreads)); }
 
 /// Runs body(group's shape, first pixel of the group, columns) for all groups, columns gathered.
@@ -96,27 +104,50 @@ void for_each_group(const T* x, const Conv2dShape& s, void* workspace, StreamHan
   }
 }
 
+/// A linear layer is a matrix product whoever does it.
+template <class T>
+bool by_cudnn(ConvPass pass, const Conv2dShape& s) {
+  return !s.is_linear() && cudnn_takes<T>(pass, s);
+}
+
 }  // namespace
 
 template <class T>
 std::size_t workspace_bytes(const Conv2dForward<T>& p) {
+  if (by_cudnn<T>(ConvPass::kForward, p.shape)) {
+    return cudnn_workspace_bytes<T>(ConvPass::kForward, p.shape);
+  }
   return kGemmWorkspace + (p.shape.is_linear() ? 0 : Groups(p.shape, sizeof(T)).bytes);
 }
 template <class T>
 std::size_t workspace_bytes(const Conv2dBackwardInput<T>& p) {
+  if (by_cudnn<T>(ConvPass::kBackwardInput, p.shape)) {
+    return cudnn_workspace_bytes<T>(ConvPass::kBackwardInput, p.shape);
+  }
   return kGemmWorkspace + (p.shape.is_linear() ? 0 : Groups(p.shape, sizeof(float)).bytes);
 }
 template <class T>
 std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p) {
   const std::size_t columns = p.shape.is_linear() ? 0 : Groups(p.shape, sizeof(T)).bytes;
+  const std::size_t library = by_cudnn<T>(ConvPass::kBackwardWeight, p.shape)
+                                  ? cudnn_workspace_bytes<T>(ConvPass::kBackwardWeight, p.shape)
+                                  : 0;
   const std::size_t sums = column_sum_bytes(p.shape.pixels(), p.shape.out_channels);
-  return kGemmWorkspace + std::max(columns, sums);
+  return kGemmWorkspace + std::max({columns, library, sums});
 }
 
 template <class T>
 void conv2d_forward(const Conv2dForward<T>& p, StreamHandle stream) {
   p.validate();
   const Conv2dShape& s = p.shape;
+  if (by_cudnn<T>(ConvPass::kForward, s)) {
+    cudnn_convolve(ConvPass::kForward, s, p.x, p.weight, p.y, p.workspace, stream);
+    if (p.bias == nullptr) return;
+    const std::int64_t count = s.pixels() * s.out_channels;
+    add_bias_kernel<<<blocks(count), kThreads, 0, stream>>>(p.y, p.bias, count, s.out_channels);
+    HH_CHECK_LAUNCH(stream);
+    return;
+  }
   const auto product = [&](const Conv2dShape& g, std::int64_t pixel, const T* rows) {
     gemm(Gemm<T, T>{.a = rows,
                     .b = p.weight,
@@ -144,6 +175,9 @@ void conv2d_backward_input(const Conv2dBackwardInput<T>& p, StreamHandle stream)
                            .cols = s.in_channels,
                            .inner = s.out_channels},
                 p.workspace, stream);
+  }
+  if (by_cudnn<T>(ConvPass::kBackwardInput, s)) {
+    return cudnn_convolve(ConvPass::kBackwardInput, s, p.dy, p.weight, p.dx, p.workspace, stream);
   }
   auto* const dcolumns = reinterpret_cast<float*>(static_cast<char*>(p.workspace) + kGemmWorkspace);
   const Groups groups(s, sizeof(float));
@@ -174,6 +208,12 @@ void conv2d_backward_weight(const Conv2dBackwardWeight<T>& p, StreamHandle strea
     auto* const partials =
         reinterpret_cast<float*>(static_cast<char*>(p.workspace) + kGemmWorkspace);
     add_column_sums(p.dy, s.pixels(), s.out_channels, partials, p.dbias, stream);
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    if (by_cudnn<T>(ConvPass::kBackwardWeight, s)) {
+      return cudnn_convolve(ConvPass::kBackwardWeight, s, p.x, p.dy, p.dweight,
+                            static_cast<char*>(p.workspace) + kGemmWorkspace, stream);
+    }
   }
   const auto product = [&](const Conv2dShape& g, std::int64_t pixel, const T* rows) {
     gemm(Gemm<T, float>{.a = p.dy + pixel * s.out_channels,

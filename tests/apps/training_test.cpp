@@ -1,6 +1,8 @@
 // train, as a user runs it: stopped, killed and resumed runs end where an undisturbed one does.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
+#include <cstdlib>
 #include <fstream>
 
 #include "engine/safetensors.h"
@@ -122,6 +124,47 @@ TEST_CASE("train leaves a complete run folder", "[train]") {
     REQUIRE(project.run(project.train("workers", {"data.workers=0"})).status == 0);
     CHECK(tensors_of(project.folder / "workers/last.safetensors") ==
           tensors_of(project.folder / "run/last.safetensors"));
+  }
+}
+
+/// The mean training loss of each epoch.
+std::vector<double> losses(const std::filesystem::path& metrics) {
+  std::ifstream file(metrics);
+  std::vector<double> values;
+  std::string line;
+  std::getline(file, line);
+  REQUIRE_THAT(line, Catch::StartsWith("epoch,loss,"));
+  while (std::getline(file, line)) values.push_back(std::stod(line.substr(line.find(',') + 1)));
+  return values;
+}
+
+TEST_CASE("training on each device follows the CPU's loss", "[train][devices]") {
+  const char* devices = std::getenv("HH_TEST_DEVICES");
+  if (devices == nullptr || std::string(devices).find("cuda") == std::string::npos) {
+    WARN("no GPU to compare with: set HH_TEST_DEVICES=cuda");
+    return;
+  }
+  const TinyProject project;
+  REQUIRE(project.run(project.train("cpu")).status == 0);
+  const std::vector<double> expected = losses(project.folder / "cpu/metrics.csv");
+  REQUIRE(expected.size() == 4);
+  // Roundings differ from the first step on, and twenty steps of Adam enlarge them; bf16 rounds
+  // activations to 8 bits.
+  const auto [dtype, tolerance] =
+      GENERATE(table<const char*, double>({{"f32", 1e-3}, {"bf16", 3e-2}}));
+  CAPTURE(dtype);
+  std::vector<std::string> words =
+      project.train("cuda", {std::string("train.dtype=\"") + dtype + "\""});
+  *std::find(words.begin(), words.end(), "cpu") = "cuda";
+  words[3] = project.path("cuda");
+  const Outcome outcome = project.run(words);
+  INFO(outcome.err);
+  REQUIRE(outcome.status == 0);
+  const std::vector<double> got = losses(project.folder / "cuda/metrics.csv");
+  REQUIRE(got.size() == expected.size());
+  for (std::size_t epoch = 0; epoch < got.size(); ++epoch) {
+    CAPTURE(epoch, got[epoch], expected[epoch]);
+    CHECK(std::abs(got[epoch] - expected[epoch]) <= tolerance * expected[epoch]);
   }
 }
 
