@@ -104,7 +104,7 @@ else
   runs=("")
   if [ ! -e /dev/nvidiactl ]; then
     "$simulator" build >/dev/null
-    runs=("$simulator run --check=memory,init,race,sync --" "$simulator run --lazy --seed=1 --")
+    runs=("$simulator run --check=memory,init,race,sync,leak --" "$simulator run --lazy --seed=1 --")
   fi
   for run in "${runs[@]}"; do
     label=cuda
@@ -115,6 +115,11 @@ else
     # shellcheck disable=SC2086
     catch "hh_engine_tests ($label)" $run $cuda/hh_engine_tests "[gradcheck]"
   done
+  # shellcheck disable=SC2086
+  catch "hh_app_tests (cuda)" ${runs[0]} $cuda/hh_app_tests "[devices]"
+  # The way without cuDNN, and a full GPU.
+  # shellcheck disable=SC2086
+  HH_CUDNN=0 catch "hh_kernel_tests [conv] without cuDNN (cuda)" ${runs[0]} $cuda/hh_kernel_tests "[conv]"
   if [ -d "$goldens" ]; then
     for name in micro_a micro_b micro_c micro_d micro_e loss; do
       # shellcheck disable=SC2086

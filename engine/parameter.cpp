@@ -95,11 +95,16 @@ void Parameters::zero_gradients() { gradients_.zero(); }
 
 std::vector<OptimizerSegment> Parameters::segments(float decay, bool matrices_only) const {
   std::vector<OptimizerSegment> segments;
-  for (const Parameter& p : all_) {
+  for (std::size_t i = 0; i < all_.size(); ++i) {
+    const Parameter& p = all_[i];
+    const std::int64_t end = i + 1 < all_.size() ? all_[i + 1].begin_ : flat_count_;
     const bool exempt = p.shape_.axes() == 1 || p.name_.find("pos_embed") != std::string::npos;
-    segments.push_back({.begin = p.begin_,
-                        .count = p.shape_.count(),
-                        .weight_decay = matrices_only && exempt ? 0 : decay});
+    const float own = matrices_only && exempt ? 0 : decay;
+    if (!segments.empty() && segments.back().weight_decay == own) {
+      segments.back().count = end - segments.back().begin;
+    } else {
+      segments.push_back({.begin = p.begin_, .count = end - p.begin_, .weight_decay = own});
+    }
   }
   return segments;
 }

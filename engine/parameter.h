@@ -71,13 +71,15 @@ class Parameters {
   void refresh_compute();
   void zero_gradients();
 
-  /// The flat arrays; elements between parameters are padding, outside all segments.
+  /// The flat arrays; elements between parameters are padding: zeros, whose gradients are zero.
   const Tensor& flat_weights() const { return weights_; }
   const Tensor& flat_gradients() const { return gradients_; }
   const Tensor& flat_copies() const { return copies_; }  // empty when computing in f32
 
-  /// The parts of the flat arrays and their weight decay: `decay` for all (as the reference does),
-  /// or, with `matrices_only`, none for biases, LayerNorms and position embeddings.
+  /// The flat arrays cut where the weight decay changes, so that a step is few launches: `decay`
+  /// for all (as the reference does), or, with `matrices_only`, none for biases, LayerNorms and
+  /// position embeddings. Padding goes with the parameter before it; an optimiser leaves its zeros
+  /// as they are.
   std::vector<OptimizerSegment> segments(float decay, bool matrices_only) const;
 
  private:
