@@ -195,12 +195,9 @@ void verify_steps(Setup& setup, const SafetensorsFile& file, const GoldenTensors
   report.compare("loss after step 5", last, losses.at(5), kLossTolerance * losses.at(5));
 
   // v is a mean of squared gradients, so its relative error is twice the gradient's.
-  std::int64_t begin = 0;
   const std::vector<float> squares = optimizer.state().back().second.to_host<float>();
-  const auto segments = setup.parameters.segments(0, false);
   for (const Parameter& p : setup.parameters.all()) {
-    const OptimizerSegment& segment = segments[std::size_t(begin++)];
-    const std::span<const float> part(squares.data() + segment.begin, std::size_t(segment.count));
+    const std::span<const float> part(squares.data() + p.begin(), std::size_t(p.shape().count()));
     golden.compare("sq_avg5." + p.name(), part, 2 * kGradientTolerance, 0, report);
   }
 }

@@ -24,6 +24,8 @@ class Parameter {
   const std::string& name() const { return name_; }
   const Shape& shape() const { return shape_; }
   Initialisation initialisation() const { return initialisation_; }
+  /// The first of its elements in the flat arrays.
+  std::int64_t begin() const { return begin_; }
 
   /// The f32 weights, which the optimiser changes.
   const Tensor& weight() const { return weight_; }
@@ -37,7 +39,7 @@ class Parameter {
   std::string name_;
   Shape shape_;
   Initialisation initialisation_ = Initialisation::kZero;
-  std::int64_t begin_ = 0;  // in the flat arrays
+  std::int64_t begin_ = 0;
   Tensor weight_, compute_, gradient_;
 };
 

@@ -34,11 +34,9 @@ SafetensorsItem item_of(const std::string& name, const Tensor& tensor,
 /// Each running average of each parameter as a tensor of its own: the flat arrays' padding is ours.
 template <class Visit>
 void for_each_state(Trainer& trainer, Visit visit) {
-  const auto segments = trainer.parameters().segments(0, false);
   for (const auto& [state, values] : trainer.optimizer().state()) {
-    std::size_t i = 0;
     for (const Parameter& p : trainer.parameters().all()) {
-      visit(optimizer_name(state, p.name()), values.part(segments[i++].begin, p.shape()));
+      visit(optimizer_name(state, p.name()), values.part(p.begin(), p.shape()));
     }
   }
 }

@@ -133,8 +133,11 @@ std::vector<double> losses(const std::filesystem::path& metrics) {
   std::vector<double> values;
   std::string line;
   std::getline(file, line);
-  REQUIRE_THAT(line, Catch::StartsWith("epoch,loss,"));
-  while (std::getline(file, line)) values.push_back(std::stod(line.substr(line.find(',') + 1)));
+  REQUIRE_THAT(line, Catch::StartsWith("epoch,steps,loss,"));
+  while (std::getline(file, line)) {
+    const std::size_t steps = line.find(',') + 1;
+    values.push_back(std::stod(line.substr(line.find(',', steps) + 1)));
+  }
   return values;
 }
 
@@ -151,7 +154,7 @@ TEST_CASE("training on each device follows the CPU's loss", "[train][devices]") 
   // Roundings differ from the first step on, and twenty steps of Adam enlarge them; bf16 rounds
   // activations to 8 bits.
   const auto [dtype, tolerance] =
-      GENERATE(table<const char*, double>({{"f32", 1e-3}, {"bf16", 3e-2}}));
+      GENERATE(table<const char*, double>({{"f32", 1e-3}, {"bf16", 6e-2}}));
   CAPTURE(dtype);
   std::vector<std::string> words =
       project.train("cuda", {std::string("train.dtype=\"") + dtype + "\""});
