@@ -25,6 +25,7 @@ void add_examples(CLI::App& command, const std::string& examples);
 
 // One per subcommand, each in its own file. The callback runs it and may throw.
 void add_train(CLI::App& program);
+void add_dataset(CLI::App& program);
 void add_encode(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_index(CLI::App& program);

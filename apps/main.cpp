@@ -1,5 +1,5 @@
 // The program: a table of subcommands, and errors turned into one line and an exit status.
-//   0 done, 1 the answer is no (verify failed), 2 the user can mend it, 3 it is our fault
+//   0 done, 1 the answer is no (a failed verify or dataset check), 2 the user can mend it, 3 it is our fault
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   program.require_subcommand(1);
   program.set_version_flag("--version", HH_VERSION);
   add_train(program);
+  add_dataset(program);
   add_encode(program);
   add_eval(program);
   add_index(program);

@@ -69,7 +69,7 @@ TEST_CASE("mistakes of users are answered in one line", "[program]") {
 
 TEST_CASE("every command explains itself", "[program]") {
   const testing::TemporaryFolder folder;
-  for (const char* command : {"train", "encode", "eval", "verify", "info", "bench"}) {
+  for (const char* command : {"train", "encode", "dataset", "eval", "verify", "info", "bench"}) {
     const Outcome outcome = run_program(folder.path(), {command, "--help"});
     CAPTURE(command);
     CHECK(outcome.status == 0);
