@@ -114,6 +114,8 @@ else
     catch "hh_kernel_tests ($label)" $run $cuda/hh_kernel_tests
     # shellcheck disable=SC2086
     catch "hh_engine_tests ($label)" $run $cuda/hh_engine_tests "[gradcheck]"
+    # shellcheck disable=SC2086
+    catch "hh_model_tests ($label)" $run $cuda/hh_model_tests "[trainer]"
   done
   # shellcheck disable=SC2086
   catch "hh_app_tests (cuda)" ${runs[0]} $cuda/hh_app_tests "[devices]"

@@ -22,6 +22,7 @@ struct Options {
   int bits = 32;
   double seconds = 5;
   std::string recompute = "none";
+  bool no_graph = false;
   bool json = false;
   ComputeOptions compute;
 };
@@ -77,7 +78,8 @@ void run(const Options& o) {
                      .dtype = dtype,
                      .bank_rows = std::max<std::int64_t>(kBankRows, o.batch),
                      .classes = kClasses,
-                     .recompute = recompute_named(o.recompute)},
+                     .recompute = recompute_named(o.recompute),
+                     .graph = !o.no_graph},
                     device);
     trainer.parameters().initialise(1);
     times = time_steps(o.seconds, [&] {
@@ -145,6 +147,8 @@ void add_bench(CLI::App& program) {
   command->add_option("--recompute", options->recompute, "in backward: none, mlp or layer")
       ->check(CLI::IsMember({"none", "mlp", "layer"}))
       ->capture_default_str();
+  command->add_flag("--no-graph", options->no_graph,
+                    "on a GPU, launch each kernel of a step by itself");
   command->add_flag("--json", options->json, "one line of JSON");
   options->compute.add_to(*command);
   add_examples(*command,

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "apps/command.h"
+#include "engine/device.h"
 #include "kernels/core/simd.h"
 
 namespace {
@@ -23,9 +24,7 @@ void check_command(const CLI::App& program, const std::string& word) {
   throw std::invalid_argument("there is no command '" + word + "'; there are: " + names);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   using namespace hh::apps;
   CLI::App program{
       "HybridHash: train a network that turns images into short binary codes, and search them."};
@@ -71,4 +70,12 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "hybridhash: an error of the program itself: {}\n", error.what());
     return 3;
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int status = run(argc, argv);
+  hh::close_devices();
+  return status;
 }

@@ -118,6 +118,7 @@ Keys keys_of(Recipe& r) {
   add("train.bank_dtype", r.train.bank_dtype);
   add("train.alpha", r.train.alpha);
   add("train.recompute", r.train.recompute);
+  add("train.graph", r.train.graph);
   add("train.initialisation", r.train.initialisation);
   add("train.initial_std", r.train.initial_std);
   add("train.weights", r.train.weights);

@@ -39,6 +39,7 @@ struct Recipe {
     std::string bank_dtype = "f32";  // f32, f16, bf16
     float alpha = 0.5f;
     std::string recompute = "none";         // none, mlp, layer (model/hybridhash.h)
+    bool graph = true;                      // on a GPU: record a step's launches and replay them
     std::string initialisation = "normal";  // normal, fan_in, generator
     float initial_std = 0.02f;              // of `normal`
     std::string weights;  // safetensors to start from; what it lacks keeps its initialisation

@@ -88,7 +88,8 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
                     .classes = experiment_.dataset->classes(),
                     .alpha = recipe.train.alpha,
                     .seed = std::uint64_t(recipe.train.seed),
-                    .recompute = recompute_named(recipe.train.recompute)},
+                    .recompute = recompute_named(recipe.train.recompute),
+                    .graph = recipe.train.graph},
       device);
   const std::int64_t steps = steps_per_epoch();
   schedule_ = {.kind = recipe.schedule.kind,

@@ -3,6 +3,8 @@
 // starts on machines without CUDA.
 #pragma once
 #include <cstddef>
+#include <functional>
+#include <memory>
 
 #include "engine/device.h"
 #include "engine/kernel_table.h"
@@ -12,6 +14,14 @@ namespace hh {
 /// The device has no more memory. what() states the request, what is in use, and the cure.
 struct OutOfMemory : DeviceError {
   using DeviceError::DeviceError;
+};
+
+/// Launches and copies recorded once, run again with one call to the driver.
+class LaunchGraph {
+ public:
+  virtual ~LaunchGraph() = default;
+  /// Queues them all on the backend's stream.
+  virtual void replay() = 0;
 };
 
 class Backend {
@@ -26,6 +36,10 @@ class Backend {
   virtual void copy_to_host(void* to, const void* from, std::size_t bytes) = 0;
   virtual void copy_within(void* to, const void* from, std::size_t bytes) = 0;
   virtual void zero(void* memory, std::size_t bytes) = 0;
+  /// Records what `work` queues on stream(), without running it. `work` must not copy from or to
+  /// the host, nor wait; what it throws is passed on. Null where the device can't record: then
+  /// nothing has been queued.
+  virtual std::unique_ptr<LaunchGraph> record(const std::function<void()>& work) = 0;
   /// Waits for everything queued.
   virtual void synchronize() = 0;
   virtual StreamHandle stream() = 0;

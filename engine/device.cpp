@@ -38,16 +38,22 @@ class CpuBackend final : public Backend {
     copy_from_host(to, from, bytes);
   }
   void zero(void* memory, std::size_t bytes) override { std::memset(memory, 0, bytes); }
+  std::unique_ptr<LaunchGraph> record(const std::function<void()>&) override { return nullptr; }
   void synchronize() override {}
   StreamHandle stream() override { return nullptr; }
   const KernelTable& kernels() const override { return cpu_kernels(); }
 };
 
+/// This program was built without GPUs, or moved away from its library.
+struct NoCudaLibrary : DeviceUnavailable {
+  using DeviceUnavailable::DeviceUnavailable;
+};
+
 Backend* create_cuda_backend(int index) {
   void* library = dlopen(kCudaLibrary, RTLD_LAZY | RTLD_LOCAL);
   if (library == nullptr) {
-    throw DeviceUnavailable(std::string("the CUDA backend can't be loaded: ") + dlerror() +
-                            "; build with the cuda preset, or use --device cpu");
+    throw NoCudaLibrary(std::string("the CUDA backend can't be loaded: ") + dlerror() +
+                        "; build with the cuda preset, or use --device cpu");
   }
   void* create = dlsym(library, kCreateCudaBackend);
   if (create == nullptr) {
@@ -57,7 +63,7 @@ Backend* create_cuda_backend(int index) {
   Backend* const made = reinterpret_cast<CreateCudaBackend*>(create)(index);
   if (void* note = dlsym(library, kCudaNote); note != nullptr) {
     const std::string text = reinterpret_cast<CudaNote*>(note)();
-    if (!text.empty()) spdlog::info("{}", text);
+    if (!text.empty()) spdlog::warn("{}", text);
   }
   return made;
 }
@@ -66,19 +72,6 @@ Backend* create_cuda_backend(int index) {
 std::map<int, Backend*>& cuda_backends() {
   static auto& backends = *new std::map<int, Backend*>;
   return backends;
-}
-
-/// At the program's end, so that leak checkers see only what was really lost.
-void close_cuda_backends() {
-  for (auto& [index, made] : cuda_backends()) {
-    if (made == nullptr) continue;
-    try {
-      release_cached_memory({DeviceKind::kCuda, index});
-    } catch (const DeviceError&) {
-      continue;  // a device that has failed takes its memory with it
-    }
-    delete std::exchange(made, nullptr);
-  }
 }
 
 }  // namespace
@@ -93,10 +86,20 @@ Backend& backend(Device device) {
   Backend*& slot = cuda_backends()[device.index];
   if (slot == nullptr) {
     slot = create_cuda_backend(device.index);
-    // Registered after the driver's libraries were loaded, hence run before they close.
-    [[maybe_unused]] static const int registered = std::atexit(close_cuda_backends);
   }
   return *slot;
+}
+
+void close_devices() {
+  for (auto& [index, made] : cuda_backends()) {
+    if (made == nullptr) continue;
+    try {
+      release_cached_memory({DeviceKind::kCuda, index});
+    } catch (const DeviceError&) {
+      continue;  // a device that has failed takes its memory with it
+    }
+    delete std::exchange(made, nullptr);
+  }
 }
 
 std::string to_string(Device device) {
@@ -110,8 +113,11 @@ Device parse_device(const std::string& name) {
     try {
       backend(cuda);
       return cuda;
-    } catch (const DeviceUnavailable& why) {
+    } catch (const NoCudaLibrary& why) {
       spdlog::info("running on the CPU: {}", why.what());
+      return kCpu;
+    } catch (const DeviceUnavailable& why) {
+      spdlog::warn("running on the CPU: {}", why.what());
       return kCpu;
     }
   }

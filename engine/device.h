@@ -21,9 +21,14 @@ inline constexpr Device kCpu{};
 std::string to_string(Device device);
 
 /// What a user may ask for: "cpu", "cuda" (GPU 0), "cuda:N", or "auto": GPU 0 if it can be used,
-/// else the CPU, with the reason logged in one line. Throws std::invalid_argument for other words
-/// and DeviceUnavailable when a GPU is asked for by name and can't be used.
+/// else the CPU, with the reason logged in one line (a warning where the program has a GPU side).
+/// Throws std::invalid_argument for other words and DeviceUnavailable when a GPU is asked for by
+/// name and can't be used.
 Device parse_device(const std::string& name);
+
+/// Gives all that GPUs lent back to their drivers. For the end of main(), before the driver's own
+/// libraries close; no tensor may be left on a GPU. Leak checkers then see only what was lost.
+void close_devices();
 
 /// No such device here. what() says why and what to do.
 struct DeviceUnavailable : DeviceError {

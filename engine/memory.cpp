@@ -4,6 +4,7 @@
 #include <bit>
 #include <map>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "engine/backend.h"
@@ -20,15 +21,21 @@ std::size_t size_class(std::size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+/// The pool of this thread's new Storages; null: the device's own.
+thread_local std::shared_ptr<MemoryPool> pool_in_use;
+
+}  // namespace
+
 class CachingAllocator {
  public:
   explicit CachingAllocator(Device device) : device_(device) {}
 
-  std::byte* take(std::size_t bytes) {
+  /// From `pool`, or from the device's own blocks if it is null.
+  std::byte* take(std::size_t bytes, MemoryPool* pool) {
     const std::size_t size = size_class(bytes);
     const std::scoped_lock lock(mutex_);
     std::byte* block = nullptr;
-    if (auto& free = free_[size]; !free.empty()) {
+    if (auto& free = (pool != nullptr ? pool->free_ : free_)[size]; !free.empty()) {
       block = free.back();
       free.pop_back();
     } else {
@@ -40,11 +47,20 @@ class CachingAllocator {
     return block;
   }
 
-  void give_back(std::byte* block, std::size_t bytes) {
+  void give_back(std::byte* block, std::size_t bytes, MemoryPool* pool) {
     const std::size_t size = size_class(bytes);
     const std::scoped_lock lock(mutex_);
-    free_[size].push_back(block);
+    (pool != nullptr ? pool->free_ : free_)[size].push_back(block);
     statistics_.in_use -= size;
+  }
+
+  /// The blocks of a pool that ends, all given back, become the device's own.
+  void take_over(MemoryPool& pool) {
+    const std::scoped_lock lock(mutex_);
+    for (auto& [size, blocks] : pool.free_) {
+      auto& own = free_[size];
+      own.insert(own.end(), blocks.begin(), blocks.end());
+    }
   }
 
   void release_cached() {
@@ -91,6 +107,8 @@ class CachingAllocator {
   MemoryStatistics statistics_;
 };
 
+namespace {
+
 /// Never destroyed: tensors of static duration may outlive any order of destruction.
 CachingAllocator& allocator(Device device) {
   static auto& allocators = *new std::map<Device, std::unique_ptr<CachingAllocator>>;
@@ -107,9 +125,19 @@ MemoryStatistics memory_statistics(Device device) { return allocator(device).sta
 void reset_peak_memory(Device device) { allocator(device).reset_peak(); }
 void release_cached_memory(Device device) { allocator(device).release_cached(); }
 
-Storage::Storage(std::size_t bytes, Device device)
-    : data_(allocator(device).take(bytes)), bytes_(bytes), device_(device) {}
+MemoryPool::MemoryPool(Device device) : device_(device) {}
+MemoryPool::~MemoryPool() { allocator(device_).take_over(*this); }
 
-Storage::~Storage() { allocator(device_).give_back(data_, bytes_); }
+UsePool::UsePool(std::shared_ptr<MemoryPool> pool)
+    : previous_(std::exchange(pool_in_use, std::move(pool))) {}
+UsePool::~UsePool() { pool_in_use = std::move(previous_); }
+
+Storage::Storage(std::size_t bytes, Device device)
+    : pool_(pool_in_use && pool_in_use->device() == device ? pool_in_use : nullptr),
+      data_(allocator(device).take(bytes, pool_.get())),
+      bytes_(bytes),
+      device_(device) {}
+
+Storage::~Storage() { allocator(device_).give_back(data_, bytes_, pool_.get()); }
 
 }  // namespace hh

@@ -10,21 +10,33 @@ MemoryBank::MemoryBank(std::int64_t rows, int bits, int classes, DType dtype, De
   HH_REQUIRE(classes >= 1, "a memory bank needs at least one class");
 }
 
-WmlLossResult MemoryBank::loss(const Tensor& code, std::span<const std::uint64_t> labels,
-                               std::span<const std::int64_t> indices, float alpha) {
-  const std::int64_t images = code.dim(0);
-  assert(std::int64_t(indices.size()) == images && std::int64_t(labels.size()) == images * words_);
+MemoryBank::Batch MemoryBank::batch(std::span<const std::uint64_t> labels,
+                                    std::span<const std::int64_t> rows) const {
+  const Device device = view_.codes.device();
+  const auto images = std::int64_t(rows.size());
+  const Batch made{Tensor({images, words_}, DType::i64, device),
+                   Tensor({images}, DType::i64, device)};
+  refill(made, labels, rows);
+  return made;
+}
+
+void MemoryBank::refill(const Batch& batch, std::span<const std::uint64_t> labels,
+                        std::span<const std::int64_t> indices) const {
+  assert(std::int64_t(labels.size()) == std::int64_t(indices.size()) * words_);
   for (const std::int64_t row : indices) {
     HH_REQUIRE(row >= 0 && row < rows(),
                "training image " << row << " is outside the memory bank of " << rows() << " rows");
   }
   // The words travel as i64, the engine's 64-bit type; their bits are what counts.
-  const std::span<const std::int64_t> words(reinterpret_cast<const std::int64_t*>(labels.data()),
-                                            labels.size());
-  const Tensor device_labels = Tensor::from(words, {images, words_}, code.device());
-  const Tensor device_rows = Tensor::from(indices, {images}, code.device());
-  bank_update(view_, code, device_labels, device_rows);
-  return wml_loss(code, device_labels, view_, alpha);
+  batch.labels.copy_from(std::span<const std::int64_t>(
+      reinterpret_cast<const std::int64_t*>(labels.data()), labels.size()));
+  batch.indices.copy_from(indices);
+}
+
+WmlLossResult MemoryBank::loss(const Tensor& code, const Batch& batch, float alpha) {
+  assert(code.dim(0) == batch.indices.dim(0));
+  bank_update(view_, code, batch.labels, batch.indices);
+  return wml_loss(code, batch.labels, view_, alpha);
 }
 
 }  // namespace hh

@@ -14,7 +14,11 @@ struct PixelStatistics {
   std::array<float, 4> std{0.229f, 0.224f, 0.225f, 1};
 };
 
-/// pixels [B, S, S, C] on the host -> normalised patch rows on the device.
+/// pixels [B, S, S, C], u8, on a device -> normalised patch rows there.
+Tensor patch_rows(const HybridHash& network, const Tensor& pixels,
+                  const PixelStatistics& statistics, DType dtype);
+
+/// The same for pixels on the host, which are copied to `device` first.
 Tensor patch_rows(const HybridHash& network, std::span<const std::uint8_t> pixels,
                   const PixelStatistics& statistics, DType dtype, Device device);
 

@@ -1,5 +1,7 @@
 #include "model/trainer.h"
 
+#include <spdlog/spdlog.h>
+
 #include "engine/launch.h"
 #include "kernels/random/drop_path_scale.h"
 
@@ -15,37 +17,102 @@ Trainer::Trainer(const TrainerConfig& config, Device device)
   optimizer_ = std::make_unique<Optimizer>(config.optimizer, parameters_);
 }
 
-Tensor Trainer::drop_path(int images) const {
-  if (config_.model.drop_path == 0) return {};
-  const int rows = int(drop_path_rates_.size());
-  const Tensor scale({rows, images}, DType::f32, device_);
+void Trainer::draw_drop_path(const Tensor& scale) const {
   // Batches of one step must not repeat each other's draws.
   const auto draw = std::uint64_t(optimizer_->steps()) << 16 | std::uint64_t(accumulated_);
   launch(device_, DropPathScale{.rate = drop_path_rates_.data(),
                                 .scale = scale.data<float>(),
-                                .rows = rows,
-                                .images = images,
+                                .rows = int(scale.dim(0)),
+                                .images = int(scale.dim(1)),
                                 .seed = config_.seed,
                                 .step = draw});
-  return scale;
+}
+
+void Trainer::fill(Step& step, std::span<const std::uint8_t> pixels,
+                   std::span<const std::uint64_t> labels,
+                   std::span<const std::int64_t> rows) const {
+  const HybridHashConfig& c = config_.model;
+  const auto images = std::int64_t(rows.size());
+  const Shape shape{images, c.image_size, c.image_size, c.in_channels};
+  HH_REQUIRE(std::int64_t(pixels.size()) == shape.count(), pixels.size() << " pixel values aren't "
+                                                                         << images << " images of "
+                                                                         << to_string(shape));
+  if (!step.pixels) {
+    step.pixels = Tensor(shape, DType::u8, device_);
+    if (c.drop_path != 0) {
+      step.drop_path = Tensor({std::int64_t(drop_path_rates_.size()), images}, DType::f32, device_);
+    }
+    step.batch = bank_.batch(labels, rows);
+  } else {
+    bank_.refill(step.batch, labels, rows);
+  }
+  step.pixels.copy_from(pixels);
+  if (step.drop_path) draw_drop_path(step.drop_path);
+}
+
+void Trainer::compute(Step& step) {
+  const Tensor input = patch_rows(network_, step.pixels, config_.pixels, config_.dtype);
+  const ForwardOptions options{.drop_path = step.drop_path, .recompute = config_.recompute};
+  Tape tape;
+  {
+    const Recording record(&tape);
+    const HashCode out = network_.forward(input, options);
+    step.loss = bank_.loss(out.code, step.batch, config_.alpha).loss;
+  }
+  tape.backward();
+}
+
+bool Trainer::record(int images) {
+  // What eager steps left behind is of the sizes that the graph needs in its own pool.
+  recorded_ = {};
+  release_cached_memory(device_);
+  try {
+    RecordedStep made{.pool = std::make_shared<MemoryPool>(device_), .step = {}, .graph = nullptr};
+    const UsePool own(made.pool);
+    const HybridHashConfig& c = config_.model;
+    const std::int64_t count = images;
+    made.step.pixels =
+        Tensor({count, c.image_size, c.image_size, c.in_channels}, DType::u8, device_);
+    if (c.drop_path != 0) {
+      made.step.drop_path =
+          Tensor({std::int64_t(drop_path_rates_.size()), count}, DType::f32, device_);
+    }
+    const std::vector<std::uint64_t> no_labels(std::size_t(images) *
+                                               std::size_t(label_words(config_.classes)));
+    made.step.batch = bank_.batch(no_labels, std::vector<std::int64_t>(std::size_t(images)));
+    made.graph = backend(device_).record([&] { compute(made.step); });
+    if (!made.graph) return false;
+    recorded_ = std::move(made);
+    return true;
+  } catch (const OutOfMemory& e) {
+    spdlog::info("training steps are not recorded: {}", e.what());
+    return false;
+  }
 }
 
 Tensor Trainer::accumulate(std::span<const std::uint8_t> pixels,
                            std::span<const std::uint64_t> labels,
                            std::span<const std::int64_t> rows) {
-  const Tensor input = patch_rows(network_, pixels, config_.pixels, config_.dtype, device_);
-  const ForwardOptions options{.drop_path = drop_path(int(rows.size())),
-                               .recompute = config_.recompute};
-  Tape tape;
-  Tensor loss;
-  {
-    const Recording record(&tape);
-    const HashCode out = network_.forward(input, options);
-    loss = bank_.loss(out.code, labels, rows, config_.alpha).loss;
+  const int images = int(rows.size());
+  const auto fits = [&] { return recorded_.graph && recorded_.step.pixels.dim(0) == images; };
+  // The second batch of a size is worth a recording: libraries have chosen their algorithms by
+  // then. A smaller one, the last of an epoch, is not.
+  if (config_.graph && !fits() && images == eager_images_ &&
+      (!recorded_.graph || recorded_.step.pixels.dim(0) < images)) {
+    config_.graph = record(images);
   }
-  tape.backward();
+  if (fits()) {
+    fill(recorded_.step, pixels, labels, rows);
+    recorded_.graph->replay();
+    ++accumulated_;
+    return recorded_.step.loss;
+  }
+  eager_images_ = images;
+  Step step;
+  fill(step, pixels, labels, rows);
+  compute(step);
   ++accumulated_;
-  return loss;
+  return step.loss;
 }
 
 void Trainer::step(float learning_rate) {

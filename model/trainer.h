@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 
+#include "engine/backend.h"
 #include "engine/optimizer.h"
 #include "model/hybridhash.h"
 #include "model/memory_bank.h"
@@ -22,6 +23,7 @@ struct TrainerConfig {
   float alpha = 0.5f;
   std::uint64_t seed = 0;  // of drop path
   Recompute recompute = Recompute::kNone;
+  bool graph = true;  // on a GPU: replay the recorded launches of a step; the same bits either way
 };
 
 class Trainer {
@@ -30,13 +32,16 @@ class Trainer {
   Trainer(const TrainerConfig& config, Device device);
 
   /// Forward and backward of one batch; gradients add up until step(). Returns the batch's loss,
-  /// still on the device. pixels [B, S, S, C], labels [B, words], rows [B] (bank rows).
+  /// still on the device and valid until the next call. pixels [B, S, S, C], labels [B, words],
+  /// rows [B] (bank rows).
   Tensor accumulate(std::span<const std::uint8_t> pixels, std::span<const std::uint64_t> labels,
                     std::span<const std::int64_t> rows);
   /// Optimiser step with the mean of the gradients accumulated since the last one, which it clears.
   void step(float learning_rate);
   /// Batches accumulated since the last step.
   int accumulated() const { return accumulated_; }
+  /// Whether full batches are replayed from a recording.
+  bool recorded() const { return recorded_.graph != nullptr; }
 
   const TrainerConfig& config() const { return config_; }
   Device device() const { return device_; }
@@ -46,7 +51,28 @@ class Trainer {
   MemoryBank& bank() { return bank_; }
 
  private:
-  Tensor drop_path(int images) const;
+  /// What a batch brings to the device, and the loss it leaves.
+  struct Step {
+    Tensor pixels;     // [B, S, S, C] u8
+    Tensor drop_path;  // [2 * layers, B] scales; empty: none
+    MemoryBank::Batch batch;
+    Tensor loss;  // [1]
+  };
+  /// A step recorded, with the memory that it works in.
+  struct RecordedStep {
+    std::shared_ptr<MemoryPool> pool;
+    Step step;
+    std::unique_ptr<LaunchGraph> graph;  // last: it goes before the memory
+  };
+
+  void draw_drop_path(const Tensor& scale) const;
+  /// Brings a batch to the tensors of `step`.
+  void fill(Step& step, std::span<const std::uint8_t> pixels, std::span<const std::uint64_t> labels,
+            std::span<const std::int64_t> rows) const;
+  /// Forward and backward, nothing that waits or speaks to the host.
+  void compute(Step& step);
+  /// Records compute() for batches of this size. False where that can't be done, for good.
+  bool record(int images);
 
   TrainerConfig config_;
   Device device_;
@@ -56,6 +82,8 @@ class Trainer {
   MemoryBank bank_;
   std::vector<float> drop_path_rates_;
   int accumulated_ = 0;
+  int eager_images_ = 0;  // size of the last batch that was not replayed
+  RecordedStep recorded_;
 };
 
 }  // namespace hh

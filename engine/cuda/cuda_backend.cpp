@@ -1,6 +1,7 @@
 #include "engine/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -20,8 +21,8 @@ cudaStream_t open_device(int index) {
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaErrorInsufficientDriver) {
     throw DeviceUnavailable(
-        "the NVIDIA driver is older than CUDA 13 needs; update the driver, or "
-        "use --device cpu");
+        "no NVIDIA driver here, or one older than CUDA 13 needs; install or update it, or use "
+        "--device cpu");
   }
   if (status != cudaSuccess || count == 0) {
     throw DeviceUnavailable(
@@ -129,5 +130,7 @@ extern "C" __attribute__((visibility("default"))) hh::Backend* hh_create_cuda_ba
 }
 
 extern "C" __attribute__((visibility("default"))) const char* hh_cuda_note() {
-  return hh::gpu::cudnn_missing().c_str();
+  const char* wish = std::getenv("HH_CUDNN");
+  const bool unwanted = wish != nullptr && std::string(wish) == "0";
+  return unwanted ? "" : hh::gpu::cudnn_missing().c_str();
 }

@@ -46,6 +46,7 @@ class CudaBackend final : public Backend {
   void copy_to_host(void* to, const void* from, std::size_t bytes) override;
   void copy_within(void* to, const void* from, std::size_t bytes) override;
   void zero(void* memory, std::size_t bytes) override;
+  std::unique_ptr<LaunchGraph> record(const std::function<void()>& work) override;
   void synchronize() override;
   StreamHandle stream() override { return stream_; }
   const KernelTable& kernels() const override { return cuda_kernels(); }
