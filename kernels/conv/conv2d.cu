@@ -8,7 +8,7 @@
 //           kept small enough to stay in a large L2.
 #include "kernels/conv/conv2d.h"
 #include "kernels/conv/cudnn.cuh"
-#include "kernels/linear/column_sums.cuh"
+#include "kernels/core/column_sum.cuh"
 #include "kernels/linear/gemm.cuh"
 
 namespace hh::gpu {

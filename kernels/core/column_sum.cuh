@@ -65,4 +65,43 @@ void add_column_sums(const ColumnSums<kArrays>& p, StreamHandle stream) {
   HH_CHECK_LAUNCH(stream);
 }
 
+// The rows themselves, where no kernel has left partial sums on the way.
+
+constexpr int kColumnSumThreads = 128;
+constexpr std::int64_t kColumnSumChunks = 128;  // partial sums per column at most
+
+inline std::int64_t column_sum_chunks(std::int64_t rows) {
+  return std::clamp<std::int64_t>(ceil_div(rows, 64), 1, kColumnSumChunks);
+}
+
+/// Scratch bytes for the sums over the rows of a matrix.
+inline std::size_t column_sum_bytes(std::int64_t rows, int cols) {
+  return std::size_t(column_sum_chunks(rows)) * std::size_t(cols) * sizeof(float);
+}
+
+template <class T>
+__global__ void __launch_bounds__(kColumnSumThreads)
+    column_sum_partials_kernel(const T* from, std::int64_t rows, int cols, float* partials) {
+  const int c = int(blockIdx.x) * kColumnSumThreads + int(threadIdx.x);
+  if (c >= cols) return;
+  const std::int64_t chunk = blockIdx.y, chunks = gridDim.y;
+  float sum = 0;
+  for (std::int64_t r = rows * chunk / chunks; r < rows * (chunk + 1) / chunks; ++r) {
+    sum += widen(from[r * cols + c]);
+  }
+  partials[chunk * cols + c] = sum;
+}
+
+/// sums[c] += sum over r of from[r, c]; `partials` has column_sum_bytes.
+template <class T>
+void add_column_sums(const T* from, std::int64_t rows, int cols, float* partials, float* sums,
+                     StreamHandle stream) {
+  if (rows == 0) return;
+  const std::int64_t chunks = column_sum_chunks(rows);
+  const dim3 grid(unsigned(ceil_div(cols, kColumnSumThreads)), unsigned(chunks));
+  column_sum_partials_kernel<<<grid, kColumnSumThreads, 0, stream>>>(from, rows, cols, partials);
+  HH_CHECK_LAUNCH(stream);
+  add_column_sums<1>({.partials = partials, .blocks = chunks, .cols = cols, .to = {sums}}, stream);
+}
+
 }  // namespace hh::gpu

@@ -1,8 +1,8 @@
 // Mapping   Forward: a block makes 32 vectors of channels of one output; its eight warps each add
-// up an
-//           eighth of the pixels, then one warp adds the eight sums in order. Backward: one thread
-//           per vector of dx.
-// Traffic   reads x and writes dx once; y and dy are smaller by s^2.
+//           up an eighth of the pixels, then one warp adds the eight sums in order. Backward: one
+//           thread per vector of channels of s neighbouring pixels, which share a vector of dy; a
+//           thread for all s x s pixels would leave too few threads for small batches.
+// Traffic   reads x and writes dx once; y and dy are smaller by s^2, and backward reads dy s times.
 #include "kernels/core/device.cuh"
 #include "kernels/interaction/block_average_pool.h"
 
@@ -41,20 +41,26 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T, int kCount>
 __global__ void __launch_bounds__(kThreads)
-    block_average_pool_backward_kernel(const BlockAveragePoolBackward<T> p, std::int64_t packs) {
+    block_average_pool_backward_kernel(const BlockAveragePoolBackward<T> p, std::int64_t runs) {
   const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i >= packs) return;
-  const int per_pixel = p.channels / kCount, width = p.grid * p.side;
-  const int c = int(i % per_pixel) * kCount;
-  const std::int64_t pixel = i / per_pixel, image = pixel / (std::int64_t{width} * width);
-  const int column = int(pixel % width), row = int(pixel / width % width);
-  const std::int64_t out = (image * p.grid + row / p.side) * p.grid + column / p.side;
-  float g[kCount], dx[kCount] = {};
+  if (i >= runs) return;
+  const int per_pixel = p.channels / kCount, c = int(i % per_pixel) * kCount;
+  // Runs of s pixels are numbered as in dx: image, i, u, j.
+  const std::int64_t run = i / per_pixel;
+  const std::int64_t out = run / p.grid / p.side * p.grid + run % p.grid;
+  float g[kCount];
   load_floats(p.dy + out * p.channels + c, g);
-  if (p.accumulate) load_floats(p.dx + i * kCount, dx);
 #pragma unroll
-  for (int e = 0; e < kCount; ++e) dx[e] += g[e] / float(p.side * p.side);
-  store_floats(dx, p.dx + i * kCount);
+  for (int e = 0; e < kCount; ++e) g[e] /= float(p.side * p.side);
+  T* dx = p.dx + run * p.side * p.channels + c;
+#pragma unroll 4
+  for (int v = 0; v < p.side; ++v, dx += p.channels) {
+    float sum[kCount] = {};
+    if (p.accumulate) load_floats(dx, sum);
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) sum[e] += g[e];
+    store_floats(sum, dx);
+  }
 }
 
 template <class T, int kCount>
@@ -68,9 +74,9 @@ void launch(const BlockAveragePoolForward<T>& p, StreamHandle stream) {
 template <class T, int kCount>
 void launch(const BlockAveragePoolBackward<T>& p, StreamHandle stream) {
   const std::int64_t width = std::int64_t{p.grid} * p.side;
-  const std::int64_t packs = p.images * width * width * p.channels / kCount;
+  const std::int64_t runs = p.images * width * p.grid * (p.channels / kCount);
   block_average_pool_backward_kernel<T, kCount>
-      <<<unsigned(ceil_div(packs, kThreads)), kThreads, 0, stream>>>(p, packs);
+      <<<unsigned(ceil_div(runs, kThreads)), kThreads, 0, stream>>>(p, runs);
   HH_CHECK_LAUNCH(stream);
 }
 

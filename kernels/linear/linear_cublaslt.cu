@@ -1,5 +1,5 @@
 // The products are cuBLASLt's; bias is its epilogue. dbias is a sum down the columns of dy.
-#include "kernels/linear/column_sums.cuh"
+#include "kernels/core/column_sum.cuh"
 #include "kernels/linear/gemm.cuh"
 #include "kernels/linear/linear.h"
 
