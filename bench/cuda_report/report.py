@@ -50,6 +50,7 @@ def main():
         launches = sum(len(g) for g in rows.values())
         print(f"{launches} launches and calls, {total:.0f} us estimated, of which our kernels {own / total:.1%}")
         return
+    print(f"ESTIMATES for {gpu} by ptxsim; no GPU was timed. limit: what the estimate says bounds the kernel")
     print(f"{'kernel':64} {'grid':>14} {'regs':>4} {'spill':>5} {'sectors':>7} {'coal.':>6} {'conflict':>8} "
           f"{'MB':>7} {'est. us':>8} {'limit':>10}")
     for group in rows.values():

@@ -1,19 +1,32 @@
 #!/usr/bin/env bash
-# What our CUDA kernels ask of a GPU, counted and estimated by ptxsim on a machine without one:
-#   bench/cuda_report/report.sh [GPU] [REGEX]    GPU: h100 (default), a100, rtx4090; ops whose stem matches
+# What our CUDA kernels ask of a GPU, counted and ESTIMATED by ptxsim on a machine without one:
+#   bench/cuda_report/report.sh [GPU] [REGEX]    GPU: h100 (default), a100, rtx4090; cases that match
 #   bench/cuda_report/report.sh --step [GPU]     a whole `paper` training step in bf16, batch 2
+#   report.sh --run GPU PROGRAM ARGS...          what `hh_bench run --estimate GPU` calls
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-simulator=${PTXSIM_HOME:-../shared/ptxsim}/bin/ptxsim
-scripts/build.sh cuda
+root=$(cd "$(dirname "$0")/../.." && pwd)
+simulator=${PTXSIM_HOME:-$root/../shared/ptxsim}/bin/ptxsim
+if [ ! -x "$simulator" ]; then
+  echo "hh_bench: --estimate needs ptxsim; $simulator isn't there (set PTXSIM_HOME)" >&2
+  exit 2
+fi
 profile=$(mktemp)
 trap 'rm -f "$profile"' EXIT
-if [ "${1:-}" = --step ]; then
-  # Two steps warm up and three are measured; the profile holds all, which changes no share.
-  "$simulator" run --profile="$profile" --gpu="${2:-h100}" -- build/cuda/bin/hybridhash bench \
-    --device cuda --config paper --mode train --batch 2 --dtype bf16 --seconds 0 >/dev/null
-  exec python3 bench/cuda_report/report.py "$profile" --step
-fi
-HH_BENCH_ONCE=1 HH_BENCH_DEVICE=cuda "$simulator" run --profile="$profile" --gpu="${1:-h100}" -- \
-  build/cuda/bin/hh_bench "${2:-}" >/dev/null
-python3 bench/cuda_report/report.py "$profile"
+case ${1:-} in
+  --step)
+    (cd "$root" && scripts/build.sh cuda)
+    # Two steps warm up and three are measured; the profile holds all, which changes no share.
+    "$simulator" run --profile="$profile" --gpu="${2:-h100}" -- "$root/build/cuda/bin/hybridhash" bench \
+      --device cuda --config paper --mode train --batch 2 --dtype bf16 --seconds 0 >/dev/null
+    python3 "$root/bench/cuda_report/report.py" "$profile" --step
+    exit ;;
+  --run)
+    gpu=$2
+    shift 2 ;;
+  *)
+    (cd "$root" && scripts/build.sh cuda)
+    gpu=${1:-h100}
+    set -- "$root/build/cuda/bin/hh_bench" run --device cuda --filter "${2:-.}" ;;
+esac
+HH_BENCH_ONCE=1 "$simulator" run --profile="$profile" --gpu="$gpu" -- "$@" >/dev/null
+python3 "$root/bench/cuda_report/report.py" "$profile"

@@ -36,8 +36,8 @@ void bench_shape(Device device, const char* type, int rows, int cols) {
 
 // Tokens x 4 C: the micro preset at batch 64 and the paper's at batch 2.
 HH_BENCHMARK(bias_gelu) {
-  const int shapes[][2] = {{64 * 256, 128}, {64 * 64, 256},  {64 * 16, 512},
-                           {2 * 3136, 512}, {2 * 784, 1024}, {2 * 196, 2048}};
+  const auto shapes = bench::shapes<2>("TC", {{64 * 256, 128}, {64 * 64, 256}, {64 * 16, 512}},
+                                       {{2 * 3136, 512}, {2 * 784, 1024}, {2 * 196, 2048}});
   for (const auto [rows, cols] : shapes) {
     bench_shape<float>(device, "f32", rows, cols);
     bench_shape<bf16>(device, "bf16", rows, cols);

@@ -6,8 +6,9 @@ namespace hh {
 // Images x grid x side x channels: the micro preset's levels at batch 64, the paper's at batch 2
 // and 8 (after conv_glo), and the paper's hash layer.
 HH_BENCHMARK(block_average_pool) {
-  const int shapes[][4] = {{64, 4, 4, 64},  {64, 2, 4, 128}, {2, 4, 14, 256},
-                           {8, 4, 14, 256}, {8, 2, 14, 512}, {8, 1, 14, 512}};
+  const auto shapes =
+      bench::shapes<4>("BGSC", {{64, 4, 4, 64}, {64, 2, 4, 128}},
+                       {{2, 4, 14, 256}, {8, 4, 14, 256}, {8, 2, 14, 512}, {8, 1, 14, 512}});
   for (const auto [b, g, s, c] : shapes) {
     const std::size_t outputs = std::size_t(b) * std::size_t(g * g * c);
     const std::size_t inputs = outputs * std::size_t(s * s);

@@ -49,9 +49,10 @@ void bench_shape(Device device, const char* type, const BlockGrid& s) {
 
 // The levels of the micro preset at batch 64 and of the paper's network at batch 8.
 HH_BENCHMARK(blockify_layer_norm) {
-  const BlockGrid shapes[] = {{64, 4, 4, 32},  {64, 2, 4, 64},  {64, 1, 4, 128},
-                              {8, 4, 14, 128}, {8, 2, 14, 256}, {8, 1, 14, 512}};
-  for (const BlockGrid& shape : shapes) {
+  const auto shapes = bench::shapes<4>("BGSC", {{64, 4, 4, 32}, {64, 2, 4, 64}, {64, 1, 4, 128}},
+                                       {{8, 4, 14, 128}, {8, 2, 14, 256}, {8, 1, 14, 512}});
+  for (const auto [b, g, s, c] : shapes) {
+    const BlockGrid shape{b, g, s, c};
     bench_shape<float>(device, "f32", shape);
     bench_shape<bf16>(device, "bf16", shape);
   }

@@ -17,7 +17,8 @@ void bench_count(Device device, const char* types, std::size_t n) {
 
 // The weights of the micro network and a tenth of the paper's.
 HH_BENCHMARK(cast) {
-  for (const std::size_t n : {std::size_t{300'000}, std::size_t{5'000'000}}) {
+  for (const auto [count] : bench::shapes<1>("N", {{300'000}}, {{5'000'000}})) {
+    const auto n = std::size_t(count);
     bench_count<float, bf16>(device, "f32_bf16", n);
     bench_count<bf16, float>(device, "bf16_f32", n);
     bench_count<float, f16>(device, "f32_f16", n);

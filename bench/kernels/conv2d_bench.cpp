@@ -44,10 +44,15 @@ void measure_all(Device device, const std::string& type, const Conv2dShape& s) {
 // Images, side, channels, kernel: the merges and the hash layer of the micro preset at batch 64 and
 // of the paper's at batch 2.
 HH_BENCHMARK(conv2d) {
-  const int shapes[][6] = {{64, 16, 32, 64, 3, 3},  {64, 8, 64, 128, 3, 3},
-                           {64, 4, 128, 128, 1, 3}, {64, 4, 128, 128, 3, 1},
-                           {2, 56, 128, 256, 3, 3}, {2, 28, 256, 512, 3, 3},
-                           {2, 14, 512, 512, 1, 3}, {2, 14, 512, 512, 3, 1}};
+  const auto shapes = bench::shapes<6>("BSCOYX",
+                                       {{64, 16, 32, 64, 3, 3},
+                                        {64, 8, 64, 128, 3, 3},
+                                        {64, 4, 128, 128, 1, 3},
+                                        {64, 4, 128, 128, 3, 1}},
+                                       {{2, 56, 128, 256, 3, 3},
+                                        {2, 28, 256, 512, 3, 3},
+                                        {2, 14, 512, 512, 1, 3},
+                                        {2, 14, 512, 512, 3, 1}});
   for (const auto [b, side, in, out, kh, kw] : shapes) {
     const Conv2dShape s{.images = b,
                         .height = side,

@@ -5,7 +5,8 @@ namespace hh {
 
 // All gradients of the micro preset (about 0.8 M) and of the network at full size (55.6 M).
 HH_BENCHMARK(gradient_norm) {
-  for (const std::int64_t n : {800'000, 55'570'000}) {
+  for (const auto [count_asked] : bench::shapes<1>("N", {{800'000}}, {{55'570'000}})) {
+    const std::int64_t n = count_asked;
     const Tensor gradient = Tensor::zeros({n}, DType::f32, device);
     const Tensor norm({1}, DType::f32, device), scale({1}, DType::f32, device),
         skip({1}, DType::i32, device);

@@ -5,7 +5,7 @@ namespace hh {
 
 // Images x channels x bits: the micro preset at batch 64, the paper's at batch 8.
 HH_BENCHMARK(hash_head) {
-  const int shapes[][3] = {{64, 128, 32}, {8, 512, 64}, {256, 512, 128}};
+  const auto shapes = bench::shapes<3>("BCK", {{64, 128, 32}}, {{8, 512, 64}, {256, 512, 128}});
   for (const auto [b, c, k] : shapes) {
     const std::size_t vectors = std::size_t(b) * std::size_t(c);
     const std::size_t weights = std::size_t(k) * std::size_t(c);

@@ -5,7 +5,7 @@ namespace hh {
 
 // Images x side x channels: the micro preset at batch 64 and the paper's at batch 2 and 8.
 HH_BENCHMARK(hash_pool) {
-  const int shapes[][3] = {{64, 4, 128}, {2, 14, 512}, {8, 14, 512}};
+  const auto shapes = bench::shapes<3>("BSC", {{64, 4, 128}}, {{2, 14, 512}, {8, 14, 512}});
   for (const auto [b, s, c] : shapes) {
     const std::size_t vectors = std::size_t(b) * std::size_t(c);
     const std::size_t map = vectors * std::size_t(s * s);

@@ -6,8 +6,9 @@ namespace hh {
 // Images x grid x factor x channels: the micro preset's levels at batch 64, the paper's at batch 2
 // and 8.
 HH_BENCHMARK(interaction_merge) {
-  const int shapes[][4] = {{64, 4, 4, 64},  {64, 2, 4, 128}, {2, 4, 14, 256},
-                           {8, 4, 14, 256}, {2, 2, 14, 512}, {8, 2, 14, 512}};
+  const auto shapes =
+      bench::shapes<4>("BGSC", {{64, 4, 4, 64}, {64, 2, 4, 128}},
+                       {{2, 4, 14, 256}, {8, 4, 14, 256}, {2, 2, 14, 512}, {8, 2, 14, 512}});
   for (const auto [b, m, s, c] : shapes) {
     const InteractionMergeShape shape{b, m, s, c};
     const std::size_t pixels = std::size_t(b) * std::size_t(m * s * m * s);

@@ -5,7 +5,7 @@ namespace hh {
 
 // Images x positions x channels: the micro preset at batch 64 and the paper's at batch 8.
 HH_BENCHMARK(interaction_tokens) {
-  const int shapes[][3] = {{64, 16, 64}, {8, 16, 256}, {8, 4, 512}};
+  const auto shapes = bench::shapes<3>("BTC", {{64, 16, 64}}, {{8, 16, 256}, {8, 4, 512}});
   for (const auto [b, m, c] : shapes) {
     const std::size_t size = std::size_t(m) * std::size_t(c), n = size * std::size_t(b);
     const Tensor z = bench::normal<float>(device, n, 1),

@@ -62,14 +62,12 @@ HH_BENCHMARK(linear) {
       measure_all<bf16>(device, "bf16", rows, in, out);
     }
   };
-  measure_all<float>(device, "f32", 64 * 256, 12, 32);
-  level(64 * 256, 32);
-  level(64 * 64, 64);
-  level(64 * 16, 128);
-  measure_all<float>(device, "f32", 2 * 16 * 196, 48, 128);
-  level(2 * 16 * 196, 128);
-  level(2 * 4 * 196, 256);
-  level(2 * 196, 512);
+  const auto shapes = bench::shapes<2>("TC", {{64 * 256, 32}, {64 * 64, 64}, {64 * 16, 128}},
+                                       {{2 * 16 * 196, 128}, {2 * 4 * 196, 256}, {2 * 196, 512}});
+  for (const auto [rows, c] : shapes) level(rows, c);
+  // The patch embedding.
+  const auto patches = bench::shapes<3>("TIC", {{64 * 256, 12, 32}}, {{2 * 16 * 196, 48, 128}});
+  for (const auto [rows, in, out] : patches) measure_all<float>(device, "f32", rows, in, out);
 }
 
 }  // namespace hh

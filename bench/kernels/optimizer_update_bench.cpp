@@ -6,7 +6,8 @@ namespace hh {
 // All parameters of the micro preset (about 0.8 M) and of the network at full size (55.6 M), in 265
 // segments.
 HH_BENCHMARK(optimizer_update) {
-  for (const std::int64_t n : {800'000, 55'570'000}) {
+  for (const auto [count_asked] : bench::shapes<1>("N", {{800'000}}, {{55'570'000}})) {
+    const std::int64_t n = count_asked;
     const Tensor weight = Tensor::zeros({n}, DType::f32, device),
                  gradient = Tensor::zeros({n}, DType::f32, device),
                  mean = Tensor::zeros({n}, DType::f32, device),

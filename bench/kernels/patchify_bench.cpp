@@ -32,8 +32,8 @@ void bench_shape(Device device, const char* type, const PatchShape& s) {
 
 // The micro preset at batch 64 and the paper's at batch 8.
 HH_BENCHMARK(patchify) {
-  for (const PatchShape& s : {PatchShape{.images = 64, .size = 32, .patch = 2},
-                              PatchShape{.images = 8, .size = 224, .patch = 4}}) {
+  for (const auto [b, size, patch] : bench::shapes<3>("BSP", {{64, 32, 2}}, {{8, 224, 4}})) {
+    const PatchShape s{.images = b, .size = size, .patch = patch};
     bench_shape<float>(device, "f32", s);
     bench_shape<bf16>(device, "bf16", s);
   }

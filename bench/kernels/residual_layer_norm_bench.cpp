@@ -60,8 +60,8 @@ void bench_shape(Device device, const char* type, int images, int rows_per_image
 
 // Images, rows of each, channels: the micro preset at batch 64 and the paper's at batch 8.
 HH_BENCHMARK(residual_layer_norm) {
-  const int shapes[][3] = {{64, 256, 32},  {64, 64, 64},  {64, 16, 128},
-                           {8, 3136, 128}, {8, 784, 256}, {8, 196, 512}};
+  const auto shapes = bench::shapes<3>("BTC", {{64, 256, 32}, {64, 64, 64}, {64, 16, 128}},
+                                       {{8, 3136, 128}, {8, 784, 256}, {8, 196, 512}});
   for (const auto [images, rows, cols] : shapes) {
     bench_shape<float>(device, "f32", images, rows, cols);
     bench_shape<bf16>(device, "bf16", images, rows, cols);

@@ -1,22 +1,8 @@
-#include <oneapi/dnnl/dnnl.h>
-
 #include "bench/support/harness.h"
 #include "kernels/attention/window_attention.h"
 
 namespace hh {
 namespace {
-
-/// The yardstick: the library's plain GEMM, square, at its best. Its rate is what the two matrix
-/// products of the forward pass (five of the backward pass) could reach at most.
-void report_gemm(Device device) {
-  const int n = 1024;
-  const auto a = testing::normal(std::size_t(n) * n, 1), b = testing::normal(std::size_t(n) * n, 2);
-  std::vector<float> c(std::size_t(n) * n);
-  bench::report("window_attention/yardstick/sgemm/1024", device,
-                {.bytes = 12.0 * n * n, .flops = 2.0 * n * n * n}, bench::time([&] {
-                  dnnl_sgemm('N', 'N', n, n, n, 1, a.data(), n, b.data(), n, 0, c.data(), n);
-                }));
-}
 
 template <class T>
 void measure(Device device, const std::string& type, const WindowAttentionShape& s) {
@@ -50,26 +36,22 @@ void measure(Device device, const std::string& type, const WindowAttentionShape&
 // Windows x tokens x heads x head width: the paper's levels at batch 2, its interaction attention
 // at batch 8, and the micro preset's levels at batch 64.
 HH_BENCHMARK(window_attention) {
-  if (device == kCpu) report_gemm(device);
-  const WindowAttentionShape shapes[] = {
-      {.windows = 2 * 16, .tokens = 196, .heads = 4, .head_dim = 32},
-      {.windows = 2 * 4, .tokens = 196, .heads = 8, .head_dim = 32},
-      {.windows = 2, .tokens = 196, .heads = 16, .head_dim = 32},
-      {.windows = 8, .tokens = 16, .heads = 8, .head_dim = 32},
-      {.windows = 8, .tokens = 4, .heads = 8, .head_dim = 64},
-      {.windows = 64 * 16, .tokens = 16, .heads = 1, .head_dim = 32},
-      {.windows = 64 * 4, .tokens = 16, .heads = 2, .head_dim = 32},
-      {.windows = 64, .tokens = 16, .heads = 4, .head_dim = 32},
-      {.windows = 64, .tokens = 16, .heads = 8, .head_dim = 8}};
-  for (const WindowAttentionShape& s : shapes) measure<float>(device, "f32", s);
-  if (device == kCpu) {
-    measure<bf16>(device, "bf16", shapes[0]);
-    measure<bf16>(device, "bf16", shapes[5]);
-    return;
+  const auto shapes = bench::shapes<4>(
+      "BTHD", {{64 * 16, 16, 1, 32}, {64 * 4, 16, 2, 32}, {64, 16, 4, 32}, {64, 16, 8, 8}},
+      {{2 * 16, 196, 4, 32},
+       {2 * 4, 196, 8, 32},
+       {2, 196, 16, 32},
+       {8, 16, 8, 32},
+       {8, 4, 8, 64},
+       // The last level at batch 32: with fewer windows a GPU divides the heads of one among
+       // blocks.
+       {32, 196, 16, 32}});
+  for (const auto [windows, tokens, heads, head_dim] : shapes) {
+    const WindowAttentionShape s{
+        .windows = windows, .tokens = tokens, .heads = heads, .head_dim = head_dim};
+    measure<float>(device, "f32", s);
+    measure<bf16>(device, "bf16", s);
   }
-  for (const WindowAttentionShape& s : shapes) measure<bf16>(device, "bf16", s);
-  // The last level at batch 32: with fewer windows a GPU divides the heads of one among blocks.
-  measure<bf16>(device, "bf16", {.windows = 32, .tokens = 196, .heads = 16, .head_dim = 32});
 }
 
 }  // namespace hh

@@ -1,5 +1,6 @@
-// Timing for microbenchmarks: one JSON object per line on stdout.
+// Timing for microbenchmarks.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -17,21 +18,19 @@ struct Work {
   double bytes = 0;
   double flops = 0;
 };
-struct Timing {
-  double median_us, p10_us, p90_us;
-};
 
-/// `call` does the work once, to its end. Warm-up, then 15 to 200 samples within about half a
-/// second; one call and nothing else when HH_BENCH_ONCE is set.
-Timing time(const std::function<void()>& call);
+/// Whether this case is to be measured. When the cases are only listed, it names it and says no.
+bool wanted(const std::string& name);
 
-/// One line: times, bandwidth, flop rate, and speed as a fraction of a plain copy of the same bytes
-/// on the same device in the same run (1: as fast as copying), which HH_BENCH_ONCE leaves out.
-void report(const std::string& name, Device device, Work work, Timing t);
+/// Times `call`, which does the work once, to its end, and reports it beside a copy of the same
+/// bytes and the library's GEMM, both measured in this run.
+void time_case(const std::string& name, Device device, Work work,
+               const std::function<void()>& call);
 
-/// Times a kernel of the device's table and reports it. Its workspace is lent outside the timing.
+/// Times a kernel of the device's table. Its workspace is lent outside the timing.
 template <class Args>
 void measure(const std::string& name, Device device, Args args, Work work) {
+  if (!wanted(name)) return;
   Backend& on = backend(device);
   const Kernel<Args>& kernel = on.kernels().of<Args>();
   Tensor workspace;
@@ -42,17 +41,37 @@ void measure(const std::string& name, Device device, Args args, Work work) {
       args.workspace = workspace.raw();
     }
   }
-  report(name, device, work, time([&] {
-           kernel.run(args, on.stream());
-           on.synchronize();
-         }));
+  time_case(name, device, work, [&] {
+    kernel.run(args, on.stream());
+    on.synchronize();
+  });
 }
+
+/// The cases are only listed: arrays need no values.
+bool listing();
 
 /// n normally distributed values on a device.
 template <class T>
 Tensor normal(Device device, std::size_t n, std::uint64_t seed) {
+  if (listing()) return Tensor({1}, dtype_of<T>(), device);
   const std::vector<T> values = testing::normal<T>(n, seed);
   return Tensor::from(std::span<const T>(values), {std::int64_t(n)}, device);
+}
+
+/// The shapes of the preset asked for. `extents` has a letter for each column: --B 4 puts 4 in
+/// column B of all shapes; shapes that then are the same are taken once.
+void choose(const std::string& extents, std::vector<std::vector<int>>& micro,
+            const std::vector<std::vector<int>>& paper);
+template <std::size_t N>
+std::vector<std::array<int, N>> shapes(const char (&extents)[N + 1],
+                                       std::vector<std::vector<int>> micro,
+                                       const std::vector<std::vector<int>>& paper) {
+  choose(extents, micro, paper);
+  std::vector<std::array<int, N>> chosen(micro.size());
+  for (std::size_t i = 0; i < micro.size(); ++i) {
+    for (std::size_t c = 0; c < N; ++c) chosen[i][c] = micro[i].at(c);
+  }
+  return chosen;
 }
 
 using Function = void (*)(Device);

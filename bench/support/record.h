@@ -1,0 +1,35 @@
+// A measured case, as a line of JSON.
+#pragma once
+#include <algorithm>
+#include <string>
+#include <vector>
+
+namespace hh::bench {
+
+struct Record {
+  std::string name, device;
+  double bytes = 0, flops = 0;        // what one call must move and do
+  std::vector<double> us;             // samples, ascending
+  double copy_us = 0, copy_gb_s = 0;  // a copy of the same bytes; of a large array
+  double gemm_tflop_s = 0;            // the library's product; 0: not measured
+
+  double median() const { return percentile(0.5); }
+  double percentile(double p) const { return us[std::size_t(p * double(us.size() - 1) + 0.5)]; }
+  double gb_s() const { return bytes / median() / 1e3; }
+  double tflop_s() const { return flops / median() / 1e6; }
+  double intensity() const { return bytes > 0 ? flops / bytes : 0; }
+  double memory_share() const { return copy_us / median(); }
+  double compute_share() const { return gemm_tflop_s > 0 ? tflop_s() / gemm_tflop_s : 0; }
+  /// The yardstick's time over ours: how close to the nearer limit.
+  double share() const { return std::max(memory_share(), compute_share()); }
+  /// memory-bound or compute-bound, by the limit that is nearer; latency-bound when a call of less
+  /// than 50 us comes to less than a quarter of either.
+  std::string verdict() const;
+};
+
+std::string to_json(const Record& r);
+/// One record a line. Throws std::invalid_argument with file, line and what is wrong.
+std::vector<Record> read_records(const std::string& path);
+std::vector<Record> parse_records(const std::string& text, const std::string& path);
+
+}  // namespace hh::bench

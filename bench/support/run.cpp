@@ -1,0 +1,123 @@
+#include "bench/support/run.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <set>
+
+#include "bench/support/harness.h"
+#include "bench/support/yardstick.h"
+#include "kernels/core/parallel.h"
+
+namespace hh::bench {
+namespace {
+
+struct Run {
+  Options options;
+  std::regex filter;
+  bool list = false;
+  std::vector<Record> records;
+} current;
+
+/// HH_BENCH_ONCE is set: each kernel runs once and nothing else does, for profilers and simulators.
+bool only_once() {
+  static const bool once = std::getenv("HH_BENCH_ONCE") != nullptr;
+  return once;
+}
+
+/// More than any cache here holds, written so that nothing a benchmark used stays in it.
+void empty_caches(Device device) {
+  static std::map<std::string, Tensor> arrays;
+  Tensor& array = arrays[to_string(device)];
+  if (!array) array = Tensor({std::int64_t{256} << 20}, DType::u8, device);
+  array.zero();
+  backend(device).synchronize();
+}
+
+void print(const Record& r) {
+  std::printf("%-56s %10.2f %10.2f %10.2f %8.2f %8.3f %7.1f %6.0f%% %s\n", r.name.c_str(),
+              r.median(), r.percentile(0.1), r.percentile(0.9), r.gb_s(), r.tflop_s(),
+              r.intensity(), 100 * r.share(), r.verdict().c_str());
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+bool listing() { return current.list; }
+
+bool wanted(const std::string& name) {
+  if (!matches(name, current.filter, current.options.dtypes)) return false;
+  if (current.list) std::printf("%s\n", name.c_str());
+  return !current.list;
+}
+
+void choose(const std::string& extents, std::vector<std::vector<int>>& micro,
+            const std::vector<std::vector<int>>& paper) {
+  const Options& o = current.options;
+  if (o.preset == "paper") micro.clear();
+  if (o.preset != "micro") micro.insert(micro.end(), paper.begin(), paper.end());
+  for (auto& shape : micro) {
+    for (std::size_t c = 0; c < extents.size(); ++c) {
+      const auto found = o.extents.find(extents[c]);
+      if (found != o.extents.end()) shape.at(c) = found->second;
+    }
+  }
+  std::set<std::vector<int>> seen;
+  std::erase_if(micro, [&](const auto& shape) { return !seen.insert(shape).second; });
+}
+
+std::vector<double> sample(Device device, double seconds, const std::function<void()>& call) {
+  using Clock = std::chrono::steady_clock;
+  const bool cold = current.options.cold;
+  const auto once = [&] {
+    if (cold) empty_caches(device);
+    const auto start = Clock::now();
+    call();
+    return std::max(std::chrono::duration<double, std::micro>(Clock::now() - start).count(), 1e-3);
+  };
+  if (only_once()) return {once()};
+  once();
+  const double guess = std::max(once(), 1.0);
+  std::vector<double> us(std::size_t(std::clamp(seconds * 1e6 / guess, 15.0, cold ? 30.0 : 200.0)));
+  for (double& t : us) t = once();
+  std::sort(us.begin(), us.end());
+  return us;
+}
+
+void time_case(const std::string& name, Device device, Work work,
+               const std::function<void()>& call) {
+  Record r{.name = name,
+           .device = to_string(device),
+           .bytes = work.bytes,
+           .flops = work.flops,
+           .us = sample(device, current.options.min_time, call)};
+  if (only_once()) return;
+  const Yardstick& y = yardstick(device, name.find("/bf16/") != std::string::npos);
+  r.copy_us = copy_us(device, work.bytes);
+  r.copy_gb_s = y.copy_gb_s;
+  r.gemm_tflop_s = y.gemm_tflop_s;
+  print(r);
+  current.records.push_back(std::move(r));
+}
+
+std::vector<Record> run(const Options& options, bool list) {
+  current = {options, std::regex(options.filter), list, {}};
+  if (options.threads > 0) cpu::set_num_threads(options.threads);
+  for (const std::string& name : options.devices) {
+    const Device device = list ? kCpu : parse_device(name);
+    if (!list && !only_once()) {
+      const Yardstick &f32 = yardstick(device, false), &half = yardstick(device, true);
+      std::printf("%s: copy %.1f GB/s, GEMM %.3f TFLOP/s in f32 and %.3f in bf16; %d CPU threads\n",
+                  to_string(device).c_str(), f32.copy_gb_s, f32.gemm_tflop_s, half.gemm_tflop_s,
+                  cpu::num_threads());
+      std::printf("%-56s %10s %10s %10s %8s %8s %7s %7s %s\n", "case", "median us", "p10", "p90",
+                  "GB/s", "TFLOP/s", "flop/B", "of best", "verdict");
+    }
+    for (const auto& [stem, function] : registry()) function(device);
+    if (list) break;
+  }
+  return std::move(current.records);
+}
+
+}  // namespace hh::bench
