@@ -17,7 +17,7 @@ HH_BENCHMARK(gradient_norm) {
                                 .norm = norm.data<float>(),
                                 .scale = scale.data<float>(),
                                 .skip = skip.data<std::int32_t>()},
-                   {.bytes = 4.0 * double(n)});
+                   {.bytes = 4.0 * double(n), .reads_only = true});
   }
 }
 

@@ -43,7 +43,8 @@ HH_BENCHMARK(hamming_average_precision) {
                                 .bits = bits,
                                 .label_words = label_words},
         {.bytes = double(rows) * 8 * ((bits + 63) / 64 + label_words),
-         .flops = double(rows) * double(queries)});
+         .flops = double(rows) * double(queries),
+         .reads_only = true});
   }
 }
 

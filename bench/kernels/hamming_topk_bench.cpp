@@ -31,7 +31,7 @@ HH_BENCHMARK(hamming_topk) {
                                .row_count = rows,
                                .k = k,
                                .bits = bits},
-                   {.bytes = bytes, .flops = bytes / 8 * double(queries)});
+                   {.bytes = bytes, .flops = bytes / 8 * double(queries), .reads_only = true});
   }
 }
 

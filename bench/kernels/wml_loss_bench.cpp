@@ -45,10 +45,10 @@ void wml_loss_bench_of(const char* type, const BenchShape& s, Device device) {
   const std::string shape = std::string("/") + type + "/" + std::to_string(s.images) + "x" +
                             std::to_string(s.rows) + "x" + std::to_string(s.bits);
   bench::measure("wml_loss_forward" + shape, device, args,
-                 {.bytes = bytes, .flops = 2 * pairs_bits});
+                 {.bytes = bytes, .flops = 2 * pairs_bits, .reads_only = true, .f32_math = true});
   args.du = du.data<float>();
   bench::measure("wml_loss_forward_backward" + shape, device, args,
-                 {.bytes = bytes, .flops = 4 * pairs_bits});
+                 {.bytes = bytes, .flops = 4 * pairs_bits, .reads_only = true, .f32_math = true});
 }
 
 }  // namespace

@@ -17,13 +17,15 @@ namespace hh::bench {
 struct Work {
   double bytes = 0;
   double flops = 0;
+  bool reads_only = false;  // nearly all bytes are read: the yardstick is a read, not a copy
+  bool f32_math = false;    // it calculates in float32, though it reads a narrower type
 };
 
 /// Whether this case is to be measured. When the cases are only listed, it names it and says no.
 bool wanted(const std::string& name);
 
-/// Times `call`, which does the work once, to its end, and reports it beside a copy of the same
-/// bytes and the library's GEMM, both measured in this run.
+/// Times `call`, which does the work once, to its end, and reports it beside a copy (or
+/// read) of the same bytes and the library's GEMM, both measured in this run.
 void time_case(const std::string& name, Device device, Work work,
                const std::function<void()>& call);
 

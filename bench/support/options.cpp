@@ -100,18 +100,21 @@ Options parse_options(std::span<const std::string> words) {
   return o;
 }
 
+std::string type_of(const std::string& name) {
+  for (const std::string& part : split(name, '/')) {
+    if (is_type(part)) return part;
+  }
+  return {};
+}
+
 bool matches(const std::string& name, const std::regex& filter,
              std::span<const std::string> dtypes) {
   if (!std::regex_search(name, filter)) return false;
   if (dtypes.empty()) return true;
-  for (const std::string& part : split(name, '/')) {
-    if (!is_type(part)) continue;
-    const auto types = split(part, '_');
-    return std::any_of(types.begin(), types.end(), [&](const std::string& t) {
-      return std::find(dtypes.begin(), dtypes.end(), t) != dtypes.end();
-    });
-  }
-  return true;
+  const auto types = split(type_of(name), '_');
+  return types.empty() || std::any_of(types.begin(), types.end(), [&](const std::string& t) {
+           return std::find(dtypes.begin(), dtypes.end(), t) != dtypes.end();
+         });
 }
 
 }  // namespace hh::bench

@@ -26,8 +26,12 @@ Options parse_options(std::span<const std::string> words);
 /// An extent of a shape: 1 to 2^24, digits only. Throws std::invalid_argument.
 int parse_extent(const std::string& option, const std::string& text);
 
-/// Whether a case's name passes the filter and its type, the part between slashes (one that
-/// converts names two: "f32_bf16"), is wanted. A case without a type always is.
+/// The element type in a case's name, the part between slashes: "f32", or "f32_bf16" of one that
+/// converts. Empty where there is none.
+std::string type_of(const std::string& name);
+
+/// Whether a case's name passes the filter and its type, one of two if it converts, is wanted. A
+/// case without a type always is.
 bool matches(const std::string& name, const std::regex& filter,
              std::span<const std::string> dtypes);
 

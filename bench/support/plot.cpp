@@ -29,7 +29,9 @@ std::string escape(const std::string& text) {
 
 const char* colour(const Record& r) {
   const std::string verdict = r.verdict();
-  return verdict == "memory-bound" ? "#1b6ca8" : verdict == "compute-bound" ? "#b5471b" : "#777";
+  if (verdict == "memory-bound") return "#1b6ca8";
+  if (verdict == "cache-bound") return "#1b9e77";
+  return verdict == "compute-bound" ? "#b5471b" : "#777";
 }
 
 /// Decades [low, high] on `pixels`.
@@ -60,8 +62,7 @@ std::string roofline_svg(std::span<const Record> records) {
   const Record *plain = nullptr, *half = nullptr;
   for (const Record& r : records) {
     if (r.flops <= 0 || r.bytes <= 0) continue;
-    const bool bf16 = r.name.find("/bf16/") != std::string::npos;
-    (bf16 ? half : plain) = &r;
+    (r.gemm == "bf16" ? half : plain) = &r;
     peak = std::max({peak, r.gemm_tflop_s, r.tflop_s()});
     least = std::min(least, r.tflop_s());
     most = std::max(most, r.intensity());
@@ -92,7 +93,8 @@ std::string roofline_svg(std::span<const Record> records) {
       "<text transform='translate(16 255) rotate(-90)' text-anchor='middle'>TFLOP/s</text>"
       "<text x='70' y='22'>Roofline of " +
       escape(records[0].device) +
-      ": <tspan fill='#1b6ca8'>memory-bound</tspan>, <tspan fill='#b5471b'>compute-bound</tspan>, "
+      ": <tspan fill='#1b6ca8'>memory-bound</tspan>, <tspan fill='#1b9e77'>cache-bound</tspan>, "
+      "<tspan fill='#b5471b'>compute-bound</tspan>, "
       "<tspan fill='#777'>latency-bound</tspan></text>\n";
   if (plain != nullptr && plain->gemm_tflop_s > 0 && plain->copy_gb_s > 0) {
     svg += roof(x, y, plain->copy_gb_s, plain->gemm_tflop_s, "f32 GEMM");

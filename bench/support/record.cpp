@@ -29,7 +29,10 @@ Record parse_record(const std::string& line) {
            .us = json.at("us").get<std::vector<double>>(),
            .copy_us = number(json, "copy_us", 0),
            .copy_gb_s = number(json, "copy_gb_s", 0),
-           .gemm_tflop_s = number(json, "gemm_tflop_s", 0)};
+           .gemm_tflop_s = number(json, "gemm_tflop_s", 0),
+           .gemm = json.at("gemm").get<std::string>()};
+  if (r.gemm != "f32" && r.gemm != "bf16")
+    throw std::invalid_argument("gemm is " + r.gemm + ", neither f32 nor bf16");
   if (r.us.empty() || r.us.size() > 100'000)
     throw std::invalid_argument("us must hold 1 to 100000 samples");
   for (const double t : r.us) {
@@ -43,8 +46,9 @@ Record parse_record(const std::string& line) {
 }  // namespace
 
 std::string Record::verdict() const {
-  if (median() < 50 && share() < 0.25) return "latency-bound";
-  return memory_share() >= compute_share() ? "memory-bound" : "compute-bound";
+  if (share() < 0.25) return "latency-bound";
+  if (compute_share() > memory_share()) return "compute-bound";
+  return in_cache() ? "cache-bound" : "memory-bound";
 }
 
 std::string to_json(const Record& r) {
@@ -63,6 +67,7 @@ std::string to_json(const Record& r) {
             {"copy_us", r.copy_us},
             {"copy_gb_s", r.copy_gb_s},
             {"gemm_tflop_s", r.gemm_tflop_s},
+            {"gemm", r.gemm},
             {"us", r.us}};
   return json.dump();
 }

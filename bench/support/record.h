@@ -10,8 +10,9 @@ struct Record {
   std::string name, device;
   double bytes = 0, flops = 0;        // what one call must move and do
   std::vector<double> us;             // samples, ascending
-  double copy_us = 0, copy_gb_s = 0;  // a copy of the same bytes; of a large array
+  double copy_us = 0, copy_gb_s = 0;  // a copy (or read) of the same bytes; of a large array
   double gemm_tflop_s = 0;            // the library's product; 0: not measured
+  std::string gemm = "f32";           // its type, f32 or bf16
 
   double median() const { return percentile(0.5); }
   double percentile(double p) const { return us[std::size_t(p * double(us.size() - 1) + 0.5)]; }
@@ -22,8 +23,11 @@ struct Record {
   double compute_share() const { return gemm_tflop_s > 0 ? tflop_s() / gemm_tflop_s : 0; }
   /// The yardstick's time over ours: how close to the nearer limit.
   double share() const { return std::max(memory_share(), compute_share()); }
-  /// memory-bound or compute-bound, by the limit that is nearer; latency-bound when a call of less
-  /// than 50 us comes to less than a quarter of either.
+  /// The yardstick's copy of these bytes came from a cache: much faster than one of a large array.
+  bool in_cache() const { return bytes > 1.5 * copy_gb_s * copy_us * 1e3; }
+  /// memory-bound (cache-bound where the arrays stay in one) or compute-bound, by the limit that is
+  /// nearer; latency-bound when less than a quarter of either is reached: waits, threads that have
+  /// nothing to do, or instructions that neither limit counts.
   std::string verdict() const;
 };
 

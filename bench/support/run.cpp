@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <set>
 
 #include "bench/support/harness.h"
@@ -31,8 +32,14 @@ void empty_caches(Device device) {
   static std::map<std::string, Tensor> arrays;
   Tensor& array = arrays[to_string(device)];
   if (!array) array = Tensor({std::int64_t{256} << 20}, DType::u8, device);
-  array.zero();
-  backend(device).synchronize();
+  if (device == kCpu) {  // by all threads: each core has a cache of its own
+    cpu::parallel_for(std::int64_t{256} << 20, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+      std::memset(array.raw() + begin, 0, std::size_t(end - begin));
+    });
+  } else {
+    array.zero();
+    backend(device).synchronize();
+  }
 }
 
 void print(const Record& r) {
@@ -93,8 +100,9 @@ void time_case(const std::string& name, Device device, Work work,
            .flops = work.flops,
            .us = sample(device, current.options.min_time, call)};
   if (only_once()) return;
-  const Yardstick& y = yardstick(device, name.find("/bf16/") != std::string::npos);
-  r.copy_us = copy_us(device, work.bytes);
+  r.gemm = type_of(name) == "bf16" && !work.f32_math ? "bf16" : "f32";
+  const Yardstick& y = yardstick(device, r.gemm == "bf16");
+  r.copy_us = copy_us(device, work.bytes, work.reads_only);
   r.copy_gb_s = y.copy_gb_s;
   r.gemm_tflop_s = y.gemm_tflop_s;
   print(r);

@@ -11,10 +11,12 @@ struct Yardstick {
   double copy_gb_s;     // read and written, a copy of 128 MiB by all threads
   double gemm_tflop_s;  // the library's product (oneDNN, cuBLASLt) of 1024 x 1024 matrices
 };
-const Yardstick& yardstick(Device device, bool bf16_product);
+const Yardstick& yardstick(Device device, bool half_product);
 
-/// A copy that reads and writes `bytes` in all: for arrays that fit in a cache, faster than above.
-double copy_us(Device device, double bytes);
+/// The least time of a copy that reads and writes `bytes` in all or, on the CPU with `reads_only`,
+/// of reading them. Threads cost more than they bring for small arrays, so both one thread and all
+/// are tried. Arrays that fit in a cache stay there, as the benchmark's own do.
+double copy_us(Device device, double bytes, bool reads_only);
 
 /// Samples of a call in microseconds, ascending: at least 15, about `seconds` in all.
 std::vector<double> sample(Device device, double seconds, const std::function<void()>& call);
