@@ -113,7 +113,7 @@ else
     # shellcheck disable=SC2086
     catch "hh_kernel_tests ($label)" $run $cuda/hh_kernel_tests
     # shellcheck disable=SC2086
-    catch "hh_engine_tests ($label)" $run $cuda/hh_engine_tests "[gradcheck]"
+    catch "hh_engine_tests ($label)" $run $cuda/hh_engine_tests "[gradcheck],[tensor],[memory]"
     # shellcheck disable=SC2086
     catch "hh_model_tests ($label)" $run $cuda/hh_model_tests "[trainer]"
   done

@@ -167,12 +167,10 @@ bool TrainingRun::run_epoch() {
     take_batch(batch);
     position_.seconds += since(before);
     before = Clock::now();
-    const double mean = position_.loss_sum / double(position_.images);
-    HH_REQUIRE(std::isfinite(mean), "the loss is no longer finite in epoch "
-                                        << position_.epoch + 1
-                                        << ": lower schedule.learning_rate, lengthen "
-                                           "schedule.warmup_epochs or set optimizer.clip_norm");
-    progress.update(position_.images, fmt::format("loss {:.4f}", mean));
+    if (position_.images > 0) {
+      const double mean = position_.loss_sum / double(position_.images);
+      progress.update(position_.images, fmt::format("loss {:.4f}", mean));
+    }
     // Gradients that wait for a step aren't in a checkpoint.
     if (trainer_->accumulated() > 0 || position_.batch == loader_->batches()) continue;
     if (stop_requested()) return false;
@@ -182,6 +180,8 @@ bool TrainingRun::run_epoch() {
       before = saved = Clock::now();
     }
   }
+  settle_loss();
+  position_.seconds += since(before);
   // Batches of nothing but bad images can leave a step open at the end.
   if (trainer_->accumulated() > 0) trainer_->step(schedule_.at(trainer_->optimizer().steps()));
   report_bad(*loader_);
@@ -191,16 +191,34 @@ bool TrainingRun::run_epoch() {
 
 void TrainingRun::take_batch(const data::Batch& batch) {
   const Tensor loss = trainer_->accumulate(batch.pixels, batch.labels, batch.indices);
-  const double value = double(loss.to_host<float>()[0]);
-  position_.loss_sum += value * batch.images;
-  position_.images += batch.images;
+  BatchLoss latest{.value = backend(trainer_->device()).read_later(loss.data<float>()),
+                   .images = batch.images,
+                   .step = {}};
   position_.batch = batch.number + 1;
   const bool last = position_.batch == loader_->batches();
   if (trainer_->accumulated() == recipe_.train.accumulate || last) {
     const std::int64_t step = trainer_->optimizer().steps();
     trainer_->step(schedule_.at(step));
-    if (step % kStepsPerPoint == 0) events_->scalar("batch_loss", value, step);
+    latest.step = step;
   }
+  // The loss of the batch before this one: a GPU has this one to work on meanwhile.
+  settle_loss();
+  unsettled_ = std::move(latest);
+}
+
+void TrainingRun::settle_loss() {
+  if (!unsettled_.value) return;
+  const double value = double(unsettled_.value->wait());
+  HH_REQUIRE(std::isfinite(value), "the loss is no longer finite in epoch "
+                                       << position_.epoch + 1
+                                       << ": lower schedule.learning_rate, lengthen "
+                                          "schedule.warmup_epochs or set optimizer.clip_norm");
+  position_.loss_sum += value * unsettled_.images;
+  position_.images += unsettled_.images;
+  if (unsettled_.step && *unsettled_.step % kStepsPerPoint == 0) {
+    events_->scalar("batch_loss", value, *unsettled_.step);
+  }
+  unsettled_ = {};
 }
 
 void TrainingRun::end_epoch() {
@@ -312,6 +330,7 @@ std::string TrainingRun::summary() const {
 }
 
 void TrainingRun::save_checkpoint() {
+  settle_loss();
   const nlohmann::json position{{"epoch", position_.epoch},
                                 {"batch", position_.batch},
                                 {"loss_sum", position_.loss_sum},

@@ -28,6 +28,13 @@ class TrainingRun {
  public:
   /// Starts a run in a new or empty folder, or continues the one that lies there.
   /// Throws std::invalid_argument if a new run would overwrite an old one.
+  /// The loss of a batch, which on a GPU is known some time after it was queued.
+  struct BatchLoss {
+    std::unique_ptr<PendingFloat> value;  // null: none
+    int images = 0;
+    std::optional<std::int64_t> step;  // the optimizer's, of the batch that completes one
+  };
+
   TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device);
   /// The recipe of a run folder, with `settings` over it.
   static Recipe recipe_of(const std::filesystem::path& folder,
@@ -58,6 +65,8 @@ class TrainingRun {
   void end_epoch();
   void initialise();
   void take_batch(const data::Batch& batch);
+  /// Adds the loss that is still on its way to position_. Throws if it isn't finite.
+  void settle_loss();
   double retrieval_map(const std::vector<std::int64_t>& queries,
                        const std::vector<std::int64_t>& database, int top_k) const;
   void write_plots() const;
@@ -76,6 +85,7 @@ class TrainingRun {
   std::unique_ptr<Trainer> trainer_;
   LearningRateSchedule schedule_;
   Position position_;
+  BatchLoss unsettled_;
   std::unique_ptr<EventFile> events_;
 };
 

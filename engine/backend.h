@@ -24,6 +24,14 @@ class LaunchGraph {
   virtual void replay() = 0;
 };
 
+/// A float on its way to the host.
+class PendingFloat {
+ public:
+  virtual ~PendingFloat() = default;
+  /// Waits for it, not for what was queued after it.
+  virtual float wait() = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -34,6 +42,8 @@ class Backend {
   /// been read when the call returns, a copy to it is complete when synchronize() returns.
   virtual void copy_from_host(void* to, const void* from, std::size_t bytes) = 0;
   virtual void copy_to_host(void* to, const void* from, std::size_t bytes) = 0;
+  /// Reads the float at `value` in stream order. The result must not outlive the backend.
+  virtual std::unique_ptr<PendingFloat> read_later(const float* value) = 0;
   virtual void copy_within(void* to, const void* from, std::size_t bytes) = 0;
   virtual void zero(void* memory, std::size_t bytes) = 0;
   /// Records what `work` queues on stream(), without running it. `work` must not copy from or to

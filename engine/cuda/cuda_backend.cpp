@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 
 #include "kernels/conv/cudnn.cuh"
@@ -50,39 +49,13 @@ cudaStream_t open_device(int index) {
 
 }  // namespace
 
-PinnedStaging::PinnedStaging(cudaStream_t stream) : stream_(stream) {
-  for (Buffer& buffer : buffers_) {
-    HH_CUDA_CHECK(cudaMallocHost(&buffer.memory, kBytes));
-    HH_CUDA_CHECK(cudaEventCreateWithFlags(&buffer.passed, cudaEventDisableTiming));
-  }
-}
-
-PinnedStaging::~PinnedStaging() {
-  for (const Buffer& buffer : buffers_) {
-    cudaEventDestroy(buffer.passed);
-    cudaFreeHost(buffer.memory);
-  }
-}
-
-void PinnedStaging::copy(void* to, const void* from, std::size_t bytes) {
-  for (std::size_t done = 0; done < bytes; done += kBytes) {
-    const std::size_t part = std::min(kBytes, bytes - done);
-    const Buffer& buffer = buffers_[next_++ % kBuffers];
-    HH_CUDA_CHECK(cudaEventSynchronize(buffer.passed));
-    std::memcpy(buffer.memory, static_cast<const char*>(from) + done, part);
-    HH_CUDA_CHECK(cudaMemcpyAsync(static_cast<char*>(to) + done, buffer.memory, part,
-                                  cudaMemcpyHostToDevice, stream_));
-    HH_CUDA_CHECK(cudaEventRecord(buffer.passed, stream_));
-  }
-}
-
 CudaBackend::CudaBackend(int index)
-    : index_(index), stream_(open_device(index)), staging_(stream_) {}
+    : index_(index),
+      stream_{open_device(index)},
+      uploads_(stream_.handle),
+      readbacks_(stream_.handle) {}
 
-CudaBackend::~CudaBackend() {
-  cudaStreamSynchronize(stream_);
-  cudaStreamDestroy(stream_);
-}
+CudaBackend::~CudaBackend() { cudaStreamSynchronize(stream_.handle); }
 
 void* CudaBackend::allocate(std::size_t bytes) {
   HH_CUDA_CHECK(cudaSetDevice(index_));
@@ -92,8 +65,8 @@ void* CudaBackend::allocate(std::size_t bytes) {
     cudaGetLastError();  // it isn't sticky, but the next check would report it
     std::size_t free = 0, total = 0;
     HH_CUDA_CHECK(cudaMemGetInfo(&free, &total));
-    throw OutOfMemory("out of GPU memory: " + mebibytes(bytes) + " asked for, " + mebibytes(free) +
-                      " free of " + mebibytes(total) +
+    throw OutOfMemory("out of memory on the GPU: " + mebibytes(bytes) + " asked for, " +
+                      mebibytes(free) + " free of " + mebibytes(total) +
                       "; use a smaller batch, train.recompute or bf16");
   }
   HH_CUDA_CHECK(status);
@@ -103,25 +76,29 @@ void* CudaBackend::allocate(std::size_t bytes) {
 void CudaBackend::release(void* memory) noexcept { cudaFree(memory); }
 
 void CudaBackend::copy_from_host(void* to, const void* from, std::size_t bytes) {
-  staging_.copy(to, from, bytes);
+  uploads_.copy(to, from, bytes);
 }
 
 void CudaBackend::copy_to_host(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
-  HH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_));
+  HH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_.handle));
+}
+
+std::unique_ptr<PendingFloat> CudaBackend::read_later(const float* value) {
+  return readbacks_.read(value);
 }
 
 void CudaBackend::copy_within(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
-  HH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_));
+  HH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_.handle));
 }
 
 void CudaBackend::zero(void* memory, std::size_t bytes) {
   if (bytes == 0) return;
-  HH_CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, stream_));
+  HH_CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, stream_.handle));
 }
 
-void CudaBackend::synchronize() { HH_CUDA_CHECK(cudaStreamSynchronize(stream_)); }
+void CudaBackend::synchronize() { HH_CUDA_CHECK(cudaStreamSynchronize(stream_.handle)); }
 
 }  // namespace hh
 

@@ -27,7 +27,7 @@ std::unique_ptr<LaunchGraph> CudaBackend::record(const std::function<void()>& wo
   return nullptr;  // each launch is waited for, which a capture forbids
 #endif
   // Relaxed: the allocator may ask the driver for memory meanwhile, which isn't part of the graph.
-  if (cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed) != cudaSuccess) {
+  if (cudaStreamBeginCapture(stream_.handle, cudaStreamCaptureModeRelaxed) != cudaSuccess) {
     cudaGetLastError();
     return nullptr;
   }
@@ -35,15 +35,15 @@ std::unique_ptr<LaunchGraph> CudaBackend::record(const std::function<void()>& wo
   try {
     work();
   } catch (...) {
-    if (cudaStreamEndCapture(stream_, &graph) == cudaSuccess) cudaGraphDestroy(graph);
+    if (cudaStreamEndCapture(stream_.handle, &graph) == cudaSuccess) cudaGraphDestroy(graph);
     cudaGetLastError();
     throw;
   }
   cudaGraphExec_t ready = nullptr;
-  const bool recorded = cudaStreamEndCapture(stream_, &graph) == cudaSuccess &&
+  const bool recorded = cudaStreamEndCapture(stream_.handle, &graph) == cudaSuccess &&
                         cudaGraphInstantiate(&ready, graph, 0) == cudaSuccess;
   if (graph != nullptr) cudaGraphDestroy(graph);
-  if (recorded) return std::make_unique<CudaGraph>(ready, stream_);
+  if (recorded) return std::make_unique<CudaGraph>(ready, stream_.handle);
   cudaGetLastError();
   return nullptr;
 }

@@ -4,6 +4,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "engine/backend.h"
+#include "engine/launch.h"
+#include "kernels/elementwise/add.h"
 #include "tests/support/device.h"
 #include "tests/support/values.h"
 
@@ -54,6 +57,33 @@ TEMPLATE_TEST_CASE("values come back as they went", "[tensor]", float, double, b
   t.zero();
   const std::vector<T> zeros = t.to_host<T>();
   REQUIRE(std::memcmp(zeros.data(), std::vector<T>(300).data(), t.bytes()) == 0);
+}
+
+TEST_CASE("copies from and to the host keep their place among the kernels", "[tensor]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  // More than the GPU's backend has slots for, and in parts of uneven size.
+  constexpr std::int64_t kCount = (std::int64_t{5} << 20) + 3;  // 20 MiB
+  std::vector<float> host(kCount);
+  const Tensor value({kCount}, DType::f32, device),
+      sum = Tensor::zeros({kCount}, DType::f32, device);
+  std::vector<std::unique_ptr<PendingFloat>> last;
+  for (int round = 1; round <= 4; ++round) {
+    for (std::int64_t i = 0; i < kCount; ++i) host[std::size_t(i)] = float(round * (i % 7 + 1));
+    value.copy_from(std::span<const float>(host));
+    // The host's array is free again, whatever the device has done by now.
+    std::fill(host.begin(), host.end(), -1.0f);
+    launch(device, Add<float>{.x = value.data<float>(), .y = sum.data<float>(), .n = kCount});
+    last.push_back(backend(device).read_later(sum.data<float>() + kCount - 1));
+  }
+  const std::vector<float> total = sum.to_host<float>();
+  std::int64_t wrong = 0;
+  for (std::int64_t i = 0; i < kCount; ++i)
+    wrong += total[std::size_t(i)] != float(10 * (i % 7 + 1));
+  REQUIRE(wrong == 0);
+  for (int round = 1, sum_of_rounds = 0; round <= 4; ++round) {
+    sum_of_rounds += round;
+    REQUIRE(last[std::size_t(round - 1)]->wait() == float(sum_of_rounds * ((kCount - 1) % 7 + 1)));
+  }
 }
 
 TEST_CASE("floats of any width are read as float or double, integers aren't", "[tensor]") {
