@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 scripts/install.sh run
 preset=cpu
-if command -v nvcc >/dev/null && [ -e /dev/nvidiactl ] && [ -d kernels/cuda ]; then preset=cuda; fi
+if command -v nvcc >/dev/null && [ -e /dev/nvidiactl ]; then preset=cuda; fi
 echo "building (preset $preset)"
 scripts/build.sh "$preset" hybridhash
 program=$PWD/build/$preset/bin/hybridhash

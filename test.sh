@@ -56,13 +56,16 @@ finish() {
 
 level=test
 $extended && level=extended
-if ! scripts/install.sh $level || ! scripts/build.sh cpu; then
+# The cuda preset is the cpu preset's build and the library for GPUs beside it, so one build serves both.
+preset=cpu
+command -v nvcc >/dev/null && preset=cuda
+if ! scripts/install.sh $level || ! scripts/build.sh $preset; then
   failed=$((failed + 1))
   finish
 fi
 count "layers" scripts/check_layers.sh
 
-bin=build/cpu/bin
+bin=build/$preset/bin
 sets=$($bin/hybridhash info --simd-sets)
 for simd in $sets; do
   export HH_SIMD=$simd
@@ -92,15 +95,12 @@ unset HH_SIMD
 # The GPU side: on a GPU, or else in the simulator, which also checks memory, uninitialised reads, races,
 # barriers and (lazy) the order of streams.
 simulator=${PTXSIM_HOME:-../shared/ptxsim}/bin/ptxsim
-if ! command -v nvcc >/dev/null; then
+if [ $preset = cpu ]; then
   echo "skipped: the CUDA tests, since nvcc is not installed"
 elif [ ! -e /dev/nvidiactl ] && [ ! -x "$simulator" ]; then
   echo "skipped: the CUDA tests, since there is neither a GPU nor ptxsim (set PTXSIM_HOME)"
-elif ! scripts/build.sh cuda; then
-  failed=$((failed + 1))
 else
   export HH_TEST_DEVICES=cuda
-  cuda=build/cuda/bin
   runs=("")
   if [ ! -e /dev/nvidiactl ]; then
     "$simulator" build >/dev/null
@@ -111,21 +111,21 @@ else
     [[ $run == *ptxsim* ]] && label="cuda in ptxsim"
     [[ $run == *lazy* ]] && label="cuda in ptxsim, lazy streams"
     # shellcheck disable=SC2086
-    catch "hh_kernel_tests ($label)" $run $cuda/hh_kernel_tests
+    catch "hh_kernel_tests ($label)" $run $bin/hh_kernel_tests
     # shellcheck disable=SC2086
-    catch "hh_engine_tests ($label)" $run $cuda/hh_engine_tests "[gradcheck],[tensor],[memory]"
+    catch "hh_engine_tests ($label)" $run $bin/hh_engine_tests "[gradcheck],[tensor],[memory]"
     # shellcheck disable=SC2086
-    catch "hh_model_tests ($label)" $run $cuda/hh_model_tests "[trainer]"
+    catch "hh_model_tests ($label)" $run $bin/hh_model_tests "[trainer]"
   done
   # shellcheck disable=SC2086
-  catch "hh_app_tests (cuda)" ${runs[0]} $cuda/hh_app_tests "[devices]"
+  catch "hh_app_tests (cuda)" ${runs[0]} $bin/hh_app_tests "[devices]"
   # The way without cuDNN, and a full GPU.
   # shellcheck disable=SC2086
-  HH_CUDNN=0 catch "hh_kernel_tests [conv] without cuDNN (cuda)" ${runs[0]} $cuda/hh_kernel_tests "[conv]"
+  HH_CUDNN=0 catch "hh_kernel_tests [conv] without cuDNN (cuda)" ${runs[0]} $bin/hh_kernel_tests "[conv]"
   if [ -d "$goldens" ]; then
     for name in micro_a micro_b micro_c micro_d micro_e loss; do
       # shellcheck disable=SC2086
-      count "verify $name (cuda)" ${runs[0]} $cuda/hybridhash verify "$goldens/$name.json" --device cuda --failures
+      count "verify $name (cuda)" ${runs[0]} $bin/hybridhash verify "$goldens/$name.json" --device cuda --failures
     done
   fi
   unset HH_TEST_DEVICES
