@@ -94,6 +94,13 @@ __device__ inline void store16(void* global, const unsigned (&v)[4]) {
                : "memory");
 }
 
+/// Four 8x8 matrices of bf16: lane 8i + r gives the address of row r of matrix i, and to[i] is
+/// m[g, 2t..] of matrix i.
+__device__ inline void load_matrices(unsigned (&to)[4], unsigned shared) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(shared));
+}
 /// Four 8x8 matrices of bf16, transposed: lane 8i + r gives the address of row r of matrix i, and
 /// to[i] is m[2t.., g] of matrix i.
 __device__ inline void load_transposed(unsigned (&to)[4], unsigned shared) {
