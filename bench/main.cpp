@@ -45,10 +45,10 @@ constexpr const char* kHelp =
     throw std::invalid_argument("--estimate: " + script.string() +
                                 " isn't there; it needs the sources");
   }
-  std::vector<std::string> words{script.string(), "--run", o.estimate, self};
+  std::vector<std::string> words{script.string(), "--run", o.estimate, o.json, self};
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
-    if (word == "--estimate" || word == "--device" || word == "--json") {
+    if (word == "--estimate" || word == "--json") {
       ++i;
     } else {
       words.push_back(word);
@@ -63,7 +63,7 @@ constexpr const char* kHelp =
 }
 
 int run_command(const std::vector<std::string>& words, bool list, int argc, char** argv) {
-  const hh::bench::Options o = hh::bench::parse_options(words);
+  const hh::bench::Options o = hh::bench::parse_options(words, list);
   if (!o.estimate.empty()) {
     estimate(std::filesystem::read_symlink("/proc/self/exe").c_str(), o, argc, argv);
   }

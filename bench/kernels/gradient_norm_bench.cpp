@@ -7,7 +7,7 @@ namespace hh {
 HH_BENCHMARK(gradient_norm) {
   for (const auto [count_asked] : bench::shapes<1>("N", {{800'000}}, {{55'570'000}})) {
     const std::int64_t n = count_asked;
-    const Tensor gradient = Tensor::zeros({n}, DType::f32, device);
+    const Tensor gradient = bench::zeros(device, n);
     const Tensor norm({1}, DType::f32, device), scale({1}, DType::f32, device),
         skip({1}, DType::i32, device);
     bench::measure("gradient_norm/f32/" + std::to_string(n), device,

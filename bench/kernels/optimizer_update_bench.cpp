@@ -8,11 +8,9 @@ namespace hh {
 HH_BENCHMARK(optimizer_update) {
   for (const auto [count_asked] : bench::shapes<1>("N", {{800'000}}, {{55'570'000}})) {
     const std::int64_t n = count_asked;
-    const Tensor weight = Tensor::zeros({n}, DType::f32, device),
-                 gradient = Tensor::zeros({n}, DType::f32, device),
-                 mean = Tensor::zeros({n}, DType::f32, device),
-                 square = Tensor::zeros({n}, DType::f32, device),
-                 copy = Tensor::zeros({n}, DType::bf16, device);
+    const Tensor weight = bench::zeros(device, n), gradient = bench::zeros(device, n),
+                 mean = bench::zeros(device, n), square = bench::zeros(device, n),
+                 copy = bench::zeros(device, n, DType::bf16);
     std::vector<OptimizerSegment> segments(265);
     const auto count = n / std::int64_t(segments.size());
     for (std::size_t s = 0; s < segments.size(); ++s) {

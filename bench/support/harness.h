@@ -49,7 +49,7 @@ void measure(const std::string& name, Device device, Args args, Work work) {
   });
 }
 
-/// The cases are only listed: arrays need no values.
+/// The cases are only named: arrays need no memory.
 bool listing();
 
 /// n normally distributed values on a device.
@@ -58,6 +58,11 @@ Tensor normal(Device device, std::size_t n, std::uint64_t seed) {
   if (listing()) return Tensor({1}, dtype_of<T>(), device);
   const std::vector<T> values = testing::normal<T>(n, seed);
   return Tensor::from(std::span<const T>(values), {std::int64_t(n)}, device);
+}
+
+/// n zeros on a device.
+inline Tensor zeros(Device device, std::int64_t n, DType type = DType::f32) {
+  return Tensor::zeros({listing() ? 1 : n}, type, device);
 }
 
 /// The shapes of the preset asked for. `extents` has a letter for each column: --B 4 puts 4 in

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 
@@ -52,10 +53,12 @@ int parse_extent(const std::string& option, const std::string& text) {
   return value;
 }
 
-Options parse_options(std::span<const std::string> words) {
+Options parse_options(std::span<const std::string> words, bool list) {
   Options o;
+  std::set<std::string> given;
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
+    given.insert(word);
     if (word == "--cold" || word == "--warm") {
       o.cold = word == "--cold";
       continue;
@@ -96,6 +99,21 @@ Options parse_options(std::span<const std::string> words) {
     } else {
       o.estimate = one_of(word, value, {"h100", "a100", "rtx4090"});
     }
+  }
+  const auto without = [&](const std::string& command, std::initializer_list<const char*> options,
+                           const std::string& why) {
+    for (const char* option : options) {
+      if (given.contains(option))
+        throw std::invalid_argument(command + ": takes no " + option + "; " + why);
+    }
+  };
+  if (list)
+    without("list", {"--device", "--json", "--estimate", "--cold", "--min-time", "--threads"},
+            "the names are the same everywhere and nothing is timed");
+  if (!o.estimate.empty()) {
+    without("--estimate", {"--device", "--cold", "--min-time", "--threads"},
+            "each kernel runs once on the simulated " + o.estimate);
+    o.devices = {"cuda"};
   }
   return o;
 }

@@ -13,15 +13,15 @@ struct Options {
   std::string preset = "all";       // micro, paper, all
   std::map<char, int> extents;      // --B 8: replaces that extent in every shape that has it
   std::vector<std::string> dtypes;  // none: all
-  std::vector<std::string> devices = {"cpu"};
-  double min_time = 0.2;       // seconds of samples for a case
-  bool cold = false;           // the caches are emptied before each sample
-  int threads = 0;             // 0: as the environment or the machine says
-  std::string json, estimate;  // file for the records; GPU whose estimate is wanted
+  std::vector<std::string> devices = {"cpu"};  // an estimate is for "cuda"
+  double min_time = 0.2;                       // seconds of samples for a case
+  bool cold = false;                           // the caches are emptied before each sample
+  int threads = 0;                             // 0: as the environment or the machine says
+  std::string json, estimate;                  // file for the records; GPU whose estimate is wanted
 };
 
 /// Words after the command. Throws std::invalid_argument with the word and what is allowed.
-Options parse_options(std::span<const std::string> words);
+Options parse_options(std::span<const std::string> words, bool list = false);
 
 /// An extent of a shape: 1 to 2^24, digits only. Throws std::invalid_argument.
 int parse_extent(const std::string& option, const std::string& text);

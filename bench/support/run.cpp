@@ -5,7 +5,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <set>
+#include <stdexcept>
 
 #include "bench/support/harness.h"
 #include "bench/support/yardstick.h"
@@ -14,11 +17,15 @@
 namespace hh::bench {
 namespace {
 
+using Json = nlohmann::json;
+
 struct Run {
   Options options;
   std::regex filter;
-  bool list = false;
+  bool list = false;  // the command is `list`
+  bool dry = false;   // benchmarks only name their cases
   std::vector<Record> records;
+  int matched = 0;
 } current;
 
 /// HH_BENCH_ONCE is set: each kernel runs once and nothing else does, for profilers and simulators.
@@ -27,13 +34,21 @@ bool only_once() {
   return once;
 }
 
+/// A line between the launches in a profile of ptxsim, which appends to the same file.
+void mark_case(const Json& line) {
+  static const char* const path = std::getenv("HH_BENCH_CASES");
+  if (path != nullptr) std::ofstream(path, std::ios::app) << line.dump() << std::endl;
+}
+
+constexpr std::int64_t kEmptying = std::int64_t{256} << 20;
+
 /// More than any cache here holds, written so that nothing a benchmark used stays in it.
 void empty_caches(Device device) {
   static std::map<std::string, Tensor> arrays;
   Tensor& array = arrays[to_string(device)];
-  if (!array) array = Tensor({std::int64_t{256} << 20}, DType::u8, device);
+  if (!array) array = Tensor({kEmptying}, DType::u8, device);
   if (device == kCpu) {  // by all threads: each core has a cache of its own
-    cpu::parallel_for(std::int64_t{256} << 20, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+    cpu::parallel_for(kEmptying, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
       std::memset(array.raw() + begin, 0, std::size_t(end - begin));
     });
   } else {
@@ -51,12 +66,13 @@ void print(const Record& r) {
 
 }  // namespace
 
-bool listing() { return current.list; }
+bool listing() { return current.dry; }
 
 bool wanted(const std::string& name) {
   if (!matches(name, current.filter, current.options.dtypes)) return false;
-  if (current.list) std::printf("%s\n", name.c_str());
-  return !current.list;
+  ++current.matched;
+  if (current.list && current.dry) std::printf("%s\n", name.c_str());
+  return !current.dry;
 }
 
 void choose(const std::string& extents, std::vector<std::vector<int>>& micro,
@@ -74,9 +90,10 @@ void choose(const std::string& extents, std::vector<std::vector<int>>& micro,
   std::erase_if(micro, [&](const auto& shape) { return !seen.insert(shape).second; });
 }
 
-std::vector<double> sample(Device device, double seconds, const std::function<void()>& call) {
+std::vector<double> sample(Device device, double seconds, const std::function<void()>& call,
+                           bool always_warm) {
   using Clock = std::chrono::steady_clock;
-  const bool cold = current.options.cold;
+  const bool cold = current.options.cold && !always_warm;
   const auto once = [&] {
     if (cold) empty_caches(device);
     const auto start = Clock::now();
@@ -94,13 +111,24 @@ std::vector<double> sample(Device device, double seconds, const std::function<vo
 
 void time_case(const std::string& name, Device device, Work work,
                const std::function<void()>& call) {
+  const std::string gemm = type_of(name) == "bf16" && !work.f32_math ? "bf16" : "f32";
+  if (only_once()) {
+    mark_case(Json{{"kind", "case"},
+                   {"case", name},
+                   {"bytes", work.bytes},
+                   {"flops", work.flops},
+                   {"gemm", gemm}});
+  }
   Record r{.name = name,
            .device = to_string(device),
            .bytes = work.bytes,
            .flops = work.flops,
            .us = sample(device, current.options.min_time, call)};
-  if (only_once()) return;
-  r.gemm = type_of(name) == "bf16" && !work.f32_math ? "bf16" : "f32";
+  if (only_once()) {
+    mark_case(Json{{"kind", "case_end"}});
+    return;
+  }
+  r.gemm = gemm;
   const Yardstick& y = yardstick(device, r.gemm == "bf16");
   r.copy_us = copy_us(device, work.bytes, work.reads_only);
   r.copy_gb_s = y.copy_gb_s;
@@ -110,11 +138,21 @@ void time_case(const std::string& name, Device device, Work work,
 }
 
 std::vector<Record> run(const Options& options, bool list) {
-  current = {options, std::regex(options.filter), list, {}};
+  current = {options, std::regex(options.filter), list, true, {}, 0};
   if (options.threads > 0) cpu::set_num_threads(options.threads);
+  std::vector<Function> chosen;
+  int before = 0;
+  for (const auto& [stem, function] : registry()) {
+    function(kCpu);
+    if (current.matched > before) chosen.push_back(function);
+    before = current.matched;
+  }
+  if (chosen.empty()) throw std::invalid_argument("no case matches --filter and --dtype");
+  current.dry = false;
   for (const std::string& name : options.devices) {
-    const Device device = list ? kCpu : parse_device(name);
-    if (!list && !only_once()) {
+    if (list) break;
+    const Device device = parse_device(name);
+    if (!only_once()) {
       const Yardstick &f32 = yardstick(device, false), &half = yardstick(device, true);
       std::printf("%s: copy %.1f GB/s, GEMM %.3f TFLOP/s in f32 and %.3f in bf16; %d CPU threads\n",
                   to_string(device).c_str(), f32.copy_gb_s, f32.gemm_tflop_s, half.gemm_tflop_s,
@@ -122,8 +160,7 @@ std::vector<Record> run(const Options& options, bool list) {
       std::printf("%-56s %10s %10s %10s %8s %8s %7s %7s %s\n", "case", "median us", "p10", "p90",
                   "GB/s", "TFLOP/s", "flop/B", "of best", "verdict");
     }
-    for (const auto& [stem, function] : registry()) function(device);
-    if (list) break;
+    for (const Function function : chosen) function(device);
   }
   return std::move(current.records);
 }

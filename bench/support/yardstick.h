@@ -19,6 +19,8 @@ const Yardstick& yardstick(Device device, bool half_product);
 double copy_us(Device device, double bytes, bool reads_only);
 
 /// Samples of a call in microseconds, ascending: at least 15, about `seconds` in all.
-std::vector<double> sample(Device device, double seconds, const std::function<void()>& call);
+/// Caches are emptied before each if the run is a cold one, unless `always_warm`.
+std::vector<double> sample(Device device, double seconds, const std::function<void()>& call,
+                           bool always_warm = false);
 
 }  // namespace hh::bench
