@@ -92,6 +92,11 @@ else
 fi
 unset HH_SIMD
 
+# What ptxas makes of every CUDA kernel, on two of the architectures: spills and occupancy against a baseline.
+if [ $preset = cuda ] && command -v python3 >/dev/null; then
+  count "ptxas baseline" python3 bench/ptxas/table.py build/cuda/bin/libhh_cuda.so --arch 80,90 --check bench/ptxas/baseline.tsv
+fi
+
 # The GPU side: on a GPU, or else in the simulator, which also checks memory, uninitialised reads, races,
 # barriers and (lazy) the order of streams.
 simulator=${PTXSIM_HOME:-../shared/ptxsim}/bin/ptxsim
