@@ -60,7 +60,7 @@ void run(const Options& o) {
   model.bits = o.bits;
   model.drop_path = 0;
   model.validate();
-  const DType dtype = o.dtype == "bf16" ? DType::bf16 : DType::f32;
+  const DType dtype = activation_dtype(o.dtype);
   const Philox random(1, RandomPurpose::kTest);
   std::vector<std::uint8_t> pixels(std::size_t(o.batch) * std::size_t(model.image_size) *
                                    std::size_t(model.image_size * model.in_channels));
@@ -141,7 +141,7 @@ void add_bench(CLI::App& program) {
       ->capture_default_str();
   command->add_option("--bits", options->bits)->capture_default_str();
   command->add_option("--dtype", options->dtype)
-      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->capture_default_str();
   command->add_option("--seconds", options->seconds, "time to measure for")->capture_default_str();
   command->add_option("--recompute", options->recompute, "in backward: none, mlp or layer")

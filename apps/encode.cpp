@@ -23,7 +23,7 @@ void run(const Options& o) {
   HH_REQUIRE(!o.out.empty() || !o.npy.empty() || !o.npy_outputs.empty(),
              "where to? Give --out, --npy or --npy-outputs");
   const Device device = o.compute.apply();
-  const auto model = load_model(o.model, device, o.dtype == "bf16" ? DType::bf16 : DType::f32);
+  const auto model = load_model(o.model, device, activation_dtype(o.dtype));
   const Source source = open_source(model->info, o.model, o.source);
   EncoderOptions options = o.encoder;
   options.keep_outputs = options.keep_outputs || !o.npy_outputs.empty();
@@ -83,8 +83,8 @@ void add_encode(CLI::App& program) {
   command->add_option("--workers", encoder.workers, "threads that read images")
       ->check(CLI::Range(0, 256))
       ->capture_default_str();
-  command->add_option("--dtype", options->dtype, "f32 or bf16")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  command->add_option("--dtype", options->dtype, "f32, bf16 or (on a GPU) f16")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->capture_default_str();
   options->compute.add_to(*command);
   add_examples(

@@ -33,7 +33,7 @@ Codes encode_protocol(const Options& o, Device device) {
   const std::filesystem::path path = o.model.empty()
                                          ? std::filesystem::path(o.run) / "best.safetensors"
                                          : std::filesystem::path(o.model);
-  const auto model = load_model(path, device, o.dtype == "bf16" ? DType::bf16 : DType::f32);
+  const auto model = load_model(path, device, activation_dtype(o.dtype));
   const EncoderOptions options{.batch = o.batch, .workers = o.workers, .skip_bad = o.skip_bad};
   const auto open = [&](const char* part) {
     return open_source(model->info, path, {.part = part, .split = o.split, .settings = o.settings});
@@ -102,8 +102,8 @@ void add_eval(CLI::App& program) {
   command->add_option("--workers", options->workers, "threads that read images")
       ->check(CLI::Range(0, 256))
       ->capture_default_str();
-  command->add_option("--dtype", options->dtype, "f32 or bf16, when encoding")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  command->add_option("--dtype", options->dtype, "f32, bf16 or (on a GPU) f16, when encoding")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->capture_default_str();
   command->add_flag("--skip-bad", options->skip_bad, "leave out images that can't be read");
   options->compute.add_to(*command);

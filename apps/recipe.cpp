@@ -254,8 +254,8 @@ void Recipe::validate() const {
              "train.batch = " << train.batch << ": use 1 to 65536");
   HH_REQUIRE(train.accumulate >= 1 && train.accumulate <= 65536,
              "train.accumulate = " << train.accumulate << ": use 1 to 65536");
-  HH_REQUIRE(one_of(train.dtype, {"f32", "bf16"}),
-             "train.dtype = " << train.dtype << ": use f32 or bf16");
+  HH_REQUIRE(one_of(train.dtype, {"f32", "bf16", "f16"}),
+             "train.dtype = " << train.dtype << ": use f32, bf16 or (on a GPU) f16");
   HH_REQUIRE(one_of(train.bank_dtype, {"f32", "f16", "bf16"}),
              "train.bank_dtype = " << train.bank_dtype << ": use f32, f16 or bf16");
   HH_REQUIRE(train.alpha > 0, "train.alpha = " << train.alpha << ": use a positive number");

@@ -35,7 +35,7 @@ struct Recipe {
     int epochs = 15;
     int batch = 64;
     int accumulate = 1;              // batches per optimiser step
-    std::string dtype = "f32";       // f32, bf16: what the network computes in
+    std::string dtype = "f32";       // f32, bf16, f16 (GPU): what the network computes in
     std::string bank_dtype = "f32";  // f32, f16, bf16
     float alpha = 0.5f;
     std::string recompute = "none";         // none, mlp, layer (model/hybridhash.h)

@@ -30,10 +30,6 @@ constexpr std::int64_t kStepsPerPoint = 10;  // of TensorBoard's loss within epo
 constexpr const char* kMetricsHeader =
     "epoch,steps,loss,learning_rate,images_per_s,seconds,held_out_map,query_map\n";
 
-DType dtype_named(const std::string& text) {
-  return text == "bf16" ? DType::bf16 : text == "f16" ? DType::f16 : DType::f32;
-}
-
 }  // namespace
 
 TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device)
@@ -82,8 +78,8 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
       TrainerConfig{.model = recipe.model,
                     .optimizer = recipe.optimizer,
                     .pixels = pixel_statistics(experiment_.eval_transform),
-                    .dtype = dtype_named(recipe.train.dtype),
-                    .bank_dtype = dtype_named(recipe.train.bank_dtype),
+                    .dtype = activation_dtype(recipe.train.dtype),
+                    .bank_dtype = activation_dtype(recipe.train.bank_dtype),
                     .bank_rows = std::int64_t(train_items_.size()),
                     .classes = experiment_.dataset->classes(),
                     .alpha = recipe.train.alpha,

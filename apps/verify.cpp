@@ -24,7 +24,7 @@ void verify(const GoldenCase& files, const nlohmann::json& json, Device device, 
             Report& report) {
   const bool network = json.contains("config"), full = json.contains("code_f64") && !network;
   const bool transform = json.contains("cases");
-  HH_REQUIRE(dtype == DType::f32 || network || full, "--dtype bf16 is for network cases; "
+  HH_REQUIRE(dtype == DType::f32 || network || full, "--dtype bf16 and f16 are for network cases; "
                                                          << files.json_path.string()
                                                          << " is another kind");
   if (network) return verify_network(files, json, device, dtype, report);
@@ -52,7 +52,7 @@ void run(const Options& options) {
   }
   Report report;
   try {
-    verify({options.file}, json, device, options.dtype == "f32" ? DType::f32 : DType::bf16, report);
+    verify({options.file}, json, device, activation_dtype(options.dtype), report);
   } catch (const nlohmann::json::exception& error) {  // a key of the format is missing
     throw std::invalid_argument(options.file + ": " + error.what());
   }
@@ -72,8 +72,8 @@ void add_verify(CLI::App& program) {
   command->add_option("case", options->file, "CASE.json, its tensors beside it")
       ->required()
       ->check(CLI::ExistingFile);
-  command->add_option("--dtype", options->dtype, "f32 or bf16 (codes and loss only)")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  command->add_option("--dtype", options->dtype, "f32, or bf16 or f16 (codes and loss only)")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->capture_default_str();
   command->add_option("--json", options->json_out, "also write the table as JSON");
   command->add_flag("--failures", options->failures_only, "print failed checks only");

@@ -25,7 +25,10 @@ constexpr double kLossTolerance = 1e-6;
 // bf16 keeps 8 bits: each of the network's roundings moves a value by up to 2^-9 of itself. Between
 // input and code some 10 roundings a layer add up like a random walk over L layers, and the logits'
 // scale is that of the largest stage: 2^-9 * sqrt(10 L) * 2 for L = 4 is 0.025, L = 19 is 0.054.
-double bf16_code_tolerance(int layers) { return 0x1p-9 * std::sqrt(10.0 * layers) * 2; }
+// f16 keeps 11 bits: 2^-12 in place of 2^-9.
+double half_code_tolerance(DType dtype, int layers) {
+  return (dtype == DType::bf16 ? 0x1p-9 : 0x1p-12) * std::sqrt(10.0 * layers) * 2;
+}
 
 /// Host copies of all stages, in the reference's axis order.
 class StageRecorder final : public Probe {
@@ -237,10 +240,10 @@ void verify_drop_path(Setup& setup, const SafetensorsFile& file, const GoldenTen
                  kGradientL2Tolerance, report);
 }
 
-/// Codes and loss in bf16: all that can be compared (spec section 9).
-void verify_bf16(Setup& setup, const SafetensorsFile& file, const std::string& prefix, float alpha,
+/// Codes and loss in bf16 or f16: all that can be compared (spec section 9).
+void verify_half(Setup& setup, const SafetensorsFile& file, const std::string& prefix, float alpha,
                  std::span<const double> code, double loss, Report& report) {
-  const double tolerance = bf16_code_tolerance(setup.network.config().layers());
+  const double tolerance = half_code_tolerance(setup.dtype, setup.network.config().layers());
   report.compare(prefix + "code", setup.forward(setup.images, {}).code.to_host<float>(), code,
                  tolerance);
   MemoryBank bank = setup.fresh_bank(file, prefix);
@@ -449,8 +452,8 @@ void verify_network(const GoldenCase& files, const nlohmann::json& json, Device 
   }
   setup.use_batch(file.to_floats("input"), c.at("batch").get<int>());
   setup.read_labels(file, "");
-  if (dtype == DType::bf16) {
-    return verify_bf16(setup, file, "", alpha, flattened(json.at("code_f64")), losses.at(0),
+  if (dtype != DType::f32) {
+    return verify_half(setup, file, "", alpha, flattened(json.at("code_f64")), losses.at(0),
                        report);
   }
   verify_nudged(
@@ -484,8 +487,8 @@ void verify_full_network(const GoldenCase& files, const nlohmann::json& json, De
         std::int64_t{batch} * config.in_channels * config.image_size * config.image_size;
     setup.use_batch(generated_input(pixels, seed), batch);
     setup.read_labels(file, prefix);
-    if (dtype == DType::bf16) {
-      verify_bf16(setup, file, prefix, kAlpha, flattened(codes), loss, report);
+    if (dtype != DType::f32) {
+      verify_half(setup, file, prefix, kAlpha, flattened(codes), loss, report);
     } else {
       verify_nudged(
           setup,

@@ -35,6 +35,10 @@ constexpr std::string_view name(DType dtype) {
   return names[std::size_t(dtype)];
 }
 
+/// The type called `text`, one of those a network computes in: "f32", "bf16" or "f16" (which needs
+/// a GPU). Throws std::invalid_argument.
+DType activation_dtype(std::string_view text);
+
 template <class T>
 constexpr DType dtype_of();
 template <>

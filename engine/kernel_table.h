@@ -49,9 +49,9 @@ struct KernelsOf : Kernel<Args>... {
   }
 };
 
-/// Those that exist for both activation types.
+/// Those that exist for every activation type. The CPU has none for f16.
 template <template <class> class... Args>
-struct ActivationKernels : KernelsOf<Args<float>..., Args<bf16>...> {};
+struct ActivationKernels : KernelsOf<Args<float>..., Args<bf16>..., Args<f16>...> {};
 
 struct KernelTable
     : ActivationKernels<
@@ -73,7 +73,7 @@ struct KernelTable
   }
 };
 
-/// The CPU's: every entry is filled.
+/// The CPU's: every entry but those of f16 activations is filled.
 const KernelTable& cpu_kernels();
 
 }  // namespace hh

@@ -9,6 +9,7 @@ template <class Args>
 void launch(Device device, Args args) {
   Backend& on = backend(device);
   const Kernel<Args>& kernel = on.kernels().of<Args>();
+  HH_REQUIRE(kernel.run != nullptr, "the network runs in f16 on a GPU only; use bf16 or f32 here");
   if constexpr (requires { args.workspace; }) {
     const std::size_t bytes = kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0;
     if (bytes != 0) {

@@ -658,25 +658,27 @@ void bank_update(const BankView& bank, const Tensor& code, const Tensor& labels,
   });
 }
 
-WmlLossResult wml_loss(const Tensor& code, const Tensor& labels, const BankView& bank,
-                       float alpha) {
+WmlLossResult wml_loss(const Tensor& code, const Tensor& labels, const BankView& bank, float alpha,
+                       const Tensor& gradient_scale) {
   const bool recording = records({&code});
   WmlLossResult out{Tensor({1}, DType::f32, code.device()), Tensor({2}, DType::i64, code.device())};
   const Tensor du = recording ? like(code.detached()) : Tensor();
   with_bank_type(bank.codes.dtype(), [&](auto t) {
     using T = decltype(t);
-    launch(code.device(), WmlLoss<T>{.u = code.data<float>(),
-                                     .labels = label_words(labels),
-                                     .bank = bank.codes.data<T>(),
-                                     .bank_labels = label_words(bank.labels),
-                                     .loss = out.loss.data<float>(),
-                                     .pairs = out.pairs.data<std::int64_t>(),
-                                     .du = recording ? du.data<float>() : nullptr,
-                                     .images = int(code.dim(0)),
-                                     .bank_rows = bank.codes.dim(0),
-                                     .bits = int(code.dim(1)),
-                                     .label_words = int(labels.dim(1)),
-                                     .alpha = alpha});
+    launch(code.device(),
+           WmlLoss<T>{.u = code.data<float>(),
+                      .labels = label_words(labels),
+                      .bank = bank.codes.data<T>(),
+                      .bank_labels = label_words(bank.labels),
+                      .loss = out.loss.data<float>(),
+                      .pairs = out.pairs.data<std::int64_t>(),
+                      .du = recording ? du.data<float>() : nullptr,
+                      .gradient_scale = gradient_scale ? gradient_scale.data<float>() : nullptr,
+                      .images = int(code.dim(0)),
+                      .bank_rows = bank.codes.dim(0),
+                      .bits = int(code.dim(1)),
+                      .label_words = int(labels.dim(1)),
+                      .alpha = alpha});
   });
   if (recording) record([slot = code.gradient(), du] { slot->add(du); });
   return out;

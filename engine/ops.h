@@ -101,6 +101,8 @@ struct WmlLossResult {
   Tensor loss;   // [1] f32
   Tensor pairs;  // [2] i64: similar and dissimilar pairs
 };
-WmlLossResult wml_loss(const Tensor& code, const Tensor& labels, const BankView& bank, float alpha);
+/// `gradient_scale` [1] f32, when given, multiplies the gradient (loss scaling), not the loss.
+WmlLossResult wml_loss(const Tensor& code, const Tensor& labels, const BankView& bank, float alpha,
+                       const Tensor& gradient_scale = {});
 
 }  // namespace hh

@@ -49,14 +49,16 @@ void Optimizer::step(float learning_rate, float gradient_scale) {
                                         .norm = norm_.data<float>(),
                                         .scale = scale_.data<float>(),
                                         .skip = skip_.data<std::int32_t>()});
-  const OptimizerArrays arrays{.weight = weights.data<float>(),
-                               .gradient = gradients.data<float>(),
-                               .copy = copies ? copies.data<bf16>() : nullptr,
-                               .segments = segments_.data(),
-                               .segment_count = int(segments_.size()),
-                               .scale = scale_.data<float>(),
-                               .skip = skip_.data<std::int32_t>(),
-                               .learning_rate = learning_rate};
+  const OptimizerArrays arrays{
+      .weight = weights.data<float>(),
+      .gradient = gradients.data<float>(),
+      .copy = copies && copies.dtype() == DType::bf16 ? copies.data<bf16>() : nullptr,
+      .f16_copy = copies && copies.dtype() == DType::f16 ? copies.data<f16>() : nullptr,
+      .segments = segments_.data(),
+      .segment_count = int(segments_.size()),
+      .scale = scale_.data<float>(),
+      .skip = skip_.data<std::int32_t>(),
+      .learning_rate = learning_rate};
   float* const last = state_.back().second.data<float>();
   if (config_.kind == "rmsprop") {
     launch(weights.device(),

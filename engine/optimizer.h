@@ -1,9 +1,11 @@
 // Optimisers over all parameters of a network, in one pass over the flat arrays.
 #pragma once
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "engine/backend.h"
 #include "engine/parameter.h"
 
 namespace hh {
@@ -35,6 +37,10 @@ class Optimizer {
   /// wait for the device.
   float norm() const { return norm_.to_host<float>()[0]; }
   bool skipped() const { return skip_.to_host<std::int32_t>()[0] != 0; }
+  /// norm(), without waiting here: it isn't finite when the step was skipped.
+  std::unique_ptr<PendingFloat> norm_later() const {
+    return backend(norm_.device()).read_later(norm_.data<float>());
+  }
 
   std::int64_t steps() const { return steps_; }
   void set_steps(std::int64_t steps) { steps_ = steps; }

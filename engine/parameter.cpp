@@ -35,7 +35,7 @@ void Parameters::place(Device device, DType compute, bool trainable) {
   assert(!weights_);
   weights_ = Tensor::zeros({flat_count_}, DType::f32, device);
   if (trainable) gradients_ = Tensor::zeros({flat_count_}, DType::f32, device);
-  if (compute == DType::bf16) copies_ = Tensor::zeros({flat_count_}, DType::bf16, device);
+  if (compute != DType::f32) copies_ = Tensor::zeros({flat_count_}, compute, device);
   for (Parameter& p : all_) {
     p.weight_ = weights_.part(p.begin_, p.shape_);
     p.compute_ = copies_ ? copies_.part(p.begin_, p.shape_) : p.weight_;
@@ -86,9 +86,13 @@ void Parameters::set(const Parameter& parameter, std::span<const float> values) 
 
 void Parameters::refresh_compute() {
   if (!copies_) return;
-  launch(weights_.device(),
-         Cast<float, bf16>{
-             .from = weights_.data<float>(), .to = copies_.data<bf16>(), .n = flat_count_});
+  const auto cast = [&](auto t) {
+    using T = decltype(t);
+    launch(
+        weights_.device(),
+        Cast<float, T>{.from = weights_.data<float>(), .to = copies_.data<T>(), .n = flat_count_});
+  };
+  copies_.dtype() == DType::bf16 ? cast(bf16()) : cast(f16());
 }
 
 void Parameters::zero_gradients() { gradients_.zero(); }

@@ -1,5 +1,5 @@
 // Parameters: the trained tensors of a network, by name, in one flat array per purpose (weights,
-// gradients, bf16 copies), so that an optimiser step is one pass over memory.
+// gradients, 16-bit copies), so that an optimiser step is one pass over memory.
 #pragma once
 #include <deque>
 #include <string>
@@ -29,7 +29,7 @@ class Parameter {
 
   /// The f32 weights, which the optimiser changes.
   const Tensor& weight() const { return weight_; }
-  /// What the kernels of the network multiply by: the weights, or their bf16 copy.
+  /// What the kernels of the network multiply by: the weights, or their 16-bit copy.
   const Tensor& compute() const { return compute_; }
   /// dLoss/dweight, f32. Operations add to it; Parameters::zero_gradients() clears it.
   const Tensor& gradient() const { return gradient_; }
@@ -54,8 +54,8 @@ class Parameters {
   /// Declares a parameter. Its name must be new, and place() not yet called.
   Parameter& add(std::string name, Shape shape, Initialisation initialisation);
 
-  /// Allocates the flat arrays. `compute` is f32 or bf16, the type the network runs in.
-  /// Without `trainable` there are no gradients.
+  /// Allocates the flat arrays. `compute` is f32, bf16 or (on a GPU) f16, the type the network runs
+  /// in. Without `trainable` there are no gradients.
   void place(Device device, DType compute, bool trainable);
 
   /// Draws the initial weights: normal for weight matrices and position embeddings, 0 and 1 for the
@@ -69,7 +69,7 @@ class Parameters {
 
   /// Copies host values into a parameter's weights. Throws on a wrong count.
   void set(const Parameter& parameter, std::span<const float> values);
-  /// After weights were changed other than by the optimiser: renews the bf16 copies.
+  /// After weights were changed other than by the optimiser: renews the 16-bit copies.
   void refresh_compute();
   void zero_gradients();
 

@@ -122,12 +122,13 @@ class Gradient {
   Tensor value_;
 };
 
-/// Calls f(T()) with the activation type of `dtype`: float or bf16.
+/// Calls f(T()) with the activation type of `dtype`: float, bf16 or f16.
 template <class F>
 decltype(auto) with_activation_type(DType dtype, F&& f) {
-  HH_REQUIRE(dtype == DType::f32 || dtype == DType::bf16,
-             "activations are f32 or bf16, not " << name(dtype));
-  return dtype == DType::f32 ? f(float()) : f(bf16());
+  if (dtype == DType::f32) return f(float());
+  if (dtype == DType::f16) return f(f16());
+  HH_REQUIRE(dtype == DType::bf16, "activations are f32, bf16 or f16, not " << name(dtype));
+  return f(bf16());
 }
 
 }  // namespace hh

@@ -10,6 +10,8 @@ namespace {
 
 constexpr const char* kBankCodes = "bank.codes";
 constexpr const char* kBankLabels = "bank.labels";
+constexpr const char *kLossScale = "loss_scale", *kFiniteSteps = "loss_scale_finite_steps",
+                     *kLastFinite = "loss_scale_last_finite";  // 0, 1, or 2: no step yet
 
 std::string optimizer_name(const std::string& state, const std::string& parameter) {
   return "optimizer." + state + "." + parameter;
@@ -164,6 +166,11 @@ void save_checkpoint(const std::filesystem::path& path, Trainer& trainer, const 
   metadata["steps"] = std::to_string(trainer.optimizer().steps());
   metadata["seed"] = std::to_string(trainer.config().seed);
   metadata["classes"] = std::to_string(trainer.config().classes);
+  if (const auto scaling = trainer.loss_scaling()) {
+    metadata[kLossScale] = std::to_string(std::int64_t(scaling->scaler.scale));
+    metadata[kFiniteSteps] = std::to_string(scaling->scaler.finite_steps);
+    metadata[kLastFinite] = std::to_string(scaling->last_finite ? int(*scaling->last_finite) : 2);
+  }
   write_safetensors(path, items, metadata);
 }
 
@@ -200,6 +207,20 @@ Metadata load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
   load_exact(file, name, kBankLabels, trainer.bank().view().labels);
   trainer.optimizer().set_steps(metadata_number(metadata, name, "steps"));
   trainer.parameters().refresh_compute();
+  if (trainer.loss_scaling() && metadata.contains(kLossScale)) {
+    const std::int64_t finite = metadata_number(metadata, name, kLastFinite);
+    Trainer::LossScaling scaling{
+        .scaler = {.scale = float(metadata_number(metadata, name, kLossScale)),
+                   .finite_steps = int(metadata_number(metadata, name, kFiniteSteps))},
+        .last_finite = std::nullopt};
+    const LossScaler& scaler = scaling.scaler;
+    if (!(scaler.scale >= LossScaler::kLeast && scaler.scale <= LossScaler::kMost) ||
+        scaler.finite_steps >= LossScaler::kPatience) {
+      throw std::runtime_error(name + ": its loss scale is out of range");
+    }
+    if (finite < 2) scaling.last_finite = finite == 1;
+    trainer.set_loss_scaling(scaling);
+  }
   // The file is unmapped on return.
   backend(trainer.device()).synchronize();
   return metadata;

@@ -5,9 +5,10 @@
 //   optimizer.STATE.NAME   running averages of parameter NAME
 //   bank.codes             [M, K] F32, F16 or BF16: the memory bank
 //   bank.labels            [M, words] I64: packed class bits
-// and in its metadata "format", "config" (JSON of the network), "steps", "seed", "classes", plus
-// whatever the caller adds. With the place in the data that is all a run needs to go on bit for
-// bit: random numbers are counter-based, so their state is the seed and the number of steps.
+// and in its metadata "format", "config" (JSON of the network), "steps", "seed", "classes", in f16
+// "loss_scale" and its two counters, plus whatever the caller adds. With the place in the data that
+// is all a run needs to go on bit for bit: random numbers are counter-based, so their state is the
+// seed and the number of steps.
 #pragma once
 #include <filesystem>
 #include <map>

@@ -33,10 +33,11 @@ void MemoryBank::refill(const Batch& batch, std::span<const std::uint64_t> label
   batch.indices.copy_from(indices);
 }
 
-WmlLossResult MemoryBank::loss(const Tensor& code, const Batch& batch, float alpha) {
+WmlLossResult MemoryBank::loss(const Tensor& code, const Batch& batch, float alpha,
+                               const Tensor& gradient_scale) {
   assert(code.dim(0) == batch.indices.dim(0));
   bank_update(view_, code, batch.labels, batch.indices);
-  return wml_loss(code, batch.labels, view_, alpha);
+  return wml_loss(code, batch.labels, view_, alpha, gradient_scale);
 }
 
 }  // namespace hh

@@ -38,7 +38,9 @@ class MemoryBank {
                      std::span<const std::int64_t> rows, float alpha) {
     return loss(code, batch(labels, rows), alpha);
   }
-  WmlLossResult loss(const Tensor& code, const Batch& batch, float alpha);
+  /// `gradient_scale` as for wml_loss().
+  WmlLossResult loss(const Tensor& code, const Batch& batch, float alpha,
+                     const Tensor& gradient_scale = {});
 
  private:
   int words_;

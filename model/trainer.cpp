@@ -2,6 +2,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include <cmath>
+#include <utility>
+
 #include "engine/launch.h"
 #include "kernels/random/drop_path_scale.h"
 
@@ -15,6 +18,9 @@ Trainer::Trainer(const TrainerConfig& config, Device device)
       drop_path_rates_(network_.drop_path_rates()) {
   parameters_.place(device, config.dtype, /*trainable=*/true);
   optimizer_ = std::make_unique<Optimizer>(config.optimizer, parameters_);
+  if (config.dtype == DType::f16) {
+    loss_scale_ = Tensor::from(std::span<const float>(&scaler_.scale, 1), {1}, device);
+  }
 }
 
 void Trainer::draw_drop_path(const Tensor& scale) const {
@@ -57,7 +63,7 @@ void Trainer::compute(Step& step) {
   {
     const Recording record(&tape);
     const HashCode out = network_.forward(input, options);
-    step.loss = bank_.loss(out.code, step.batch, config_.alpha).loss;
+    step.loss = bank_.loss(out.code, step.batch, config_.alpha, loss_scale_).loss;
   }
   tape.backward();
 }
@@ -117,9 +123,35 @@ Tensor Trainer::accumulate(std::span<const std::uint8_t> pixels,
 
 void Trainer::step(float learning_rate) {
   assert(accumulated_ > 0);
-  optimizer_->step(learning_rate, 1 / float(accumulated_));
+  optimizer_->step(learning_rate, 1 / (float(accumulated_) * (loss_scale_ ? scaler_.scale : 1)));
+  if (loss_scale_) update_loss_scale();
   parameters_.zero_gradients();
   accumulated_ = 0;
+}
+
+void Trainer::update_loss_scale() {
+  const float before = scaler_.scale;
+  if (last_norm_) last_finite_ = std::isfinite(last_norm_->wait());
+  if (last_finite_) scaler_.update(*std::exchange(last_finite_, std::nullopt));
+  last_norm_ = optimizer_->norm_later();
+  if (scaler_.scale != before) {
+    spdlog::debug("loss scale {} after step {}", scaler_.scale, optimizer_->steps());
+    loss_scale_.copy_from(std::span<const float>(&scaler_.scale, 1));
+  }
+}
+
+std::optional<Trainer::LossScaling> Trainer::loss_scaling() const {
+  if (!loss_scale_) return std::nullopt;
+  const std::optional<bool> finite = last_norm_ ? std::isfinite(last_norm_->wait()) : last_finite_;
+  return LossScaling{.scaler = scaler_, .last_finite = finite};
+}
+
+void Trainer::set_loss_scaling(const LossScaling& scaling) {
+  assert(loss_scale_);
+  scaler_ = scaling.scaler;
+  last_finite_ = scaling.last_finite;
+  last_norm_ = nullptr;
+  loss_scale_.copy_from(std::span<const float>(&scaler_.scale, 1));
 }
 
 }  // namespace hh

@@ -2,9 +2,11 @@
 // is all that a resumed run needs besides its place in the data.
 #pragma once
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "engine/backend.h"
+#include "engine/loss_scaler.h"
 #include "engine/optimizer.h"
 #include "model/hybridhash.h"
 #include "model/memory_bank.h"
@@ -16,7 +18,7 @@ struct TrainerConfig {
   HybridHashConfig model;
   OptimizerConfig optimizer;
   PixelStatistics pixels;
-  DType dtype = DType::f32;       // of activations: f32, or bf16 with f32 master weights
+  DType dtype = DType::f32;       // of activations: f32; bf16 or f16 with f32 master weights
   DType bank_dtype = DType::f32;  // f32, f16, bf16
   std::int64_t bank_rows = 0;     // training images
   int classes = 0;
@@ -40,6 +42,13 @@ class Trainer {
   void step(float learning_rate);
   /// Batches accumulated since the last step.
   int accumulated() const { return accumulated_; }
+  /// What a resumed run needs to scale losses as this one will (f16 only). Waits for the device.
+  struct LossScaling {
+    LossScaler scaler;
+    std::optional<bool> last_finite;  // outcome of the last step, which it hasn't heard of yet
+  };
+  std::optional<LossScaling> loss_scaling() const;
+  void set_loss_scaling(const LossScaling& scaling);
   /// Whether full batches are replayed from a recording.
   bool recorded() const { return recorded_.graph != nullptr; }
 
@@ -65,6 +74,8 @@ class Trainer {
     std::unique_ptr<LaunchGraph> graph;  // last: it goes before the memory
   };
 
+  /// Tells the scaler of the last step but this one; the batches to come take its factor.
+  void update_loss_scale();
   void draw_drop_path(const Tensor& scale) const;
   /// Brings a batch to the tensors of `step`.
   void fill(Step& step, std::span<const std::uint8_t> pixels, std::span<const std::uint64_t> labels,
@@ -82,6 +93,11 @@ class Trainer {
   MemoryBank bank_;
   std::vector<float> drop_path_rates_;
   int accumulated_ = 0;
+  // f16 only. The scaler hears of a step's outcome one step later, when a GPU has long passed it.
+  LossScaler scaler_;
+  Tensor loss_scale_;                // [1] f32: the factor of the batches to come
+  std::optional<bool> last_finite_;  // as a resumed run was told
+  std::unique_ptr<PendingFloat> last_norm_;
   int eager_images_ = 0;  // size of the last batch that was not replayed
   RecordedStep recorded_;
 };

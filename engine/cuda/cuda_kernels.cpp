@@ -24,6 +24,7 @@ KernelTable make_table() {
     kernel.run = [](const Entry& args, StreamHandle stream) { gpu::name(args, stream); }; \
     kernel.workspace_bytes = scratch_size<Entry>();                                       \
   }
+#define HH_F16_KERNEL HH_KERNEL
 #include "engine/kernel_list.inc"
 #undef HH_KERNEL
   return table;

@@ -1,6 +1,4 @@
 // Chooses among the kernels of window_attention_*.cuh; the mapping of each is at its top.
-#include <type_traits>
-
 #include "kernels/attention/window_attention.h"
 #include "kernels/attention/window_attention_backward_mma.cuh"
 #include "kernels/attention/window_attention_forward_mma.cuh"
@@ -12,7 +10,7 @@ template <class T>
 void window_attention_forward(const WindowAttentionForward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.windows == 0) return;
-  if constexpr (std::is_same_v<T, bf16>) {
+  if constexpr (sizeof(T) == 2) {
     if (attention_mma::forward(p, stream)) return;
   }
   attention_general::forward(p, stream);
@@ -22,7 +20,7 @@ template <class T>
 void window_attention_backward(const WindowAttentionBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.windows == 0) return;
-  if constexpr (std::is_same_v<T, bf16>) {
+  if constexpr (sizeof(T) == 2) {
     if (attention_mma::backward(p, stream)) return;
   }
   attention_general::backward(p, stream);
@@ -41,11 +39,15 @@ std::size_t workspace_bytes(const WindowAttentionBackward<T>& p) {
 
 template void window_attention_forward(const WindowAttentionForward<float>&, StreamHandle);
 template void window_attention_forward(const WindowAttentionForward<bf16>&, StreamHandle);
+template void window_attention_forward(const WindowAttentionForward<f16>&, StreamHandle);
 template void window_attention_backward(const WindowAttentionBackward<float>&, StreamHandle);
 template void window_attention_backward(const WindowAttentionBackward<bf16>&, StreamHandle);
+template void window_attention_backward(const WindowAttentionBackward<f16>&, StreamHandle);
 template std::size_t workspace_bytes(const WindowAttentionForward<float>&);
 template std::size_t workspace_bytes(const WindowAttentionForward<bf16>&);
+template std::size_t workspace_bytes(const WindowAttentionForward<f16>&);
 template std::size_t workspace_bytes(const WindowAttentionBackward<float>&);
 template std::size_t workspace_bytes(const WindowAttentionBackward<bf16>&);
+template std::size_t workspace_bytes(const WindowAttentionBackward<f16>&);
 
 }  // namespace hh::gpu

@@ -1,4 +1,4 @@
-// Window attention backward in bf16 on tensor cores, for heads 32 or 64 wide.
+// Window attention backward in bf16 or f16 on tensor cores, for heads 32 or 64 wide.
 //
 // Mapping   A block takes some heads of a window, or of several small windows. First it separates
 //           the heads of dout into planes and computes D. Then, in stages, k and v of a stage are
@@ -8,7 +8,7 @@
 //           is summed by one warp, in order, without atomics.
 // Traffic   qkv, out, dout and dqkv once each, if the block has all heads of a window or 16 of
 //           them; D goes through the workspace.
-// Numerics  Scores, P, dS and sums in float32; P and dS are rounded to bf16 for their products
+// Numerics  Scores, P, dS and sums in float32; P and dS are rounded to T for their products
 //           with dout, k and q.
 #pragma once
 #include "kernels/attention/window_attention_tiles.cuh"
@@ -43,8 +43,8 @@ struct BackwardMemory {
 };
 
 /// k (which = 1) or v (2) of a stage.
-template <int kD>
-__device__ void copy_stage(const WindowAttentionBackward<bf16>& p, const Block& block,
+template <int kD, class T>
+__device__ void copy_stage(const WindowAttentionBackward<T>& p, const Block& block,
                            const Plan& plan, int stage, int which, unsigned to) {
   const int first = stage * plan.stage, count = min(plan.stage, block.instances - first);
   for_each_chunk<kD>(block, count, [&](int plane, int token, int chunk) {
@@ -74,8 +74,8 @@ __device__ int scatter_sums(float (&v)[kCount]) {
 }
 
 /// Separates the heads of dout into planes; delta[instance, token] = D.
-template <int kD, int kGroupBits>
-__device__ void separate_dout(const WindowAttentionBackward<bf16>& p, const Block& block,
+template <int kD, int kGroupBits, class T>
+__device__ void separate_dout(const WindowAttentionBackward<T>& p, const Block& block,
                               unsigned planes, float* delta) {
   using Lane = Interleaved<kD, kGroupBits>;
   const Lane lane(block);
@@ -97,7 +97,8 @@ __device__ void separate_dout(const WindowAttentionBackward<bf16>& p, const Bloc
 #pragma unroll
           for (int e = 0; e < Lane::kRun; ++e) {
             const int i = e * Lane::kHeads + k;
-            sum[k] = fmaf(widen_half(grad[i / 2], i % 2), widen_half(out[i / 2], i % 2), sum[k]);
+            sum[k] =
+                fmaf(widen_half<T>(grad[i / 2], i % 2), widen_half<T>(out[i / 2], i % 2), sum[k]);
             if (e % 2 == 1) run[e / 2] = pair(grad, i - Lane::kHeads, grad, i);
           }
           if constexpr (Lane::kRun == 1) run[0] = grad[k / 2] >> k % 2 * 16;
@@ -133,9 +134,9 @@ __device__ inline void transpose_in_four_lanes(unsigned (&r)[4]) {
 }
 
 /// to[row, 0..kD) = sums * factor for the rows of a tile that there are. All lanes of the warp.
-template <int kD>
+template <int kD, class T>
 __device__ void store_rows(const float (&sums)[kD / 8][4], float factor, int tile, int tokens,
-                           bf16* to, int pitch) {
+                           T* to, int pitch) {
   const int g = int(threadIdx.x) % kWarpSize / 4, t = int(threadIdx.x) % 4;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
@@ -145,7 +146,7 @@ __device__ void store_rows(const float (&sums)[kD / 8][4], float factor, int til
       unsigned r[4];
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
-        r[c] = pack_bf16(sums[4 * j + c][2 * i] * factor, sums[4 * j + c][2 * i + 1] * factor);
+        r[c] = pack_halves<T>(sums[4 * j + c][2 * i] * factor, sums[4 * j + c][2 * i + 1] * factor);
       }
       transpose_in_four_lanes(r);  // now e = 32j + 8t..
       if (row < tokens) store16(to + std::int64_t{row} * pitch + 32 * j + 8 * t, r);
@@ -162,8 +163,8 @@ struct Own {
 };
 
 /// dq of the warp's queries. Gives q, and writes -lse * log2(e) and D to `sums`.
-template <int kD, int kOwn>
-__device__ void pass_over_keys(const WindowAttentionBackward<bf16>& p, const float* delta,
+template <int kD, int kOwn, class T>
+__device__ void pass_over_keys(const WindowAttentionBackward<T>& p, const float* delta,
                                const Block& block, const Own& own, const TileReader<kD>& reader,
                                unsigned keys, unsigned values, unsigned dout_plane,
                                float scale_log2, float2* sums, RowFragment<kD> (&q)[kOwn]) {
@@ -198,8 +199,8 @@ __device__ void pass_over_keys(const WindowAttentionBackward<bf16>& p, const flo
 #pragma unroll
     for (int m = 0; m < kOwn; ++m) {
       float s[2][4];
-      dot_rows(q[m], k, s);
-      dot_rows(dout[m], v, ds[m]);
+      dot_rows<T>(q[m], k, s);
+      dot_rows<T>(dout[m], v, ds[m]);
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
         const int r = i / 2 % 2;
@@ -209,7 +210,7 @@ __device__ void pass_over_keys(const WindowAttentionBackward<bf16>& p, const flo
         if (keys_at.kOfLast && i / 4 * 8 + 2 * t + i % 2 >= reader.last_rows()) x = 0;
       }
     }
-    add_product(dq, ds, keys_at);
+    add_product<T>(dq, ds, keys_at);
   };
   auto keys_at = reader.first(keys), values_at = reader.first(values);
 #pragma unroll 1
@@ -228,8 +229,8 @@ __device__ void pass_over_keys(const WindowAttentionBackward<bf16>& p, const flo
 }
 
 /// dk and dv of the warp's keys k with values v.
-template <int kD, int kOwn>
-__device__ void pass_over_queries(const WindowAttentionBackward<bf16>& p, const Block& block,
+template <int kD, int kOwn, class T>
+__device__ void pass_over_queries(const WindowAttentionBackward<T>& p, const Block& block,
                                   const Own& own, const TileReader<kD>& reader, unsigned queries,
                                   unsigned dout_plane, float scale_log2, const float2* sums,
                                   const RowFragment<kD> (&k)[kOwn],
@@ -242,12 +243,12 @@ __device__ void pass_over_queries(const WindowAttentionBackward<bf16>& p, const 
     {
       const RowFragment<kD> q = queries_at.rows();
 #pragma unroll
-      for (int m = 0; m < kOwn; ++m) dot_rows(k[m], q, e[m]);
+      for (int m = 0; m < kOwn; ++m) dot_rows<T>(k[m], q, e[m]);
     }
     {
       const RowFragment<kD> dout = dout_at.rows();
 #pragma unroll
-      for (int m = 0; m < kOwn; ++m) dot_rows(v[m], dout, ds[m]);
+      for (int m = 0; m < kOwn; ++m) dot_rows<T>(v[m], dout, ds[m]);
     }
     // -lse and D of queries 2t and 2t + 1, and of those 8 further
     unsigned sum[2][4];
@@ -263,8 +264,8 @@ __device__ void pass_over_queries(const WindowAttentionBackward<bf16>& p, const 
         dx = x * (dx - __uint_as_float(sum[i / 4][i % 2 * 2 + 1]));
       }
     }
-    add_product(dv, e, dout_at);
-    add_product(dk, ds, queries_at);
+    add_product<T>(dv, e, dout_at);
+    add_product<T>(dk, ds, queries_at);
   };
   auto queries_at = reader.first(queries), dout_at = reader.first(dout_plane, mask);
 #pragma unroll 1
@@ -276,7 +277,7 @@ __device__ void pass_over_queries(const WindowAttentionBackward<bf16>& p, const 
   }
   see(reader.last(queries), reader.last(dout_plane, mask));
   const int pitch = 3 * block.plan.channels;
-  bf16* to = p.dqkv + block.q(own.instance);
+  T* to = p.dqkv + block.q(own.instance);
 #pragma unroll
   for (int m = 0; m < kOwn; ++m) {
     if (!own.has(m)) continue;
@@ -286,9 +287,9 @@ __device__ void pass_over_queries(const WindowAttentionBackward<bf16>& p, const 
   }
 }
 
-template <int kD, int kOwn>
+template <int kD, int kOwn, class T>
 __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
-    window_attention_backward_mma_kernel(const __grid_constant__ WindowAttentionBackward<bf16> p,
+    window_attention_backward_mma_kernel(const __grid_constant__ WindowAttentionBackward<T> p,
                                          const __grid_constant__ Plan plan, float scale_log2,
                                          float* delta) {
   extern __shared__ uint4 shared[];
@@ -356,20 +357,21 @@ __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
   }
 }
 
-template <int kD, int kOwn>
-bool backward_of_width(const WindowAttentionBackward<bf16>& p, StreamHandle stream) {
+template <int kD, int kOwn, class T>
+bool backward_of_width(const WindowAttentionBackward<T>& p, StreamHandle stream) {
   Plan plan;
   const auto bytes = [&](const Plan& of) { return BackwardMemory{of, p.shape.tokens}.bytes(); };
   if (ceil_div(p.shape.tokens, 16 * kOwn) > kBackwardWarps) return false;
   if (!make_plan(p.shape, kBackwardWarps, kOwn, bytes, &plan)) return false;
-  launch(window_attention_backward_mma_kernel<kD, kOwn>, blocks(p.shape, plan), plan.threads,
+  launch(window_attention_backward_mma_kernel<kD, kOwn, T>, blocks(p.shape, plan), plan.threads,
          bytes(plan), stream, p, plan, kLog2e / std::sqrt(float(kD)),
          static_cast<float*>(p.workspace));
   return true;
 }
 
 /// False when the shape is not for these kernels.
-inline bool backward(const WindowAttentionBackward<bf16>& p, StreamHandle stream) {
+template <class T>
+bool backward(const WindowAttentionBackward<T>& p, StreamHandle stream) {
   if (!aligned16(p.qkv) || !aligned16(p.out) || !aligned16(p.dout) || !aligned16(p.dqkv)) {
     return false;
   }

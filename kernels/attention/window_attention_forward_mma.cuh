@@ -1,4 +1,4 @@
-// Window attention forward in bf16 on tensor cores, for heads 32 or 64 wide.
+// Window attention forward in bf16 or f16 on tensor cores, for heads 32 or 64 wide.
 //
 // Mapping   A block takes some heads of a window, or of several small windows, in stages: k and v
 //           of a stage come to shared memory while the stage before is computed. A warp has kOwn
@@ -6,7 +6,7 @@
 //           o replaces q in its plane; at the end the block puts the heads of its planes together
 //           and writes whole rows.
 // Traffic   qkv, out and lse once each, if the block has all heads of a window or 16 of them.
-// Numerics  Scores, softmax and sums in float32; P is rounded to bf16 for its product with v, the
+// Numerics  Scores, softmax and sums in float32; P is rounded to T for its product with v, the
 //           sum of P is not. The scale and log2(e) are one factor, so the exponential is exp2. Its
 //           argument is kept below kSlack rather than 0, so that the running results are rarely
 //           multiplied by a new factor; the quotient at the end is the same.
@@ -37,15 +37,14 @@ struct ForwardMemory {
 };
 
 /// q, k and v of a stage.
-template <int kD>
-__device__ void copy_stage(const WindowAttentionForward<bf16>& p, const Block& block,
-                           const Plan& plan, const ForwardMemory& place, int stage,
-                           unsigned memory) {
+template <int kD, class T>
+__device__ void copy_stage(const WindowAttentionForward<T>& p, const Block& block, const Plan& plan,
+                           const ForwardMemory& place, int stage, unsigned memory) {
   const int first = stage * plan.stage, count = min(plan.stage, block.instances - first);
   const unsigned planes = memory + stage * plan.stage_bytes, keys = memory + place.keys(stage);
   for_each_chunk<kD>(block, count, [&](int plane, int token, int chunk) {
     const int instance = first + plane;
-    const bf16* from =
+    const T* from =
         p.qkv + block.q(instance) + std::int64_t{token} * (3 * plan.channels) + chunk * 8;
     const int offset = plane * plan.plane_bytes, in_plane = Rows<kD>::offset(token, chunk);
     copy16_async(planes + offset + (in_plane ^ plane_mask(instance)), from);
@@ -77,7 +76,7 @@ __device__ inline float most_of_row(const float (&s)[2][4], int r) {
 }
 
 /// The next tile of keys.
-template <int kD, int kOwn, bool kLast>
+template <class T, int kD, int kOwn, bool kLast>
 __device__ void attend(const RowFragment<kD> (&q)[kOwn], const TileReader<kD>& reader,
                        const Cursor<kD, kLast>& keys, const Cursor<kD, kLast>& values,
                        float scale_log2, Attended<kD, kOwn>& to) {
@@ -86,7 +85,7 @@ __device__ void attend(const RowFragment<kD> (&q)[kOwn], const TileReader<kD>& r
   bool too_large = false;
 #pragma unroll
   for (int m = 0; m < kOwn; ++m) {
-    dot_rows(q[m], k, s[m]);
+    dot_rows<T>(q[m], k, s[m]);
     if constexpr (kLast) {
       const int key = 2 * (int(threadIdx.x) % 4);
 #pragma unroll
@@ -125,12 +124,12 @@ __device__ void attend(const RowFragment<kD> (&q)[kOwn], const TileReader<kD>& r
       to.sum[m][i / 2 % 2] += x;
     }
   }
-  add_product(to.out, s, values);
+  add_product<T>(to.out, s, values);
 }
 
 /// The queries of tiles first, first + 1, ... of one instance: o replaces q in its plane.
-template <int kD, int kOwn>
-__device__ void attend_tiles(const WindowAttentionForward<bf16>& p, const Block& block,
+template <int kD, int kOwn, class T>
+__device__ void attend_tiles(const WindowAttentionForward<T>& p, const Block& block,
                              const TileReader<kD>& reader, unsigned keys, unsigned values,
                              unsigned plane, int instance, int first, float scale_log2) {
   const int g = int(threadIdx.x) % kWarpSize / 4, t = int(threadIdx.x) % 4;
@@ -143,11 +142,11 @@ __device__ void attend_tiles(const WindowAttentionForward<bf16>& p, const Block&
   auto keys_at = reader.first(keys), values_at = reader.first(values);
 #pragma unroll 1
   for (int tile = 1; tile < reader.tiles(); ++tile) {
-    attend(q, reader, keys_at, values_at, scale_log2, to);
+    attend<T>(q, reader, keys_at, values_at, scale_log2, to);
     keys_at.advance();
     values_at.advance();
   }
-  attend(q, reader, reader.last(keys), reader.last(values), scale_log2, to);
+  attend<T>(q, reader, reader.last(keys), reader.last(values), scale_log2, to);
 
   __syncwarp();  // all lanes have their q
 #pragma unroll
@@ -163,7 +162,7 @@ __device__ void attend_tiles(const WindowAttentionForward<bf16>& p, const Block&
 #pragma unroll
       for (int c = 0; c < kD / 8; ++c) {
         const unsigned two =
-            pack_bf16(to.out[m][c][2 * r] * factor, to.out[m][c][2 * r + 1] * factor);
+            pack_halves<T>(to.out[m][c][2 * r] * factor, to.out[m][c][2 * r + 1] * factor);
         store<4>(&two, plane + (Rows<kD>::offset(row, c) ^ plane_mask(instance)) + 4 * t);
       }
       if (p.lse != nullptr && t == 0) {
@@ -175,8 +174,8 @@ __device__ void attend_tiles(const WindowAttentionForward<bf16>& p, const Block&
 }
 
 /// Writes the planes with their heads interleaved.
-template <int kD, int kGroupBits>
-__device__ void write_interleaved(const Block& block, unsigned planes, bf16* out) {
+template <int kD, int kGroupBits, class T>
+__device__ void write_interleaved(const Block& block, unsigned planes, T* out) {
   using Lane = Interleaved<kD, kGroupBits>;
   const Lane lane(block);
   lane.for_each_row([&](int row) {
@@ -202,9 +201,9 @@ __device__ void write_interleaved(const Block& block, unsigned planes, bf16* out
   });
 }
 
-template <int kD, int kOwn>
+template <int kD, int kOwn, class T>
 __global__ void __launch_bounds__(kForwardWarps* kWarpSize, 2)
-    window_attention_forward_mma_kernel(const __grid_constant__ WindowAttentionForward<bf16> p,
+    window_attention_forward_mma_kernel(const __grid_constant__ WindowAttentionForward<T> p,
                                         const __grid_constant__ Plan plan, float scale_log2) {
   extern __shared__ uint4 shared[];
   char* memory = reinterpret_cast<char*>(shared);
@@ -240,18 +239,19 @@ __global__ void __launch_bounds__(kForwardWarps* kWarpSize, 2)
   });
 }
 
-template <int kD, int kOwn>
-bool forward_of_width(const WindowAttentionForward<bf16>& p, StreamHandle stream) {
+template <int kD, int kOwn, class T>
+bool forward_of_width(const WindowAttentionForward<T>& p, StreamHandle stream) {
   Plan plan;
   const auto bytes = [&](const Plan& of) { return ForwardMemory{of}.bytes(); };
   if (!make_plan(p.shape, kForwardWarps, kOwn, bytes, &plan)) return false;
-  launch(window_attention_forward_mma_kernel<kD, kOwn>, blocks(p.shape, plan), plan.threads,
+  launch(window_attention_forward_mma_kernel<kD, kOwn, T>, blocks(p.shape, plan), plan.threads,
          bytes(plan), stream, p, plan, kLog2e / std::sqrt(float(kD)));
   return true;
 }
 
 /// False when the shape is not for these kernels.
-inline bool forward(const WindowAttentionForward<bf16>& p, StreamHandle stream) {
+template <class T>
+bool forward(const WindowAttentionForward<T>& p, StreamHandle stream) {
   if (!aligned16(p.qkv) || !aligned16(p.out)) return false;
   if (p.shape.head_dim == 32) {
     return p.shape.tokens <= 16 ? forward_of_width<32, 1>(p, stream)

@@ -1,10 +1,10 @@
 // What the tensor-core kernels of window attention share: which windows and heads a block takes,
 // where their rows lie in shared memory, and how a warp reads tiles of 16 rows.
 //
-// An instance is one head of one window. Its N rows of q, k, v, o or dout, kD bf16 each, are a
-// plane of shared memory. The interleaved arrays (channel e*H + h) are separated into planes, or
-// put together from them, on their way from and to global memory: a sector of 32 bytes has one e of
-// 16 heads, so a block takes all heads of a window, or 16 of them.
+// An instance is one head of one window. Its N rows of q, k, v, o or dout, kD 16-bit elements each
+// (T: bf16 or f16), are a plane of shared memory. The interleaved arrays (channel e*H + h) are
+// separated into planes, or put together from them, on their way from and to global memory: a
+// sector of 32 bytes has one e of 16 heads, so a block takes all heads of a window, or 16 of them.
 #pragma once
 #include <algorithm>
 
@@ -60,7 +60,7 @@ struct Block {
   int head, instances;
 };
 
-/// Rows of kD bf16 in shared memory. The 16-byte chunks of a row are permuted so that neither 8
+/// Rows of kD elements in shared memory. The 16-byte chunks of a row are permuted so that neither 8
 /// chunks of one column nor 4 chunks of two consecutive rows share a bank.
 template <int kD>
 struct Rows {
@@ -193,7 +193,7 @@ class TileReader {
 };
 
 /// c = a b^T of 16 x 16: c[i] are columns 8i to 8i + 7.
-template <int kD>
+template <class T, int kD>
 __device__ void dot_rows(const RowFragment<kD>& a, const RowFragment<kD>& b, float (&c)[2][4]) {
 #pragma unroll
   for (int s = 0; s < kD / 16; ++s) {
@@ -203,16 +203,16 @@ __device__ void dot_rows(const RowFragment<kD>& a, const RowFragment<kD>& b, flo
     for (int i = 0; i < 2; ++i) {
       const unsigned b0 = b.v[i][s / 2][s % 2 * 2], b1 = b.v[i][s / 2][s % 2 * 2 + 1];
       if (s == 0) {
-        mma(c[i], left, b0, b1);
+        mma<T>(c[i], left, b0, b1);
       } else {
-        mma_add(c[i], left, b0, b1);
+        mma_add<T>(c[i], left, b0, b1);
       }
     }
   }
 }
 
 /// sums [16, kD] of each of kOwn tiles += its weights [16, 16] times a tile of rows.
-template <int kD, bool kLast, int kOwn>
+template <class T, int kD, bool kLast, int kOwn>
 __device__ void add_product(float (&sums)[kOwn][kD / 8][4], const float (&weights)[kOwn][2][4],
                             const Cursor<kD, kLast>& at) {
   unsigned a[kOwn][4];
@@ -220,7 +220,7 @@ __device__ void add_product(float (&sums)[kOwn][kD / 8][4], const float (&weight
   for (int m = 0; m < kOwn; ++m) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      a[m][i] = pack_bf16(weights[m][i / 2][i % 2 * 2], weights[m][i / 2][i % 2 * 2 + 1]);
+      a[m][i] = pack_halves<T>(weights[m][i / 2][i % 2 * 2], weights[m][i / 2][i % 2 * 2 + 1]);
     }
   }
 #pragma unroll
@@ -229,8 +229,8 @@ __device__ void add_product(float (&sums)[kOwn][kD / 8][4], const float (&weight
     at.columns(part, b);
 #pragma unroll
     for (int m = 0; m < kOwn; ++m) {
-      mma_add(sums[m][2 * part], a[m], b[0], b[1]);
-      mma_add(sums[m][2 * part + 1], a[m], b[2], b[3]);
+      mma_add<T>(sums[m][2 * part], a[m], b[0], b[1]);
+      mma_add<T>(sums[m][2 * part + 1], a[m], b[2], b[3]);
     }
   }
 }
@@ -320,7 +320,7 @@ bool make_plan(const WindowAttentionShape& s, int max_warps, int tiles_of_warp, 
   if (!(few_heads || s.heads % 8 == 0) || s.tokens < 2) return false;
   const int units = plan->units = ceil_div(s.tokens, 16 * tiles_of_warp);
   plan->channels = s.channels();
-  plan->plane_bytes = s.tokens * s.head_dim * int(sizeof(bf16));
+  plan->plane_bytes = s.tokens * s.head_dim * 2;
   const std::size_t limit = shared_limit();
   plan->reciprocal = unsigned((std::uint64_t{1} << 32) / unsigned(s.tokens) + 1);
   const auto fits = [&](int group_bits) {

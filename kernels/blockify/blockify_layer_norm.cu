@@ -268,9 +268,12 @@ std::size_t workspace_bytes(const BlockifyLayerNormBackward<T>& p) {
 
 template void blockify_layer_norm_forward(const BlockifyLayerNormForward<float>&, StreamHandle);
 template void blockify_layer_norm_forward(const BlockifyLayerNormForward<bf16>&, StreamHandle);
+template void blockify_layer_norm_forward(const BlockifyLayerNormForward<f16>&, StreamHandle);
 template void blockify_layer_norm_backward(const BlockifyLayerNormBackward<float>&, StreamHandle);
 template void blockify_layer_norm_backward(const BlockifyLayerNormBackward<bf16>&, StreamHandle);
+template void blockify_layer_norm_backward(const BlockifyLayerNormBackward<f16>&, StreamHandle);
 template std::size_t workspace_bytes(const BlockifyLayerNormBackward<float>&);
 template std::size_t workspace_bytes(const BlockifyLayerNormBackward<bf16>&);
+template std::size_t workspace_bytes(const BlockifyLayerNormBackward<f16>&);
 
 }  // namespace hh::gpu

@@ -138,9 +138,12 @@ std::size_t workspace_bytes(const DeblockifyResidualBackward<T>& p) {
 
 template void deblockify_residual_forward(const DeblockifyResidualForward<float>&, StreamHandle);
 template void deblockify_residual_forward(const DeblockifyResidualForward<bf16>&, StreamHandle);
+template void deblockify_residual_forward(const DeblockifyResidualForward<f16>&, StreamHandle);
 template void deblockify_residual_backward(const DeblockifyResidualBackward<float>&, StreamHandle);
 template void deblockify_residual_backward(const DeblockifyResidualBackward<bf16>&, StreamHandle);
+template void deblockify_residual_backward(const DeblockifyResidualBackward<f16>&, StreamHandle);
 template std::size_t workspace_bytes(const DeblockifyResidualBackward<float>&);
 template std::size_t workspace_bytes(const DeblockifyResidualBackward<bf16>&);
+template std::size_t workspace_bytes(const DeblockifyResidualBackward<f16>&);
 
 }  // namespace hh::gpu

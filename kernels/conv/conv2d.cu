@@ -239,6 +239,7 @@ void conv2d_backward_weight(const Conv2dBackwardWeight<T>& p, StreamHandle strea
   template void conv2d_backward_weight(const Conv2dBackwardWeight<T>&, StreamHandle);
 HH_CONV2D_OF(float)
 HH_CONV2D_OF(bf16)
+HH_CONV2D_OF(f16)
 #undef HH_CONV2D_OF
 
 }  // namespace hh::gpu

@@ -84,6 +84,8 @@ template <class T>
 constexpr cudnnDataType_t kType = CUDNN_DATA_FLOAT;
 template <>
 constexpr cudnnDataType_t kType<bf16> = CUDNN_DATA_BFLOAT16;
+template <>
+constexpr cudnnDataType_t kType<f16> = CUDNN_DATA_HALF;
 
 cudnnMathType_t math_type(cudnnDataType_t type) {
   const char* tf32 = std::getenv("HH_TF32");
@@ -305,6 +307,7 @@ void cudnn_convolve(ConvPass, const Conv2dShape&, const T*, const T*, T*, void*,
                                StreamHandle);
 HH_CUDNN_OF(float)
 HH_CUDNN_OF(bf16)
+HH_CUDNN_OF(f16)
 #undef HH_CUDNN_OF
 
 }  // namespace hh::gpu

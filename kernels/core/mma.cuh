@@ -1,8 +1,9 @@
-// Instructions of sm_80 that CUDA C++ has no name for: tensor-core products of bf16 matrices, loads
+// Instructions of sm_80 that CUDA C++ has no name for: tensor-core products of bf16 and f16
+// matrices, loads
 // of their operands, asynchronous copies to shared memory, and the fast exponential.
 //
 // The 16x8x16 product c[16, 8] += a[16, 16] b[16, 8] is spread over a warp. With g = lane / 4 and
-// t = lane % 4, and two bf16 (the lower index in the lower half) in a register:
+// t = lane % 4, and two elements (the lower index in the lower half) in a register:
 //   a[0] = a[g, 2t..], a[1] = a[g+8, 2t..], a[2] = a[g, 2t+8..], a[3] = a[g+8, 2t+8..]
 //   b0 = b[2t.., g], b1 = b[2t+8.., g]
 //   c[0], c[1] = c[g, 2t..], c[2], c[3] = c[g+8, 2t..]
@@ -12,22 +13,32 @@
 
 namespace hh::gpu {
 
-/// c += a b
-__device__ inline void mma_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
+/// c += a b. T: bf16 or f16, the type of a and b.
+template <class T>
+__device__ void mma_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1);
 /// c = a b
-__device__ inline void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%10, %10, %10, %10};"
-      : "=f"(c[0]), "=f"(c[1]), "=f"(c[2]), "=f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(0.0f));
-}
+template <class T>
+__device__ void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1);
+
+#define HH_MMA_OF(T, type)                                                                       \
+  template <>                                                                                    \
+  __device__ inline void mma_add<T>(float(&c)[4], const unsigned(&a)[4], unsigned b0,            \
+                                    unsigned b1) {                                               \
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type                          \
+                 ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"          \
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));                \
+  }                                                                                              \
+  template <>                                                                                    \
+  __device__ inline void mma<T>(float(&c)[4], const unsigned(&a)[4], unsigned b0, unsigned b1) { \
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type                          \
+                 ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"      \
+                 : "=f"(c[0]), "=f"(c[1]), "=f"(c[2]), "=f"(c[3])                                \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(0.0f));     \
+  }
+HH_MMA_OF(bf16, "bf16")
+HH_MMA_OF(f16, "f16")
+#undef HH_MMA_OF
 
 /// An address in shared memory, as the functions below take it: 32 bits are cheaper than a pointer.
 __device__ inline unsigned shared_address(const void* shared) {
@@ -94,15 +105,15 @@ __device__ inline void store16(void* global, const unsigned (&v)[4]) {
                : "memory");
 }
 
-/// Four 8x8 matrices of bf16: lane 8i + r gives the address of row r of matrix i, and to[i] is
-/// m[g, 2t..] of matrix i.
+/// Four 8x8 matrices of 16-bit elements: lane 8i + r gives the address of row r of matrix i, and
+/// to[i] is m[g, 2t..] of matrix i.
 __device__ inline void load_matrices(unsigned (&to)[4], unsigned shared) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
                : "r"(shared));
 }
-/// Four 8x8 matrices of bf16, transposed: lane 8i + r gives the address of row r of matrix i, and
-/// to[i] is m[2t.., g] of matrix i.
+/// Four 8x8 matrices of 16-bit elements, transposed: lane 8i + r gives the address of row r of
+/// matrix i, and to[i] is m[2t.., g] of matrix i.
 __device__ inline void load_transposed(unsigned (&to)[4], unsigned shared) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
@@ -115,16 +126,32 @@ __device__ inline void copy16_async(unsigned shared, const void* global) {
 }
 __device__ inline void wait_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
-/// Two values as bf16 in a register, each rounded to nearest even.
-__device__ inline unsigned pack_bf16(float low, float high) {
+/// Two values as T in a register, each rounded to nearest even.
+template <class T>
+__device__ unsigned pack_halves(float low, float high);
+template <>
+__device__ inline unsigned pack_halves<bf16>(float low, float high) {
   unsigned packed;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
   return packed;
 }
+template <>
+__device__ inline unsigned pack_halves<f16>(float low, float high) {
+  unsigned packed;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
 
-/// The lower (0) or upper (1) bf16 of a register.
-__device__ inline float widen_half(unsigned packed, int half) {
+/// The lower (0) or upper (1) T of a register.
+template <class T>
+__device__ float widen_half(unsigned packed, int half);
+template <>
+__device__ inline float widen_half<bf16>(unsigned packed, int half) {
   return __uint_as_float(half == 0 ? packed << 16 : packed & 0xffff0000);
+}
+template <>
+__device__ inline float widen_half<f16>(unsigned packed, int half) {
+  return widen(f16{std::uint16_t(half == 0 ? packed : packed >> 16)});
 }
 
 /// 2^x within 2 units in the last place; results below 2^-126 are 0.

@@ -42,5 +42,6 @@ void add(const Add<T>& p, StreamHandle stream) {
 
 template void add(const Add<float>&, StreamHandle);
 template void add(const Add<bf16>&, StreamHandle);
+template void add(const Add<f16>&, StreamHandle);
 
 }  // namespace hh::gpu

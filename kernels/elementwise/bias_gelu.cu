@@ -118,9 +118,12 @@ std::size_t workspace_bytes(const BiasGeluBackward<T>& p) {
 
 template void bias_gelu_forward(const BiasGeluForward<float>&, StreamHandle);
 template void bias_gelu_forward(const BiasGeluForward<bf16>&, StreamHandle);
+template void bias_gelu_forward(const BiasGeluForward<f16>&, StreamHandle);
 template void bias_gelu_backward(const BiasGeluBackward<float>&, StreamHandle);
 template void bias_gelu_backward(const BiasGeluBackward<bf16>&, StreamHandle);
+template void bias_gelu_backward(const BiasGeluBackward<f16>&, StreamHandle);
 template std::size_t workspace_bytes(const BiasGeluBackward<float>&);
 template std::size_t workspace_bytes(const BiasGeluBackward<bf16>&);
+template std::size_t workspace_bytes(const BiasGeluBackward<f16>&);
 
 }  // namespace hh::gpu

@@ -88,7 +88,9 @@ void hash_head_backward(const HashHeadBackward<T>& p, StreamHandle stream) {
 
 template void hash_head_forward(const HashHeadForward<float>&, StreamHandle);
 template void hash_head_forward(const HashHeadForward<bf16>&, StreamHandle);
+template void hash_head_forward(const HashHeadForward<f16>&, StreamHandle);
 template void hash_head_backward(const HashHeadBackward<float>&, StreamHandle);
 template void hash_head_backward(const HashHeadBackward<bf16>&, StreamHandle);
+template void hash_head_backward(const HashHeadBackward<f16>&, StreamHandle);
 
 }  // namespace hh::gpu

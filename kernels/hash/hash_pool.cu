@@ -157,7 +157,9 @@ void hash_pool_backward(const HashPoolBackward<T>& p, StreamHandle stream) {
 
 template void hash_pool_forward(const HashPoolForward<float>&, StreamHandle);
 template void hash_pool_forward(const HashPoolForward<bf16>&, StreamHandle);
+template void hash_pool_forward(const HashPoolForward<f16>&, StreamHandle);
 template void hash_pool_backward(const HashPoolBackward<float>&, StreamHandle);
 template void hash_pool_backward(const HashPoolBackward<bf16>&, StreamHandle);
+template void hash_pool_backward(const HashPoolBackward<f16>&, StreamHandle);
 
 }  // namespace hh::gpu

@@ -144,9 +144,12 @@ void patchify_pixels(const PatchifyPixels<T>& p, StreamHandle stream) {
 
 template void patchify_forward(const PatchifyForward<float>&, StreamHandle);
 template void patchify_forward(const PatchifyForward<bf16>&, StreamHandle);
+template void patchify_forward(const PatchifyForward<f16>&, StreamHandle);
 template void patchify_backward(const PatchifyBackward<float>&, StreamHandle);
 template void patchify_backward(const PatchifyBackward<bf16>&, StreamHandle);
+template void patchify_backward(const PatchifyBackward<f16>&, StreamHandle);
 template void patchify_pixels(const PatchifyPixels<float>&, StreamHandle);
 template void patchify_pixels(const PatchifyPixels<bf16>&, StreamHandle);
+template void patchify_pixels(const PatchifyPixels<f16>&, StreamHandle);
 
 }  // namespace hh::gpu

@@ -104,7 +104,9 @@ void block_average_pool_backward(const BlockAveragePoolBackward<T>& p, StreamHan
 
 template void block_average_pool_forward(const BlockAveragePoolForward<float>&, StreamHandle);
 template void block_average_pool_forward(const BlockAveragePoolForward<bf16>&, StreamHandle);
+template void block_average_pool_forward(const BlockAveragePoolForward<f16>&, StreamHandle);
 template void block_average_pool_backward(const BlockAveragePoolBackward<float>&, StreamHandle);
 template void block_average_pool_backward(const BlockAveragePoolBackward<bf16>&, StreamHandle);
+template void block_average_pool_backward(const BlockAveragePoolBackward<f16>&, StreamHandle);
 
 }  // namespace hh::gpu

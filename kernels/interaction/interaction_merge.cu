@@ -396,11 +396,15 @@ void interaction_merge_backward(const InteractionMergeBackward<T>& p, StreamHand
 
 template std::size_t workspace_bytes(const InteractionMergeForward<float>&);
 template std::size_t workspace_bytes(const InteractionMergeForward<bf16>&);
+template std::size_t workspace_bytes(const InteractionMergeForward<f16>&);
 template std::size_t workspace_bytes(const InteractionMergeBackward<float>&);
 template std::size_t workspace_bytes(const InteractionMergeBackward<bf16>&);
+template std::size_t workspace_bytes(const InteractionMergeBackward<f16>&);
 template void interaction_merge_forward(const InteractionMergeForward<float>&, StreamHandle);
 template void interaction_merge_forward(const InteractionMergeForward<bf16>&, StreamHandle);
+template void interaction_merge_forward(const InteractionMergeForward<f16>&, StreamHandle);
 template void interaction_merge_backward(const InteractionMergeBackward<float>&, StreamHandle);
 template void interaction_merge_backward(const InteractionMergeBackward<bf16>&, StreamHandle);
+template void interaction_merge_backward(const InteractionMergeBackward<f16>&, StreamHandle);
 
 }  // namespace hh::gpu

@@ -91,7 +91,9 @@ void interaction_tokens_backward(const InteractionTokensBackward<T>& p, StreamHa
 
 template void interaction_tokens_forward(const InteractionTokensForward<float>&, StreamHandle);
 template void interaction_tokens_forward(const InteractionTokensForward<bf16>&, StreamHandle);
+template void interaction_tokens_forward(const InteractionTokensForward<f16>&, StreamHandle);
 template void interaction_tokens_backward(const InteractionTokensBackward<float>&, StreamHandle);
 template void interaction_tokens_backward(const InteractionTokensBackward<bf16>&, StreamHandle);
+template void interaction_tokens_backward(const InteractionTokensBackward<f16>&, StreamHandle);
 
 }  // namespace hh::gpu

@@ -245,9 +245,12 @@ std::size_t workspace_bytes(const ResidualLayerNormBackward<T>& p) {
 
 template void residual_layer_norm_forward(const ResidualLayerNormForward<float>&, StreamHandle);
 template void residual_layer_norm_forward(const ResidualLayerNormForward<bf16>&, StreamHandle);
+template void residual_layer_norm_forward(const ResidualLayerNormForward<f16>&, StreamHandle);
 template void residual_layer_norm_backward(const ResidualLayerNormBackward<float>&, StreamHandle);
 template void residual_layer_norm_backward(const ResidualLayerNormBackward<bf16>&, StreamHandle);
+template void residual_layer_norm_backward(const ResidualLayerNormBackward<f16>&, StreamHandle);
 template std::size_t workspace_bytes(const ResidualLayerNormBackward<float>&);
 template std::size_t workspace_bytes(const ResidualLayerNormBackward<bf16>&);
+template std::size_t workspace_bytes(const ResidualLayerNormBackward<f16>&);
 
 }  // namespace hh::gpu

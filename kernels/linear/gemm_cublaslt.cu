@@ -24,6 +24,8 @@ template <class T>
 constexpr cudaDataType_t kType = CUDA_R_32F;
 template <>
 constexpr cudaDataType_t kType<bf16> = CUDA_R_16BF;
+template <>
+constexpr cudaDataType_t kType<f16> = CUDA_R_16F;
 
 cublasComputeType_t compute_type(cudaDataType_t input) {
   static const bool tf32 = [] {
@@ -184,5 +186,7 @@ void gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream) {
 template void gemm(const Gemm<float, float>&, void*, StreamHandle);
 template void gemm(const Gemm<bf16, bf16>&, void*, StreamHandle);
 template void gemm(const Gemm<bf16, float>&, void*, StreamHandle);
+template void gemm(const Gemm<f16, f16>&, void*, StreamHandle);
+template void gemm(const Gemm<f16, float>&, void*, StreamHandle);
 
 }  // namespace hh::gpu

@@ -72,6 +72,7 @@ void linear_backward_weight(const LinearBackwardWeight<T>& p, StreamHandle strea
   template void linear_backward_weight(const LinearBackwardWeight<T>&, StreamHandle);
 HH_LINEAR_OF(float)
 HH_LINEAR_OF(bf16)
+HH_LINEAR_OF(f16)
 #undef HH_LINEAR_OF
 
 }  // namespace hh::gpu

@@ -21,9 +21,9 @@ inline constexpr int kParts<bf16> = 1;
 /// The nearest bf16 of each, packed; v and w keep what is left, exactly. A float32 beyond bf16's
 /// largest, 3.39e38, leaves infinities and so gives NaN, as those that aren't finite do.
 __device__ inline unsigned take_bf16(float& v, float& w) {
-  const unsigned top = pack_bf16(v, w);
-  v -= widen_half(top, 0);
-  w -= widen_half(top, 1);
+  const unsigned top = pack_halves<bf16>(v, w);
+  v -= widen_half<bf16>(top, 0);
+  w -= widen_half<bf16>(top, 1);
   return top;
 }
 

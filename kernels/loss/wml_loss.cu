@@ -236,7 +236,7 @@ __device__ void add_products(const typename Shared<TB>::Codes& s, int image, int
 #pragma unroll
           for (int h = 0; h < 2; ++h) {
             Theta& to = i + j == 0 ? theta : small;
-            mma_add(to[m][2 * n + h], a[m][i], b[j][2 * h], b[j][2 * h + 1]);
+            mma_add<bf16>(to[m][2 * n + h], a[m][i], b[j][2 * h], b[j][2 * h + 1]);
           }
         }
       });
@@ -359,7 +359,7 @@ __global__ void __launch_bounds__(kThreads)
           for (int m = 0; m < kSide / 16; ++m) {
 #pragma unroll
             for (int h = 0; h < 2; ++h) {
-              mma_add(du[m][2 * k + h], w[m][i], b[j][2 * h], b[j][2 * h + 1]);
+              mma_add<bf16>(du[m][2 * k + h], w[m][i], b[j][2 * h], b[j][2 * h + 1]);
             }
           }
         });
@@ -451,7 +451,8 @@ __global__ void __launch_bounds__(kSumsThreads)
   if (warp != 0 || !inside) return;
 #pragma unroll
   for (int w = 1; w < kWarps; ++w) sum += sums[w][lane];
-  p.du[at] = float(double(p.alpha) * sum);
+  const double scale = p.gradient_scale != nullptr ? double(*p.gradient_scale) : 1.0;
+  p.du[at] = float(double(p.alpha) * scale * sum);
 }
 
 std::size_t rounded(std::size_t bytes) { return ceil_div(bytes, std::size_t{64}) * 64; }

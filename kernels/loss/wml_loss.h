@@ -30,6 +30,7 @@ struct WmlLoss {
   float* loss = nullptr;                       // [1] out
   std::int64_t* pairs = nullptr;               // [2] out  S1, S0
   float* du = nullptr;                         // [B, K] out  null: only the loss
+  const float* gradient_scale = nullptr;       // [1] in  null: 1; a factor of du (loss scaling)
   int images = 0;                              // B >= 1
   std::int64_t bank_rows = 0;                  // M >= 1
   int bits = 0;                                // K, 8 to 512

@@ -76,6 +76,7 @@ struct Job {
   int images, bits, label_words;
   float alpha;
   bool gradient;
+  double gradient_factor;
   float similar_weight = 0, dissimilar_weight = 0;  // -1/S1 and 1/S0
   // In the workspace:
   float* codes;           // [blocks][K][width]           alpha * u; 0 for images past the last
@@ -354,7 +355,7 @@ void loss(const Job& job, std::int64_t chunk) {
   return job.gradient ? loss_of_width<true>(job, chunk) : loss_of_width<false>(job, chunk);
 }
 
-/// du[i, k] = alpha * sum over chunks of the partial results, for one k.
+/// du[i, k] = factor * sum over chunks of the partial results, for one k.
 void add_up(const Job& job, int k, float* du) {
   const Plan& plan = job.plan;
   const F64 d;
@@ -372,7 +373,7 @@ void add_up(const Job& job, int k, float* du) {
     HWY_ALIGN double sums[kLanes64];
     hn::Store(sum, d, sums);
     for (int v = 0; v < kLanes64 && i + v < job.images; ++v) {
-      du[std::ptrdiff_t(i + v) * job.bits + k] = float(double(job.alpha) * sums[v]);
+      du[std::ptrdiff_t(i + v) * job.bits + k] = float(job.gradient_factor * sums[v]);
     }
   }
 }
@@ -419,7 +420,9 @@ Job make_job(const WmlLoss<TB>& p, Slices& slices) {
           .bits = p.bits,
           .label_words = p.label_words,
           .alpha = p.alpha,
-          .gradient = p.du != nullptr};
+          .gradient = p.du != nullptr,
+          .gradient_factor =
+              double(p.alpha) * (p.gradient_scale != nullptr ? double(*p.gradient_scale) : 1.0)};
   job.codes = slices.take<float>(columns * p.bits);
   job.labels = slices.take<std::uint32_t>(columns * 2 * p.label_words);
   job.similar = slices.take<std::int64_t>(plan.chunks);

@@ -16,7 +16,7 @@ namespace {
 constexpr int kThreads = 256, kItems = 4;
 constexpr int kPerBlock = kThreads * kItems;
 // A segment's blocks start at the multiple of 32 elements at or before it, so that the accesses of
-// a warp cover whole sectors, of the bf16 copy too, wherever the segment begins.
+// a warp cover whole sectors, of the 16-bit copies too, wherever the segment begins.
 constexpr int kAlign = 32;
 constexpr int kSegments = 64;  // per launch: about 2 KiB of arguments
 
@@ -87,6 +87,7 @@ __global__ void __launch_bounds__(kThreads)
     rule(i, scale * a.gradient[i], part.segment.weight_decay, w);
     a.weight[i] = w;
     if (a.copy != nullptr) a.copy[i] = narrow<bf16>(w);
+    if (a.f16_copy != nullptr) a.f16_copy[i] = narrow<f16>(w);
   }
 }
 

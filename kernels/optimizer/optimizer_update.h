@@ -7,7 +7,7 @@
 //   SGD       g += wd*w;  m = momentum*m + g;  w -= lr*m
 //
 // Nothing is changed when skip[0] is not 0 (non-finite gradients under a loss scaler).
-// `copy`, when given, receives the new weights rounded to bf16 in the same pass.
+// `copy` and `f16_copy`, when given, receive the new weights rounded in the same pass.
 // Source: spec section 3 (RMSprop, as PyTorch computes it); Loshchilov and Hutter, arXiv 1711.05101
 // (AdamW); PyTorch's SGD without dampening.
 #pragma once
@@ -29,6 +29,7 @@ struct OptimizerArrays {
   float* weight = nullptr;          // [n] in/out
   const float* gradient = nullptr;  // [n] in
   bf16* copy = nullptr;             // [n] out  may be null
+  f16* f16_copy = nullptr;          // [n] out  may be null; on the GPU only
   const OptimizerSegment* segments =
       nullptr;  // [segment_count] in, host memory, ascending, disjoint
   int segment_count = 0;

@@ -188,11 +188,12 @@ TEMPLATE_TEST_CASE("gradients add up without changing what was added", "[tensor]
   REQUIRE_FALSE(t.gradient()->value());
 }
 
-TEST_CASE("activations are f32 or bf16", "[tensor]") {
+TEST_CASE("activations are f32, bf16 or f16", "[tensor]") {
   REQUIRE(with_activation_type(DType::f32, [](auto t) { return sizeof(t); }) == 4);
   REQUIRE(with_activation_type(DType::bf16, [](auto t) { return sizeof(t); }) == 2);
-  REQUIRE_THROWS_WITH(with_activation_type(DType::f16, [](auto) {}),
-                      Catch::Contains("activations are f32 or bf16, not f16"));
+  REQUIRE(with_activation_type(DType::f16, [](auto t) { return sizeof(t); }) == 2);
+  REQUIRE_THROWS_WITH(with_activation_type(DType::f64, [](auto) {}),
+                      Catch::Contains("activations are f32, bf16 or f16, not f64"));
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ using Size = std::size_t;
 /// What rounding the result to T may add, relative to it: half a unit in the last place.
 template <class T>
 constexpr double storage() {
-  return std::is_same_v<T, float> ? 0 : 0x1p-8;
+  return std::is_same_v<T, float> ? 0 : unit<T>();
 }
 
 Size x_size(const Conv2dShape& s) { return Size(s.pixels()) * Size(s.in_channels); }
@@ -135,8 +135,11 @@ void check(Device device, const Conv2dShape& s, bool with_bias, const Inputs<T>&
   CHECK(dbias.worst(got.dbias, 0) <= 1);
 }
 
-TEMPLATE_TEST_CASE("conv2d agrees with its definition", "[conv]", float, bf16) {
-  const Device device = GENERATE(from_range(testing::devices()));
+TEMPLATE_TEST_CASE("conv2d agrees with its definition", "[conv]", float, bf16, f16) {
+  using T = TestType;
+  const std::vector<Device> devices = testing::devices_of<T>();
+  if (devices.empty()) return;
+  const Device device = GENERATE_COPY(from_range(devices));
   const auto [kh, kw] = GENERATE(table<int, int>({{1, 1}, {1, 3}, {3, 1}, {3, 3}}));
   // Images, height, width, channels: the limits, odd ones, and the network's own kind.
   const auto [b, h, w, in, out] = GENERATE(table<int, int, int, int, int>({{0, 4, 4, 2, 2},

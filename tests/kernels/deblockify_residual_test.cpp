@@ -70,9 +70,12 @@ Backward<T> run_backward(Device device, const Problem<T>& p) {
   return {dz.host(), dbranch.host(), dbias.host()};
 }
 
-TEMPLATE_TEST_CASE("deblockify_residual agrees with its definition", "[blockify]", float, bf16) {
+TEMPLATE_TEST_CASE("deblockify_residual agrees with its definition", "[blockify]", float, bf16,
+                   f16) {
   using T = TestType;
-  const Device device = GENERATE(from_range(testing::devices()));
+  const std::vector<Device> devices = testing::devices_of<T>();
+  if (devices.empty()) return;
+  const Device device = GENERATE_COPY(from_range(devices));
   const auto [images, grid, side] = GENERATE(table<int, int, int>(
       {{0, 4, 4}, {1, 1, 1}, {3, 1, 5}, {5, 2, 3}, {3, 4, 1}, {4, 4, 4}, {1, 3, 7}}));
   const int channels = GENERATE(1, 15, 16, 33, 64, 130);

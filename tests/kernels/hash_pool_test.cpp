@@ -124,9 +124,11 @@ void check(Device device, const Case<T>& shape, const std::vector<T>& local,
   CHECK(worst_gradient.ratio <= 1);
 }
 
-TEMPLATE_TEST_CASE("hash_pool agrees with its definition", "[hash]", float, bf16) {
+TEMPLATE_TEST_CASE("hash_pool agrees with its definition", "[hash]", float, bf16, f16) {
   using T = TestType;
-  const Device device = GENERATE(from_range(testing::devices()));
+  const std::vector<Device> devices = testing::devices_of<T>();
+  if (devices.empty()) return;
+  const Device device = GENERATE_COPY(from_range(devices));
   const int side = GENERATE(1, 2, 3, 4, 5, 7, 14);
   const int channels = GENERATE(1, 31, 64, 257);
   const int images = GENERATE(0, 1, 3);

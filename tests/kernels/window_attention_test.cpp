@@ -14,19 +14,18 @@ namespace {
 using testing::Array, testing::normal, testing::unit, testing::Worst;
 using Size = std::size_t;
 constexpr double kUnit = unit<float>();
-constexpr double kHalfUnit = 0x1p-8;  // bf16 keeps 8 bits: half an ulp is 2^-8 of the value
 constexpr double kExp = 4;            // units by which the kernel's exp errs
 constexpr double kTiny = 1e-30;       // what underflow of exp may cost
 
 /// Rounding of what is stored, and of P and dS as factors of a matrix product: the GPU's tensor
-/// cores take bf16 factors.
+/// cores take factors of type T.
 struct Rounding {
   double storage = 0, weights = 0;
 };
 template <class T>
 Rounding rounding(Device device) {
   if (std::is_same_v<T, float>) return {};
-  return {kHalfUnit, device == kCpu ? 0 : kHalfUnit};
+  return {unit<T>(), device == kCpu ? 0 : unit<T>()};
 }
 
 template <class T>
@@ -263,8 +262,11 @@ Size qkv_size(const WindowAttentionShape& s) {
   return Size(s.windows) * Size(s.tokens) * 3 * Size(s.channels());
 }
 
-TEMPLATE_TEST_CASE("window_attention agrees with its definition", "[attention]", float, bf16) {
-  const Device device = GENERATE(from_range(testing::devices()));
+TEMPLATE_TEST_CASE("window_attention agrees with its definition", "[attention]", float, bf16, f16) {
+  using T = TestType;
+  const std::vector<Device> devices = testing::devices_of<T>();
+  if (devices.empty()) return;
+  const Device device = GENERATE_COPY(from_range(devices));
   // Windows x N x heads x d, on both sides of the sizes of tiles, vectors and groups of heads.
   const auto [windows, n, heads, d] = GENERATE(table<int, int, int, int>(
       {{3, 2, 1, 32},   {3, 3, 8, 64},   {3, 4, 8, 64},    {3, 9, 2, 16},   {3, 15, 3, 24},

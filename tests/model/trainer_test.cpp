@@ -2,9 +2,12 @@
 #include "model/trainer.h"
 
 #include <catch2/catch.hpp>
+#include <cmath>
 
 #include "kernels/core/philox.h"
+#include "model/checkpoint.h"
 #include "tests/support/device.h"
+#include "tests/support/temporary_folder.h"
 
 namespace hh {
 namespace {
@@ -34,11 +37,9 @@ struct Outcome {
 };
 
 /// Steps over batches of the given sizes, two batches to a step.
-Outcome train(Device device, const TrainerConfig& config, const std::vector<int>& sizes) {
-  Trainer trainer(config, device);
-  trainer.parameters().initialise(1);
+Outcome train(Trainer& trainer, const std::vector<int>& sizes, std::uint64_t first_draw = 0) {
   const Philox random(3, RandomPurpose::kTest);
-  std::uint64_t draw = 0;
+  std::uint64_t draw = first_draw;
   Outcome outcome;
   for (const int images : sizes) {
     std::vector<std::uint8_t> pixels(std::size_t(images) * 16 * 16 * 3);
@@ -58,11 +59,18 @@ Outcome train(Device device, const TrainerConfig& config, const std::vector<int>
   return outcome;
 }
 
+Outcome train(Device device, const TrainerConfig& config, const std::vector<int>& sizes) {
+  Trainer trainer(config, device);
+  trainer.parameters().initialise(1);
+  return train(trainer, sizes);
+}
+
 TEST_CASE("a replayed training step leaves the bits of one launched kernel by kernel",
           "[trainer]") {
   const Device device = GENERATE(from_range(testing::devices()));
   const auto recompute = GENERATE(Recompute::kNone, Recompute::kLayer);
-  const DType dtype = GENERATE(DType::f32, DType::bf16);
+  const DType dtype = GENERATE(DType::f32, DType::bf16, DType::f16);
+  if (dtype == DType::f16 && device == kCpu) return;  // f16 is for GPUs
   CAPTURE(device, int(recompute), name(dtype));
   // Short batches come between full ones; the graph must not mind, nor a larger size later.
   const std::vector<int> sizes{4, 4, 4, 3, 4, 4, 3, 6, 6, 6, 4, 6};
@@ -93,6 +101,47 @@ TEST_CASE("a replayed step asks the device for no memory", "[trainer]") {
   CHECK(after.device_allocations == before.device_allocations);
   CHECK(after.in_use == before.in_use);
   CHECK(trainer.recorded() == (device != kCpu));
+}
+
+TEST_CASE("in f16 a step that overflows is left out, and the loss scale halves", "[trainer]") {
+  for (const Device device : testing::devices_of<f16>()) {
+    Trainer trainer(tiny(true, Recompute::kNone, DType::f16), device);
+    trainer.parameters().initialise(1);
+    trainer.set_loss_scaling({.scaler = {.scale = LossScaler::kMost}, .last_finite = {}});
+    const std::vector<float> before = trainer.parameters().flat_weights().to_host<float>();
+    const Outcome first = train(trainer, {4, 4});
+    CHECK(first.weights == before);
+    CHECK(trainer.loss_scaling()->scaler.scale == LossScaler::kMost);
+    CHECK(trainer.loss_scaling()->last_finite == false);
+    const Outcome later = train(trainer, std::vector<int>(20, 4), 100);
+    const float scale = trainer.loss_scaling()->scaler.scale;
+    CHECK(scale < LossScaler::kMost);
+    CHECK(scale >= 256);
+    CHECK(later.weights != before);
+    for (const float loss : later.losses) CHECK(std::isfinite(loss));
+  }
+}
+
+TEST_CASE("in f16 a checkpoint goes on bit for bit while the loss scale changes", "[trainer]") {
+  for (const Device device : testing::devices_of<f16>()) {
+    const TrainerConfig config = tiny(true, Recompute::kNone, DType::f16);
+    const std::vector<int> sizes(10, 4);
+    const testing::TemporaryFolder folder;
+    Trainer whole(config, device), resumed(config, device);
+    whole.parameters().initialise(1);
+    whole.set_loss_scaling({.scaler = {.scale = LossScaler::kMost}, .last_finite = {}});
+    train(whole, {4, 4, 4, 4});
+    save_checkpoint(folder / "at4.safetensors", whole, {});
+    load_checkpoint(folder / "at4.safetensors", resumed);
+    CHECK(train(whole, sizes, 100) == train(resumed, sizes, 100));
+    CHECK(whole.loss_scaling()->scaler.scale == resumed.loss_scaling()->scaler.scale);
+    CHECK(whole.loss_scaling()->scaler.finite_steps == resumed.loss_scaling()->scaler.finite_steps);
+  }
+}
+
+TEST_CASE("the CPU refuses f16 with the cure", "[trainer]") {
+  Trainer trainer(tiny(true, Recompute::kNone, DType::f16), kCpu);
+  CHECK_THROWS_WITH(train(trainer, {4}), Catch::Contains("on a GPU only; use bf16 or f32"));
 }
 
 TEST_CASE("a batch of the wrong size or an unknown row is refused", "[trainer]") {

@@ -20,6 +20,14 @@ namespace hh::testing {
 /// What HH_TEST_DEVICES lists ("cpu", "cuda", "cpu,cuda"); the CPU when it isn't set.
 std::vector<Device> devices();
 
+/// Those of them that have kernels for activations of type T: the CPU has none in f16.
+template <class T>
+std::vector<Device> devices_of() {
+  std::vector<Device> list = devices();
+  if constexpr (std::is_same_v<T, f16>) std::erase(list, kCpu);
+  return list;
+}
+
 /// Device memory with 64 guard bytes on both sides, which nothing may change.
 class GuardedBytes {
  public:

@@ -14,11 +14,11 @@ struct Bounded {
   double value = 0, bound = 0;
 };
 
-/// After rounding to the storage type T, float or bf16, whose subnormals are 2^-133 apart.
+/// After rounding to the storage type T.
 template <class T>
 Bounded stored(const Bounded& b) {
   if constexpr (std::is_same_v<T, float>) return b;
-  return {b.value, b.bound + unit<T>() * (std::abs(b.value) + b.bound) + 0x1p-134};
+  return {b.value, b.bound + unit<T>() * (std::abs(b.value) + b.bound) + least<T>() / 2};
 }
 
 /// A sum of C numbers, in any order, errs by at most C units of the sum of their sizes. The

@@ -54,4 +54,20 @@ constexpr double unit<f16>() {
   return 0x1p-11;
 }
 
+/// Spacing of the smallest numbers of a storage type, where the roundoff is half of it.
+template <class T>
+constexpr double least();
+template <>
+constexpr double least<float>() {
+  return 0x1p-149;
+}
+template <>
+constexpr double least<bf16>() {
+  return 0x1p-133;
+}
+template <>
+constexpr double least<f16>() {
+  return 0x1p-24;
+}
+
 }  // namespace hh::testing
