@@ -105,7 +105,9 @@ TEST_CASE("a replayed step asks the device for no memory", "[trainer]") {
 
 TEST_CASE("in f16 a step that overflows is left out, and the loss scale halves", "[trainer]") {
   for (const Device device : testing::devices_of<f16>()) {
-    Trainer trainer(tiny(true, Recompute::kNone, DType::f16), device);
+    TrainerConfig config = tiny(true, Recompute::kNone, DType::f16);
+    config.alpha = 64;  // gradients large enough to overflow
+    Trainer trainer(config, device);
     trainer.parameters().initialise(1);
     trainer.set_loss_scaling({.scaler = {.scale = LossScaler::kMost}, .last_finite = {}});
     const std::vector<float> before = trainer.parameters().flat_weights().to_host<float>();
@@ -124,7 +126,8 @@ TEST_CASE("in f16 a step that overflows is left out, and the loss scale halves",
 
 TEST_CASE("in f16 a checkpoint goes on bit for bit while the loss scale changes", "[trainer]") {
   for (const Device device : testing::devices_of<f16>()) {
-    const TrainerConfig config = tiny(true, Recompute::kNone, DType::f16);
+    TrainerConfig config = tiny(true, Recompute::kNone, DType::f16);
+    config.alpha = 64;
     const std::vector<int> sizes(10, 4);
     const testing::TemporaryFolder folder;
     Trainer whole(config, device), resumed(config, device);
