@@ -132,6 +132,11 @@ else
       # shellcheck disable=SC2086
       count "verify $name (cuda)" ${runs[0]} $bin/hybridhash verify "$goldens/$name.json" --device cuda --failures
     done
+    for dtype in bf16 f16; do
+      # shellcheck disable=SC2086
+      count "verify micro_a $dtype (cuda)" ${runs[0]} $bin/hybridhash verify "$goldens/micro_a.json" \
+        --device cuda --dtype $dtype --failures
+    done
   fi
   unset HH_TEST_DEVICES
 fi
