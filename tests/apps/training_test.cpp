@@ -151,10 +151,11 @@ TEST_CASE("training on each device follows the CPU's loss", "[train][devices]") 
   REQUIRE(project.run(project.train("cpu")).status == 0);
   const std::vector<double> expected = losses(project.folder / "cpu/metrics.csv");
   REQUIRE(expected.size() == 4);
-  // Roundings differ from the first step on, and twenty steps of Adam enlarge them; bf16 rounds
-  // activations to 8 bits, f16 to 11.
+  // Roundings differ from the first step on, and twenty steps of Adam enlarge them. In 16 bits
+  // those of gradients that should vanish exceed Adam's eps, so it takes whole steps by them: in
+  // f16 as in bf16, although f16 rounds activations less.
   const auto [dtype, tolerance] =
-      GENERATE(table<const char*, double>({{"f32", 1e-3}, {"bf16", 6e-2}, {"f16", 1e-2}}));
+      GENERATE(table<const char*, double>({{"f32", 1e-3}, {"bf16", 6e-2}, {"f16", 6e-2}}));
   CAPTURE(dtype);
   std::vector<std::string> words =
       project.train("cuda", {std::string("train.dtype=\"") + dtype + "\""});

@@ -9,7 +9,7 @@
 namespace hh {
 namespace {
 
-using testing::Array, testing::normal, testing::unit, testing::Worst;
+using testing::Array, testing::least, testing::normal, testing::unit, testing::Worst;
 using Size = std::size_t;
 
 template <class T>
@@ -98,9 +98,10 @@ TEMPLATE_TEST_CASE("block_average_pool agrees with its definition", "[interactio
   for (Size i = 0; i < dx.size(); ++i) {
     const double want = to_float(dy[shape.block_of(i)]) / count, old = to_float(before[i]);
     const double sum = want + old, size = std::abs(want) + std::abs(old);
-    worst_dx.see(to_float(dx[i]) - want, (3 * unit<float>() + storage) * std::abs(want), i);
-    worst_added.see(to_float(added[i]) - sum, 4 * unit<float>() * size + storage * std::abs(sum),
-                    i);
+    worst_dx.see(to_float(dx[i]) - want,
+                 (3 * unit<float>() + storage) * std::abs(want) + least<T>() / 2, i);
+    worst_added.see(to_float(added[i]) - sum,
+                    4 * unit<float>() * size + storage * std::abs(sum) + least<T>() / 2, i);
   }
   CHECK(worst_dx.ratio <= 1);
   CHECK(worst_added.ratio <= 1);
