@@ -20,6 +20,7 @@
 #include "retrieval/item_files.h"
 #include "retrieval/multi_index.h"
 #include "retrieval/npy.h"
+#include "retrieval/search_choice.h"
 
 namespace hh::apps {
 namespace {
@@ -27,7 +28,7 @@ namespace {
 using retrieval::CodeSet, retrieval::Index;
 
 struct Options {
-  std::string index, model, codes, list, dtype = "f32", method = "scan", html, out, out_distances;
+  std::string index, model, codes, list, dtype = "f32", method = "auto", html, out, out_distances;
   std::vector<std::string> images, code_texts, filters;
   std::vector<std::int64_t> ids;
   std::int64_t k = 10, sample = 0;
@@ -157,6 +158,10 @@ struct Answers {
   std::vector<std::vector<Hit>> hits;  // of each query, nearest first
   double seconds = 0;                  // of the searches alone
   double build_seconds = 0;            // of multi-index hashing's tables
+  std::string method;                  // what was done
+  // Where that was chosen: then `seconds` is of choosing and building too.
+  std::optional<retrieval::SearchEstimate> choice;
+  double choose_seconds = 0;
 };
 
 using Clock = std::chrono::steady_clock;
@@ -214,7 +219,7 @@ Answers by_outputs(const Options& o, const Index& index, const Queries& queries,
   const auto start = Clock::now();
   const retrieval::RealResult found =
       retrieval::asymmetric_topk(index.codes(), queries.set.outputs, o.k, allowed);
-  Answers answers{.seconds = since(start)};
+  Answers answers{.seconds = since(start), .method = o.method};
   const auto k = std::size_t(found.k);
   for (std::int64_t q = 0; q < found.queries; ++q) {
     const auto rows = std::span(found.rows).subspan(std::size_t(q) * k, k);
@@ -224,21 +229,51 @@ Answers by_outputs(const Options& o, const Index& index, const Queries& queries,
   return answers;
 }
 
+/// By the method named, or the one that promises to be done sooner.
+Answers by_codes(const Options& o, const Index& index, const Queries& queries,
+                 const retrieval::RowMask* allowed, Device device) {
+  const auto start = Clock::now();
+  std::string method = o.method;
+  std::optional<retrieval::SearchEstimate> choice;
+  if (method == "auto") {
+    const auto memory = retrieval::memory_for_tables();
+    // A GPU scans; the tables are the CPU's.
+    if (device != kCpu) {
+      choice.emplace();
+    } else if (o.radius) {
+      choice = retrieval::choose_for_radius(index.codes(), queries.set.codes, *o.radius, memory);
+    } else {
+      choice = retrieval::choose_for_topk(index.codes(), queries.set.codes, o.k + o.exclude_self,
+                                          allowed, memory);
+    }
+    method = choice->multi_index ? "multi-index" : "scan";
+  }
+  const double choose_seconds = since(start);
+  Answers answers;
+  if (method == "scan") {
+    const retrieval::HammingScan scan(index.codes(), device);
+    answers = by_hamming_distance(o, scan, queries, allowed);
+  } else {
+    const retrieval::MultiIndex tables(index.codes());
+    const double build_seconds = since(start) - choose_seconds;
+    answers = by_hamming_distance(o, tables, queries, allowed);
+    answers.build_seconds = build_seconds;
+  }
+  answers.method = method;
+  answers.choice = choice;
+  if (choice) {
+    answers.choose_seconds = choose_seconds;
+    answers.seconds += choose_seconds + answers.build_seconds;
+  }
+  return answers;
+}
+
 Answers search(const Options& o, const Index& index, const Queries& queries, Device device) {
   std::optional<retrieval::RowMask> selected;
   if (!o.filters.empty()) selected = index.select(o.filters);
   const retrieval::RowMask* allowed = selected ? &*selected : index.allowed();
   if (o.method == "asymmetric") return by_outputs(o, index, queries, allowed);
-  if (o.method == "scan") {
-    const retrieval::HammingScan scan(index.codes(), device);
-    return by_hamming_distance(o, scan, queries, allowed);
-  }
-  const auto start = Clock::now();
-  const retrieval::MultiIndex tables(index.codes());
-  const double build_seconds = since(start);
-  Answers answers = by_hamming_distance(o, tables, queries, allowed);
-  answers.build_seconds = build_seconds;
-  return answers;
+  return by_codes(o, index, queries, allowed, device);
 }
 
 /// ids [queries, k] and distances, with -1 where there are fewer.
@@ -284,14 +319,15 @@ class Report {
                                {"items", index_.count()},
                                {"bits", index_.bits()},
                                {"queries", queries_.set.count()},
-                               {"method", options_.method}};
+                               {"method", answers_.method}};
     if (options_.radius) {
       all["radius"] = *options_.radius;
     } else {
       all["k"] = options_.k;
     }
     if (!options_.filters.empty()) all["filters"] = options_.filters;
-    if (options_.method == "multi-index") all["build_seconds"] = answers_.build_seconds;
+    if (answers_.choice) all["choice"] = json_of(*answers_.choice);
+    if (answers_.method == "multi-index") all["build_seconds"] = answers_.build_seconds;
     all["search_seconds"] = answers_.seconds;
     if (!with_results) return all;
     all["results"] = nlohmann::ordered_json::array();
@@ -307,7 +343,7 @@ class Report {
                  queries_.set.count() - kMostQueries);
     }
     fmt::print("{} queries in {} items of {} bits by {}: {:.4g} s\n", queries_.set.count(),
-               index_.count(), index_.bits(), options_.method, answers_.seconds);
+               index_.count(), index_.bits(), method_text(), answers_.seconds);
   }
 
   Gallery gallery() const {
@@ -318,7 +354,7 @@ class Report {
                     index_.count(), index_.bits(),
                     options_.radius ? fmt::format("all within distance {}", *options_.radius)
                                     : fmt::format("the {} nearest", options_.k),
-                    options_.method, answers_.seconds));
+                    method_text(), answers_.seconds));
     for (const std::string& filter : options_.filters) {
       gallery.facts.push_back("only " + filter);
     }
@@ -348,6 +384,21 @@ class Report {
  private:
   static std::string name_of(const retrieval::IndexItem& item) {
     return item.description.path.empty() ? fmt::format("#{}", item.id) : item.description.path;
+  }
+
+  std::string method_text() const {
+    return answers_.method + (answers_.choice ? " (chosen)" : "");
+  }
+
+  /// Seconds that were expected of each way.
+  nlohmann::ordered_json json_of(const retrieval::SearchEstimate& estimate) const {
+    nlohmann::ordered_json json{{"choose_seconds", answers_.choose_seconds},
+                                {"measured", estimate.measured}};
+    if (!estimate.measured) return json;
+    json["scan_estimate"] = estimate.scan;
+    json["build_estimate"] = estimate.build;
+    json["lookups_estimate"] = estimate.lookups;
+    return json;
   }
 
   nlohmann::ordered_json distance_of(const Hit& hit) const {
@@ -484,9 +535,10 @@ void add_search(CLI::App& program) {
   command
       ->add_option(
           "--method", o->method,
-          "scan; multi-index: the same answers, by tables that pay off for very many queries; "
-          "asymmetric: by the queries' real-valued outputs")
-      ->check(CLI::IsMember({"scan", "multi-index", "asymmetric"}))
+          "scan; multi-index: the same answers, by tables that pay off for very many queries; auto: "
+          "whichever of them this machine is measured to finish first; asymmetric: by the queries' "
+          "real-valued outputs")
+      ->check(CLI::IsMember({"auto", "scan", "multi-index", "asymmetric"}))
       ->capture_default_str();
   command->add_flag("--json", o->json, "print one line of JSON");
   command->add_option("--out", o->out,

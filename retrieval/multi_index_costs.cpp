@@ -32,9 +32,14 @@ double least_seconds(const auto& work) {
 
 }  // namespace
 
+double lookup_cost(const SearchCosts& costs, const Substring& substring, std::int64_t count,
+                   int differing) {
+  const double bucket = double(count) / double(std::size_t{1} << substring.bits);
+  return choose(substring.bits, differing) * (costs.probe + bucket * costs.bucket_code);
+}
+
 double MultiIndex::Tables::step_cost(const SubstringTable& table, int differing) const {
-  const double bucket = double(database.count) / double(table.offsets.size() - 1);
-  return choose(table.substring.bits, differing) * (costs.probe + bucket * costs.bucket_code);
+  return lookup_cost(costs, table.substring, database.count, differing);
 }
 
 void MultiIndex::Tables::measure() {
