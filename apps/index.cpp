@@ -21,22 +21,24 @@ struct Options {
   SourceOptions source;
   EncoderOptions encoder;
   ComputeOptions compute;
-  bool overwrite = false, replace = false, renumber = false, json = false;
+  bool keep_outputs = false, overwrite = false, replace = false, renumber = false, json = false;
 
   SameId same_id() const {
     return replace ? SameId::kReplace : renumber ? SameId::kRenumber : SameId::kRefuse;
   }
 };
 
-/// Codes of a file, or of images through a model.
-ItemSet items_of(const Options& o) {
+/// Codes of a file, or of images through a model; those with `outputs`.
+ItemSet items_of(const Options& o, bool outputs) {
   HH_REQUIRE(o.codes.empty() != o.model.empty(),
              "what to index? Give --codes, or --model and images");
   if (!o.codes.empty()) return retrieval::read_items(o.codes);
   const Device device = o.compute.apply();
   const auto model = load_model(o.model, device, o.dtype == "bf16" ? DType::bf16 : DType::f32);
   ItemSet items;
-  items.set = encode_source(*model, open_source(model->info, o.model, o.source), o.encoder);
+  EncoderOptions encoder = o.encoder;
+  encoder.keep_outputs = outputs;
+  items.set = encode_source(*model, open_source(model->info, o.model, o.source), encoder);
   return items;
 }
 
@@ -46,12 +48,12 @@ void say(const Index& index, const std::string& what) {
 }
 
 void build(const Options& o) {
-  retrieval::build_index(o.out, items_of(o), o.overwrite);
+  retrieval::build_index(o.out, items_of(o, o.keep_outputs), o.overwrite, o.keep_outputs);
   say(Index::open(o.out), "built");
 }
 
 void add(const Options& o) {
-  const ItemSet items = items_of(o);
+  const ItemSet items = items_of(o, retrieval::read_index_manifest(o.index).outputs);
   IndexWriter writer(o.index);
   const std::int64_t replaced = writer.add(items, o.same_id());
   say(writer.index(),
@@ -173,6 +175,8 @@ void add_index(CLI::App& program) {
   CLI::App* sub = command("build", "Make an index", build);
   sub->add_option("--out", o->out, "folder to make")->required();
   sub->add_flag("--overwrite", o->overwrite, "replace an index that is there");
+  sub->add_flag("--keep-outputs", o->keep_outputs,
+                "keep the network's real-valued outputs too, for search --rerank (4 bytes a bit)");
   add_item_options(*sub, *o);
 
   sub = command("add", "Add items", add);

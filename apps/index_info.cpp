@@ -25,19 +25,12 @@ std::uintmax_t size_on_disk(const std::filesystem::path& folder) {
 void print_index(const std::string& folder, bool as_json) {
   const retrieval::Index index = retrieval::Index::open(folder);
   const retrieval::IndexManifest& m = index.manifest();
-  const nlohmann::ordered_json all{{"index", folder},
-                                   {"version", retrieval::kIndexVersion},
-                                   {"items", index.count()},
-                                   {"bits", index.bits()},
-                                   {"deleted", m.deleted},
-                                   {"classes", m.classes},
-                                   {"class_names", m.class_names},
-                                   {"model", m.model_hash},
-                                   {"source", m.source},
-                                   {"generation", m.generation},
-                                   {"segments", m.segments.size()},
-                                   {"next_id", m.next_id},
-                                   {"bytes", size_on_disk(folder)}};
+  const nlohmann::ordered_json all{
+      {"index", folder},      {"version", m.outputs ? 2 : 1}, {"items", index.count()},
+      {"bits", index.bits()}, {"outputs", m.outputs},         {"deleted", m.deleted},
+      {"classes", m.classes}, {"class_names", m.class_names}, {"model", m.model_hash},
+      {"source", m.source},   {"generation", m.generation},   {"segments", m.segments.size()},
+      {"next_id", m.next_id}, {"bytes", size_on_disk(folder)}};
   if (as_json) return fmt::print("{}\n", all.dump());
   fmt::print("{}: index, check sums are right\n", folder);
   for (const auto& [key, value] : all.items()) {

@@ -31,7 +31,7 @@ struct Options {
   std::string index, model, codes, list, dtype = "f32", method = "auto", html, out, out_distances;
   std::vector<std::string> images, code_texts, filters;
   std::vector<std::int64_t> ids;
-  std::int64_t k = 10, sample = 0;
+  std::int64_t k = 10, rerank = 0, sample = 0;
   std::optional<int> radius;
   std::uint64_t seed = 0;
   bool json = false, exclude_self = false;
@@ -61,6 +61,11 @@ Queries items_as_queries(const Options& o, const Index& index) {
     set.ids.push_back(id);
     set.names.push_back(item.description.path.empty() ? fmt::format("#{}", id)
                                                       : item.description.path);
+    if (const auto outputs = index.outputs(); !outputs.empty()) {
+      const auto bits = std::size_t(index.bits());
+      const auto values = outputs.subspan(std::size_t(*row) * bits, bits);
+      set.outputs.insert(set.outputs.end(), values.begin(), values.end());
+    }
     set.labels.resize(set.labels.size() + words);
     for (const int c : item.description.labels) {
       set.labels[set.labels.size() - words + std::size_t(c / 64)] |= std::uint64_t{1} << (c % 64);
@@ -151,7 +156,7 @@ Queries read_queries(const Options& o, const Index& index, Device device) {
 
 struct Hit {
   std::int64_t row = 0;
-  float distance = 0;  // a whole number but for asymmetric search
+  float distance = 0;  // a whole number where codes are compared, not outputs
 };
 
 struct Answers {
@@ -159,6 +164,7 @@ struct Answers {
   double seconds = 0;                  // of the searches alone
   double build_seconds = 0;            // of multi-index hashing's tables
   std::string method;                  // what was done
+  bool real = false;                   // distances are no whole numbers
   // Where that was chosen: then `seconds` is of choosing and building too.
   std::optional<retrieval::SearchEstimate> choice;
   double choose_seconds = 0;
@@ -218,8 +224,8 @@ Answers by_outputs(const Options& o, const Index& index, const Queries& queries,
   HH_REQUIRE(!o.radius, "asymmetric search is for the k nearest, not for a radius");
   const auto start = Clock::now();
   const retrieval::RealResult found =
-      retrieval::asymmetric_topk(index.codes(), queries.set.outputs, o.k, allowed);
-  Answers answers{.seconds = since(start), .method = o.method};
+      retrieval::asymmetric_topk(index.codes(), queries.set.outputs, o.k + o.exclude_self, allowed);
+  Answers answers{.seconds = since(start), .method = o.method, .real = true};
   const auto k = std::size_t(found.k);
   for (std::int64_t q = 0; q < found.queries; ++q) {
     const auto rows = std::span(found.rows).subspan(std::size_t(q) * k, k);
@@ -268,12 +274,50 @@ Answers by_codes(const Options& o, const Index& index, const Queries& queries,
   return answers;
 }
 
+/// Puts what was found in order of the real-valued outputs and keeps the first k.
+void rerank(const Options& o, const Index& index, const Queries& queries, Answers& answers) {
+  const auto start = Clock::now();
+  retrieval::TopkResult candidates{queries.set.count(), std::max(o.rerank, o.k), {}, {}};
+  candidates.rows.resize(std::size_t(candidates.queries * candidates.k), -1);
+  for (std::size_t q = 0; q < answers.hits.size(); ++q) {
+    const auto to = candidates.rows.begin() + std::ptrdiff_t(q) * candidates.k;
+    std::ranges::transform(answers.hits[q], to, &Hit::row);
+  }
+  const retrieval::RealResult found =
+      retrieval::rerank(candidates, queries.set.outputs, index.outputs(), index.bits(), o.k);
+  for (std::size_t q = 0; q < answers.hits.size(); ++q) {
+    answers.hits[q].clear();
+    for (std::size_t i = q * std::size_t(o.k); i < (q + 1) * std::size_t(o.k); ++i) {
+      if (found.rows[i] >= 0) answers.hits[q].push_back({found.rows[i], found.distances[i]});
+    }
+  }
+  answers.real = true;
+  answers.seconds += since(start);
+}
+
+void check_rerank(const Options& o, const Index& index, const Queries& queries) {
+  HH_REQUIRE(!o.radius, "--rerank is for the k nearest, not for a radius");
+  HH_REQUIRE(index.manifest().outputs,
+             o.index << ": the index keeps no outputs to re-rank by; build it by index build "
+                        "--keep-outputs");
+  HH_REQUIRE(!queries.set.outputs.empty(),
+             "re-ranking takes the outputs of a network for the queries: give --image, --list or "
+             "--id, or codes that were encoded with --outputs");
+}
+
 Answers search(const Options& o, const Index& index, const Queries& queries, Device device) {
   std::optional<retrieval::RowMask> selected;
   if (!o.filters.empty()) selected = index.select(o.filters);
   const retrieval::RowMask* allowed = selected ? &*selected : index.allowed();
-  if (o.method == "asymmetric") return by_outputs(o, index, queries, allowed);
-  return by_codes(o, index, queries, allowed, device);
+  Options first = o;
+  if (o.rerank > 0) {
+    check_rerank(o, index, queries);
+    first.k = std::max(o.rerank, o.k);
+  }
+  Answers answers = o.method == "asymmetric" ? by_outputs(first, index, queries, allowed)
+                                             : by_codes(first, index, queries, allowed, device);
+  if (o.rerank > 0) rerank(o, index, queries, answers);
+  return answers;
 }
 
 /// ids [queries, k] and distances, with -1 where there are fewer.
@@ -293,7 +337,7 @@ void write_arrays(const Options& o, const Index& index, const Answers& answers) 
   const std::int64_t shape[] = {queries, o.k};
   if (!o.out.empty()) retrieval::write_npy<std::int64_t>(o.out, shape, ids);
   if (o.out_distances.empty()) return;
-  if (o.method == "asymmetric") {
+  if (answers.real) {
     retrieval::write_npy<float>(o.out_distances, shape, distances);
   } else {
     const std::vector<std::int32_t> whole(distances.begin(), distances.end());
@@ -325,6 +369,7 @@ class Report {
     } else {
       all["k"] = options_.k;
     }
+    if (options_.rerank > 0) all["rerank"] = options_.rerank;
     if (!options_.filters.empty()) all["filters"] = options_.filters;
     if (answers_.choice) all["choice"] = json_of(*answers_.choice);
     if (answers_.method == "multi-index") all["build_seconds"] = answers_.build_seconds;
@@ -387,7 +432,9 @@ class Report {
   }
 
   std::string method_text() const {
-    return answers_.method + (answers_.choice ? " (chosen)" : "");
+    std::string text = answers_.method + (answers_.choice ? " (chosen)" : "");
+    if (options_.rerank > 0) text += fmt::format(", {} re-ranked by outputs", options_.rerank);
+    return text;
   }
 
   /// Seconds that were expected of each way.
@@ -402,7 +449,7 @@ class Report {
   }
 
   nlohmann::ordered_json distance_of(const Hit& hit) const {
-    if (options_.method == "asymmetric") return hit.distance;
+    if (answers_.real) return hit.distance;
     return int(hit.distance);
   }
 
@@ -535,11 +582,17 @@ void add_search(CLI::App& program) {
   command
       ->add_option(
           "--method", o->method,
-          "scan; multi-index: the same answers, by tables that pay off for very many queries; auto: "
+          "scan; multi-index: the same answers, by tables that pay off for very many queries; "
+          "auto: "
           "whichever of them this machine is measured to finish first; asymmetric: by the queries' "
           "real-valued outputs")
       ->check(CLI::IsMember({"auto", "scan", "multi-index", "asymmetric"}))
       ->capture_default_str();
+  command
+      ->add_option("--rerank", o->rerank,
+                   "put so many of the nearest in order of the network's real-valued outputs and "
+                   "take the k first; for an index built with --keep-outputs")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 32));
   command->add_flag("--json", o->json, "print one line of JSON");
   command->add_option("--out", o->out,
                       "write the ids, int64 [queries, k], -1 where there are fewer");

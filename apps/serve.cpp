@@ -14,7 +14,7 @@ namespace hh::apps {
 namespace {
 
 struct Options {
-  std::string index, model, host = "127.0.0.1", token, token_file, dtype = "f32";
+  std::string index, model, host = "127.0.0.1", token, token_file, dtype = "f32", method = "auto";
   int port = 8080;
   HttpLimits limits;
   double max_body_mib = 32, max_megapixels = 50;
@@ -58,7 +58,7 @@ void run(const Options& o) {
   if (!o.model.empty()) {
     model = load_model(o.model, device, o.dtype == "bf16" ? DType::bf16 : DType::f32);
   }
-  ServedIndex index(o.index, std::min(5., limits.seconds));
+  ServedIndex index(o.index, std::min(5., limits.seconds), o.method);
   Server application(index, std::move(model), options);
   HttpServer server(application, limits);
   const int port = server.bind(o.host, o.port);
@@ -83,6 +83,12 @@ void add_serve(CLI::App& program) {
       ->add_option("--model", options->model,
                    "model that made the index's codes; without it pictures can't be searched")
       ->check(CLI::ExistingFile);
+  command
+      ->add_option("--method", options->method,
+                   "scan; multi-index: the same answers by tables, built at the start; auto: by "
+                   "tables, once they are built, where they are measured to be twice as fast")
+      ->check(CLI::IsMember({"auto", "scan", "multi-index"}))
+      ->capture_default_str();
   command
       ->add_option("--host", options->host, "address to listen on; 0.0.0.0: all of the machine's")
       ->capture_default_str();

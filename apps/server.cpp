@@ -11,7 +11,9 @@
 #include "apps/server_page.h"
 #include "data/decode.h"
 #include "kernels/core/check.h"
+#include "retrieval/asymmetric.h"
 #include "retrieval/item_files.h"
+#include "retrieval/multi_index_tail.h"
 
 namespace hh::apps {
 namespace {
@@ -19,7 +21,7 @@ namespace {
 using nlohmann::json;
 using retrieval::IndexItem, retrieval::PackedCodes;
 
-constexpr std::int64_t kDefaultK = 20, kMaxK = 1000;
+constexpr std::int64_t kDefaultK = 20, kMaxK = 1000, kMaxRerank = 10'000;
 constexpr std::size_t kMaxFilters = 16, kMaxText = 1024, kMaxMetadata = std::size_t{64} << 10;
 
 struct ApiError {
@@ -140,6 +142,14 @@ struct SearchOptions {
   std::optional<int> radius;
   std::vector<std::string> filters;
   std::vector<int> labels;  // of the query, for precision
+  std::int64_t rerank = 0;  // so many are put in order of the outputs
+};
+
+/// What is searched for.
+struct Query {
+  retrieval::CodesView code;
+  std::span<const float> outputs;  // of the network; may be empty
+  std::int64_t self = -1;          // its row, which is left out
 };
 
 /// From parameters by `get`, which gives the values of a name.
@@ -149,6 +159,12 @@ SearchOptions search_options(const retrieval::Index& index, const Get& get) {
   if (const auto k = get("k"); !k.empty()) options.k = number("k", k[0], 1, kMaxK);
   if (const auto radius = get("radius"); !radius.empty()) {
     options.radius = int(number("radius", radius[0], 0, index.bits()));
+  }
+  if (const auto rerank = get("rerank"); !rerank.empty()) {
+    options.rerank = number("rerank", rerank[0], 1, kMaxRerank);
+    HH_REQUIRE(!options.radius, "rerank is for the k nearest, not for a radius");
+    HH_REQUIRE(index.manifest().outputs,
+               "the index keeps no outputs to re-rank by; build it by index build --keep-outputs");
   }
   options.filters = get("filter");
   HH_REQUIRE(options.filters.size() <= kMaxFilters,
@@ -164,29 +180,68 @@ SearchOptions search_options(const retrieval::Index& index, const Get& get) {
   return options;
 }
 
-/// The nearest items, but not the row `self`.
-json results_json(const IndexState& state, retrieval::CodesView query, const SearchOptions& options,
-                  std::int64_t self) {
+/// Rows with their distances, nearest first; by what they were found.
+struct Found {
+  std::vector<std::pair<std::int64_t, double>> rows;
+  std::string method = "scan";
+};
+
+Found find(const IndexState& state, const retrieval::MultiIndex* tables, const Query& query,
+           const SearchOptions& options) {
   const retrieval::Index& index = state.index;
-  const auto start = std::chrono::steady_clock::now();
   std::optional<retrieval::RowMask> passing;
   if (!options.filters.empty()) passing = index.select(options.filters);
   const retrieval::RowMask* allowed = passing ? &*passing : index.allowed();
-  std::vector<std::pair<std::int64_t, std::int32_t>> found;
+  Found found;
   const auto keep = [&](std::span<const std::int64_t> rows, std::span<const std::int32_t> far) {
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      if (rows[i] >= 0 && rows[i] != self) found.emplace_back(rows[i], far[i]);
+      if (rows[i] >= 0 && rows[i] != query.self) found.rows.emplace_back(rows[i], far[i]);
     }
   };
-  json answer;
+  retrieval::MultiIndex::Statistics statistics;
   if (options.radius) {
-    const auto within = state.scan.radius(query, *options.radius, allowed);
+    const auto within = tables ? retrieval::radius_with_tail(*tables, index.codes(), query.code,
+                                                             *options.radius, allowed, &statistics)
+                               : state.scan.radius(query.code, *options.radius, allowed);
     keep(within.rows_of(0), within.distances_of(0));
-    answer["within_radius"] = found.size();
   } else {
-    const auto nearest = state.scan.topk(query, options.k + (self >= 0), allowed);
+    const std::int64_t k = std::max(options.k, options.rerank) + (query.self >= 0);
+    const auto nearest = tables ? retrieval::topk_with_tail(*tables, index.codes(), query.code, k,
+                                                            allowed, &statistics)
+                                : state.scan.topk(query.code, k, allowed);
     keep(nearest.rows_of(0), nearest.distances_of(0));
   }
+  if (tables && statistics.queries_scanned == 0) found.method = "multi-index";
+  return found;
+}
+
+/// Puts what was found in order of the real-valued outputs.
+void rerank(const retrieval::Index& index, const Query& query, const SearchOptions& options,
+            Found& found) {
+  if (options.rerank == 0) return;
+  HH_REQUIRE(!query.outputs.empty(), "re-ranking needs a picture or an item, not a code");
+  retrieval::TopkResult candidates{1, std::int64_t(found.rows.size()), {}, {}};
+  for (const auto& [row, distance] : found.rows) candidates.rows.push_back(row);
+  if (candidates.k == 0) return;
+  const auto ranked =
+      retrieval::rerank(candidates, query.outputs, index.outputs(), index.bits(), candidates.k);
+  for (std::size_t i = 0; i < found.rows.size(); ++i) {
+    found.rows[i] = {ranked.rows[i], ranked.distances[i]};
+  }
+}
+
+/// The nearest items.
+json results_json(const IndexState& state, const retrieval::MultiIndex* tables, const Query& query,
+                  const SearchOptions& options) {
+  const retrieval::Index& index = state.index;
+  const auto start = std::chrono::steady_clock::now();
+  json answer;
+  Found all = find(state, tables, query, options);
+  rerank(index, query, options, all);
+  auto& found = all.rows;
+  answer["method"] = all.method;
+  if (options.rerank > 0) answer["rerank"] = options.rerank;
+  if (options.radius) answer["within_radius"] = found.size();
   if (std::int64_t(found.size()) > options.k) found.resize(std::size_t(options.k));
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -195,7 +250,7 @@ json results_json(const IndexState& state, retrieval::CodesView query, const Sea
   for (const auto& [row, distance] : found) {
     const IndexItem item = index.item(row);
     json value = item_json(index, item);
-    value["distance"] = distance;
+    value["distance"] = options.rerank > 0 ? json(distance) : json(int(distance));
     if (!options.labels.empty() && !item.description.labels.empty()) {
       const bool is_same = share(options.labels, item.description.labels);
       value["same_class"] = is_same;
@@ -450,9 +505,10 @@ HttpResponse Server::search(const HttpRequest& request) {
       search_options(index, [&](const char* name) { return request.all(name); });
   const auto id = request.param("id"), code = request.param("code");
   HH_REQUIRE(id.has_value() != code.has_value(), "what to search? Give either id or code");
+  const auto tables = index_.tables(state);
   if (code) {
     const PackedCodes query = retrieval::parse_code(*code, index.bits());
-    json answer = results_json(*state, query, options, -1);
+    json answer = results_json(*state, tables.get(), {.code = query}, options);
     answer["query"] = code_json(query);
     return json_response(answer);
   }
@@ -460,7 +516,11 @@ HttpResponse Server::search(const HttpRequest& request) {
   if (!row) throw ApiError{404, "the index has no item with id " + *id};
   const IndexItem item = index.item(*row);
   if (options.labels.empty()) options.labels = item.description.labels;
-  json answer = results_json(*state, index.codes().slice(*row, *row + 1), options, *row);
+  Query query{.code = index.codes().slice(*row, *row + 1), .outputs = {}, .self = *row};
+  if (const auto outputs = index.outputs(); !outputs.empty()) {
+    query.outputs = outputs.subspan(std::size_t(*row * index.bits()), std::size_t(index.bits()));
+  }
+  json answer = results_json(*state, tables.get(), query, options);
   answer["query"] = item_json(index, item);
   return json_response(answer);
 }
@@ -471,10 +531,12 @@ HttpResponse Server::search_picture(const HttpRequest& request) {
   const SearchOptions options =
       search_options(state->index, [&](const char* name) { return sent.all(name); });
   const auto start = std::chrono::steady_clock::now();
-  const PackedCodes query = PackedCodes::from_floats(encode(sent.picture), 1, state->index.bits());
+  const std::vector<float> outputs = encode(sent.picture);
+  const PackedCodes query = PackedCodes::from_floats(outputs, 1, state->index.bits());
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  json answer = results_json(*state, query, options, -1);
+  const auto tables = index_.tables(state);
+  json answer = results_json(*state, tables.get(), {.code = query, .outputs = outputs}, options);
   answer["query"] = code_json(query);
   answer["encode_seconds"] = seconds;
   return json_response(answer);
@@ -519,6 +581,7 @@ HttpResponse Server::add(const HttpRequest& request) {
     set.labels.resize(std::size_t(set.classes + 63) / 64);
     for (const int c : labels) set.labels[std::size_t(c / 64)] |= std::uint64_t{1} << (c % 64);
   }
+  if (state->index.manifest().outputs) set.outputs = outputs;
   set.model_hash = model_->hash;
   set.source = "added through hybridhash serve";
   items.validate();

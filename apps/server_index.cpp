@@ -10,9 +10,12 @@
 
 namespace hh::apps {
 
-ServedIndex::ServedIndex(const std::filesystem::path& folder, double wait_seconds)
-    : folder_(folder), wait_seconds_(wait_seconds), stamp_(stamp()) {
+ServedIndex::ServedIndex(const std::filesystem::path& folder, double wait_seconds,
+                         const std::string& method)
+    : folder_(folder), wait_seconds_(wait_seconds), stamp_(stamp()), tables_(method) {
   state_ = std::make_shared<const IndexState>(retrieval::Index::open(folder));
+  tables_.of(state_);
+  if (method == "multi-index") tables_.wait();
 }
 
 ServedIndex::Stamp ServedIndex::stamp() const {
@@ -28,7 +31,7 @@ std::shared_ptr<const IndexState> ServedIndex::state() {
     // The stamp is older than what is opened, so a change in between shows the next time. One that
     // removes files while they are opened (compaction) makes this fail: then too it is tried again.
     try {
-      state_ = std::make_shared<const IndexState>(retrieval::Index::open(folder_));
+      state_ = std::make_shared<const IndexState>(retrieval::Index::open(folder_, &state_->index));
       stamp_ = now;
     } catch (const std::runtime_error& error) {
       spdlog::warn("the older state is served: {}", error.what());
@@ -41,7 +44,8 @@ template <class Change>
 auto ServedIndex::change(const Change& change) {
   const std::lock_guard lock(write_mutex_);
   try {
-    retrieval::IndexWriter writer(folder_, wait_seconds_);
+    const auto known = state();
+    retrieval::IndexWriter writer(folder_, wait_seconds_, &known->index);
     return change(writer);
   } catch (const std::runtime_error& error) {
     // The index tells what happened in words only: the system's, and SQLite's own.

@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "apps/server_tables.h"
 #include "retrieval/index.h"
 #include "retrieval/search.h"
 
@@ -31,10 +32,16 @@ struct IndexBusy : std::runtime_error {
 
 class ServedIndex {
  public:
-  /// Throws what Index::open() throws.
-  explicit ServedIndex(const std::filesystem::path& folder, double wait_seconds);
+  /// `method`: as for ServedTables. Throws what Index::open() throws.
+  ServedIndex(const std::filesystem::path& folder, double wait_seconds,
+              const std::string& method = "scan");
 
   std::shared_ptr<const IndexState> state();
+  /// Of that state's first rows; null: scan.
+  std::shared_ptr<const retrieval::MultiIndex> tables(
+      const std::shared_ptr<const IndexState>& state) {
+    return tables_.of(state);
+  }
 
   /// Appends one item, with a new id or, where `id` >= 0, that one (SameId::kReplace). Returns the
   /// id. Lasts when this returns. Throws std::invalid_argument, DiskFull, IndexBusy and
@@ -59,6 +66,7 @@ class ServedIndex {
   std::mutex mutex_, write_mutex_;
   Stamp stamp_;
   std::shared_ptr<const IndexState> state_;
+  ServedTables tables_;
 };
 
 }  // namespace hh::apps

@@ -138,6 +138,8 @@ RealResult rerank(const TopkResult& candidates, std::span<const float> queries,
         float sum = 0;
         for (std::size_t j = 0; j < width; ++j)
           sum += (query[j] - other[j]) * (query[j] - other[j]);
+        // What isn't a number couldn't be put in order.
+        if (std::isnan(sum)) sum = std::numeric_limits<float>::infinity();
         entries.emplace_back(sum, row);
       }
       std::sort(entries.begin(), entries.end());

@@ -1,5 +1,7 @@
 #include "retrieval/index.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -16,6 +18,13 @@ constexpr std::size_t kMaxMetadata = 1 << 16;
 constexpr int kMaxMetadataDepth = 64;
 
 std::size_t row_bytes(int bits) { return std::size_t(bits + 63) / 64 * sizeof(std::uint64_t); }
+std::size_t output_bytes(int bits) { return std::size_t(bits) * sizeof(float); }
+
+std::pair<std::uint64_t, std::uint64_t> file_id(const std::filesystem::path& path) {
+  struct stat facts {};
+  if (::stat(path.c_str(), &facts) != 0) return {};
+  return {facts.st_dev, facts.st_ino};
+}
 
 [[noreturn]] void damaged(const std::filesystem::path& path, const std::string& what) {
   throw std::runtime_error(path.string() + ": " + what + "; the index is damaged");
@@ -49,16 +58,29 @@ void ItemSet::validate() const {
 }
 
 Index::Index(const std::filesystem::path& folder, const IndexManifest& manifest,
-             std::shared_ptr<const ItemTable> items)
-    : folder_(folder),
-      manifest_(manifest),
-      rows_(manifest.rows()),
-      live_(rows_, true),
-      items_(std::move(items)) {
+             std::shared_ptr<const ItemTable> items, const Index* older)
+    : folder_(folder), manifest_(manifest), rows_(manifest.rows()), items_(std::move(items)) {
   // First what the next change would remove.
-  if (manifest.deleted_file >= 0) read_deleted();
-  codes_ = MappedRows(folder / manifest.codes_name(), row_bytes(manifest.bits), rows_);
+  const bool marked = manifest.deleted_file >= 0;
+  std::optional<RowMask> live;
+  const bool known = older != nullptr && older->manifest_.base == manifest.base &&
+                     older->manifest_.deleted_file == manifest.deleted_file;
+  if (marked && !known) live = read_live();
+  const auto codes = folder / manifest.codes_name();
+  file_ = file_id(codes);
+  codes_ = MappedRows(codes, row_bytes(manifest.bits), rows_);
+  if (file_ != file_id(codes)) file_ = {};  // replaced meanwhile: which of the two it is, who knows
   ids_ = MappedRows(folder / manifest.ids_name(), sizeof(std::int64_t), rows_);
+  if (manifest.outputs) {
+    outputs_ = MappedRows(folder / manifest.outputs_name(), output_bytes(manifest.bits), rows_);
+  }
+  if (known && continues(*older)) {
+    live = older->live_;
+    live->resize(rows_, true);
+  } else if (marked && !live) {
+    live = read_live();
+  }
+  live_ = live ? std::move(*live) : RowMask(rows_, true);
   if (!items_) {
     items_ = std::make_shared<ItemTable>(folder / manifest.items_name(), ItemTable::Mode::kRead);
   }
@@ -67,47 +89,57 @@ Index::Index(const std::filesystem::path& folder, const IndexManifest& manifest,
   }
 }
 
-void Index::read_deleted() {
+bool Index::continues(const Index& older) const {
+  return file_ != std::pair<std::uint64_t, std::uint64_t>{} && file_ == older.file_ &&
+         manifest_.base == older.manifest_.base && rows_ >= older.rows_;
+}
+
+RowMask Index::read_live() const {
   const auto path = folder_ / manifest_.deleted_name();
   const MappedFile file(path);
   const auto bytes = file.bytes();
-  if (bytes.size() % sizeof(std::uint64_t) != 0 ||
-      bytes.size() > std::size_t(rows_ + 63) / 64 * sizeof(std::uint64_t)) {
+  std::vector<std::uint64_t> words(std::size_t(rows_ + 63) / 64);
+  if (bytes.size() % sizeof(std::uint64_t) != 0 || bytes.size() > words.size() * sizeof words[0]) {
     damaged(path, std::to_string(bytes.size()) + " bytes of delete marks for " +
                       std::to_string(rows_) + " rows");
   }
   if (xxh64(bytes) != manifest_.deleted_checksum) damaged(path, "its check sum is wrong");
-  for (std::int64_t row = 0; row < std::min(rows_, std::int64_t(bytes.size()) * 8); ++row) {
-    if (std::to_integer<int>(bytes[std::size_t(row / 8)]) >> (row % 8) & 1) live_.set(row, false);
-  }
-  if (rows_ - live_.count() != manifest_.deleted) damaged(path, "its marks aren't those counted");
+  std::memcpy(words.data(), bytes.data(), bytes.size());
+  for (std::uint64_t& word : words) word = ~word;
+  RowMask live(rows_, std::move(words));
+  if (rows_ - live.count() != manifest_.deleted) damaged(path, "its marks aren't those counted");
+  return live;
 }
 
-void Index::check() const {
+void Index::check(const Index* older) const {
+  const std::int64_t checked = older != nullptr && continues(*older) ? older->rows_ : 0;
   std::int64_t row = 0;
   for (const IndexSegment& segment : manifest_.segments) {
-    const auto part = [&](const MappedRows& rows, std::size_t size) {
-      return rows.bytes().subspan(std::size_t(row) * size, std::size_t(segment.rows) * size);
+    const std::int64_t begin = row, end = row + segment.rows;
+    row = end;
+    if (end <= checked) continue;
+    const auto check_part = [&](const MappedRows& rows, std::size_t size, std::uint64_t sum,
+                                const std::string& name) {
+      const auto part =
+          rows.bytes().subspan(std::size_t(begin) * size, std::size_t(segment.rows) * size);
+      if (xxh64(part) == sum) return;
+      damaged(folder_ / name, "the check sum of rows " + std::to_string(begin) + " to " +
+                                  std::to_string(end - 1) + " is wrong");
     };
-    const std::string place =
-        "rows " + std::to_string(row) + " to " + std::to_string(row + segment.rows - 1);
-    if (xxh64(part(codes_, row_bytes(bits()))) != segment.codes) {
-      damaged(folder_ / manifest_.codes_name(), "the check sum of " + place + " is wrong");
-    }
-    if (xxh64(part(ids_, sizeof(std::int64_t))) != segment.ids) {
-      damaged(folder_ / manifest_.ids_name(), "the check sum of " + place + " is wrong");
-    }
-    row += segment.rows;
+    check_part(codes_, row_bytes(bits()), segment.codes, manifest_.codes_name());
+    check_part(ids_, sizeof(std::int64_t), segment.ids, manifest_.ids_name());
+    if (!manifest_.outputs) continue;
+    check_part(outputs_, output_bytes(bits()), segment.outputs, manifest_.outputs_name());
   }
 }
 
-Index Index::open(const std::filesystem::path& folder) {
+Index Index::open(const std::filesystem::path& folder, const Index* older) {
   constexpr int kAttempts = 100;
   for (int attempt = 1;; ++attempt) {
     const IndexManifest manifest = read_index_manifest(folder);
     try {
-      Index index(folder, manifest, nullptr);
-      index.check();
+      Index index(folder, manifest, nullptr, older);
+      index.check(older);
       // A compaction since then may have removed the database's log before we had it open.
       if (attempt == kAttempts || read_index_manifest(folder).base == manifest.base) return index;
     } catch (const std::runtime_error&) {
@@ -125,6 +157,11 @@ CodesView Index::codes() const {
 
 std::span<const std::int64_t> Index::ids() const {
   return {reinterpret_cast<const std::int64_t*>(ids_.bytes().data()), std::size_t(rows_)};
+}
+
+std::span<const float> Index::outputs() const {
+  return {reinterpret_cast<const float*>(outputs_.bytes().data()),
+          outputs_.bytes().size() / sizeof(float)};
 }
 
 std::optional<std::int64_t> Index::row_of(std::int64_t id) const {
@@ -221,6 +258,11 @@ ItemSet Index::contents() const {
     if (!is_live(row)) continue;
     set.codes.append(codes().slice(row, row + 1));
     set.ids.push_back(ids()[std::size_t(row)]);
+    if (manifest_.outputs) {
+      const auto values =
+          outputs().subspan(std::size_t(row) * std::size_t(bits()), std::size_t(bits()));
+      set.outputs.insert(set.outputs.end(), values.begin(), values.end());
+    }
     set.labels.resize(set.labels.size() + words);
     if (!described) continue;
     const Description d = item(row).description;

@@ -5,6 +5,7 @@
 //   manifest.json   what counts (index_manifest.h)        codes-B.bin  rows of 64-bit words
 //   items-B.db      paths, labels, metadata               ids-B.bin    rows of int64
 //   deleted-G.bin   a bit a row, of generation G          lock         held by who writes
+//   outputs-B.bin   rows of float32, where the network's real-valued outputs are kept
 //
 // A change first appends rows and waits for the disk, then replaces the manifest: a process that is
 // killed, or a disk that is full, at any moment loses at most the change that had not returned.
@@ -16,6 +17,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "retrieval/code_file.h"
@@ -46,7 +48,10 @@ class Index {
  public:
   /// Checks everything: sizes and check sums of codes, ids and delete marks. Throws
   /// std::runtime_error with the file and what is wrong, also for a newer version.
-  static Index open(const std::filesystem::path& folder);
+  /// With an older state of the index at hand, only what came since then is checked.
+  static Index open(const std::filesystem::path& folder, const Index* older = nullptr);
+  /// Whether this is a later state of the same files: the first rows are those of `older`.
+  bool continues(const Index& older) const;
 
   const std::filesystem::path& folder() const { return folder_; }
   const IndexManifest& manifest() const { return manifest_; }
@@ -55,6 +60,8 @@ class Index {
   std::int64_t count() const { return rows_ - manifest_.deleted; }  // items
   CodesView codes() const;                                          // of all rows
   std::span<const std::int64_t> ids() const;
+  /// The network's real-valued outputs, [rows, bits]; empty where they aren't kept.
+  std::span<const float> outputs() const;
   /// For searches: rows that are not deleted. Null when none is.
   const RowMask* allowed() const { return manifest_.deleted > 0 ? &live_ : nullptr; }
   bool is_live(std::int64_t row) const { return live_.test(row); }
@@ -76,15 +83,17 @@ class Index {
  private:
   friend class IndexWriter;
   Index(const std::filesystem::path& folder, const IndexManifest& manifest,
-        std::shared_ptr<const ItemTable> items);
-  void check() const;
-  void read_deleted();
+        std::shared_ptr<const ItemTable> items, const Index* older);
+  void check(const Index* older) const;
+  RowMask read_live() const;
   RowMask passing(const std::string& filter) const;
 
   std::filesystem::path folder_;
   IndexManifest manifest_;
   std::int64_t rows_ = 0;
-  MappedRows codes_, ids_;
+  MappedRows codes_, ids_, outputs_;
+  /// Device and inode of the codes' file, which no other file has while it is mapped; 0: unknown.
+  std::pair<std::uint64_t, std::uint64_t> file_;
   RowMask live_;
   std::shared_ptr<const ItemTable> items_;
 };
@@ -93,16 +102,20 @@ class Index {
 enum class SameId { kRefuse, kReplace, kRenumber };
 
 /// Makes an index of these items. An existing one is an error, or replaced when the new one is
-/// complete. Throws std::invalid_argument (also for an id that comes twice) and std::runtime_error.
+/// complete. With `keep_outputs` the items' real-valued outputs are kept, of these and of all that
+/// are added later. Throws std::invalid_argument (also for an id that comes twice) and
+/// std::runtime_error.
 void build_index(const std::filesystem::path& folder, const ItemSet& items,
-                 bool replace_existing = false);
+                 bool replace_existing = false, bool keep_outputs = false);
 
 /// Changes an index. Every change lasts when its function returns; when it throws, the index is as
 /// it was. For one thread.
 class IndexWriter {
  public:
   /// Waits up to `wait_seconds` for another process that writes. Throws std::runtime_error.
-  explicit IndexWriter(const std::filesystem::path& folder, double wait_seconds = 10);
+  /// `older`: as for Index::open().
+  explicit IndexWriter(const std::filesystem::path& folder, double wait_seconds = 10,
+                       const Index* older = nullptr);
   ~IndexWriter();
   IndexWriter(const IndexWriter&) = delete;
   IndexWriter& operator=(const IndexWriter&) = delete;
@@ -126,7 +139,7 @@ class IndexWriter {
   /// Removes files that the manifest doesn't name.
   void clean() const;
   IndexManifest next() const;
-  void append(IndexManifest& manifest, ItemTable& items, CodesView codes,
+  void append(IndexManifest& manifest, ItemTable& items, const CodeSet& set,
               std::span<const std::int64_t> ids, std::span<const Description> descriptions) const;
   void mark_deleted(IndexManifest& manifest, const RowMask& live) const;
   /// Rows of those ids, which are in ascending order.

@@ -57,6 +57,7 @@ IndexManifest from_json(const json& j, const std::string& name) {
   m.base = number(j, "base", 0, INT64_MAX - 1, name);
   m.bits = int(number(j, "bits", kMinBits, kMaxBits, name));
   if (m.bits % 8 != 0) fail(name, "bits = " + std::to_string(m.bits) + " isn't a multiple of 8");
+  m.outputs = j.value("outputs", false);
   m.model_hash = j.at("model_hash").get<std::string>();
   m.source = j.at("source").get<std::string>();
   m.classes = int(number(j, "classes", 0, kMaxClasses, name));
@@ -69,7 +70,8 @@ IndexManifest from_json(const json& j, const std::string& name) {
   for (const json& segment : j.at("segments")) {
     m.segments.push_back({number(segment, "rows", 1, kMaxRows - rows, name),
                           unhex(segment.at("codes").get<std::string>(), name),
-                          unhex(segment.at("ids").get<std::string>(), name)});
+                          unhex(segment.at("ids").get<std::string>(), name),
+                          m.outputs ? unhex(segment.at("outputs").get<std::string>(), name) : 0});
     rows += m.segments.back().rows;
   }
   m.deleted_file = number(j, "deleted_file", -1, m.generation, name);
@@ -92,9 +94,10 @@ std::string to_text(const IndexManifest& m) {
   json segments = json::array();
   for (const IndexSegment& s : m.segments) {
     segments.push_back({{"rows", s.rows}, {"codes", hex(s.codes)}, {"ids", hex(s.ids)}});
+    if (m.outputs) segments.back()["outputs"] = hex(s.outputs);
   }
   json body{{"format", kFormat},
-            {"version", kIndexVersion},
+            {"version", m.outputs ? 2 : 1},
             {"generation", m.generation},
             {"base", m.base},
             {"bits", m.bits},
@@ -108,6 +111,7 @@ std::string to_text(const IndexManifest& m) {
             {"deleted_checksum", hex(m.deleted_checksum)},
             {"next_id", m.next_id},
             {"last_described", m.last_described}};
+  if (m.outputs) body["outputs"] = true;
   // What isn't UTF-8 can't be JSON: hashed as it will be read.
   body = json::parse(body.dump(-1, ' ', false, json::error_handler_t::replace));
   body["checksum"] = hex(checksum_of(body));

@@ -8,18 +8,20 @@
 
 namespace hh::retrieval {
 
-inline constexpr int kIndexVersion = 1;
+/// 2: may keep outputs. An index without them is written as version 1, which older programs take.
+inline constexpr int kIndexVersion = 2;
 
-/// Rows that were added together, with the check sums of their codes and ids.
+/// Rows that were added together, with the check sums of their codes, ids and, if kept, outputs.
 struct IndexSegment {
   std::int64_t rows = 0;
-  std::uint64_t codes = 0, ids = 0;
+  std::uint64_t codes = 0, ids = 0, outputs = 0;
 };
 
 struct IndexManifest {
   std::int64_t generation = 0;  // one more with each change
   std::int64_t base = 0;        // in the names of codes, ids and items; compaction starts a new one
   int bits = 0;
+  bool outputs = false;            // whether the network's real-valued outputs are kept
   std::string model_hash, source;  // may be empty
   int classes = 0;
   std::vector<std::string> class_names;  // [classes] or empty
@@ -35,6 +37,7 @@ struct IndexManifest {
 
   std::string codes_name() const { return "codes-" + std::to_string(base) + ".bin"; }
   std::string ids_name() const { return "ids-" + std::to_string(base) + ".bin"; }
+  std::string outputs_name() const { return "outputs-" + std::to_string(base) + ".bin"; }
   std::string items_name() const { return "items-" + std::to_string(base) + ".db"; }
   std::string deleted_name() const { return "deleted-" + std::to_string(deleted_file) + ".bin"; }
 };

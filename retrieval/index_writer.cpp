@@ -24,17 +24,25 @@ std::span<const std::byte> bytes_of(CodesView codes) {
 }
 
 std::size_t row_bytes(int bits) { return std::size_t(bits + 63) / 64 * sizeof(std::uint64_t); }
+std::size_t output_bytes(int bits) { return std::size_t(bits) * sizeof(float); }
 
 std::string reason(const std::filesystem::path& path, const char* what) {
   return path.string() + ": " + what + ": " + std::strerror(errno);
 }
 
+void create_row_files(const std::filesystem::path& folder, const IndexManifest& manifest) {
+  create_row_file(folder / manifest.codes_name(), row_bytes(manifest.bits));
+  create_row_file(folder / manifest.ids_name(), sizeof(std::int64_t));
+  if (!manifest.outputs) return;
+  create_row_file(folder / manifest.outputs_name(), output_bytes(manifest.bits));
+}
+
 /// An index without items.
-void create_empty(const std::filesystem::path& folder, int bits) {
+void create_empty(const std::filesystem::path& folder, int bits, bool outputs) {
   IndexManifest manifest;
   manifest.bits = bits;
-  create_row_file(folder / manifest.codes_name(), row_bytes(bits));
-  create_row_file(folder / manifest.ids_name(), sizeof(std::int64_t));
+  manifest.outputs = outputs;
+  create_row_files(folder, manifest);
   const ItemTable items(folder / manifest.items_name(), ItemTable::Mode::kCreate);
   write_index_manifest(folder, manifest);
 }
@@ -92,23 +100,21 @@ void join_classes(IndexManifest& manifest, const CodeSet& set) {
 }
 
 /// Joins the last segments so that few are left however many changes there were: each is at least
-/// twice as long as the next. Check sums are read again from the mapped rows.
-void join_segments(std::vector<IndexSegment>& segments, const MappedRows& codes,
-                   std::size_t code_bytes, const MappedRows& ids) {
+/// twice as long as the next. Returns the rows of the last one if its check sums must be made anew.
+std::int64_t join_segments(std::vector<IndexSegment>& segments) {
   std::size_t first = segments.size() - 1;
   std::int64_t rows = segments[first].rows;
   while (first > 0 && segments[first - 1].rows < 2 * rows) rows += segments[--first].rows;
-  if (first + 1 == segments.size()) return;
+  if (first + 1 == segments.size()) return 0;
   segments.resize(first + 1);
-  const auto last = [&](const MappedRows& from, std::size_t size) {
-    return xxh64(from.bytes().last(std::size_t(rows) * size));
-  };
-  segments[first] = {rows, last(codes, code_bytes), last(ids, sizeof(std::int64_t))};
+  segments[first].rows = rows;
+  return rows;
 }
 
 }  // namespace
 
-void build_index(const std::filesystem::path& folder, const ItemSet& items, bool replace_existing) {
+void build_index(const std::filesystem::path& folder, const ItemSet& items, bool replace_existing,
+                 bool keep_outputs) {
   items.validate();
   const auto place = folder.has_filename() ? folder : folder.parent_path();
   const bool exists = std::filesystem::exists(place) &&
@@ -126,7 +132,7 @@ void build_index(const std::filesystem::path& folder, const ItemSet& items, bool
   while (!std::filesystem::create_directory(name));
   const std::filesystem::path made = name, old = name + ".old";
   try {
-    create_empty(made, items.set.codes.bits());
+    create_empty(made, items.set.codes.bits(), keep_outputs);
     IndexWriter(made).add(items);
     if (exists) std::filesystem::rename(place, old);
     std::filesystem::rename(made, place);
@@ -139,7 +145,8 @@ void build_index(const std::filesystem::path& folder, const ItemSet& items, bool
   }
 }
 
-IndexWriter::IndexWriter(const std::filesystem::path& folder, double wait_seconds)
+IndexWriter::IndexWriter(const std::filesystem::path& folder, double wait_seconds,
+                         const Index* older)
     : folder_(folder) {
   read_index_manifest(folder);  // an index at all?
   const auto lock = folder / "lock";
@@ -160,8 +167,8 @@ IndexWriter::IndexWriter(const std::filesystem::path& folder, double wait_second
     }
     const IndexManifest manifest = read_index_manifest(folder);
     items_ = std::make_shared<ItemTable>(folder / manifest.items_name(), ItemTable::Mode::kWrite);
-    index_.reset(new Index(folder, manifest, items_));
-    index_->check();
+    index_.reset(new Index(folder, manifest, items_, older));
+    index_->check(older);
     items_->drop_from(index_->rows());
     clean();
   } catch (...) {
@@ -184,7 +191,8 @@ void IndexWriter::clean() const {
       return name.starts_with(prefix) && !name.starts_with(current);
     };
     if (ours("codes-", m.codes_name()) || ours("ids-", m.ids_name()) ||
-        ours("items-", m.items_name()) || ours("deleted-", m.deleted_name()) ||
+        ours("outputs-", m.outputs_name()) || ours("items-", m.items_name()) ||
+        ours("deleted-", m.deleted_name()) ||
         (name.starts_with("manifest.json.") && name.ends_with(".tmp"))) {
       std::error_code ignored;  // it is tried again at the next change
       std::filesystem::remove(entry.path(), ignored);
@@ -200,25 +208,35 @@ IndexManifest IndexWriter::next() const {
 
 void IndexWriter::publish(const IndexManifest& manifest, std::shared_ptr<ItemTable> items) {
   // Before the manifest, so that a failure here changes nothing.
-  std::unique_ptr<Index> index(new Index(folder_, manifest, items));
+  std::unique_ptr<Index> index(new Index(folder_, manifest, items, index_.get()));
   write_index_manifest(folder_, manifest);
   index_ = std::move(index);
   items_ = std::move(items);
   clean();
 }
 
-void IndexWriter::append(IndexManifest& manifest, ItemTable& items, CodesView codes,
+void IndexWriter::append(IndexManifest& manifest, ItemTable& items, const CodeSet& set,
                          std::span<const std::int64_t> ids,
                          std::span<const Description> descriptions) const {
-  const std::int64_t before = manifest.rows();
-  const std::size_t code_bytes = row_bytes(manifest.bits);
-  if (codes.count > 0) {
-    const auto code_path = folder_ / manifest.codes_name(), id_path = folder_ / manifest.ids_name();
-    append_rows(code_path, code_bytes, before, bytes_of(codes));
-    append_rows(id_path, sizeof(std::int64_t), before, std::as_bytes(ids));
-    manifest.segments.push_back({codes.count, xxh64(bytes_of(codes)), xxh64(std::as_bytes(ids))});
-    join_segments(manifest.segments, MappedRows(code_path, code_bytes, before + codes.count),
-                  code_bytes, MappedRows(id_path, sizeof(std::int64_t), before + codes.count));
+  const std::int64_t before = manifest.rows(), count = set.codes.count();
+  if (count > 0) {
+    manifest.segments.push_back({.rows = count});
+    const std::int64_t joined = join_segments(manifest.segments);
+    IndexSegment& segment = manifest.segments.back();
+    /// Returns the check sum; of a joined segment it is that of its rows, read again.
+    const auto write = [&](const std::string& name, std::size_t size,
+                           std::span<const std::byte> bytes) {
+      append_rows(folder_ / name, size, before, bytes);
+      if (joined == 0) return xxh64(bytes);
+      const MappedRows all(folder_ / name, size, before + count);
+      return xxh64(all.bytes().last(std::size_t(joined) * size));
+    };
+    segment.codes = write(manifest.codes_name(), row_bytes(manifest.bits), bytes_of(set.codes));
+    segment.ids = write(manifest.ids_name(), sizeof(std::int64_t), std::as_bytes(ids));
+    if (manifest.outputs) {
+      segment.outputs = write(manifest.outputs_name(), output_bytes(manifest.bits),
+                              std::as_bytes(std::span(set.outputs)));
+    }
     manifest.next_id = std::max(manifest.next_id, *std::max_element(ids.begin(), ids.end()) + 1);
   }
   items.insert(before, descriptions);
@@ -258,6 +276,9 @@ std::int64_t IndexWriter::add(const ItemSet& items, SameId same_id) {
   items.validate();
   const CodeSet& set = items.set;
   index_->check_belongs(set.codes.bits(), set.model_hash);
+  HH_REQUIRE(!index_->manifest().outputs || !set.outputs.empty() || set.count() == 0,
+             "the index keeps the network's outputs, and these items have none; add images through "
+             "the model, or codes that were encoded with --outputs");
   IndexManifest manifest = next();
   join_classes(manifest, set);
   if (index_->rows() == 0) {
@@ -275,7 +296,7 @@ std::int64_t IndexWriter::add(const ItemSet& items, SameId same_id) {
   HH_REQUIRE(replaced.empty() || same_id == SameId::kReplace,
              "id " << index_->ids()[std::size_t(replaced[0])] << " and " << replaced.size() - 1
                    << " others are in the index already; use --replace or --renumber");
-  append(manifest, *items_, set.codes, ids, descriptions_of(items));
+  append(manifest, *items_, set, ids, descriptions_of(items));
   if (!replaced.empty()) {
     RowMask live = index_->select({});
     for (const std::int64_t row : replaced) live.set(row, false);
@@ -304,6 +325,11 @@ void IndexWriter::update(std::int64_t id, const Description& description) {
   HH_REQUIRE(row.has_value(), "the index has no item with id " << id);
   ItemSet items;
   items.set.codes.append(index_->codes().slice(*row, *row + 1));
+  if (const auto all = index_->outputs(); !all.empty()) {
+    const auto values =
+        all.subspan(std::size_t(*row * index_->bits()), std::size_t(index_->bits()));
+    items.set.outputs.assign(values.begin(), values.end());
+  }
   items.set.ids = {id};
   items.set.names = {description.path};
   items.metadata = {description.metadata};
@@ -329,22 +355,27 @@ void IndexWriter::compact() {
   manifest.deleted = 0;
   manifest.deleted_checksum = 0;
   manifest.last_described = -1;
-  PackedCodes codes(0, index_->bits());
+  CodeSet set;
+  set.codes = PackedCodes(0, index_->bits());
+  const auto bits = std::size_t(index_->bits());
   std::vector<std::int64_t> ids;
   std::vector<Description> descriptions;
   for (std::int64_t row = 0; row < index_->rows(); ++row) {
     if (!index_->is_live(row)) continue;
-    codes.append(index_->codes().slice(row, row + 1));
+    set.codes.append(index_->codes().slice(row, row + 1));
     ids.push_back(index_->ids()[std::size_t(row)]);
+    if (manifest.outputs) {
+      const auto values = index_->outputs().subspan(std::size_t(row) * bits, bits);
+      set.outputs.insert(set.outputs.end(), values.begin(), values.end());
+    }
     if (index_->manifest().last_described >= 0) {
       descriptions.push_back(index_->item(row).description);
     }
   }
-  create_row_file(folder_ / manifest.codes_name(), row_bytes(manifest.bits));
-  create_row_file(folder_ / manifest.ids_name(), sizeof(std::int64_t));
+  create_row_files(folder_, manifest);
   const auto items =
       std::make_shared<ItemTable>(folder_ / manifest.items_name(), ItemTable::Mode::kCreate);
-  append(manifest, *items, codes, ids, descriptions);
+  append(manifest, *items, set, ids, descriptions);
   // Readers that open the old database from now on won't need its log, which goes with it.
   items_->checkpoint();
   publish(manifest, items);

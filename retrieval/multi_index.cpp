@@ -100,6 +100,8 @@ RadiusResult MultiIndex::radius(CodesView queries, int radius, const RowMask* al
   return result;
 }
 
+std::int64_t MultiIndex::count() const { return tables_->database.count; }
+
 int MultiIndex::substrings() const { return int(tables_->tables.size()); }
 
 const SearchCosts& MultiIndex::costs() const { return tables_->costs; }

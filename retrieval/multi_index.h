@@ -45,6 +45,7 @@ class MultiIndex {
   RadiusResult radius(CodesView queries, int radius, const RowMask* allowed = nullptr,
                       Statistics* statistics = nullptr) const;
 
+  std::int64_t count() const;  // codes
   int substrings() const;
   const SearchCosts& costs() const;
   /// Memory the tables take for such a database, beside the database itself.

@@ -13,8 +13,8 @@
 
 namespace hh::retrieval {
 
-/// Nanoseconds of looking at all buckets whose number differs in `differing` of the substring's bits,
-/// with `count` codes evenly spread.
+/// Nanoseconds of looking at all buckets whose number differs in `differing` of the substring's
+/// bits, with `count` codes evenly spread.
 double lookup_cost(const SearchCosts& costs, const Substring& substring, std::int64_t count,
                    int differing);
 

@@ -1,6 +1,7 @@
 #include "retrieval/row_mask.h"
 
 #include <bit>
+#include <utility>
 
 #include "kernels/core/check.h"
 
@@ -16,6 +17,13 @@ std::uint64_t full_word(std::int64_t rows, std::int64_t w) {
 }  // namespace
 
 RowMask::RowMask(std::int64_t rows, bool value) { resize(rows, value); }
+
+RowMask::RowMask(std::int64_t rows, std::vector<std::uint64_t> words)
+    : rows_(rows), words_(std::move(words)) {
+  HH_REQUIRE(rows >= 0 && std::int64_t(words_.size()) == (rows + 63) / 64,
+             words_.size() << " words for a mask of " << rows << " rows");
+  if (!words_.empty()) words_.back() &= full_word(rows, std::int64_t(words_.size()) - 1);
+}
 
 void RowMask::set(std::int64_t row, bool value) {
   const std::uint64_t bit = std::uint64_t{1} << (row % 64);
@@ -39,6 +47,20 @@ RowMask& RowMask::operator-=(const RowMask& other) {
   HH_REQUIRE(rows_ == other.rows_, "masks of " << rows_ << " and " << other.rows_ << " rows");
   for (std::size_t w = 0; w < words_.size(); ++w) words_[w] &= ~other.words_[w];
   return *this;
+}
+
+RowMask RowMask::slice(std::int64_t begin, std::int64_t end) const {
+  HH_REQUIRE(0 <= begin && begin <= end && end <= rows_,
+             "rows " << begin << " to " << end << " of a mask of " << rows_);
+  RowMask part(end - begin, false);
+  const auto first = std::size_t(begin / 64);
+  const int shift = int(begin % 64);
+  for (std::size_t w = 0; w < part.words_.size(); ++w) {
+    std::uint64_t word = words_[first + w] >> shift;
+    if (shift > 0 && first + w + 1 < words_.size()) word |= words_[first + w + 1] << (64 - shift);
+    part.words_[w] = word & full_word(part.rows_, std::int64_t(w));
+  }
+  return part;
 }
 
 void RowMask::resize(std::int64_t rows, bool value) {

@@ -10,6 +10,8 @@ class RowMask {
  public:
   RowMask() = default;
   RowMask(std::int64_t rows, bool value);
+  /// Of words as words() has them; bits past the last row don't matter.
+  RowMask(std::int64_t rows, std::vector<std::uint64_t> words);
 
   std::int64_t rows() const { return rows_; }
   bool test(std::int64_t row) const { return words_[std::size_t(row / 64)] >> (row % 64) & 1; }
@@ -21,6 +23,8 @@ class RowMask {
   RowMask& operator-=(const RowMask& other);
   /// Changes the number of rows; new ones get `value`.
   void resize(std::int64_t rows, bool value);
+  /// The rows [begin, end), as a mask of their own.
+  RowMask slice(std::int64_t begin, std::int64_t end) const;
 
   /// Bit row % 64 of word row / 64; bits past the last row are zero.
   const std::uint64_t* words() const { return words_.data(); }

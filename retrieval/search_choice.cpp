@@ -17,6 +17,8 @@ namespace {
 constexpr double kNano = 1e9;
 /// Words that the scan would look at: below, it takes some 20 ms, and so does measuring.
 constexpr double kWorthMeasuring = 1e8;
+/// Words that take a scan some 50 us, less than the rest of a request.
+constexpr std::int64_t kWorthTables = 200'000;
 constexpr std::int64_t kTrial = 8;  // queries that are scanned to learn how far they must look
 
 bool worth_measuring(CodesView database, CodesView queries) {
@@ -25,11 +27,27 @@ bool worth_measuring(CodesView database, CodesView queries) {
   return double(database.count) * double(queries.count) * database.row_words() >= kWorthMeasuring;
 }
 
+bool tables_fit(CodesView database, std::size_t max_bytes) {
+  return database.count < std::int64_t{1} << 32 &&  // as many as tables can number
+         MultiIndex::memory_bytes(database.count, database.bits) <= max_bytes;
+}
+
+/// How far each query must look for its k nearest.
+std::vector<std::int32_t> reach_of(CodesView database, CodesView queries, std::int64_t k,
+                                   const RowMask* allowed) {
+  const TopkResult found = HammingScan(database).topk(queries, k, allowed);
+  std::vector<std::int32_t> reach;
+  for (std::int64_t q = 0; q < queries.count; ++q) {
+    // Fewer than k rows: everything must be looked at.
+    const std::int32_t last = found.distances_of(q).back();
+    reach.push_back(last < 0 ? database.bits : last);
+  }
+  return reach;
+}
+
 SearchEstimate choose(CodesView database, CodesView queries, std::size_t max_bytes,
                       const auto& reach_of_trial) {
-  if (!worth_measuring(database, queries)) return {};
-  if (database.count >= std::int64_t{1} << 32) return {};  // more than tables can number
-  if (MultiIndex::memory_bytes(database.count, database.bits) > max_bytes) return {};
+  if (!worth_measuring(database, queries) || !tables_fit(database, max_bytes)) return {};
   const ChoiceCosts costs = measure_choice_costs(database);
   // Where building alone takes longer than the scan there is nothing to try.
   const SearchEstimate least =
@@ -83,16 +101,8 @@ SearchEstimate estimate_search(const ChoiceCosts& costs, std::int64_t count, int
 SearchEstimate choose_for_topk(CodesView database, CodesView queries, std::int64_t k,
                                const RowMask* allowed, std::size_t max_bytes) {
   check_search(database, queries, allowed);
-  return choose(database, queries, max_bytes, [&](CodesView trial) {
-    const TopkResult found = HammingScan(database).topk(trial, k, allowed);
-    std::vector<std::int32_t> reach;
-    for (std::int64_t q = 0; q < trial.count; ++q) {
-      // Fewer than k rows: everything must be looked at.
-      const std::int32_t last = found.distances_of(q).back();
-      reach.push_back(last < 0 ? database.bits : last);
-    }
-    return reach;
-  });
+  return choose(database, queries, max_bytes,
+                [&](CodesView trial) { return reach_of(database, trial, k, allowed); });
 }
 
 SearchEstimate choose_for_radius(CodesView database, CodesView queries, int radius,
@@ -101,6 +111,21 @@ SearchEstimate choose_for_radius(CodesView database, CodesView queries, int radi
   return choose(database, queries, max_bytes, [&](CodesView) {
     return std::vector<std::int32_t>{std::min(radius, database.bits)};
   });
+}
+
+SearchEstimate choose_for_service(CodesView database, std::int64_t k, std::size_t max_bytes) {
+  if (database.count * database.row_words() < kWorthTables) return {};
+  if (!tables_fit(database, max_bytes)) return {};
+  PackedCodes some(0, database.bits);
+  for (std::int64_t i = 0; i < kTrial; ++i) {
+    const std::int64_t row = database.count / kTrial * i;
+    some.append(database.slice(row, row + 1));
+  }
+  const auto reach = reach_of(database, some, k, nullptr);
+  SearchEstimate e =
+      estimate_search(measure_choice_costs(database), database.count, database.bits, 1, reach);
+  e.multi_index = e.lookups <= 0.5 * e.scan;
+  return e;
 }
 
 std::size_t memory_for_tables() {

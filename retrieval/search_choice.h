@@ -40,6 +40,10 @@ SearchEstimate choose_for_topk(CodesView database, CodesView queries, std::int64
 SearchEstimate choose_for_radius(CodesView database, CodesView queries, int radius,
                                  std::size_t max_bytes);
 
+/// For single queries over and over, by tables that are built once: building doesn't count. How far
+/// they must look is learnt from some of the database's own codes, the k nearest of each.
+SearchEstimate choose_for_service(CodesView database, std::int64_t k, std::size_t max_bytes);
+
 /// Half of the memory that is free: what tables may take.
 std::size_t memory_for_tables();
 

@@ -81,7 +81,14 @@ TEST_CASE("a program searches by arrays", "[search]") {
     return ids.values;
   };
   CHECK(search("10", {}) == expected(database, 10));
-  CHECK(search("10", {"--method", "multi-index"}) == expected(database, 10));
+  for (const char* method : {"auto", "scan", "multi-index"}) {
+    CHECK(search("10", {"--method", method}) == expected(database, 10));
+    const auto json = folder.json(
+        {"search", "--index", folder / "x", "--codes", folder / "q.npy", "--method", method});
+    // So few codes are scanned without measuring anything.
+    CHECK(json.at("method") == (std::string(method) == "multi-index" ? "multi-index" : "scan"));
+    CHECK(json.contains("choice") == (std::string(method) == "auto"));
+  }
   CHECK(search("502", {"--out-distances", folder / "d.npy"}) == expected(database, 502));
   const auto distances = retrieval::read_npy<std::int32_t>(folder / "d.npy").values;
   CHECK(distances[501] == -1);
@@ -176,6 +183,30 @@ TEST_CASE("images find their like, and a page shows them", "[search]") {
   for (std::size_t i = 1; i < 60; ++i) {
     CHECK(order[i].at("distance").get<float>() >= order[i - 1].at("distance").get<float>());
   }
+  // Without outputs in the index there is nothing to re-rank by.
+  CHECK_THAT(folder.run({"search", "--index", folder / "x", "--model", model, "--image", red,
+                         "--rerank", "10"},
+                        2),
+             Contains("--keep-outputs"));
+  folder.run({"index", "build", "--model", model, "--class-folder", folder / "images", "--out",
+              folder / "y", "--keep-outputs"});
+  const auto reranked = folder.json({"search", "--index", folder / "y", "--model", model, "--image",
+                                     red, "-k", "5", "--rerank", "40"});
+  CHECK(reranked.at("rerank") == 40);
+  const auto& best = reranked.at("results")[0].at("results");
+  REQUIRE(best.size() == 5);
+  CHECK(best[0].at("path") == self->at("path"));
+  CHECK(best[0].at("distance") < 1e-6);
+  for (std::size_t i = 1; i < 5; ++i) {
+    CHECK(best[i].at("distance").get<float>() >= best[i - 1].at("distance").get<float>());
+  }
+  // An item brings its outputs along.
+  const std::string id = best[0].at("id").dump();
+  const auto by_id = folder.json({"search", "--index", folder / "y", "--id", id, "-k", "4",
+                                  "--rerank", "40", "--exclude-self"});
+  const auto& others = by_id.at("results")[0].at("results");
+  REQUIRE(others.size() == 4);
+  for (std::size_t i = 0; i < 4; ++i) CHECK(others[i].at("id") == best[i + 1].at("id"));
   testing::write_text(folder / "list.txt", red + " 0 0 1\n" + red + " 0 0 1\n");
   const auto listed = folder.json(
       {"search", "--index", folder / "x", "--model", model, "--list", folder / "list.txt"});

@@ -18,6 +18,7 @@
 #include "kernels/core/philox.h"
 #include "retrieval/index.h"
 #include "retrieval/item_files.h"
+#include "retrieval/search.h"
 #include "tests/apps/program.h"
 #include "tests/apps/tiny_data.h"
 #include "tests/support/temporary_folder.h"
@@ -391,6 +392,46 @@ TEST_CASE("routes of the server", "[serve]") {
                Catch::StartsWith("HTTP/1.1 403"));
     CHECK(retrieval::Index::open(served.index()).count() == 60);
   }
+}
+
+TEST_CASE("tables give the scan's answers while the index changes", "[serve]") {
+  const testing::TemporaryFolder folder;
+  const testing::Outcome built = testing::run_program(
+      folder.path(), {"index", "build", "--model", material().model(), "--class-folder",
+                      material().path("images"), "--keep-outputs", "--out", folder / "index"});
+  REQUIRE(built.status == 0);
+  Served served({"--method", "multi-index"}, true, folder / "index");
+  httplib::Client client = served.client();
+  const auto check = [&] {
+    const auto index = retrieval::Index::open(served.index());
+    const retrieval::HammingScan scan(index.codes());
+    for (const char* code : {"0000", "1234", "ff0f"}) {
+      const json got = parsed(client.Get("/api/search?k=100&code=" + std::string(code)), 200);
+      const auto query = retrieval::parse_code(code, 16);
+      const auto want = scan.topk(query, 100, index.allowed());
+      REQUIRE(got.at("results").size() == std::size_t(index.count()));
+      for (std::size_t i = 0; i < std::size_t(index.count()); ++i) {
+        REQUIRE(got.at("results")[i].at("id") == index.ids()[std::size_t(want.rows[i])]);
+        REQUIRE(got.at("results")[i].at("distance") == want.distances[i]);
+      }
+    }
+  };
+  check();
+  const std::string red = material().picture("red/100.ppm");
+  for (int i = 0; i < 8; ++i) {  // more than a tenth: the tables are built anew meanwhile
+    parsed(client.Post("/api/items?label=red", red, ""), 201);
+    parsed(client.Delete("/api/items/" + std::to_string(5 * i)), 200);
+    check();
+  }
+  REQUIRE(testing::run_program(folder.path(), {"index", "compact", folder / "index"}).status == 0);
+  check();
+  const json ranked = parsed(client.Post("/api/search?k=3&rerank=50", red, ""), 200);
+  CHECK(ranked.at("rerank") == 50);
+  CHECK(ranked.at("results")[0].at("distance") < 1e-6);
+  CHECK(ranked.at("results")[2].at("distance") >= ranked.at("results")[1].at("distance"));
+  CHECK(parsed(client.Get("/api/search?id=60&rerank=50&k=2"), 200).at("results").size() == 2);
+  parsed(client.Get("/api/search?code=0000&rerank=5"), 400);
+  parsed(client.Get("/api/search?id=60&rerank=5&radius=3"), 400);
 }
 
 TEST_CASE("writes take the token", "[serve]") {

@@ -87,6 +87,16 @@ TEST_CASE("row masks", "[codes]") {
   REQUIRE(mask.count() == 62);
   mask.resize(70, false);
   REQUIRE(mask.count() == 62);
+  RowMask odd(200, false);
+  for (int r = 1; r < 200; r += 2) odd.set(r, true);
+  for (const auto& [begin, end] : {std::pair{0, 200}, {3, 3}, {64, 130}, {1, 200}, {77, 199}}) {
+    const RowMask part = odd.slice(begin, end);
+    REQUIRE(part.rows() == end - begin);
+    for (int r = begin; r < end; ++r) REQUIRE(part.test(r - begin) == (r % 2 == 1));
+    REQUIRE(part.count() == end / 2 - begin / 2);
+  }
+  REQUIRE(RowMask(3, std::vector{~std::uint64_t{0}}).count() == 3);
+  REQUIRE_THROWS_WITH(odd.slice(3, 201), Catch::Contains("3 to 201"));
   REQUIRE_THROWS_WITH(mask &= RowMask(71, true), Catch::Contains("70 and 71 rows"));
 }
 

@@ -168,6 +168,82 @@ TEST_CASE("searches of an index see neither deleted nor filtered rows", "[index]
   CHECK_THROWS_WITH(found({"n~x"}), Contains("paths only"));
 }
 
+/// Outputs of these items: those of item i start with i.
+ItemSet with_outputs(ItemSet items) {
+  const auto bits = std::size_t(items.set.codes.bits());
+  items.set.outputs.resize(std::size_t(items.set.count()) * bits, -0.5F);
+  for (std::size_t i = 0; i < items.set.ids.size(); ++i) {
+    items.set.outputs[i * bits] = float(items.set.ids[i]);
+  }
+  return items;
+}
+
+TEST_CASE("an index keeps outputs through every change", "[index]") {
+  const testing::TemporaryFolder folder;
+  build_index(folder / "a", with_outputs(make_items(0, 20)), false, true);
+  const auto check = [&](const Ids& ids) {
+    const Index index = Index::open(folder / "a");
+    const ItemSet all = index.contents();
+    REQUIRE(all.set.ids == ids);
+    REQUIRE(all.set.outputs == with_outputs(all).set.outputs);
+    REQUIRE(std::int64_t(index.outputs().size()) == index.rows() * 40);
+  };
+  {
+    IndexWriter writer(folder / "a");
+    writer.add(with_outputs(make_items(20, 3)));
+    writer.remove(Ids{1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18});
+    writer.update(0, {.path = "x", .labels = {}, .metadata = ""});
+    check({3, 19, 20, 21, 22, 0});
+    writer.compact();
+    check({3, 19, 20, 21, 22, 0});
+    CHECK_THROWS_WITH(writer.add(make_items(30, 1)), Contains("--outputs"));
+    CHECK(std::filesystem::exists(writer.index().folder() /
+                                  writer.index().manifest().outputs_name()));
+  }
+  check({3, 19, 20, 21, 22, 0});
+  CHECK_THROWS_WITH(build_index(folder / "b", make_items(0, 2), false, true),
+                    Contains("--outputs"));
+  CHECK(!std::filesystem::exists(folder / "b"));
+  // Without the wish they are left out, and the index is one that older programs read.
+  build_index(folder / "c", with_outputs(make_items(0, 2)));
+  CHECK(Index::open(folder / "c").outputs().empty());
+  CHECK(to_text(Index::open(folder / "c").manifest()).find("outputs") == std::string::npos);
+  // A wrong byte shows.
+  const auto path = folder / "a" / read_index_manifest(folder / "a").outputs_name();
+  std::fstream(path, std::ios::in | std::ios::out | std::ios::binary).seekp(64 + 3).put('x');
+  CHECK_THROWS_WITH(Index::open(folder / "a"), Contains("check sum of rows 0 to"));
+}
+
+TEST_CASE("a later state is opened from an older one", "[index]") {
+  const testing::TemporaryFolder folder;
+  build_index(folder / "a", make_items(0, 200));
+  const Index first = Index::open(folder / "a");
+  IndexWriter(folder / "a", 10, &first).add(make_items(200, 30));
+  IndexWriter(folder / "a", 10, &first).remove(Ids{3, 210});
+  const Index second = Index::open(folder / "a", &first);
+  CHECK(second.continues(first));
+  CHECK(!first.continues(second));
+  CHECK(state(second) == state(Index::open(folder / "a")));
+  IndexWriter(folder / "a").add(make_items(300, 5));
+  const Index third = Index::open(folder / "a", &second);
+  CHECK(third.count() == 200 + 30 - 2 + 5);
+  CHECK(!third.is_live(3));
+  CHECK(state(third) == state(Index::open(folder / "a")));
+  // What came since is checked, what was there isn't again.
+  const auto path = folder / "a" / third.manifest().ids_name();
+  std::fstream(path, std::ios::in | std::ios::out | std::ios::binary).seekp(64 + 8 * 232).put('x');
+  CHECK_THROWS_WITH(Index::open(folder / "a", &second), Contains("check sum"));
+  // A compacted or replaced index is another one, whatever its files are called.
+  IndexWriter(folder / "a", 10, &third).compact();
+  CHECK(!Index::open(folder / "a", &third).continues(third));
+  build_index(folder / "b", make_items(0, 10));
+  const Index old = Index::open(folder / "b");
+  build_index(folder / "b", make_items(100, 20), true);
+  const Index replaced = Index::open(folder / "b", &old);
+  CHECK(!replaced.continues(old));
+  CHECK(state(replaced).begin()->first == 100);
+}
+
 TEST_CASE("metadata compare by their types", "[index]") {
   const testing::TemporaryFolder folder;
   ItemSet items = make_items(0, 6);
@@ -319,8 +395,8 @@ TEST_CASE("damage to an index is told, not searched", "[index]") {
   };
   with("\"bits\": 40", "\"bits\": 48");
   check_damage("its check sum is wrong");
-  with("\"version\": 1", "\"version\": 2");
-  check_damage("version 2 is newer than this program's 1");
+  with("\"version\": 1", "\"version\": 3");
+  check_damage("version 3 is newer than this program's 2");
   with("\"version\": 1", "\"version\": 1e99");
   check_damage("version = ");
   with("hybridhash index", "hybridhash codes");
