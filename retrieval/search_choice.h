@@ -29,8 +29,8 @@ struct SearchEstimate {
 };
 
 /// Of `queries` queries. `reach`: how far some of them must look, one each: the distance of the
-/// k-th nearest, or the radius. Buckets are taken to be evenly filled; clustered codes fill them
-/// unevenly, so the tables must promise half the scan's time or less for the lookups.
+/// k-th nearest, or the radius. Lookups and building are estimated high, as for clustered codes, and
+/// the lookups must still promise half the scan's time or less.
 SearchEstimate estimate_search(const ChoiceCosts& costs, std::int64_t count, int bits,
                                std::int64_t queries, std::span<const std::int32_t> reach);
 
