@@ -26,6 +26,7 @@ TEST_CASE("mistakes of users are answered in one line", "[program]") {
     std::vector<std::string> words;
     std::string reason;
   };
+  // --device cpu: a program with a GPU side says in a line of its own that there is no GPU.
   const std::vector<Mistake> mistakes{
       {{}, "subcommand"},
       {{"fly"}, "fly"},
@@ -38,20 +39,21 @@ TEST_CASE("mistakes of users are answered in one line", "[program]") {
       {{"train", "--resume", folder.path().string()}, "recipe.toml"},
       {{"train", "--device", "tpu", "--set", "train.epochs=1", "--out", out}, "tpu"},
       {{"train", "--simd", "mmx", "--set", "train.epochs=1", "--out", out}, "mmx"},
-      {{"encode", "--model", noise, "--part", "query", "--out", out}, "noise.safetensors"},
-      {{"encode", "--model", empty, "--part", "query", "--out", out}, "empty"},
+      {{"encode", "--model", noise, "--part", "query", "--out", out, "--device", "cpu"},
+       "noise.safetensors"},
+      {{"encode", "--model", empty, "--part", "query", "--out", out, "--device", "cpu"}, "empty"},
       {{"encode", "--model", "/nowhere"}, "/nowhere"},
       {{"encode", "--model", noise}, "--out"},
       {{"eval"}, "--queries"},
-      {{"eval", "--queries", noise, "--database", noise}, "noise.safetensors"},
-      {{"eval", "--queries", empty, "--database", empty}, "empty"},
-      {{"eval", "--run", folder.path().string()}, "best.safetensors"},
+      {{"eval", "--queries", noise, "--database", noise, "--device", "cpu"}, "noise.safetensors"},
+      {{"eval", "--queries", empty, "--database", empty, "--device", "cpu"}, "empty"},
+      {{"eval", "--run", folder.path().string(), "--device", "cpu"}, "best.safetensors"},
       {{"verify", "/nowhere.json"}, "/nowhere.json"},
       {{"info", "/nowhere"}, "/nowhere"},
       {{"info", noise}, "noise.safetensors"},
       {{"info", empty}, "empty"},
       {{"info", folder.path().string()}, "recipe.toml"},
-      {{"bench", "--config", "huge"}, "huge"},
+      {{"bench", "--config", "huge", "--device", "cpu"}, "huge"},
       {{"bench", "--batch", "0"}, "--batch"},
   };
   for (const Mistake& mistake : mistakes) {

@@ -30,14 +30,16 @@ TEST_CASE("verify says yes and no by its exit status", "[verify]") {
   const testing::TemporaryFolder folder;
   const std::string json = (folder / "flat.json").string(), out = (folder / "out.json").string();
   write_flat_case(folder.path(), 77);
-  const Outcome good = run_program(folder.path(), {"verify", json, "--json", out});
+  const Outcome good =
+      run_program(folder.path(), {"verify", json, "--json", out, "--device", "cpu"});
   INFO(good.err);
   CHECK(good.status == 0);
   CHECK_THAT(good.out, Contains("grey.resized_cropped_u8") && Contains("2 of 2 checks passed"));
   CHECK(nlohmann::json::parse(testing::read_text(out)).at("passed") == true);
 
   write_flat_case(folder.path(), 78);
-  const Outcome bad = run_program(folder.path(), {"verify", json, "--json", out, "--failures"});
+  const Outcome bad =
+      run_program(folder.path(), {"verify", json, "--json", out, "--failures", "--device", "cpu"});
   CHECK(bad.status == 1);
   CHECK(bad.err.empty());
   CHECK_THAT(bad.out, Contains("FAIL") && Contains("1 of 2 checks passed"));
@@ -50,7 +52,8 @@ TEST_CASE("verify refuses what isn't a case", "[verify]") {
   const testing::TemporaryFolder folder;
   const auto refused = [&](const std::string& text, const std::string& reason) {
     testing::write_text(folder / "case.json", text);
-    const Outcome outcome = run_program(folder.path(), {"verify", (folder / "case.json").string()});
+    const Outcome outcome =
+        run_program(folder.path(), {"verify", (folder / "case.json").string(), "--device", "cpu"});
     CAPTURE(text, outcome.err);
     CHECK(outcome.status == 2);
     CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
