@@ -34,7 +34,7 @@ ItemSet items_of(const Options& o, bool outputs) {
              "what to index? Give --codes, or --model and images");
   if (!o.codes.empty()) return retrieval::read_items(o.codes);
   const Device device = o.compute.apply();
-  const auto model = load_model(o.model, device, o.dtype == "bf16" ? DType::bf16 : DType::f32);
+  const auto model = load_model(o.model, device, activation_dtype(o.dtype));
   ItemSet items;
   EncoderOptions encoder = o.encoder;
   encoder.keep_outputs = outputs;

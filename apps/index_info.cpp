@@ -26,7 +26,7 @@ void print_index(const std::string& folder, bool as_json) {
   const retrieval::Index index = retrieval::Index::open(folder);
   const retrieval::IndexManifest& m = index.manifest();
   const nlohmann::ordered_json all{
-      {"index", folder},      {"version", m.outputs ? 2 : 1}, {"items", index.count()},
+      {"index", folder},      {"version", m.version()},       {"items", index.count()},
       {"bits", index.bits()}, {"outputs", m.outputs},         {"deleted", m.deleted},
       {"classes", m.classes}, {"class_names", m.class_names}, {"model", m.model_hash},
       {"source", m.source},   {"generation", m.generation},   {"segments", m.segments.size()},

@@ -61,11 +61,8 @@ Queries items_as_queries(const Options& o, const Index& index) {
     set.ids.push_back(id);
     set.names.push_back(item.description.path.empty() ? fmt::format("#{}", id)
                                                       : item.description.path);
-    if (const auto outputs = index.outputs(); !outputs.empty()) {
-      const auto bits = std::size_t(index.bits());
-      const auto values = outputs.subspan(std::size_t(*row) * bits, bits);
-      set.outputs.insert(set.outputs.end(), values.begin(), values.end());
-    }
+    const auto outputs = index.outputs_of(*row);
+    set.outputs.insert(set.outputs.end(), outputs.begin(), outputs.end());
     set.labels.resize(set.labels.size() + words);
     for (const int c : item.description.labels) {
       set.labels[set.labels.size() - words + std::size_t(c / 64)] |= std::uint64_t{1} << (c % 64);
@@ -86,7 +83,7 @@ CodeSet codes_as_queries(const std::vector<std::string>& texts, int bits) {
 
 CodeSet images_as_queries(const Options& o, Device device) {
   HH_REQUIRE(!o.model.empty(), "to search by images, give the --model that made the index's codes");
-  const auto model = load_model(o.model, device, o.dtype == "bf16" ? DType::bf16 : DType::f32);
+  const auto model = load_model(o.model, device, activation_dtype(o.dtype));
   SourceOptions source;
   source.files = o.images;
   source.list = o.list;

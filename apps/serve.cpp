@@ -56,7 +56,7 @@ void run(const Options& o) {
   options.seconds = limits.seconds;
   std::unique_ptr<Model> model;
   if (!o.model.empty()) {
-    model = load_model(o.model, device, o.dtype == "bf16" ? DType::bf16 : DType::f32);
+    model = load_model(o.model, device, activation_dtype(o.dtype));
   }
   ServedIndex index(o.index, std::min(5., limits.seconds), o.method);
   Server application(index, std::move(model), options);

@@ -516,10 +516,8 @@ HttpResponse Server::search(const HttpRequest& request) {
   if (!row) throw ApiError{404, "the index has no item with id " + *id};
   const IndexItem item = index.item(*row);
   if (options.labels.empty()) options.labels = item.description.labels;
-  Query query{.code = index.codes().slice(*row, *row + 1), .outputs = {}, .self = *row};
-  if (const auto outputs = index.outputs(); !outputs.empty()) {
-    query.outputs = outputs.subspan(std::size_t(*row * index.bits()), std::size_t(index.bits()));
-  }
+  const Query query{
+      .code = index.codes().slice(*row, *row + 1), .outputs = index.outputs_of(*row), .self = *row};
   json answer = results_json(*state, tables.get(), query, options);
   answer["query"] = item_json(index, item);
   return json_response(answer);

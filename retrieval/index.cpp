@@ -17,9 +17,6 @@ namespace {
 constexpr std::size_t kMaxMetadata = 1 << 16;
 constexpr int kMaxMetadataDepth = 64;
 
-std::size_t row_bytes(int bits) { return std::size_t(bits + 63) / 64 * sizeof(std::uint64_t); }
-std::size_t output_bytes(int bits) { return std::size_t(bits) * sizeof(float); }
-
 std::pair<std::uint64_t, std::uint64_t> file_id(const std::filesystem::path& path) {
   struct stat facts {};
   if (::stat(path.c_str(), &facts) != 0) return {};
@@ -68,11 +65,11 @@ Index::Index(const std::filesystem::path& folder, const IndexManifest& manifest,
   if (marked && !known) live = read_live();
   const auto codes = folder / manifest.codes_name();
   file_ = file_id(codes);
-  codes_ = MappedRows(codes, row_bytes(manifest.bits), rows_);
+  codes_ = MappedRows(codes, manifest.code_bytes(), rows_);
   if (file_ != file_id(codes)) file_ = {};  // replaced meanwhile: which of the two it is, who knows
   ids_ = MappedRows(folder / manifest.ids_name(), sizeof(std::int64_t), rows_);
   if (manifest.outputs) {
-    outputs_ = MappedRows(folder / manifest.outputs_name(), output_bytes(manifest.bits), rows_);
+    outputs_ = MappedRows(folder / manifest.outputs_name(), manifest.output_bytes(), rows_);
   }
   if (known && continues(*older)) {
     live = older->live_;
@@ -126,10 +123,10 @@ void Index::check(const Index* older) const {
       damaged(folder_ / name, "the check sum of rows " + std::to_string(begin) + " to " +
                                   std::to_string(end - 1) + " is wrong");
     };
-    check_part(codes_, row_bytes(bits()), segment.codes, manifest_.codes_name());
+    check_part(codes_, manifest_.code_bytes(), segment.codes, manifest_.codes_name());
     check_part(ids_, sizeof(std::int64_t), segment.ids, manifest_.ids_name());
     if (!manifest_.outputs) continue;
-    check_part(outputs_, output_bytes(bits()), segment.outputs, manifest_.outputs_name());
+    check_part(outputs_, manifest_.output_bytes(), segment.outputs, manifest_.outputs_name());
   }
 }
 
@@ -162,6 +159,12 @@ std::span<const std::int64_t> Index::ids() const {
 std::span<const float> Index::outputs() const {
   return {reinterpret_cast<const float*>(outputs_.bytes().data()),
           outputs_.bytes().size() / sizeof(float)};
+}
+
+std::span<const float> Index::outputs_of(std::int64_t row) const {
+  if (!manifest_.outputs) return {};
+  const auto width = std::size_t(bits());
+  return outputs().subspan(std::size_t(row) * width, width);
 }
 
 std::optional<std::int64_t> Index::row_of(std::int64_t id) const {
@@ -258,11 +261,8 @@ ItemSet Index::contents() const {
     if (!is_live(row)) continue;
     set.codes.append(codes().slice(row, row + 1));
     set.ids.push_back(ids()[std::size_t(row)]);
-    if (manifest_.outputs) {
-      const auto values =
-          outputs().subspan(std::size_t(row) * std::size_t(bits()), std::size_t(bits()));
-      set.outputs.insert(set.outputs.end(), values.begin(), values.end());
-    }
+    const auto values = outputs_of(row);
+    set.outputs.insert(set.outputs.end(), values.begin(), values.end());
     set.labels.resize(set.labels.size() + words);
     if (!described) continue;
     const Description d = item(row).description;

@@ -62,6 +62,8 @@ class Index {
   std::span<const std::int64_t> ids() const;
   /// The network's real-valued outputs, [rows, bits]; empty where they aren't kept.
   std::span<const float> outputs() const;
+  /// Those of one row, [bits]; empty where they aren't kept.
+  std::span<const float> outputs_of(std::int64_t row) const;
   /// For searches: rows that are not deleted. Null when none is.
   const RowMask* allowed() const { return manifest_.deleted > 0 ? &live_ : nullptr; }
   bool is_live(std::int64_t row) const { return live_.test(row); }

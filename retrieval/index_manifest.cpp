@@ -97,7 +97,7 @@ std::string to_text(const IndexManifest& m) {
     if (m.outputs) segments.back()["outputs"] = hex(s.outputs);
   }
   json body{{"format", kFormat},
-            {"version", m.outputs ? 2 : 1},
+            {"version", m.version()},
             {"generation", m.generation},
             {"base", m.base},
             {"bits", m.bits},

@@ -8,7 +8,7 @@
 
 namespace hh::retrieval {
 
-/// 2: may keep outputs. An index without them is written as version 1, which older programs take.
+/// 2: may keep outputs.
 inline constexpr int kIndexVersion = 2;
 
 /// Rows that were added together, with the check sums of their codes, ids and, if kept, outputs.
@@ -35,6 +35,10 @@ struct IndexManifest {
 
   std::int64_t rows() const;  // deleted ones too
 
+  /// The oldest that can hold it: an index without outputs stays readable for older programs.
+  int version() const { return outputs ? 2 : 1; }
+  std::size_t code_bytes() const { return std::size_t(bits + 63) / 64 * sizeof(std::uint64_t); }
+  std::size_t output_bytes() const { return std::size_t(bits) * sizeof(float); }  // both of a row
   std::string codes_name() const { return "codes-" + std::to_string(base) + ".bin"; }
   std::string ids_name() const { return "ids-" + std::to_string(base) + ".bin"; }
   std::string outputs_name() const { return "outputs-" + std::to_string(base) + ".bin"; }

@@ -23,18 +23,15 @@ std::span<const std::byte> bytes_of(CodesView codes) {
   return std::as_bytes(std::span(codes.words, std::size_t(codes.count * codes.row_words())));
 }
 
-std::size_t row_bytes(int bits) { return std::size_t(bits + 63) / 64 * sizeof(std::uint64_t); }
-std::size_t output_bytes(int bits) { return std::size_t(bits) * sizeof(float); }
-
 std::string reason(const std::filesystem::path& path, const char* what) {
   return path.string() + ": " + what + ": " + std::strerror(errno);
 }
 
 void create_row_files(const std::filesystem::path& folder, const IndexManifest& manifest) {
-  create_row_file(folder / manifest.codes_name(), row_bytes(manifest.bits));
+  create_row_file(folder / manifest.codes_name(), manifest.code_bytes());
   create_row_file(folder / manifest.ids_name(), sizeof(std::int64_t));
   if (!manifest.outputs) return;
-  create_row_file(folder / manifest.outputs_name(), output_bytes(manifest.bits));
+  create_row_file(folder / manifest.outputs_name(), manifest.output_bytes());
 }
 
 /// An index without items.
@@ -231,10 +228,10 @@ void IndexWriter::append(IndexManifest& manifest, ItemTable& items, const CodeSe
       const MappedRows all(folder_ / name, size, before + count);
       return xxh64(all.bytes().last(std::size_t(joined) * size));
     };
-    segment.codes = write(manifest.codes_name(), row_bytes(manifest.bits), bytes_of(set.codes));
+    segment.codes = write(manifest.codes_name(), manifest.code_bytes(), bytes_of(set.codes));
     segment.ids = write(manifest.ids_name(), sizeof(std::int64_t), std::as_bytes(ids));
     if (manifest.outputs) {
-      segment.outputs = write(manifest.outputs_name(), output_bytes(manifest.bits),
+      segment.outputs = write(manifest.outputs_name(), manifest.output_bytes(),
                               std::as_bytes(std::span(set.outputs)));
     }
     manifest.next_id = std::max(manifest.next_id, *std::max_element(ids.begin(), ids.end()) + 1);
@@ -325,11 +322,8 @@ void IndexWriter::update(std::int64_t id, const Description& description) {
   HH_REQUIRE(row.has_value(), "the index has no item with id " << id);
   ItemSet items;
   items.set.codes.append(index_->codes().slice(*row, *row + 1));
-  if (const auto all = index_->outputs(); !all.empty()) {
-    const auto values =
-        all.subspan(std::size_t(*row * index_->bits()), std::size_t(index_->bits()));
-    items.set.outputs.assign(values.begin(), values.end());
-  }
+  const auto outputs = index_->outputs_of(*row);
+  items.set.outputs.assign(outputs.begin(), outputs.end());
   items.set.ids = {id};
   items.set.names = {description.path};
   items.metadata = {description.metadata};
@@ -357,17 +351,14 @@ void IndexWriter::compact() {
   manifest.last_described = -1;
   CodeSet set;
   set.codes = PackedCodes(0, index_->bits());
-  const auto bits = std::size_t(index_->bits());
   std::vector<std::int64_t> ids;
   std::vector<Description> descriptions;
   for (std::int64_t row = 0; row < index_->rows(); ++row) {
     if (!index_->is_live(row)) continue;
     set.codes.append(index_->codes().slice(row, row + 1));
     ids.push_back(index_->ids()[std::size_t(row)]);
-    if (manifest.outputs) {
-      const auto values = index_->outputs().subspan(std::size_t(row) * bits, bits);
-      set.outputs.insert(set.outputs.end(), values.begin(), values.end());
-    }
+    const auto values = index_->outputs_of(row);
+    set.outputs.insert(set.outputs.end(), values.begin(), values.end());
     if (index_->manifest().last_described >= 0) {
       descriptions.push_back(index_->item(row).description);
     }

@@ -29,10 +29,10 @@ bool wanted(const std::string& name);
 void time_case(const std::string& name, Device device, Work work,
                const std::function<void()>& call);
 
-/// Times a kernel of the device's table. Its workspace is lent outside the timing.
+/// A call of a kernel of the device's table, to its end. Its workspace is lent now, outside the
+/// timing.
 template <class Args>
-void measure(const std::string& name, Device device, Args args, Work work) {
-  if (!wanted(name)) return;
+std::function<void()> prepared(Device device, Args args) {
   Backend& on = backend(device);
   const Kernel<Args>& kernel = on.kernels().of<Args>();
   Tensor workspace;
@@ -43,10 +43,16 @@ void measure(const std::string& name, Device device, Args args, Work work) {
       args.workspace = workspace.raw();
     }
   }
-  time_case(name, device, work, [&] {
+  return [&on, &kernel, args, workspace] {
     kernel.run(args, on.stream());
     on.synchronize();
-  });
+  };
+}
+
+/// Times a kernel of the device's table.
+template <class Args>
+void measure(const std::string& name, Device device, const Args& args, Work work) {
+  if (wanted(name)) time_case(name, device, work, prepared(device, args));
 }
 
 /// The cases are only named: arrays need no memory.

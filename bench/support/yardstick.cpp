@@ -21,18 +21,10 @@ double gemm_tflop_s(Device device) {
   const auto count = std::size_t(n) * n;
   const Tensor x = normal<T>(device, count, 1), w = normal<T>(device, count, 2),
                y = normal<T>(device, count, 3);
-  LinearForward<T> args{
-      .x = x.data<T>(), .weight = w.data<T>(), .y = y.data<T>(), .rows = n, .in = n, .out = n};
-  Backend& on = backend(device);
-  const Kernel<LinearForward<T>>& kernel = on.kernels().template of<LinearForward<T>>();
-  Tensor workspace;
-  const std::size_t bytes = kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0;
-  if (bytes != 0) workspace = Tensor({std::int64_t(bytes)}, DType::u8, device);
-  if (bytes != 0) args.workspace = workspace.raw();
-  const auto product = [&] {
-    kernel.run(args, on.stream());
-    on.synchronize();
-  };
+  const auto product = prepared(
+      device,
+      LinearForward<T>{
+          .x = x.data<T>(), .weight = w.data<T>(), .y = y.data<T>(), .rows = n, .in = n, .out = n});
   const auto us = sample(device, 0.3, product, true);
   return 2.0 * n * n * n / us.front() / 1e6;
 }

@@ -81,7 +81,7 @@ TEMPLATE_TEST_CASE("block_average_pool agrees with its definition", "[interactio
     magnitude[shape.block_of(i)] += std::abs(to_float(x[i])) / count;
   }
   // A sum of s^2 numbers in any order, times a rounded 1/s^2, then rounded to T.
-  const double storage = std::is_same_v<T, float> ? 0 : 1.01 * unit<T>();
+  const double storage = 1.01 * testing::storage<T>();
   Worst worst;
   for (Size i = 0; i < y.size(); ++i) {
     worst.see(to_float(y[i]) - mean[i],

@@ -9,14 +9,8 @@
 namespace hh {
 namespace {
 
-using testing::Array, testing::normal, testing::unit, testing::Worst;
+using testing::Array, testing::normal, testing::storage, testing::unit, testing::Worst;
 using Size = std::size_t;
-
-/// What rounding the result to T may add, relative to it: half a unit in the last place.
-template <class T>
-constexpr double storage() {
-  return std::is_same_v<T, float> ? 0 : unit<T>();
-}
 
 Size x_size(const Conv2dShape& s) { return Size(s.pixels()) * Size(s.in_channels); }
 Size y_size(const Conv2dShape& s) { return Size(s.pixels()) * Size(s.out_channels); }

@@ -122,7 +122,7 @@ TEMPLATE_TEST_CASE("hash_head agrees with its definition", "[hash]", float, bf16
   const auto dlogit_error = [&](int b, int k) {
     return 2 * kUnit * (std::abs(dlogit(b, k)) + std::abs(double(dcode[Size(b * bits + k)])));
   };
-  const double storage = std::is_same_v<T, float> ? 0 : 1.01 * unit<T>();
+  const double storage = 1.01 * testing::storage<T>();
   Worst worst_pooled, worst_weight, worst_bias;
   for (int b = 0; b < images; ++b) {
     for (int c = 0; c < channels; ++c) {

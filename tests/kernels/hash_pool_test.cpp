@@ -108,7 +108,7 @@ void check(Device device, const Case<T>& shape, const std::vector<T>& local,
   });
   CHECK(wrong == 0);
   // A mean of o^2 numbers; up to four equal parts of a gradient.
-  const double storage = std::is_same_v<T, float> ? 0 : 1.01 * unit<T>();
+  const double storage = 1.01 * testing::storage<T>();
   Worst worst, worst_gradient;
   for (Size i = 0; i < got.pooled.size(); ++i) {
     worst.see(to_float(got.pooled[i]) - mean[i],

@@ -310,7 +310,7 @@ void check_forward(Device device, const Case<T>& x) {
   const Exact exact = forward(x.shape, in);
   const ForwardBounds bounds = forward_bounds(x.shape, in, exact);
   const auto got = x.forward(device);
-  const double storage = std::is_same_v<T, float> ? 0 : 1.01 * unit<T>();
+  const double storage = 1.01 * testing::storage<T>();
   const Size n = x.shape.c();
   Worst worst_mean, worst_rstd, worst_out;
   Size wrong = 0;
@@ -344,7 +344,7 @@ void check_backward(Device device, const Case<T>& x) {
   const std::vector<float> mean(exact.mean.begin(), exact.mean.end()),
       rstd(exact.rstd.begin(), exact.rstd.end());
   const auto dout = normal<T>(x.shape.out_size(), 8);
-  const double storage = std::is_same_v<T, float> ? 0 : 1.01 * unit<T>();
+  const double storage = 1.01 * testing::storage<T>();
   Gradients bound;
   const Gradients want =
       backward(x.shape, in, widen(dout), exact.argmax, widen(mean), widen(rstd), &bound, storage);

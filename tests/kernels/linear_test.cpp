@@ -9,14 +9,8 @@
 namespace hh {
 namespace {
 
-using testing::Array, testing::normal, testing::unit, testing::Worst;
+using testing::Array, testing::normal, testing::storage, testing::unit, testing::Worst;
 using Size = std::size_t;
-
-/// What rounding the result to T may add, relative to it: half a unit in the last place.
-template <class T>
-constexpr double storage() {
-  return std::is_same_v<T, float> ? 0 : unit<T>();
-}
 
 struct Case {
   std::int64_t rows;

@@ -110,7 +110,7 @@ TEMPLATE_TEST_CASE("patchify_pixels normalises", "[input]", float, bf16, f16) {
     // Of the two terms, one has three roundings and the other one; then comes their difference.
     const double size = value / 255 / std[c] + mean[c] / std[c];
     const double bound = 4 * unit<float>() * size;
-    const double storage = std::is_same_v<T, float> ? 0 : unit<T>() * (std::abs(want) + bound);
+    const double storage = testing::storage<T>() * (std::abs(want) + bound);
     worst.see(to_float(got[at]) - want, bound + storage, at);
   });
   CAPTURE(worst.index);

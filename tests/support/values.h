@@ -2,6 +2,7 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/core/half.h"
@@ -52,6 +53,12 @@ constexpr double unit<bf16>() {
 template <>
 constexpr double unit<f16>() {
   return 0x1p-11;
+}
+
+/// What rounding a float32 result to T may add, relative to it.
+template <class T>
+constexpr double storage() {
+  return std::is_same_v<T, float> ? 0 : unit<T>();
 }
 
 /// Spacing of the smallest numbers of a storage type, where the roundoff is half of it.
