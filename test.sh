@@ -97,6 +97,11 @@ if [ $preset = cuda ] && command -v python3 >/dev/null; then
   count "ptxas baseline" python3 bench/ptxas/table.py build/cuda/bin/libhh_cuda.so --arch 80,90 --check bench/ptxas/baseline.tsv
 fi
 
+# The page that serve shows, in a browser (skipped by the script where there is none).
+if command -v python3 >/dev/null; then
+  count "page in a browser" python3 tests/apps/page_in_browser.py $bin/hybridhash
+fi
+
 # The GPU side: on a GPU, or else in the simulator, which also checks memory, uninitialised reads, races,
 # barriers and (lazy) the order of streams.
 simulator=${PTXSIM_HOME:-../shared/ptxsim}/bin/ptxsim

@@ -30,6 +30,11 @@ function strip(bits, label) {
   return svg;
 }
 
+// What the server calls a method, in words; one that isn't known here keeps its name.
+const methods = { "scan": "by scanning all codes", "multi-index": "by multi-index hashing" };
+const how = (answer) => (methods[answer.method] ?? `by ${answer.method}`) +
+  (answer.rerank ? `, the nearest ${answer.rerank} re-ranked by real-valued outputs` : "");
+
 const differing = (a, b) => Array.from(a, (bit, j) => (bit === b[j] ? "0" : "1")).join("");
 const markSmall = (image) => image.classList.toggle("small", image.naturalWidth <= 64);
 
@@ -136,7 +141,7 @@ async function search() {
     const time = [`search ${(1000 * answer.search_seconds).toPrecision(2)} ms`];
     if (answer.encode_seconds) time.unshift(`code ${(1000 * answer.encode_seconds).toFixed(0)} ms`);
     say((all === 0 ? "Nothing was found" : shown < all ? `${shown} of ${all} results`
-         : `${all} result${all === 1 ? "" : "s"}`) + ` (${time.join(", ")}). ` +
+         : `${all} result${all === 1 ? "" : "s"}`) + ` ${how(answer)} (${time.join(", ")}). ` +
         (all === 0 ? "" : "A result's strip shows the bits in which its code differs."));
     history.replaceState(null, "", picture ? "#" : `#${values}`);
   } catch (error) {

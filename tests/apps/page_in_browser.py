@@ -1,0 +1,77 @@
+"""The serve page in headless Chromium: page_in_browser.py PROGRAM | --url URL. Builds a small index of codes, serves it,
+opens links to searches, and looks at what the page then shows. Without Chromium it says so and passes."""
+import random
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROWS = 200
+
+
+def write_codes(path):
+    """[ROWS, 4] uint8 as .npy, without numpy: tests need nothing but Python."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({ROWS}, 4), }}"
+    header += " " * (-(10 + len(header) + 1) % 64) + "\n"
+    data = random.Random(1).randbytes(ROWS * 4)
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + data)
+
+
+def shown(browser, profile, url):
+    """The page's elements once its requests are answered. --no-sandbox: containers run tests as root."""
+    command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
+               "--virtual-time-budget=5000", "--dump-dom", url]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def expect(condition, what, page):
+    if not condition:
+        status = re.search(r'<p id="status".*?</p>', page, re.S)
+        raise SystemExit(f"FAILED: {what}; the page says: {status.group() if status else page[:500]}")
+
+
+def check(browser, profile, url):
+    page = shown(browser, profile, url)
+    expect("type an item's number" in page, "a page without a search says what to do", page)
+    expect(re.search(r'id="facts"[^>]*>[\d,]+ items, codes of 32 bits', page), "items and bits are named", page)
+
+    page = shown(browser, profile, f"{url}#id=14&k=7")
+    expect(page.count('class="card') == 7, "seven results are asked for and shown", page)
+    expect(re.search(r">7 results by (scanning all codes|multi-index hashing) \(search [\d.]+ ms", page),
+           "the method and the time are named", page)
+    far = [int(d) for d in re.findall(r">distance (\d+)<", page)]
+    expect(len(far) == 7 and far == sorted(far), f"distances ascend: {far}", page)
+    strips = re.findall(r'aria-label="(\d+) bits differ"><path d="([^"]*)"', page)
+    expect([int(n) for n, _ in strips] == far, "a strip is named by its distance", page)
+    expect(all(path.count("M") == int(n) for n, path in strips), "a strip shows as many bits as differ", page)
+
+    page = shown(browser, profile, f"{url}#id=99999999&k=7")
+    expect('class="error"' in page and 'class="card' not in page, "an item that isn't there is an error", page)
+
+
+def main():
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        print("skipped: the page in a browser, since Chromium is not installed")
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if sys.argv[1] == "--url":
+            check(browser, folder / "profile", sys.argv[2])
+            return
+        write_codes(folder / "codes.npy")
+        subprocess.run([sys.argv[1], "index", "build", "--codes", folder / "codes.npy", "--out", folder / "index"],
+                       check=True, stdout=subprocess.DEVNULL)
+        with subprocess.Popen([sys.argv[1], "serve", "--index", folder / "index", "--port", "0"],
+                              stdout=subprocess.PIPE, text=True) as server:
+            try:
+                check(browser, folder / "profile", re.search(r"http://\S+", server.stdout.readline()).group())
+            finally:
+                server.terminate()
+
+
+if __name__ == "__main__":
+    main()
