@@ -129,6 +129,8 @@ else
   done
   # shellcheck disable=SC2086
   catch "hh_app_tests (cuda)" ${runs[0]} $bin/hh_app_tests "[devices]"
+  # shellcheck disable=SC2086
+  count "ladder (cuda)" ${runs[0]} $bin/hh_ladder
   # The way without cuDNN, and a full GPU.
   # shellcheck disable=SC2086
   HH_CUDNN=0 catch "hh_kernel_tests [conv] without cuDNN (cuda)" ${runs[0]} $bin/hh_kernel_tests "[conv]"
