@@ -10,7 +10,7 @@ namespace {
 struct Options {
   std::string recipe, out, resume;
   std::vector<std::string> settings;
-  bool skip_bad = false, print_recipe = false;
+  bool skip_bad = false, print_recipe = false, profile = false;
   ComputeOptions compute;
 };
 
@@ -19,11 +19,17 @@ Device apply(const Options& o, const Recipe& recipe) {
   ComputeOptions compute = o.compute;
   compute.verbose = true;  // a long run on the wrong device should show at its start
   if (compute.threads == 0) compute.threads = recipe.train.threads;
-  return compute.apply();
+  const Device device = compute.apply();
+  HH_REQUIRE(!o.profile || device.kind == DeviceKind::kCpu,
+             "--profile on " << to_string(device)
+                             << ": it times the CPU's kernels only, as a GPU's run after they were "
+                                "queued; add --device cpu, or use nsys (docs/profiling.md)");
+  return device;
 }
 
-void finish(TrainingRun run) {
+void finish(TrainingRun run, bool profile) {
   catch_stop_signals();
+  if (profile) run.profile();
   if (run.run()) fmt::print("{}", run.summary());
 }
 
@@ -35,7 +41,7 @@ void run(const Options& o) {
                                                       << o.resume
                                                       << ": leave out RECIPE and --out");
     const Recipe recipe = TrainingRun::recipe_of(o.resume, settings);
-    return finish(TrainingRun::resume(recipe, o.resume, apply(o, recipe)));
+    return finish(TrainingRun::resume(recipe, o.resume, apply(o, recipe)), o.profile);
   }
   const Recipe recipe = Recipe::read(o.recipe, settings);
   if (o.print_recipe) return fmt::print("{}", recipe.to_toml());
@@ -45,7 +51,7 @@ void run(const Options& o) {
              "shows them all)");
   const std::string name =
       o.recipe.empty() ? "default" : std::filesystem::path(o.recipe).stem().string();
-  finish(TrainingRun(recipe, o.out.empty() ? "runs/" + name : o.out, apply(o, recipe)));
+  finish(TrainingRun(recipe, o.out.empty() ? "runs/" + name : o.out, apply(o, recipe)), o.profile);
 }
 
 }  // namespace
@@ -64,12 +70,16 @@ void add_train(CLI::App& program) {
                     "leave out images that are missing or broken; otherwise they end the run");
   command->add_flag("--print-recipe", options->print_recipe,
                     "print the whole recipe with all defaults, and train nothing");
+  command->add_flag("--profile", options->profile,
+                    "time the kernels of steps 3 to 12 by layer, into trace.json and profile.tsv "
+                    "of the run's folder; on the CPU only");
   options->compute.add_to(*command);
   add_examples(
       *command,
       "  hybridhash train recipes/micro_fashion.toml --out runs/mine\n"
       "  hybridhash train recipes/micro_fashion.toml --set model.bits=64 --set train.epochs=3\n"
       "  hybridhash train --resume runs/mine\n"
+      "  hybridhash train recipes/micro_fashion.toml --out runs/profiled --profile\n"
       "Ctrl-C saves and stops; a second Ctrl-C stops at once.\n");
   command->callback([options] { run(*options); });
 }

@@ -132,6 +132,12 @@ std::int64_t TrainingRun::steps_per_epoch() const {
 }
 
 bool TrainingRun::run() {
+  const bool complete = run_epochs();
+  if (profile_) profile_->finish();
+  return complete;
+}
+
+bool TrainingRun::run_epochs() {
   while (position_.epoch < recipe_.train.epochs) {
     const bool complete = run_epoch();
     if (complete) {
@@ -160,7 +166,14 @@ bool TrainingRun::run_epoch() {
   data::Batch batch;
   auto before = Clock::now(), saved = before;
   while (loader_->next(batch)) {
-    take_batch(batch);
+    if (profile_) {
+      profile_->batch([&] {
+        take_batch(batch);
+        return trainer_->accumulated() == 0;
+      });
+    } else {
+      take_batch(batch);
+    }
     position_.seconds += since(before);
     before = Clock::now();
     if (position_.images > 0) {
@@ -322,6 +335,8 @@ std::string TrainingRun::summary() const {
   line(kMetricsFile, "one line an epoch");
   line("loss.svg", "plot of the loss");
   line("map.svg", "plot of the mAP");
+  line(kTraceFile, "the profiled steps, for https://ui.perfetto.dev");
+  line(kProfileFile, "their time by layer and kernel");
   return text;
 }
 

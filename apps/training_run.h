@@ -8,6 +8,7 @@
 //   loss.svg, map.svg      the same as plots
 //   events.out.tfevents.*  the same for TensorBoard, and the loss within epochs
 //   last.safetensors       checkpoint: weights, optimiser, memory bank, place in the data
+//   trace.json, profile.tsv   where the time of some steps went; with --profile
 //   best.safetensors       weights of the best epoch by the held-out slice (without one: the last)
 //   best_by_query.safetensors   the same by the query set, as the paper chose; if the recipe asks
 #pragma once
@@ -18,6 +19,7 @@
 
 #include "apps/model_file.h"
 #include "apps/recipe.h"
+#include "apps/step_profile.h"
 #include "data/loader.h"
 #include "engine/event_file.h"
 #include "model/trainer.h"
@@ -43,6 +45,8 @@ class TrainingRun {
   static TrainingRun resume(const Recipe& recipe, const std::filesystem::path& folder,
                             Device device);
 
+  /// Times the kernels of the steps that StepProfile chooses; call it before run().
+  void profile() { profile_ = std::make_unique<StepProfile>(folder_); }
   /// Trains to the end, or until stop_requested(); true when the end was reached.
   bool run();
   /// What the run left and where, for people.
@@ -61,6 +65,7 @@ class TrainingRun {
 
   TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
               bool resuming);
+  bool run_epochs();
   bool run_epoch();
   void end_epoch();
   void initialise();
@@ -87,6 +92,7 @@ class TrainingRun {
   Position position_;
   BatchLoss unsettled_;
   std::unique_ptr<EventFile> events_;
+  std::unique_ptr<StepProfile> profile_;  // null: none is asked for
 };
 
 }  // namespace hh::apps

@@ -2,6 +2,7 @@
 #pragma once
 #include "engine/backend.h"
 #include "engine/memory.h"
+#include "engine/profiler.h"
 
 namespace hh {
 
@@ -9,6 +10,8 @@ template <class Args>
 void launch(Device device, Args args) {
   Backend& on = backend(device);
   const Kernel<Args>& kernel = on.kernels().of<Args>();
+  // On a GPU this is the time to queue it, not to run it.
+  const ProfileRange range(type_name<Args>(), "launch");
   HH_REQUIRE(kernel.run != nullptr, "the network runs in f16 on a GPU only; use bf16 or f32 here");
   if constexpr (requires { args.workspace; }) {
     const std::size_t bytes = kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0;

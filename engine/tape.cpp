@@ -11,13 +11,20 @@ thread_local Tape* recording = nullptr;
 
 Tape* Tape::current() { return recording; }
 
+void Tape::record(std::function<void()> step) {
+  LayerMark mark;
+  if (Profiler::active() != nullptr) mark = {.layer = current_layer().layer, .backward = true};
+  steps_.push_back({.run = std::move(step), .mark = std::move(mark)});
+}
+
 void Tape::backward() {
   const Recording none(nullptr);
   while (!steps_.empty()) {
     // Taken off first, so that what it saved is freed before the next step allocates.
-    const std::function<void()> step = std::move(steps_.back());
+    Step step = std::move(steps_.back());
     steps_.pop_back();
-    step();
+    const UseLayer layer(std::move(step.mark));
+    step.run();
   }
 }
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <vector>
 
+#include "engine/profiler.h"
 #include "engine/tensor.h"
 
 namespace hh {
@@ -14,7 +15,7 @@ class Tape {
   static Tape* current();
 
   /// Adds a step. It may hold tensors that backward needs; they are freed as soon as it has run.
-  void record(std::function<void()> step) { steps_.push_back(std::move(step)); }
+  void record(std::function<void()> step);
 
   /// Runs and drops all steps, last first. The gradients of the outputs must have been put into
   /// their slots; those of inputs and parameters are in theirs afterwards.
@@ -23,7 +24,11 @@ class Tape {
   std::size_t size() const { return steps_.size(); }
 
  private:
-  std::vector<std::function<void()>> steps_;
+  struct Step {
+    std::function<void()> run;
+    LayerMark mark;  // of whoever recorded it; empty unless a profiler collects
+  };
+  std::vector<Step> steps_;
 };
 
 /// Makes a tape (or none: nullptr) the recording one of this thread for its own lifetime.

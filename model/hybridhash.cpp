@@ -1,5 +1,6 @@
 #include "model/hybridhash.h"
 
+#include "engine/profiler.h"
 #include "model/interaction.h"
 #include "model/stages.h"
 #include "model/transformer_layer.h"
@@ -89,6 +90,7 @@ std::vector<float> HybridHash::drop_path_rates() const {
 HashCode HybridHash::forward(const Tensor& patch_rows, const ForwardOptions& options) const {
   Probe* const probe = options.probe;
   const std::int64_t g = config_.grid(), images = patch_rows.dim(0) / (g * g);
+  const UseLayer embedding({.layer = "patch_embed"});
   Tensor x =
       linear(patch_rows, *patch_weight_, patch_bias_).reshaped({images, g, g, config_.dims[0]});
   stages::see_image(probe, "patch_embed", x);
@@ -98,6 +100,7 @@ HashCode HybridHash::forward(const Tensor& patch_rows, const ForwardOptions& opt
     const Level& level = *levels_[std::size_t(l)];
     const std::string name = "level" + std::to_string(l);
     const int grid = HybridHashConfig::blocks_per_side(l);
+    const UseLayer entrance({.layer = name + ".in"});
     if (level.interaction) x = level.interaction->forward(x, name + ".im", options);
     ResidualPair stream = blockify_layer_norm(x, *level.pos, level.layers.front()->norm1(), grid);
     const Shape image = x.shape();
@@ -107,6 +110,7 @@ HashCode HybridHash::forward(const Tensor& patch_rows, const ForwardOptions& opt
     for (std::size_t j = 0; j < level.layers.size(); ++j) {
       const TransformerLayer& layer = *level.layers[j];
       const std::string stage = name + ".layer" + std::to_string(j);
+      const UseLayer current({.layer = stage});
       const TransformerLayer::Open open = layer.forward(std::move(stream), stage, options);
       const Tensor scale = layer.branch_scale(options);
       if (j + 1 < level.layers.size()) {
@@ -134,6 +138,7 @@ HashCode HybridHash::forward(const Tensor& patch_rows, const ForwardOptions& opt
 HashCode HybridHash::hash_layer(const Tensor& features, const ForwardOptions& options) const {
   Probe* const probe = options.probe;
   const HashLayer& hash = *hash_;
+  const UseLayer current({.layer = "hash"});
   const Tensor first = conv2d(features, hash.convs1_weight, hash.convs1_bias);
   stages::see_image(probe, "hash.convS1", first);
   const Tensor local = conv2d(first, hash.convs2_weight, hash.convs2_bias);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/launch.h"
+#include "engine/profiler.h"
 #include "kernels/random/drop_path_scale.h"
 
 namespace hh {
@@ -62,9 +63,15 @@ void Trainer::compute(Step& step) {
   Tape tape;
   {
     const Recording record(&tape);
-    const HashCode out = network_.forward(input, options);
+    const HashCode out = [&] {
+      const ProfileRange range("forward");
+      return network_.forward(input, options);
+    }();
+    const UseLayer layer({.layer = "loss"});
+    const ProfileRange range("loss");
     step.loss = bank_.loss(out.code, step.batch, config_.alpha, loss_scale_).loss;
   }
+  const ProfileRange range("backward");
   tape.backward();
 }
 
@@ -123,6 +130,8 @@ Tensor Trainer::accumulate(std::span<const std::uint8_t> pixels,
 
 void Trainer::step(float learning_rate) {
   assert(accumulated_ > 0);
+  const UseLayer layer({.layer = "optimizer"});
+  const ProfileRange range("optimizer");
   optimizer_->step(learning_rate, 1 / (float(accumulated_) * (loss_scale_ ? scaler_.scale : 1)));
   if (loss_scale_) update_loss_scale();
   parameters_.zero_gradients();
