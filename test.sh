@@ -131,6 +131,8 @@ else
   catch "hh_app_tests (cuda)" ${runs[0]} $bin/hh_app_tests "[devices]"
   # shellcheck disable=SC2086
   count "ladder (cuda)" ${runs[0]} $bin/hh_ladder
+  # shellcheck disable=SC2086
+  catch "hh_bench_tests (cuda)" ${runs[0]} $bin/hh_bench_tests "[peers]"
   # The way without cuDNN, and a full GPU.
   # shellcheck disable=SC2086
   HH_CUDNN=0 catch "hh_kernel_tests [conv] without cuDNN (cuda)" ${runs[0]} $bin/hh_kernel_tests "[conv]"

@@ -33,6 +33,8 @@ constexpr const char* kHelp =
     "  --min-time S       seconds of samples for a case, default 0.2; 15 to 200 samples\n"
     "  --cold, --warm     whether caches are emptied before a sample (default: warm)\n"
     "  --threads N        CPU threads (also HH_THREADS); HH_SIMD chooses the instruction set\n"
+    "  --peers            on a GPU also each fused kernel's work as separate calls of cuDNN, as\n"
+    "                     NAME/unfused\n"
     "  --json FILE        also writes a line of JSON for each case\n"
     "  --estimate GPU     h100, a100, rtx4090: counts and ESTIMATED times by the simulator ptxsim\n"
     "                     (PTXSIM_HOME, default ../shared/ptxsim)\n"

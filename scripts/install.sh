@@ -16,6 +16,14 @@ case "${1:-run}" in
   *) echo "scripts/install.sh: run, test or extended, not '$1'" >&2; exit 2 ;;
 esac
 
+# With nvcc, headers of cuDNN's C++ interface for the benchmarks' peers; not in Debian. Without them the peers
+# aren't built.
+frontend=$(cd "$(dirname "$0")/.." && pwd)/build/cudnn_frontend
+if [ "${1:-run}" != run ] && command -v nvcc >/dev/null && [ ! -d "$frontend" ]; then
+  python3 -m pip install --quiet --no-deps --target "$frontend" nvidia-cudnn-frontend==1.32.0 >/dev/null 2>&1 ||
+    { rm -rf "$frontend" && echo "nvidia-cudnn-frontend can't be had from PyPI: hh_bench --peers is left out"; }
+fi
+
 missing=()
 for package in "${packages[@]}"; do
   state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)

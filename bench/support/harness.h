@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/peers/peers.h"
 #include "engine/launch.h"
 #include "engine/tensor.h"
 #include "tests/support/values.h"
@@ -49,10 +50,22 @@ std::function<void()> prepared(Device device, Args args) {
   };
 }
 
-/// Times a kernel of the device's table.
+/// Whether --peers was given.
+bool with_peers();
+
+/// Times a kernel of the device's table; on a GPU, if asked, also its peer, as NAME/unfused.
 template <class Args>
 void measure(const std::string& name, Device device, const Args& args, Work work) {
-  if (wanted(name)) time_case(name, device, work, prepared(device, args));
+  if (!wanted(name)) return;
+  time_case(name, device, work, prepared(device, args));
+  if (device == kCpu || !with_peers()) return;
+  Backend& on = backend(device);
+  const Peer peer = make_peer(args, on.stream());
+  if (peer.calls == 0) return;
+  time_case(name + "/unfused", device, work, [&] {
+    peer.run();
+    on.synchronize();
+  });
 }
 
 /// The cases are only named: arrays need no memory.

@@ -63,6 +63,10 @@ Options parse_options(std::span<const std::string> words, bool list) {
       o.cold = word == "--cold";
       continue;
     }
+    if (word == "--peers") {
+      o.peers = true;
+      continue;
+    }
     const bool extent =
         word.size() == 3 && word.starts_with("--") && word[2] >= 'A' && word[2] <= 'Z';
     const bool known = extent || word == "--filter" || word == "--preset" || word == "--dtype" ||
@@ -108,12 +112,19 @@ Options parse_options(std::span<const std::string> words, bool list) {
     }
   };
   if (list)
-    without("list", {"--device", "--json", "--estimate", "--cold", "--min-time", "--threads"},
+    without("list",
+            {"--device", "--json", "--estimate", "--cold", "--min-time", "--threads", "--peers"},
             "the names are the same everywhere and nothing is timed");
   if (!o.estimate.empty()) {
     without("--estimate", {"--device", "--cold", "--min-time", "--threads"},
             "each kernel runs once on the simulated " + o.estimate);
     o.devices = {"cuda"};
+  }
+  if (o.peers && std::none_of(o.devices.begin(), o.devices.end(),
+                              [](const auto& d) { return d.starts_with("cuda"); })) {
+    throw std::invalid_argument(
+        "--peers: they are cuDNN's, so it needs --device cuda or --estimate; on the CPU "
+        "bench/torch/compare_ops.py compares with PyTorch");
   }
   return o;
 }

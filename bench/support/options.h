@@ -16,6 +16,7 @@ struct Options {
   std::vector<std::string> devices = {"cpu"};  // an estimate is for "cuda"
   double min_time = 0.2;                       // seconds of samples for a case
   bool cold = false;                           // the caches are emptied before each sample
+  bool peers = false;                          // on a GPU: also the libraries' calls instead
   int threads = 0;                             // 0: as the environment or the machine says
   std::string json, estimate;                  // file for the records; GPU whose estimate is wanted
 };

@@ -68,6 +68,8 @@ void print(const Record& r) {
 
 bool listing() { return current.dry; }
 
+bool with_peers() { return current.options.peers; }
+
 bool wanted(const std::string& name) {
   if (!matches(name, current.filter, current.options.dtypes)) return false;
   ++current.matched;

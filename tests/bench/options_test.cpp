@@ -72,5 +72,14 @@ TEST_CASE("a case is chosen by its name and its type", "[bench]") {
   CHECK(type_of("pack_codes/64b/100").empty());
 }
 
+TEST_CASE("peers are for GPUs", "[bench]") {
+  const std::vector<std::string> alone{"--peers"}, gpu{"--peers", "--device", "cuda"},
+      estimate{"--peers", "--estimate", "a100"};
+  CHECK_THROWS_WITH(parse_options(alone), Catch::Contains("needs --device cuda or --estimate"));
+  CHECK_THROWS_WITH(parse_options(alone, true), Catch::Contains("takes no --peers"));
+  CHECK(parse_options(gpu).peers);
+  CHECK(parse_options(estimate).peers);
+}
+
 }  // namespace
 }  // namespace hh::bench

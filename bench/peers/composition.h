@@ -1,0 +1,87 @@
+// A list of cuDNN calls, one elementary operation each, over arrays in GPU memory.
+#pragma once
+#include <cudnn.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "bench/peers/peers.h"
+
+namespace hh::bench {
+
+template <class T>
+constexpr cudnnDataType_t kCudnnType = CUDNN_DATA_FLOAT;
+template <>
+inline constexpr cudnnDataType_t kCudnnType<bf16> = CUDNN_DATA_BFLOAT16;
+
+using Extents = std::vector<std::int64_t>;
+
+/// An array, or a part of one. Strides are in elements.
+struct View {
+  void* data = nullptr;
+  cudnnDataType_t type = CUDNN_DATA_FLOAT;
+  Extents dim, stride;
+};
+
+/// A view of dense memory, row-major.
+View dense(const void* data, cudnnDataType_t type, const Extents& dim);
+template <class T>
+View dense(const T* data, const Extents& dim) {
+  return dense(data, kCudnnType<T>, dim);
+}
+View strided(const View& of, const Extents& dim, const Extents& stride);
+
+enum class Unary : unsigned char { kCopy, kGelu, kTanh, kSqrt, kReciprocal, kSoftplus, kSigmoid };
+enum class Binary : unsigned char { kAdd, kSubtract, kMultiply, kDivide, kGreater, kGeluGradient };
+
+class Composition {
+ public:
+  explicit Composition(StreamHandle stream);
+
+  /// Dense memory that lives as long as the composition.
+  View scratch(cudnnDataType_t type, const Extents& dim);
+  /// The same, holding these floats.
+  View constant(const std::vector<float>& values, const Extents& dim);
+
+  // Each adds one call. Elementwise: extents of 1 are repeated.
+  void unary(Unary f, const View& x, const View& y);
+  /// kGreater: 1 or 0. kGeluGradient: a is dy, b is x.
+  void binary(Binary f, const View& a, const View& b, const View& y);
+  void binary(Binary f, const View& a, float b, const View& y);
+  /// Sums over the axes whose extent in y is 1.
+  void sum(const View& x, const View& y);
+  /// Matrices are the last two axes. Float32 factors are shortened to TF32, as cuDNN does.
+  void product(const View& a, const View& b, const View& c);
+  /// x and y are [rows, columns]; mean and rstd, [rows], may have no data.
+  void layer_norm(const View& x, const float* gamma, const float* beta, float eps, const View& y,
+                  float* mean, float* rstd);
+  void layer_norm_backward(const View& dy, const View& x, const float* gamma, const float* mean,
+                           const float* rstd, const View& dx, float* dgamma, float* dbeta);
+  /// Over the columns of [rows, columns].
+  void softmax(const View& x, const View& y);
+  void softmax_backward(const View& y, const View& dy, const View& dx);
+  /// 3x3 windows, stride 2, padding 1; [B, h, h, C] to [B, h/2, h/2, C].
+  void max_pool(const View& x, const View& y);
+  void max_pool_backward(const View& y, const View& dy, const View& x, const View& dx);
+  /// The same extents, up to five, whatever the strides.
+  void copy(const View& from, const View& to);
+
+  /// Runs what has been added so far, and forgets it: for what forward would have left behind.
+  void run_and_forget();
+  /// The composition as a peer, which owns it.
+  static Peer finish(std::shared_ptr<Composition> composition);
+
+ private:
+  class Graph;
+  void add(Graph& graph);
+  std::shared_ptr<void> allocate(std::size_t bytes);
+
+  std::shared_ptr<cudnnContext> handle_;
+  StreamHandle stream_;
+  std::vector<std::shared_ptr<void>> memory_;
+  std::vector<std::function<void()>> calls_;
+};
+
+}  // namespace hh::bench

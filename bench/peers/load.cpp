@@ -1,0 +1,24 @@
+#include <dlfcn.h>
+
+#include <filesystem>
+#include <stdexcept>
+
+#include "bench/peers/peers.h"
+
+namespace hh::bench {
+
+const PeerTable& peers() {
+  static const PeerTable& table = [&]() -> const PeerTable& {
+    const auto path = std::filesystem::read_symlink("/proc/self/exe").parent_path() / kPeersLibrary;
+    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) {
+      throw std::runtime_error(std::string("--peers: ") + dlerror() +
+                               "; it is built with the cuda preset where cuDNN 9 and the headers "
+                               "of nvidia-cudnn-frontend are (docs/benchmarks.md, Peers)");
+    }
+    return *reinterpret_cast<GetPeers*>(dlsym(library, kGetPeers))();
+  }();
+  return table;
+}
+
+}  // namespace hh::bench

@@ -1,0 +1,57 @@
+// The same op as separate calls of cuDNN, each reading and writing memory: what a fused kernel of
+// ours is compared with on a GPU. A library of its own (libhh_bench_peers.so), so that hh_bench
+// links neither CUDA nor cuDNN.
+#pragma once
+#include <functional>
+#include <type_traits>
+
+#include "engine/kernel_table.h"
+
+namespace hh::bench {
+
+struct Peer {
+  int calls = 0;              // library calls of one run; 0: there is no peer for these arguments
+  std::function<void()> run;  // enqueues them on the stream that the peer was made for
+};
+
+/// Makes the peer of a kernel: plans, and scratch memory that lives as long as Peer::run. It writes
+/// to the arguments' own arrays. Parameter gradients are written, not added to; statistics that
+/// only backward wants may be missing. Throws DeviceError.
+template <class Args>
+struct PeerOf {
+  Peer (*make)(const Args&, StreamHandle) = nullptr;
+};
+
+template <class... Args>
+struct PeersOf : PeerOf<Args>... {};
+
+using AllPeers =
+    PeersOf<BiasGeluForward<float>, BiasGeluForward<bf16>, BiasGeluBackward<float>,
+            BiasGeluBackward<bf16>, InteractionMergeForward<float>, InteractionMergeForward<bf16>,
+            InteractionMergeBackward<float>, InteractionMergeBackward<bf16>,
+            ResidualLayerNormForward<float>, ResidualLayerNormForward<bf16>,
+            ResidualLayerNormBackward<float>, ResidualLayerNormBackward<bf16>,
+            WindowAttentionForward<float>, WindowAttentionForward<bf16>,
+            WindowAttentionBackward<float>, WindowAttentionBackward<bf16>, WmlLoss<float>>;
+struct PeerTable : AllPeers {};
+
+/// The library's table; loads it on first use. Throws std::runtime_error with the cure when it, or
+/// cuDNN, isn't there.
+const PeerTable& peers();
+
+/// An empty peer where the table has none for these arguments.
+template <class Args>
+Peer make_peer(const Args& args, StreamHandle stream) {
+  if constexpr (std::is_base_of_v<PeerOf<Args>, PeerTable>) {
+    return static_cast<const PeerOf<Args>&>(peers()).make(args, stream);
+  } else {
+    return {};
+  }
+}
+
+/// What the library exports.
+using GetPeers = const PeerTable*();
+inline constexpr const char* kPeersLibrary = "libhh_bench_peers.so";
+inline constexpr const char* kGetPeers = "hh_bench_peers";
+
+}  // namespace hh::bench

@@ -1,0 +1,290 @@
+// The peers compute what our kernels compute, so that timing one beside the other means something.
+#include "bench/peers/peers.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <filesystem>
+
+#include "bench/support/harness.h"
+#include "tests/support/device.h"
+#include "tests/support/values.h"
+
+namespace hh::bench {
+namespace {
+
+/// Frameworks round to T after each operation and cuDNN's float32 products have TF32's 11 bits:
+/// a few units in the last place of the largest value.
+template <class T>
+constexpr double kBound = sizeof(T) == 2 ? 2e-2 : 3e-3;
+
+bool peers_are_built() {
+  return std::filesystem::exists(std::filesystem::read_symlink("/proc/self/exe").parent_path() /
+                                 kPeersLibrary);
+}
+
+/// GPUs under test, where the library of peers was built.
+std::vector<Device> gpus() {
+  auto list = testing::devices();
+  std::erase(list, kCpu);
+  if (!list.empty() && !peers_are_built()) {
+    WARN("skipped: " << kPeersLibrary << " wasn't built (docs/benchmarks.md, Peers)");
+    list.clear();
+  }
+  return list;
+}
+
+template <class T>
+Tensor normal(Device device, std::size_t n, std::uint64_t seed) {
+  return Tensor::from(testing::normal<T>(n, seed), {std::int64_t(n)}, device);
+}
+Tensor zeros(Device device, std::int64_t n, DType type = DType::f32) {
+  return Tensor::zeros({n}, type, device);
+}
+
+template <class T>
+std::vector<double> values(const Tensor& t) {
+  const auto list = t.template to_host<T>();
+  std::vector<double> wide;
+  for (const T value : list) wide.push_back(double(to_float(value)));
+  return wide;
+}
+
+template <class T, class Stored>
+void check_close(const char* what, const Tensor& ours, const Tensor& peers) {
+  const auto a = values<Stored>(ours), b = values<Stored>(peers);
+  double largest = 0, worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    largest = std::max(largest, std::abs(a[i]));
+    worst = std::isfinite(b[i]) ? std::max(worst, std::abs(a[i] - b[i])) : INFINITY;
+  }
+  INFO(what << ": largest " << largest);
+  CHECK(largest > 0);
+  CHECK(worst <= kBound<T> * largest);
+}
+
+/// Runs the kernel on `ours` and the peer on `peers`, which differ in their outputs.
+template <class Args>
+void run_both(Device device, const Args& ours, const Args& peers, int calls) {
+  prepared(device, ours)();
+  Backend& on = backend(device);
+  const Peer peer = make_peer(peers, on.stream());
+  REQUIRE(peer.calls == calls);
+  peer.run();
+  on.synchronize();
+}
+
+struct Pair {
+  Tensor ours, peers;
+};
+template <class T>
+Pair outputs(Device device, std::int64_t n) {
+  return {zeros(device, n, dtype_of<T>()), zeros(device, n, dtype_of<T>())};
+}
+
+TEMPLATE_TEST_CASE("peer of bias_gelu", "[peers]", float, bf16) {
+  using T = TestType;
+  for (const Device device : gpus()) {
+    const int rows = 50, cols = 40;
+    const auto n = std::size_t(rows * cols);
+    const Tensor x = normal<T>(device, n, 1), bias = normal<float>(device, cols, 2),
+                 dy = normal<T>(device, n, 3);
+    const Pair y = outputs<T>(device, n), dx = outputs<T>(device, n),
+               dbias = outputs<float>(device, cols);
+    BiasGeluForward<T> f{.x = x.data<T>(),
+                         .bias = bias.data<float>(),
+                         .y = y.ours.data<T>(),
+                         .rows = rows,
+                         .cols = cols};
+    auto f_peer = f;
+    f_peer.y = y.peers.data<T>();
+    run_both(device, f, f_peer, 2);
+    check_close<T, T>("y", y.ours, y.peers);
+    BiasGeluBackward<T> b{.x = f.x,
+                          .bias = f.bias,
+                          .dy = dy.data<T>(),
+                          .dx = dx.ours.data<T>(),
+                          .dbias = dbias.ours.data<float>(),
+                          .rows = rows,
+                          .cols = cols};
+    auto b_peer = b;
+    b_peer.dx = dx.peers.data<T>();
+    b_peer.dbias = dbias.peers.data<float>();
+    run_both(device, b, b_peer, 3);
+    check_close<T, T>("dx", dx.ours, dx.peers);
+    check_close<T, float>("dbias", dbias.ours, dbias.peers);
+  }
+}
+
+TEMPLATE_TEST_CASE("peer of residual_layer_norm", "[peers]", float, bf16) {
+  using T = TestType;
+  for (const Device device : gpus()) {
+    const int images = 3, per_image = 10, rows = images * per_image, cols = 64;
+    const auto n = std::size_t(rows * cols);
+    const Tensor residual = normal<T>(device, n, 1), branch = normal<T>(device, n, 2),
+                 bias = normal<float>(device, cols, 3), scale = normal<float>(device, images, 4),
+                 gamma = normal<float>(device, cols, 5), beta = normal<float>(device, cols, 6),
+                 dz = normal<T>(device, n, 7), dy = normal<T>(device, n, 8);
+    const Pair z = outputs<T>(device, n), y = outputs<T>(device, n),
+               mean = outputs<float>(device, rows), rstd = outputs<float>(device, rows),
+               dresidual = outputs<T>(device, n), dbranch = outputs<T>(device, n),
+               dbias = outputs<float>(device, cols), dgamma = outputs<float>(device, cols),
+               dbeta = outputs<float>(device, cols);
+    const auto forward = [&](Tensor Pair::*of) {
+      return ResidualLayerNormForward<T>{.residual = residual.data<T>(),
+                                         .branch = branch.data<T>(),
+                                         .bias = bias.data<float>(),
+                                         .image_scale = scale.data<float>(),
+                                         .gamma = gamma.data<float>(),
+                                         .beta = beta.data<float>(),
+                                         .z = (z.*of).template data<T>(),
+                                         .y = (y.*of).template data<T>(),
+                                         .mean = (mean.*of).template data<float>(),
+                                         .rstd = (rstd.*of).template data<float>(),
+                                         .rows = rows,
+                                         .rows_per_image = per_image,
+                                         .cols = cols};
+    };
+    run_both(device, forward(&Pair::ours), forward(&Pair::peers), 4);
+    check_close<T, T>("z", z.ours, z.peers);
+    check_close<T, T>("y", y.ours, y.peers);
+    check_close<T, float>("rstd", rstd.ours, rstd.peers);
+    const auto backward = [&](Tensor Pair::*of) {
+      return ResidualLayerNormBackward<T>{.dz = dz.data<T>(),
+                                          .dy = dy.data<T>(),
+                                          .z = z.ours.data<T>(),
+                                          .image_scale = scale.data<float>(),
+                                          .gamma = gamma.data<float>(),
+                                          .mean = mean.ours.data<float>(),
+                                          .rstd = rstd.ours.data<float>(),
+                                          .dresidual = (dresidual.*of).template data<T>(),
+                                          .dbranch = (dbranch.*of).template data<T>(),
+                                          .dbias = (dbias.*of).template data<float>(),
+                                          .dgamma = (dgamma.*of).template data<float>(),
+                                          .dbeta = (dbeta.*of).template data<float>(),
+                                          .rows = rows,
+                                          .rows_per_image = per_image,
+                                          .cols = cols};
+    };
+    run_both(device, backward(&Pair::ours), backward(&Pair::peers), 4);
+    check_close<T, T>("dresidual", dresidual.ours, dresidual.peers);
+    check_close<T, T>("dbranch", dbranch.ours, dbranch.peers);
+    check_close<T, float>("dbias", dbias.ours, dbias.peers);
+    check_close<T, float>("dgamma", dgamma.ours, dgamma.peers);
+  }
+}
+
+TEMPLATE_TEST_CASE("peer of window_attention", "[peers]", float, bf16) {
+  using T = TestType;
+  for (const Device device : gpus()) {
+    const WindowAttentionShape s{.windows = 2, .tokens = 16, .heads = 3, .head_dim = 32};
+    const auto rows = std::size_t(s.windows * s.tokens), n = rows * std::size_t(s.channels());
+    const Tensor qkv = normal<T>(device, 3 * n, 1), dout = normal<T>(device, n, 2),
+                 lse = zeros(device, std::int64_t(rows) * s.heads);
+    const Pair out = outputs<T>(device, std::int64_t(n)),
+               dqkv = outputs<T>(device, 3 * std::int64_t(n));
+    const auto forward = [&](const Tensor& to) {
+      return WindowAttentionForward<T>{
+          .qkv = qkv.data<T>(), .out = to.data<T>(), .lse = lse.data<float>(), .shape = s};
+    };
+    run_both(device, forward(out.ours), forward(out.peers), 5);
+    check_close<T, T>("out", out.ours, out.peers);
+    const auto backward = [&](const Tensor& to) {
+      return WindowAttentionBackward<T>{.qkv = qkv.data<T>(),
+                                        .out = out.ours.data<T>(),
+                                        .lse = lse.data<float>(),
+                                        .dout = dout.data<T>(),
+                                        .dqkv = to.data<T>(),
+                                        .shape = s};
+    };
+    run_both(device, backward(dqkv.ours), backward(dqkv.peers), 7);
+    check_close<T, T>("dqkv", dqkv.ours, dqkv.peers);
+  }
+}
+
+// In float32 only: when bf16 is stored between the calls, equal values make other maxima win.
+TEST_CASE("peer of interaction_merge", "[peers]") {
+  using T = float;
+  for (const Device device : gpus()) {
+    const InteractionMergeShape s{.images = 2, .grid = 2, .factor = 4, .channels = 32};
+    const auto n = std::size_t(s.images * s.side() * s.side() * s.channels),
+               small = std::size_t(s.images * s.grid * s.grid * s.channels);
+    const Tensor local = normal<T>(device, n, 1), glob = normal<T>(device, small, 2),
+                 gamma = normal<float>(device, 32, 3), beta = normal<float>(device, 32, 4),
+                 dout = normal<T>(device, n / 4, 5),
+                 argmax = zeros(device, std::int64_t(n / 4), DType::u8),
+                 mean = zeros(device, std::int64_t(n) / s.channels),
+                 rstd = zeros(device, std::int64_t(n) / s.channels);
+    const Pair out = outputs<T>(device, std::int64_t(n / 4)),
+               dlocal = outputs<T>(device, std::int64_t(n)),
+               dglob = outputs<T>(device, std::int64_t(small)), dgamma = outputs<float>(device, 32),
+               dbeta = outputs<float>(device, 32);
+    const auto forward = [&](const Tensor& to) {
+      return InteractionMergeForward<T>{.local = local.data<T>(),
+                                        .glob = glob.data<T>(),
+                                        .gamma = gamma.data<float>(),
+                                        .beta = beta.data<float>(),
+                                        .out = to.data<T>(),
+                                        .argmax = argmax.data<std::uint8_t>(),
+                                        .mean = mean.data<float>(),
+                                        .rstd = rstd.data<float>(),
+                                        .shape = s};
+    };
+    run_both(device, forward(out.ours), forward(out.peers), 4);
+    check_close<T, T>("out", out.ours, out.peers);
+    const auto backward = [&](Tensor Pair::*of) {
+      return InteractionMergeBackward<T>{.dout = dout.data<T>(),
+                                         .argmax = argmax.data<std::uint8_t>(),
+                                         .local = local.data<T>(),
+                                         .glob = glob.data<T>(),
+                                         .gamma = gamma.data<float>(),
+                                         .mean = mean.data<float>(),
+                                         .rstd = rstd.data<float>(),
+                                         .dlocal = (dlocal.*of).data<T>(),
+                                         .dglob = (dglob.*of).data<T>(),
+                                         .dgamma = (dgamma.*of).data<float>(),
+                                         .dbeta = (dbeta.*of).data<float>(),
+                                         .shape = s};
+    };
+    run_both(device, backward(&Pair::ours), backward(&Pair::peers), 3);
+    check_close<T, T>("dlocal", dlocal.ours, dlocal.peers);
+    check_close<T, T>("dglob", dglob.ours, dglob.peers);
+    check_close<T, float>("dgamma", dgamma.ours, dgamma.peers);
+  }
+}
+
+TEST_CASE("peer of wml_loss", "[peers]") {
+  for (const Device device : gpus()) {
+    const int images = 5, rows = 70, bits = 16;
+    const Tensor u = normal<float>(device, std::size_t(images * bits), 1),
+                 bank = normal<float>(device, std::size_t(rows * bits), 2);
+    std::vector<std::int64_t> some(images), all(rows);
+    for (int i = 0; i < images; ++i) some[std::size_t(i)] = std::int64_t{1} << (i % 3);
+    for (int i = 0; i < rows; ++i) all[std::size_t(i)] = std::int64_t{1} << (i % 4);
+    const auto labels_of = [&](const std::vector<std::int64_t>& list) {
+      return Tensor::from(list, {std::int64_t(list.size())}, device);
+    };
+    const Tensor labels = labels_of(some), bank_labels = labels_of(all),
+                 pairs = zeros(device, 2, DType::i64);
+    const Pair loss = outputs<float>(device, 1), du = outputs<float>(device, images * bits);
+    const auto args = [&](Tensor Pair::*of) {
+      return WmlLoss<float>{
+          .u = u.data<float>(),
+          .labels = reinterpret_cast<const std::uint64_t*>(labels.raw()),
+          .bank = bank.data<float>(),
+          .bank_labels = reinterpret_cast<const std::uint64_t*>(bank_labels.raw()),
+          .loss = (loss.*of).data<float>(),
+          .pairs = pairs.data<std::int64_t>(),
+          .du = (du.*of).data<float>(),
+          .images = images,
+          .bank_rows = rows,
+          .bits = bits};
+    };
+    run_both(device, args(&Pair::ours), args(&Pair::peers), 21);
+    check_close<float, float>("loss", loss.ours, loss.peers);
+    check_close<float, float>("du", du.ours, du.peers);
+  }
+}
+
+}  // namespace
+}  // namespace hh::bench
