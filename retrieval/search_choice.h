@@ -1,6 +1,6 @@
 // Which exact search answers a batch sooner: the plain scan, or multi-index hashing, whose tables
-// must be built first. Decided by what both take on this machine, measured in some milliseconds.
-// Answers are the same either way, so a wrong guess costs time and nothing else.
+// must be built first. Decided by what parts of both take on this machine, some hundredths of it
+// all. Answers are the same either way, so a wrong guess costs time and nothing else.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,9 +18,6 @@ struct ChoiceCosts {
   double probe = 0, bucket_code = 0;
 };
 
-/// Measured on the database's first rows (at most 2^16), its codes cut as for all of them.
-ChoiceCosts measure_choice_costs(CodesView database);
-
 /// Seconds, on num_threads() threads.
 struct SearchEstimate {
   bool measured = false;  // false: so little work that measuring would take as long
@@ -29,8 +26,8 @@ struct SearchEstimate {
 };
 
 /// Of `queries` queries. `reach`: how far some of them must look, one each: the distance of the
-/// k-th nearest, or the radius. Lookups and building are estimated high, as for clustered codes, and
-/// the lookups must still promise half the scan's time or less.
+/// k-th nearest, or the radius. Lookups and building are estimated high, as for clustered codes;
+/// tables are chosen where they save a fifth of the scan's time and lookups half of it.
 SearchEstimate estimate_search(const ChoiceCosts& costs, std::int64_t count, int bits,
                                std::int64_t queries, std::span<const std::int32_t> reach);
 
