@@ -1,7 +1,7 @@
 // Idea    k and v come by cp.async, 16 bytes at a time and past the registers; ldmatrix hands
 //         four 8 x 8 matrices to a warp, those of v transposed; rows are 80 bytes apart, so
 //         that eight of them lie on different banks.
-// Gains   One shared-memory instruction, without conflicts, where rung 4 has four or eight.
+// Gains   One shared-memory instruction, hardly a conflict, where rung 4 has four or eight.
 // Costs   A block has one head, whose elements of out are 2 bytes, H apart: a sector each. The
 //         product's kernel gives a block the heads that share sectors, puts them together in
 //         shared memory and writes whole rows; packs small windows; and loads the next stage
