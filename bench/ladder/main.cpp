@@ -134,7 +134,7 @@ int climb_all(bool large) {
     norm(2, 5, 512);
     attention(2, 37, 2);
     attention(3, 16, 4);
-    loss(5, 75, 32, 10);
+    loss(5, 2200, 32, 10);  // chunks of two tiles
     loss(40, 200, 64, 100);
   }
   if (climb.failures != 0) std::printf("%d rungs FAILED\n", climb.failures);
