@@ -14,7 +14,8 @@ constexpr const char* kStyle =
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
     "th,td{padding:3px 14px 3px 0;text-align:right;border-bottom:1px solid #e4e4e4}"
     "th:first-child,td:first-child{text-align:left}"
-    ".plots{display:flex;flex-wrap:wrap;gap:16px}.plots svg{max-width:100%;height:auto;border:1px "
+    ".plots{display:grid;gap:16px;grid-template-columns:"
+    "repeat(auto-fit,minmax(min(100%,520px),1fr))}.plots svg{max-width:100%;height:auto;border:1px "
     "solid #e4e4e4}.big{font-size:34px;font-weight:bold}.note{color:#666}";
 
 std::string row(const std::vector<std::string>& cells, const char* tag = "td") {
