@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
 #include "kernels/core/parallel.h"
@@ -7,6 +6,7 @@
 #include "kernels/hamming/bucket_scan.h"
 #include "retrieval/multi_index_tables.h"
 #include "retrieval/search.h"
+#include "retrieval/timing.h"
 
 namespace hh::retrieval {
 namespace {
@@ -15,19 +15,6 @@ double choose(int n, int k) {
   double value = 1;
   for (int i = 1; i <= k; ++i) value *= double(n - k + i) / i;
   return value;
-}
-
-double seconds(const auto& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-/// The least of a few tries: other programs only ever make it longer.
-double least_seconds(const auto& work) {
-  double least = seconds(work);
-  for (int i = 0; i < 7; ++i) least = std::min(least, seconds(work));
-  return least;
 }
 
 }  // namespace
@@ -54,7 +41,6 @@ void MultiIndex::Tables::measure() {
   for (std::int64_t q = 0; q < batch; ++q) {
     for (int j = 0; j < database.bits; ++j) queries.set(q, j, random.word(next++) & 1);
   }
-  constexpr double kNano = 1e9;
   // A batch keeps all threads busy, each with its own queries, as the lookups do.
   costs.scan_code = least_seconds([&] { scan.topk(queries, 1); }) * kNano * cpu::num_threads() /
                     double(rows * batch);

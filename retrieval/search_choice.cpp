@@ -3,18 +3,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "kernels/core/parallel.h"
 #include "retrieval/multi_index.h"
 #include "retrieval/multi_index_tables.h"
 #include "retrieval/search.h"
 #include "retrieval/substring_tables.h"
+#include "retrieval/timing.h"
 
 namespace hh::retrieval {
 namespace {
 
-constexpr double kNano = 1e9;
 /// Building a part stays in the caches more than building all does; and clustered codes fill the
 /// buckets unevenly, those most that are looked up most: 5,000 to 20,000 queries of 1 to 10 million
 /// codes of 64 bits around 1,000 centres took 20 to 60 times what evenly filled buckets would.
@@ -30,12 +29,6 @@ constexpr double kQueriesOfTable = 64;
 constexpr std::int64_t kWorthTables = 200'000;
 constexpr std::int64_t kTrial = 32;  // queries that are scanned to learn how far they must look
 constexpr std::int64_t kFullGroup = 256;  // queries of one thread that share a pass over the codes
-
-double seconds(const auto& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 bool worth_measuring(CodesView database, CodesView queries) {
   const double words = double(queries.count) * database.row_words();
@@ -56,9 +49,8 @@ double scan_code(CodesView database, CodesView queries, const auto& scan) {
   const CodesView rows = some_rows(database);
   const CodesView some =
       queries.slice(0, std::min<std::int64_t>(queries.count, kFullGroup * cpu::num_threads()));
-  double least = seconds([&] { scan(rows, some); });
-  least = std::min(least, seconds([&] { scan(rows, some); }));
-  return least * kNano * cpu::num_threads() / (double(rows.count) * double(some.count));
+  return least_seconds([&] { scan(rows, some); }, 2) * kNano * cpu::num_threads() /
+         (double(rows.count) * double(some.count));
 }
 
 /// One code into one table while all threads build tables, as they will.

@@ -2,14 +2,12 @@
 // shapes; --large runs each at the paper's shapes, and times it where there is a GPU.
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "bench/ladder/problems.h"
+#include "bench/support/profile_mark.h"
 #include "engine/launch.h"
 #include "kernels/core/cuda_check.h"
 
@@ -53,13 +51,6 @@ double median_us(const Call& call) {
   return times[25];
 }
 
-/// A line in a profile of ptxsim, which appends to the same file: the launches until the next one
-/// are this rung's.
-void mark(const nlohmann::json& line) {
-  static const char* const path = std::getenv("HH_BENCH_CASES");
-  if (path != nullptr) std::ofstream(path, std::ios::app) << line.dump() << std::endl;
-}
-
 struct Climb {
   bool large = false, timed = false;
   int failures = 0;
@@ -99,10 +90,10 @@ struct Climb {
     } else if (timed) {
       std::printf("%-52s %10.2f us\n", name.c_str(), median_us(call));
     } else {
-      mark({{"kind", "case"}, {"case", name}, {"bytes", problem.bytes()}});
+      bench::mark_profile({{"kind", "case"}, {"case", name}, {"bytes", problem.bytes()}});
       call();
       backend(kGpu).synchronize();
-      mark({{"kind", "case_end"}});
+      bench::mark_profile({{"kind", "case_end"}});
       std::printf("%s\n", name.c_str());
     }
     std::fflush(stdout);

@@ -1,10 +1,11 @@
 #include "bench/peers/composition.h"
 
-#include <cuda_runtime.h>
 #include <cudnn_frontend.h>
 
 #include <string>
 #include <unordered_map>
+
+#include "kernels/core/cuda_check.h"
 
 namespace hh::bench {
 namespace {
@@ -19,9 +20,6 @@ void check(fe::error_t status) { check(status.is_good(), status.get_message()); 
 void check(cudnnStatus_t status, const char* call) {
   check(status == CUDNN_STATUS_SUCCESS, std::string(call) + ": " + cudnnGetErrorString(status));
 }
-void check(cudaError_t status, const char* call) {
-  check(status == cudaSuccess, std::string(call) + ": " + cudaGetErrorString(status));
-}
 #define HH_PEER_CHECK(call) check((call), #call)
 
 fe::DataType_t frontend_type(cudnnDataType_t type) {
@@ -35,10 +33,6 @@ fe::PointwiseMode_t mode(Unary f) {
       return IDENTITY;
     case Unary::kGelu:
       return GELU_FWD;  // by erf
-    case Unary::kTanh:
-      return TANH_FWD;
-    case Unary::kSqrt:
-      return SQRT;
     case Unary::kReciprocal:
       return RECIPROCAL;
     case Unary::kSoftplus:
@@ -58,8 +52,6 @@ fe::PointwiseMode_t mode(Binary f) {
       return SUB;
     case Binary::kMultiply:
       return MUL;
-    case Binary::kDivide:
-      return DIV;
     case Binary::kGreater:
       return CMP_GT;
     case Binary::kGeluGradient:
@@ -122,7 +114,6 @@ View strided(const View& of, const Extents& dim, const Extents& stride) {
 /// A cuDNN graph of one operation.
 class Composition::Graph {
  public:
-  fe::graph::Graph& operator*() { return *graph_; }
   fe::graph::Graph* operator->() { return graph_.get(); }
 
   Graph() {
@@ -154,7 +145,7 @@ Composition::Composition(StreamHandle stream) : stream_(stream) {
 
 std::shared_ptr<void> Composition::allocate(std::size_t bytes) {
   void* raw = nullptr;
-  HH_PEER_CHECK(cudaMalloc(&raw, std::max(bytes, std::size_t{16})));
+  HH_CUDA_CHECK(cudaMalloc(&raw, std::max(bytes, std::size_t{16})));
   return memory_.emplace_back(raw, cudaFree);
 }
 
@@ -166,7 +157,7 @@ View Composition::scratch(cudnnDataType_t type, const Extents& dim) {
 
 View Composition::constant(const std::vector<float>& values, const Extents& dim) {
   const View v = scratch(CUDNN_DATA_FLOAT, dim);
-  HH_PEER_CHECK(cudaMemcpy(v.data, values.data(), values.size() * 4, cudaMemcpyHostToDevice));
+  HH_CUDA_CHECK(cudaMemcpy(v.data, values.data(), values.size() * 4, cudaMemcpyHostToDevice));
   return v;
 }
 
@@ -215,21 +206,16 @@ void Composition::layer_norm(const View& x, const float* gamma, const float* bet
                              const View& y, float* mean, float* rstd) {
   Graph g;
   const auto rows = x.dim.at(0), columns = x.dim.at(1);
-  const bool training = mean != nullptr;
   const auto in = g.input(as_channels(x)), scale = g.input(parameter(gamma, columns)),
              shift = g.input(parameter(beta, columns));
   auto epsilon = g->tensor(eps);
-  const auto [out, m, r] =
-      g->layernorm(in, scale, shift,
-                   fe::graph::Layernorm_attributes()
-                       .set_forward_phase(training ? fe::NormFwdPhase_t::TRAINING
-                                                   : fe::NormFwdPhase_t::INFERENCE)
-                       .set_epsilon(epsilon));
+  const auto [out, m, r] = g->layernorm(in, scale, shift,
+                                        fe::graph::Layernorm_attributes()
+                                            .set_forward_phase(fe::NormFwdPhase_t::TRAINING)
+                                            .set_epsilon(epsilon));
   g.output(out, as_channels(y));
-  if (training) {
-    g.output(m, statistic(mean, rows));
-    g.output(r, statistic(rstd, rows));
-  }
+  g.output(m, statistic(mean, rows));
+  g.output(r, statistic(rstd, rows));
   add(g);
 }
 
@@ -292,7 +278,7 @@ void Composition::copy(const View& from, const View& to) {
 
 void Composition::run_and_forget() {
   for (const auto& call : calls_) call();
-  HH_PEER_CHECK(cudaStreamSynchronize(stream_));
+  HH_CUDA_CHECK(cudaStreamSynchronize(stream_));
   calls_.clear();
 }
 

@@ -33,8 +33,8 @@ View dense(const T* data, const Extents& dim) {
 }
 View strided(const View& of, const Extents& dim, const Extents& stride);
 
-enum class Unary : unsigned char { kCopy, kGelu, kTanh, kSqrt, kReciprocal, kSoftplus, kSigmoid };
-enum class Binary : unsigned char { kAdd, kSubtract, kMultiply, kDivide, kGreater, kGeluGradient };
+enum class Unary : unsigned char { kCopy, kGelu, kReciprocal, kSoftplus, kSigmoid };
+enum class Binary : unsigned char { kAdd, kSubtract, kMultiply, kGreater, kGeluGradient };
 
 class Composition {
  public:
@@ -54,7 +54,7 @@ class Composition {
   void sum(const View& x, const View& y);
   /// Matrices are the last two axes. Float32 factors are shortened to TF32, as cuDNN does.
   void product(const View& a, const View& b, const View& c);
-  /// x and y are [rows, columns]; mean and rstd, [rows], may have no data.
+  /// x and y are [rows, columns]; mean and rstd are [rows].
   void layer_norm(const View& x, const float* gamma, const float* beta, float eps, const View& y,
                   float* mean, float* rstd);
   void layer_norm_backward(const View& dy, const View& x, const float* gamma, const float* mean,

@@ -1,16 +1,18 @@
 #include <dlfcn.h>
 
-#include <filesystem>
 #include <stdexcept>
 
 #include "bench/peers/peers.h"
 
 namespace hh::bench {
 
+std::filesystem::path peers_library() {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path() / "libhh_bench_peers.so";
+}
+
 const PeerTable& peers() {
   static const PeerTable& table = [&]() -> const PeerTable& {
-    const auto path = std::filesystem::read_symlink("/proc/self/exe").parent_path() / kPeersLibrary;
-    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    void* library = dlopen(peers_library().c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) {
       throw std::runtime_error(std::string("--peers: ") + dlerror() +
                                "; it is built with the cuda preset where cuDNN 9 and the headers "

@@ -2,6 +2,7 @@
 // ours is compared with on a GPU. A library of its own (libhh_bench_peers.so), so that hh_bench
 // links neither CUDA nor cuDNN.
 #pragma once
+#include <filesystem>
 #include <functional>
 #include <type_traits>
 
@@ -35,6 +36,9 @@ using AllPeers =
             WindowAttentionBackward<float>, WindowAttentionBackward<bf16>, WmlLoss<float>>;
 struct PeerTable : AllPeers {};
 
+/// Beside the program, whether it was built or not.
+std::filesystem::path peers_library();
+
 /// The library's table; loads it on first use. Throws std::runtime_error with the cure when it, or
 /// cuDNN, isn't there.
 const PeerTable& peers();
@@ -51,7 +55,6 @@ Peer make_peer(const Args& args, StreamHandle stream) {
 
 /// What the library exports.
 using GetPeers = const PeerTable*();
-inline constexpr const char* kPeersLibrary = "libhh_bench_peers.so";
 inline constexpr const char* kGetPeers = "hh_bench_peers";
 
 }  // namespace hh::bench

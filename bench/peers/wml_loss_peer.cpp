@@ -1,6 +1,5 @@
-#include <cuda_runtime.h>
-
 #include "bench/peers/make.h"
+#include "kernels/core/cuda_check.h"
 
 namespace hh::bench {
 namespace {
@@ -8,9 +7,7 @@ namespace {
 /// Packed labels as a matrix of ones and zeros, as frameworks keep them.
 View one_hot(Composition& c, const std::uint64_t* labels, std::int64_t rows, int words) {
   std::vector<std::uint64_t> packed(std::size_t(rows * words));
-  if (cudaMemcpy(packed.data(), labels, packed.size() * 8, cudaMemcpyDeviceToHost) != cudaSuccess) {
-    throw DeviceError("peer: the labels can't be read");
-  }
+  HH_CUDA_CHECK(cudaMemcpy(packed.data(), labels, packed.size() * 8, cudaMemcpyDeviceToHost));
   std::vector<float> values(packed.size() * 64);
   for (std::size_t i = 0; i < values.size(); ++i) {
     values[i] = float(packed[i / 64] >> (i % 64) & 1);

@@ -5,12 +5,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <stdexcept>
 
 #include "bench/support/harness.h"
+#include "bench/support/profile_mark.h"
 #include "bench/support/yardstick.h"
 #include "kernels/core/parallel.h"
 
@@ -32,12 +32,6 @@ struct Run {
 bool only_once() {
   static const bool once = std::getenv("HH_BENCH_ONCE") != nullptr;
   return once;
-}
-
-/// A line between the launches in a profile of ptxsim, which appends to the same file.
-void mark_case(const Json& line) {
-  static const char* const path = std::getenv("HH_BENCH_CASES");
-  if (path != nullptr) std::ofstream(path, std::ios::app) << line.dump() << std::endl;
 }
 
 constexpr std::int64_t kEmptying = std::int64_t{256} << 20;
@@ -115,11 +109,11 @@ void time_case(const std::string& name, Device device, Work work,
                const std::function<void()>& call) {
   const std::string gemm = type_of(name) == "bf16" && !work.f32_math ? "bf16" : "f32";
   if (only_once()) {
-    mark_case(Json{{"kind", "case"},
-                   {"case", name},
-                   {"bytes", work.bytes},
-                   {"flops", work.flops},
-                   {"gemm", gemm}});
+    mark_profile(Json{{"kind", "case"},
+                      {"case", name},
+                      {"bytes", work.bytes},
+                      {"flops", work.flops},
+                      {"gemm", gemm}});
   }
   Record r{.name = name,
            .device = to_string(device),
@@ -127,7 +121,7 @@ void time_case(const std::string& name, Device device, Work work,
            .flops = work.flops,
            .us = sample(device, current.options.min_time, call)};
   if (only_once()) {
-    mark_case(Json{{"kind", "case_end"}});
+    mark_profile(Json{{"kind", "case_end"}});
     return;
   }
   r.gemm = gemm;

@@ -18,17 +18,12 @@ namespace {
 template <class T>
 constexpr double kBound = sizeof(T) == 2 ? 2e-2 : 3e-3;
 
-bool peers_are_built() {
-  return std::filesystem::exists(std::filesystem::read_symlink("/proc/self/exe").parent_path() /
-                                 kPeersLibrary);
-}
-
 /// GPUs under test, where the library of peers was built.
 std::vector<Device> gpus() {
   auto list = testing::devices();
   std::erase(list, kCpu);
-  if (!list.empty() && !peers_are_built()) {
-    WARN("skipped: " << kPeersLibrary << " wasn't built (docs/benchmarks.md, Peers)");
+  if (!list.empty() && !std::filesystem::exists(peers_library())) {
+    WARN("skipped: " << peers_library() << " wasn't built (docs/benchmarks.md, Peers)");
     list.clear();
   }
   return list;
