@@ -55,32 +55,57 @@ __device__ void copy_stage(const WindowAttentionBackward<T>& p, const Block& blo
   });
 }
 
-/// Adds up kCount values over groups of 2 * kStep lanes; value k ends in the lanes whose bits
-/// kStep, kStep / 2, ... are those of k, highest first. Returns k.
-template <int kCount, int kStep>
-__device__ int scatter_sums(float (&v)[kCount]) {
-  int index = 0;
+/// D of the heads of a lane's chunks, whose products of dout and out are v, over the lanes of a
+/// row: always in the order of a tree that adds e and e + kD/2, then e and e + kD/4, and so on, so
+/// that the bits are the same for all groups of heads. Gives the sum to one or several lanes;
+/// returns which of the lane's heads it is, -1 where it is another lane's.
+template <class Lane>
+__device__ int sum_over_e(const Lane& lane, float (&v)[Lane::kChannels], float* sum) {
+  // Lanes that are kOfE or more apart have other e's. As long as a lane has several values, it
+  // keeps half of them, and the lane `step` apart the others.
+  int index = 0, count = Lane::kChannels;
 #pragma unroll
-  for (int half = kCount / 2, step = kStep; half > 0; half /= 2, step /= 2) {
-    const bool upper = threadIdx.x & step;
+  for (int step = Lane::kRowLanes / 2; step >= Lane::kOfE; step /= 2) {
+    if (count == 1) {
+      v[0] += __shfl_xor_sync(kFullMask, v[0], step);
+      continue;
+    }
+    count /= 2;
+    const bool upper = lane.chunk & step;
 #pragma unroll
-    for (int k = 0; k < half; ++k) {
-      const float sent = upper ? v[k] : v[k + half], kept = upper ? v[k + half] : v[k];
+    for (int k = 0; k < count; ++k) {
+      const float sent = upper ? v[k] : v[k + count], kept = upper ? v[k + count] : v[k];
       v[k] = kept + __shfl_xor_sync(kFullMask, sent, step);
     }
-    if (upper) index += half;
+    if (upper) index += count;
   }
-  return index;
+  // Now the e's of a run, which are the upper bits of the value's index: of other lanes, or of
+  // this one when there weren't enough lanes.
+  constexpr int kShared = Lane::kRowLanes / Lane::kOfE;
+  int step = Lane::kRowLanes / 2;
+#pragma unroll
+  for (int run = Lane::kRun / 2; run > 0; run /= 2, step /= 2) {
+    if (step >= Lane::kOfE) {
+#pragma unroll
+      for (int k = 0; k < count; ++k) v[k] += __shfl_xor_sync(kFullMask, v[k], step);
+    } else {
+      count /= 2;
+#pragma unroll
+      for (int k = 0; k < count; ++k) v[k] += v[k + count];
+    }
+  }
+  *sum = v[0];
+  constexpr int kOfSum = Lane::kChannels < kShared ? Lane::kRowLanes / Lane::kChannels : Lane::kOfE;
+  const bool first = lane.chunk % kOfSum < Lane::kOfE && index < Lane::kHeads;
+  return first ? index : -1;
 }
 
 /// Separates the heads of dout into planes; delta[instance, token] = D.
-template <int kD, int kGroupBits, class T>
+template <class Lane, class T>
 __device__ void separate_dout(const WindowAttentionBackward<T>& p, const Block& block,
-                              unsigned planes, float* delta) {
-  using Lane = Interleaved<kD, kGroupBits>;
-  const Lane lane(block);
+                              const Lane& lane, unsigned planes, float* delta) {
   lane.for_each_row([&](int row) {
-    float sum[Lane::kHeads] = {};
+    float sums[2][Lane::kChannels] = {};  // of even pieces and odd ones, in the order of the tree
     int token, instance;
     lane.find(block, row, &token, &instance);
     if (row < lane.rows) {
@@ -88,18 +113,21 @@ __device__ void separate_dout(const WindowAttentionBackward<T>& p, const Block& 
       for (int piece = 0; piece < Lane::kPieces; ++piece) {
         const std::int64_t at = lane.global(block, row, piece);
         unsigned grad[4], out[4];
-        load16(grad, p.dout + at);
-        load16(out, p.out + at);
+        load<Lane::kBytes>(grad, p.dout + at);
+        load<Lane::kBytes>(out, p.out + at);
+#pragma unroll
+        for (int i = 0; i < Lane::kChannels; ++i) {
+          float& sum = sums[piece % 2][i];
+          sum = fmaf(widen_half<T>(grad[i / 2], i % 2), widen_half<T>(out[i / 2], i % 2), sum);
+        }
         unsigned to = lane.place(block, planes, token, instance, piece);
 #pragma unroll
         for (int k = 0; k < Lane::kHeads; ++k) {
           unsigned run[4];
 #pragma unroll
-          for (int e = 0; e < Lane::kRun; ++e) {
+          for (int e = 1; e < Lane::kRun; e += 2) {
             const int i = e * Lane::kHeads + k;
-            sum[k] =
-                fmaf(widen_half<T>(grad[i / 2], i % 2), widen_half<T>(out[i / 2], i % 2), sum[k]);
-            if (e % 2 == 1) run[e / 2] = pair(grad, i - Lane::kHeads, grad, i);
+            run[e / 2] = pair(grad, i - Lane::kHeads, grad, i);
           }
           if constexpr (Lane::kRun == 1) run[0] = grad[k / 2] >> k % 2 * 16;
           store<2 * Lane::kRun>(run, to);
@@ -107,16 +135,11 @@ __device__ void separate_dout(const WindowAttentionBackward<T>& p, const Block& 
         }
       }
     }
-    // Lanes kOfE apart have other e's of the same heads.
-    const int head = scatter_sums<Lane::kHeads, Lane::kRowLanes / 2>(sum);
-    constexpr int kRest = Lane::kRowLanes / Lane::kHeads;  // lanes that still have parts of a sum
 #pragma unroll
-    for (int step = kRest / 2; step >= Lane::kOfE; step /= 2) {
-      sum[0] += __shfl_xor_sync(kFullMask, sum[0], step);
-    }
-    if (row < lane.rows && lane.chunk % kRest < Lane::kOfE) {
-      delta[(instance + head) * block.tokens() + token] = sum[0];
-    }
+    for (int i = 0; i < Lane::kChannels; ++i) sums[0][i] += sums[1][i];
+    float sum;
+    const int head = sum_over_e(lane, sums[0], &sum);
+    if (row < lane.rows && head >= 0) delta[(instance + head) * block.tokens() + token] = sum;
   });
 }
 
@@ -302,8 +325,7 @@ __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
   copy_stage<kD>(p, block, plan, 0, 1, base + place.keys(0));
   // D of at most 16 instances for each of a stage fits where v will be.
   auto* d = reinterpret_cast<float*>(memory + place.keys(0) + plan.stage_bytes);
-  with_group_bits(plan.group_bits,
-                  [&](auto bits) { separate_dout<kD, decltype(bits)::value>(p, block, base, d); });
+  with_interleaved<kD>(block, [&](const auto& lane) { separate_dout(p, block, lane, base, d); });
   __syncthreads();
   for (int i = int(threadIdx.x); i < block.instances * block.tokens(); i += int(blockDim.x)) {
     delta[block.first_sum() + i] = d[i];

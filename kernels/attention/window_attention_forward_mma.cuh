@@ -174,10 +174,8 @@ __device__ void attend_tiles(const WindowAttentionForward<T>& p, const Block& bl
 }
 
 /// Writes the planes with their heads interleaved.
-template <int kD, int kGroupBits, class T>
-__device__ void write_interleaved(const Block& block, unsigned planes, T* out) {
-  using Lane = Interleaved<kD, kGroupBits>;
-  const Lane lane(block);
+template <class Lane, class T>
+__device__ void write_interleaved(const Block& block, const Lane& lane, unsigned planes, T* out) {
   lane.for_each_row([&](int row) {
     if (row >= lane.rows) return;
     int token, instance;
@@ -192,11 +190,11 @@ __device__ void write_interleaved(const Block& block, unsigned planes, T* out) {
         from += block.plan.plane_bytes;
       }
 #pragma unroll
-      for (int i = 0; i < 8; i += 2) {
+      for (int i = 0; i < Lane::kChannels; i += 2) {
         const int k = i % Lane::kHeads, e = i / Lane::kHeads;
         to[i / 2] = Lane::kHeads == 1 ? run[0][i / 2] : pair(run[k], e, run[k + 1], e);
       }
-      store16(out + lane.global(block, row, piece), to);
+      store<Lane::kBytes>(to, out + lane.global(block, row, piece));
     }
   });
 }
@@ -234,9 +232,8 @@ __global__ void __launch_bounds__(kForwardWarps* kWarpSize, 2)
     }
   }
   __syncthreads();
-  with_group_bits(plan.group_bits, [&](auto bits) {
-    write_interleaved<kD, decltype(bits)::value>(block, base, p.out);
-  });
+  with_interleaved<kD>(block,
+                       [&](const auto& lane) { write_interleaved(block, lane, base, p.out); });
 }
 
 template <int kD, int kOwn, class T>

@@ -4,7 +4,8 @@
 // An instance is one head of one window. Its N rows of q, k, v, o or dout, kD 16-bit elements each
 // (T: bf16 or f16), are a plane of shared memory. The interleaved arrays (channel e*H + h) are
 // separated into planes, or put together from them, on their way from and to global memory: a
-// sector of 32 bytes has one e of 16 heads, so a block takes all heads of a window, or 16 of them.
+// sector of 32 bytes has one e of 16 heads, so a block takes all heads of a window, or 16 of them,
+// or fewer when there are too few windows to keep a GPU busy (cost()).
 #pragma once
 #include <algorithm>
 
@@ -235,12 +236,15 @@ __device__ void add_product(float (&sums)[kOwn][kD / 8][4], const float (&weight
   }
 }
 
-/// A lane's part of a block's rows of interleaved heads: chunks of 8 channels, which are kRun e's
-/// of kHeads heads. A warp takes kRows rows at once, or a row in kPieces.
-template <int kD, int kGroupBits>
+/// A lane's part of a block's rows of interleaved heads: chunks of neighbouring channels, which are
+/// kRun e's of kHeads heads; kRun > 1 when the block has all heads (kAll). A warp takes kRows rows
+/// at once, or a row in kPieces.
+template <int kD, int kGroupBits, bool kAll>
 struct Interleaved {
-  static constexpr int kHeads = 1 << (kGroupBits < 3 ? kGroupBits : 3), kRun = 8 / kHeads;
-  static constexpr int kOfRow = (kD << kGroupBits) / 8;                    // chunks of a row
+  static constexpr int kHeads = 1 << (kGroupBits < 3 ? kGroupBits : 3);
+  static constexpr int kRun = kAll ? 8 / kHeads : 1;
+  static constexpr int kChannels = kHeads * kRun, kBytes = 2 * kChannels;  // of a chunk
+  static constexpr int kOfRow = (kD << kGroupBits) / kChannels;            // chunks of a row
   static constexpr int kOfE = kGroupBits > 3 ? 1 << (kGroupBits - 3) : 1;  // chunks of one e
   static constexpr int kRowLanes = kOfRow < kWarpSize ? kOfRow : kWarpSize;
   static constexpr int kRows = kWarpSize / kRowLanes, kPieces = kOfRow / kRowLanes;
@@ -289,62 +293,80 @@ __device__ inline unsigned pair(const unsigned* a, int i, const unsigned* b, int
                      (i % 2 == 0 ? 0x10 : 0x32) | (j % 2 == 0 ? 0x5400 : 0x7600));
 }
 
-/// Body gets std::integral_constant<int, group_bits>.
-template <class Body>
-__device__ void with_group_bits(int group_bits, const Body& body) {
-  if (group_bits == 0) return body(std::integral_constant<int, 0>());
-  if (group_bits == 1) return body(std::integral_constant<int, 1>());
-  if (group_bits == 2) return body(std::integral_constant<int, 2>());
-  if (group_bits == 3) return body(std::integral_constant<int, 3>());
-  return body(std::integral_constant<int, 4>());
+/// Calls body(Interleaved of the block) by all threads.
+template <int kD, class Body>
+__device__ void with_interleaved(const Block& block, const Body& body) {
+  const int bits = block.plan.group_bits;
+  if (block.shape.heads == block.plan.group()) {
+    if (bits == 0) return body(Interleaved<kD, 0, true>(block));
+    if (bits == 1) return body(Interleaved<kD, 1, true>(block));
+    if (bits == 2) return body(Interleaved<kD, 2, true>(block));
+  } else {
+    if (bits == 0) return body(Interleaved<kD, 0, false>(block));
+    if (bits == 1) return body(Interleaved<kD, 1, false>(block));
+    if (bits == 2) return body(Interleaved<kD, 2, false>(block));
+  }
+  if (bits == 3) return body(Interleaved<kD, 3, true>(block));
+  return body(Interleaved<kD, 4, true>(block));
 }
 
-/// Most shared memory that a block of the current GPU may have.
-inline std::size_t shared_limit() {
-  int device = 0, bytes = 0;
+inline int device_attribute(cudaDeviceAttr attribute) {
+  int device = 0, value = 0;
   HH_CUDA_CHECK(cudaGetDevice(&device));
-  HH_CUDA_CHECK(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
-  return std::size_t(bytes);
-}
-
-/// Below this many windows a window's heads go to several blocks, eight to each: the sectors of
-/// interleaved rows are then accessed in part, but the GPU has more blocks.
-constexpr int kFewWindows = 16;
-
-/// A warp has `tiles_of_warp` tiles of 16 rows of an instance, a block at most `max_warps`.
-/// bytes(plan) is the shared memory that a plan needs. False when there is no plan for the shape.
-template <class Bytes>
-bool make_plan(const WindowAttentionShape& s, int max_warps, int tiles_of_warp, const Bytes& bytes,
-               Plan* plan) {
-  const bool few_heads = s.heads == 1 || s.heads == 2 || s.heads == 4;
-  if (!(few_heads || s.heads % 8 == 0) || s.tokens < 2) return false;
-  const int units = plan->units = ceil_div(s.tokens, 16 * tiles_of_warp);
-  plan->channels = s.channels();
-  plan->plane_bytes = s.tokens * s.head_dim * 2;
-  const std::size_t limit = shared_limit();
-  plan->reciprocal = unsigned((std::uint64_t{1} << 32) / unsigned(s.tokens) + 1);
-  const auto fits = [&](int group_bits) {
-    plan->group_bits = group_bits;
-    // Windows are packed until a block has a few warps, a stage until it has work for them all.
-    plan->windows = s.heads == plan->group() ? std::max(1, 4 / (plan->group() * units)) : 1;
-    const int instances = plan->group() * plan->windows;
-    plan->stages = ceil_div(instances, std::clamp(max_warps / units, 1, instances));
-    plan->stage = ceil_div(instances, plan->stages);
-    plan->stage_bytes = plan->stage * plan->plane_bytes;
-    const int rounds = ceil_div(plan->stage * units, max_warps);
-    plan->threads = kWarpSize * ceil_div(plan->stage * units, rounds);
-    plan->doubled = plan->stages > 1;
-    if (bytes(*plan) <= limit) return true;
-    plan->doubled = false;
-    return bytes(*plan) <= limit;
-  };
-  if (few_heads) return fits(s.heads / 2);
-  if (s.heads % 16 == 0 && s.windows > kFewWindows && fits(4)) return true;
-  return fits(3);
+  HH_CUDA_CHECK(cudaDeviceGetAttribute(&value, attribute, device));
+  return value;
 }
 
 inline std::int64_t blocks(const WindowAttentionShape& s, const Plan& plan) {
   return ceil_div(s.windows, std::int64_t{plan.windows}) * (s.heads / plan.group());
+}
+
+/// About the time of the SM that has most to do. Heads that share sectors of interleaved rows
+/// should share a block; but if that leaves SMs idle, a block takes fewer, and the sectors, a
+/// quarter of the traffic, are accessed by several blocks, which weighs less than a quarter
+/// because the computation hides some of it. Each head's bits are the same in any plan.
+inline std::int64_t cost(const WindowAttentionShape& s, const Plan& plan, int multiprocessors) {
+  const std::int64_t rounds = ceil_div(blocks(s, plan), std::int64_t{multiprocessors}) *
+                              plan.stages *
+                              ceil_div(plan.stage * plan.units * kWarpSize, plan.threads);
+  return rounds * (15 + ceil_div(std::min(s.heads, 16), plan.group()));
+}
+
+/// The cheapest plan. A warp has `tiles_of_warp` tiles of 16 rows of an instance, a block at most
+/// `max_warps`. bytes(plan) is the shared memory that a plan needs. False when there is no plan for
+/// the shape.
+template <class Bytes>
+bool make_plan(const WindowAttentionShape& s, int max_warps, int tiles_of_warp, const Bytes& bytes,
+               Plan* best) {
+  if (s.tokens < 2) return false;
+  const auto limit = std::size_t(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
+  const int multiprocessors = device_attribute(cudaDevAttrMultiProcessorCount);
+  Plan plan;
+  const int units = plan.units = ceil_div(s.tokens, 16 * tiles_of_warp);
+  plan.channels = s.channels();
+  plan.plane_bytes = s.tokens * s.head_dim * 2;
+  plan.reciprocal = unsigned((std::uint64_t{1} << 32) / unsigned(s.tokens) + 1);
+  std::int64_t least = -1;
+  for (plan.group_bits = 4; plan.group_bits >= 0; --plan.group_bits) {
+    if (s.heads % plan.group() != 0) continue;
+    // Windows are packed until a block has a few warps, a stage until it has work for them all.
+    plan.windows = s.heads == plan.group() ? std::max(1, 4 / (plan.group() * units)) : 1;
+    const int instances = plan.group() * plan.windows;
+    plan.stages = ceil_div(instances, std::clamp(max_warps / units, 1, instances));
+    plan.stage = ceil_div(instances, plan.stages);
+    plan.stage_bytes = plan.stage * plan.plane_bytes;
+    const int rounds = ceil_div(plan.stage * units, max_warps);
+    plan.threads = kWarpSize * ceil_div(plan.stage * units, rounds);
+    plan.doubled = plan.stages > 1;
+    if (bytes(plan) > limit) plan.doubled = false;
+    if (bytes(plan) > limit) continue;
+    const std::int64_t found = cost(s, plan, multiprocessors);
+    if (least < 0 || found < least) {
+      least = found;
+      *best = plan;
+    }
+  }
+  return least >= 0;
 }
 
 }  // namespace attention_mma

@@ -105,6 +105,31 @@ __device__ inline void store16(void* global, const unsigned (&v)[4]) {
                : "memory");
 }
 
+/// 2, 4, 8 or 16 aligned bytes of global memory, as in shared memory.
+template <int kBytes>
+__device__ void load(unsigned* to, const void* global) {
+  if constexpr (kBytes == 2) {
+    to[0] = *static_cast<const std::uint16_t*>(global);
+  } else {
+    const auto pack = *static_cast<const Pack<unsigned, kBytes / 4>*>(global);
+#pragma unroll
+    for (int i = 0; i < kBytes / 4; ++i) to[i] = pack.v[i];
+  }
+}
+template <int kBytes>
+__device__ void store(const unsigned* from, void* global) {
+  if constexpr (kBytes == 2) {
+    *static_cast<std::uint16_t*>(global) = std::uint16_t(from[0]);
+  } else if constexpr (kBytes == 16) {
+    store16(global, {from[0], from[1], from[2], from[3]});
+  } else {
+    Pack<unsigned, kBytes / 4> pack;
+#pragma unroll
+    for (int i = 0; i < kBytes / 4; ++i) pack.v[i] = from[i];
+    *static_cast<Pack<unsigned, kBytes / 4>*>(global) = pack;
+  }
+}
+
 /// Four 8x8 matrices of 16-bit elements: lane 8i + r gives the address of row r of matrix i, and
 /// to[i] is m[g, 2t..] of matrix i.
 __device__ inline void load_matrices(unsigned (&to)[4], unsigned shared) {
