@@ -21,6 +21,7 @@ struct Options {
   int batch = 64;
   int bits = 32;
   double seconds = 5;
+  int steps = 0;  // 0: by seconds
   std::string recompute = "none";
   bool no_graph = false;
   bool json = false;
@@ -36,16 +37,23 @@ double peak_rss_mib() {
   return double(usage.ru_maxrss) / 1024;
 }
 
-/// Seconds of each call of `step`, after two that warm up, for about `seconds`, at least three.
+/// Seconds of each call of `step`: of just `steps` calls, or if that is 0, after two that warm up,
+/// for about `seconds`, at least three.
 template <class Step>
-std::vector<double> time_steps(double seconds, Step step) {
+std::vector<double> time_steps(int steps, double seconds, Step step) {
   using Clock = std::chrono::steady_clock;
-  step();
-  step();
+  if (steps == 0) {
+    step();
+    step();
+  }
   std::vector<double> times;
   const auto start = Clock::now();
-  while (times.size() < 3 ||
-         std::chrono::duration<double>(Clock::now() - start).count() < seconds) {
+  const auto done = [&] {
+    if (steps > 0) return times.size() == std::size_t(steps);
+    return times.size() >= 3 &&
+           std::chrono::duration<double>(Clock::now() - start).count() >= seconds;
+  };
+  while (!done()) {
     const auto before = Clock::now();
     step();
     times.push_back(std::chrono::duration<double>(Clock::now() - before).count());
@@ -82,7 +90,7 @@ void run(const Options& o) {
                      .graph = !o.no_graph},
                     device);
     trainer.parameters().initialise(1);
-    times = time_steps(o.seconds, [&] {
+    times = time_steps(o.steps, o.seconds, [&] {
       trainer.accumulate(pixels, labels, rows);
       trainer.step(2.5e-5f);
       backend(device).synchronize();
@@ -92,7 +100,7 @@ void run(const Options& o) {
     const HybridHash network(model, parameters);
     parameters.place(device, dtype, /*trainable=*/false);
     parameters.initialise(1);
-    times = time_steps(o.seconds, [&] {
+    times = time_steps(o.steps, o.seconds, [&] {
       network.forward(patch_rows(network, pixels, {}, dtype, device)).code.to_host<float>();
     });
   }
@@ -144,6 +152,10 @@ void add_bench(CLI::App& program) {
       ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->capture_default_str();
   command->add_option("--seconds", options->seconds, "time to measure for")->capture_default_str();
+  command
+      ->add_option("--steps", options->steps,
+                   "just so many steps, none to warm up: for a profiler or a simulator")
+      ->check(CLI::Range(1, 1000000));
   command->add_option("--recompute", options->recompute, "in backward: none, mlp or layer")
       ->check(CLI::IsMember({"none", "mlp", "layer"}))
       ->capture_default_str();

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What our CUDA kernels ask of a GPU, counted and ESTIMATED by ptxsim on a machine without one:
 #   bench/cuda_report/report.sh [GPU] [REGEX]    GPU: h100 (default), a100, rtx4090; cases that match
-#   bench/cuda_report/report.sh --step [GPU]     a whole `paper` training step in bf16, batch 2
+#   bench/cuda_report/report.sh --step [GPU] [BATCH]   a whole `paper` training step in bf16; batch 8 if none is given
 #   report.sh --run GPU JSON PROGRAM ARGS...     what `hh_bench run --estimate GPU` calls; JSON may be empty
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -16,9 +16,8 @@ json=
 case ${1:-} in
   --step)
     (cd "$root" && scripts/build.sh cuda hybridhash hh_cuda)
-    # Two steps warm up and three are measured; the profile holds all, which changes no share.
     "$simulator" run --profile="$profile" --gpu="${2:-h100}" -- "$root/build/cuda/bin/hybridhash" bench \
-      --device cuda --config paper --mode train --batch 2 --dtype bf16 --seconds 0 >/dev/null
+      --device cuda --config paper --mode train --batch "${3:-8}" --dtype bf16 --steps 1 >/dev/null
     python3 "$root/bench/cuda_report/report.py" "$profile" --step
     exit ;;
   --run)

@@ -74,7 +74,8 @@ __global__ void __launch_bounds__(kRowThreads)
 #pragma unroll
     for (int i = 0; i < kItems; ++i) {
 #pragma unroll
-      for (int k = 0; k < kVec; ++k) z[i][k] = widen(narrow<T>(z[i][k] + pos[i][k]));
+      for (int k = 0; k < kVec; ++k) z[i][k] += pos[i][k];
+      round_floats<T>(z[i]);
     }
     group.store(z, cols, p.z + row * channels);
     const RowStatistics s = row_statistics(group, z, cols, channels, p.eps);
@@ -145,7 +146,7 @@ __global__ void __launch_bounds__(kRowThreads)
     group.for_each(cols, [&](int i, int c) {
       float total[kVec];
 #pragma unroll
-      for (int k = 0; k < kVec; ++k) total[k] = widen(dz[i].v[k]);
+      for (int k = 0; k < kVec; ++k) total[k] = dz[i].get(k);
       gradient.add(i, c, shared, kGamma, total);
       store_floats(total, dx + c);
 #pragma unroll

@@ -168,13 +168,14 @@ void conv2d_backward_input(const Conv2dBackwardInput<T>& p, StreamHandle stream)
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.is_linear()) {
-    return gemm(Gemm<T, T>{.a = p.dy,
-                           .b = p.weight,
-                           .d = p.dx,
-                           .rows = s.pixels(),
-                           .cols = s.in_channels,
-                           .inner = s.out_channels},
-                p.workspace, stream);
+    gemm(Gemm<T, T>{.a = p.dy,
+                    .b = p.weight,
+                    .d = p.dx,
+                    .rows = s.pixels(),
+                    .cols = s.in_channels,
+                    .inner = s.out_channels},
+         p.workspace, stream);
+    return;
   }
   if (by_cudnn<T>(ConvPass::kBackwardInput, s)) {
     return cudnn_convolve(ConvPass::kBackwardInput, s, p.dy, p.weight, p.dx, p.workspace, stream);

@@ -1,6 +1,5 @@
 // Instructions of sm_80 that CUDA C++ has no name for: tensor-core products of bf16 and f16
-// matrices, loads
-// of their operands, asynchronous copies to shared memory, and the fast exponential.
+// matrices, loads of their operands, and asynchronous copies to shared memory.
 //
 // The 16x8x16 product c[16, 8] += a[16, 16] b[16, 8] is spread over a warp. With g = lane / 4 and
 // t = lane % 4, and two elements (the lower index in the lower half) in a register:
@@ -150,40 +149,5 @@ __device__ inline void copy16_async(unsigned shared, const void* global) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(global) : "memory");
 }
 __device__ inline void wait_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
-
-/// Two values as T in a register, each rounded to nearest even.
-template <class T>
-__device__ unsigned pack_halves(float low, float high);
-template <>
-__device__ inline unsigned pack_halves<bf16>(float low, float high) {
-  unsigned packed;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
-  return packed;
-}
-template <>
-__device__ inline unsigned pack_halves<f16>(float low, float high) {
-  unsigned packed;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
-  return packed;
-}
-
-/// The lower (0) or upper (1) T of a register.
-template <class T>
-__device__ float widen_half(unsigned packed, int half);
-template <>
-__device__ inline float widen_half<bf16>(unsigned packed, int half) {
-  return __uint_as_float(half == 0 ? packed << 16 : packed & 0xffff0000);
-}
-template <>
-__device__ inline float widen_half<f16>(unsigned packed, int half) {
-  return widen(f16{std::uint16_t(half == 0 ? packed : packed >> 16)});
-}
-
-/// 2^x within 2 units in the last place; results below 2^-126 are 0.
-__device__ inline float fast_exp2(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 }  // namespace hh::gpu

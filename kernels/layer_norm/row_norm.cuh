@@ -133,7 +133,7 @@ struct RowGradient {
       shared.load(gamma_row, c, gamma);
 #pragma unroll
       for (int k = 0; k < kVec; ++k) {
-        const float d = widen(dy[i].v[k]), g = d * gamma[k];
+        const float d = dy[i].get(k), g = d * gamma[k];
         dgamma[i][k] += d * h(i, k);
         dbeta[i][k] += d;
         sum_g += g;
@@ -150,12 +150,12 @@ struct RowGradient {
     shared.load(gamma_row, c, gamma);
 #pragma unroll
     for (int k = 0; k < kVec; ++k) {
-      total[k] += s.rstd * (widen(dy[i].v[k]) * gamma[k] - mean_g - h(i, k) * mean_gh);
+      total[k] += s.rstd * (dy[i].get(k) * gamma[k] - mean_g - h(i, k) * mean_gh);
     }
   }
 
  private:
-  __device__ float h(int i, int k) const { return (widen(z[i].v[k]) - s.mean) * s.rstd; }
+  __device__ float h(int i, int k) const { return (z[i].get(k) - s.mean) * s.rstd; }
 };
 
 /// Calls launch(Constant<kVec>, Constant<kItems>) for the least that holds a row of `cols` columns

@@ -1,6 +1,7 @@
 // One matrix product by cuBLASLt, row-major:
 //
 //   D[rows, cols] = (accumulate ? D : 0) + A[rows, inner] B[inner, cols] (+ bias[cols])
+//   a_sums[rows] = sum_k A[rows, k], in the same reading of A
 //
 // Inputs are float or bf16, sums float32, D float or the inputs' type. float products are exact
 // float32 ones unless HH_TF32=1 allows TF32's shorter factors.
@@ -23,13 +24,15 @@ struct Gemm {
   std::int64_t rows = 0, cols = 0, inner = 0;  // rows may be 0
   const float* bias = nullptr;                 // added to every row; may be null
   bool accumulate = false;
+  float* a_sums = nullptr;  // [rows] out; may be null; not together with a bias
 };
 
 /// Scratch memory that gemm() is given, whatever the sizes.
 constexpr std::size_t kGemmWorkspace = std::size_t{8} << 20;
 
-/// Throws DeviceError. The chosen algorithm is kept per shape, so the bits are the same every time.
+/// False when cuBLASLt has no algorithm that also makes a_sums, which then is unchanged. Throws
+/// DeviceError. The chosen algorithm is kept per shape, so the bits are the same every time.
 template <class TIn, class TOut>
-void gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream);
+bool gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream);
 
 }  // namespace hh::gpu

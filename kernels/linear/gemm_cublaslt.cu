@@ -44,7 +44,7 @@ std::uint32_t alignment(const void* p) {
 struct Key {
   int device;
   cudaDataType_t in, out;
-  bool a_transposed, b_transposed, bias, accumulate;
+  bool a_transposed, b_transposed, bias, a_sums, accumulate;
   std::int64_t rows, cols, inner;
   std::uint32_t a_alignment, b_alignment, d_alignment;
   auto operator<=>(const Key&) const = default;
@@ -58,8 +58,9 @@ class Plan {
     HH_CUBLASLT_CHECK(cublasLtMatmulDescCreate(&product_, compute_type(k.in), CUDA_R_32F));
     set(CUBLASLT_MATMUL_DESC_TRANSA, k.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, k.a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
-    if (k.bias) {
-      set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    if (k.bias || k.a_sums) {
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE,
+          k.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_BGRADB);
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_32F);
     }
     const auto layout = [](cublasLtMatrixLayout_t& to, cudaDataType_t type, std::int64_t rows,
@@ -92,9 +93,10 @@ class Plan {
   /// Whether cuBLASLt has an algorithm for this product.
   bool usable() const { return found_ > 0; }
 
-  void run(const void* a, const void* b, void* d, const float* bias, bool accumulate,
+  /// `vector`: the bias or a_sums, if the plan has either.
+  void run(const void* a, const void* b, void* d, const float* vector, bool accumulate,
            void* workspace, StreamHandle stream) const {
-    if (bias != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    if (vector != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector);
     const float alpha = 1, beta = accumulate ? 1 : 0;
     HH_CUBLASLT_CHECK(cublasLtMatmul(handle_, product_, &alpha, b, first_, a, second_, &beta, d,
                                      result_, d, result_, &algorithm_, workspace, kGemmWorkspace,
@@ -146,14 +148,15 @@ __global__ void add_bias_kernel(T* d, const float* bias, std::int64_t count, std
 }  // namespace
 
 template <class TIn, class TOut>
-void gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream) {
-  if (g.rows == 0 || g.cols == 0) return;
+bool gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream) {
+  if (g.rows == 0 || g.cols == 0) return false;
   Key key{.device = 0,
           .in = kType<TIn>,
           .out = kType<TOut>,
           .a_transposed = g.a_transposed,
           .b_transposed = g.b_transposed,
           .bias = g.bias != nullptr,
+          .a_sums = g.a_sums != nullptr,
           .accumulate = g.accumulate,
           .rows = g.rows,
           .cols = g.cols,
@@ -163,30 +166,33 @@ void gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream) {
           .d_alignment = alignment(g.d)};
   HH_CUDA_CHECK(cudaGetDevice(&key.device));
   Plans& plans = Plans::instance();
-  const std::scoped_lock lock(plans.mutex);  // a plan's bias pointer is set for each call
+  const std::scoped_lock lock(plans.mutex);  // a plan's vector is set for each call
   if (const Plan& plan = plans.find(key); plan.usable()) {
-    return plan.run(g.a, g.b, g.d, g.bias, g.accumulate, workspace, stream);
+    plan.run(g.a, g.b, g.d, key.bias ? g.bias : g.a_sums, g.accumulate, workspace, stream);
+    return key.a_sums;
   }
-  // Some versions take no float32 bias with a 16-bit result: it is added in a pass of its own.
-  key.bias = false;
+  // Some versions take no float32 bias with a 16-bit result: it is added in a pass of its own. Nor
+  // has every product an algorithm that makes sums.
+  key.bias = key.a_sums = false;
   const Plan& plan = plans.find(key);
   if (!plan.usable()) {
     throw DeviceError("cuBLASLt has no algorithm for a product of " + std::to_string(g.rows) +
                       " x " + std::to_string(g.inner) + " x " + std::to_string(g.cols));
   }
   plan.run(g.a, g.b, g.d, nullptr, g.accumulate, workspace, stream);
-  if (g.bias == nullptr) return;
+  if (g.bias == nullptr) return false;
   constexpr int kThreads = 256;
   const std::int64_t count = g.rows * g.cols;
   add_bias_kernel<<<unsigned(ceil_div(count, kThreads)), kThreads, 0, stream>>>(g.d, g.bias, count,
                                                                                 g.cols);
   HH_CHECK_LAUNCH(stream);
+  return false;
 }
 
-template void gemm(const Gemm<float, float>&, void*, StreamHandle);
-template void gemm(const Gemm<bf16, bf16>&, void*, StreamHandle);
-template void gemm(const Gemm<bf16, float>&, void*, StreamHandle);
-template void gemm(const Gemm<f16, f16>&, void*, StreamHandle);
-template void gemm(const Gemm<f16, float>&, void*, StreamHandle);
+template bool gemm(const Gemm<float, float>&, void*, StreamHandle);
+template bool gemm(const Gemm<bf16, bf16>&, void*, StreamHandle);
+template bool gemm(const Gemm<bf16, float>&, void*, StreamHandle);
+template bool gemm(const Gemm<f16, f16>&, void*, StreamHandle);
+template bool gemm(const Gemm<f16, float>&, void*, StreamHandle);
 
 }  // namespace hh::gpu

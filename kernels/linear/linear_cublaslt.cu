@@ -1,4 +1,5 @@
-// The products are cuBLASLt's; bias is its epilogue. dbias is a sum down the columns of dy.
+// The products are cuBLASLt's; bias is its epilogue, and so are the sums of dy that dbias gets.
+// Where it can't make them they are a pass of their own down the columns of dy.
 #include "kernels/core/column_sum.cuh"
 #include "kernels/linear/gemm.cuh"
 #include "kernels/linear/linear.h"
@@ -49,18 +50,24 @@ template <class T>
 void linear_backward_weight(const LinearBackwardWeight<T>& p, StreamHandle stream) {
   p.validate();
   if (p.rows == 0) return;
-  gemm(Gemm<T, float>{.a = p.dy,
-                      .a_transposed = true,
-                      .b = p.x,
-                      .d = p.dweight,
-                      .rows = p.out,
-                      .cols = p.in,
-                      .inner = p.rows,
-                      .accumulate = true},
-       p.workspace, stream);
+  // One row of sums, or the partial ones of the pass.
+  auto* const sums = reinterpret_cast<float*>(static_cast<char*>(p.workspace) + kGemmWorkspace);
+  const bool summed = gemm(Gemm<T, float>{.a = p.dy,
+                                          .a_transposed = true,
+                                          .b = p.x,
+                                          .d = p.dweight,
+                                          .rows = p.out,
+                                          .cols = p.in,
+                                          .inner = p.rows,
+                                          .accumulate = true,
+                                          .a_sums = p.dbias != nullptr ? sums : nullptr},
+                           p.workspace, stream);
   if (p.dbias == nullptr) return;
-  auto* const partials = reinterpret_cast<float*>(static_cast<char*>(p.workspace) + kGemmWorkspace);
-  add_column_sums(p.dy, p.rows, p.out, partials, p.dbias, stream);
+  if (summed) {
+    add_column_sums<1>({.partials = sums, .blocks = 1, .cols = p.out, .to = {p.dbias}}, stream);
+  } else {
+    add_column_sums(p.dy, p.rows, p.out, sums, p.dbias, stream);
+  }
 }
 
 #define HH_LINEAR_OF(T)                                                             \

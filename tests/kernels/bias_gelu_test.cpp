@@ -24,10 +24,10 @@ double slope(double v) { return lower_tail(v) + v * density(v); }
 double second(double v) { return (2 - v * v) * density(v); }
 
 /// How far Phi and the derivative may be from the truth, absolutely, in units of 2^-24. On the CPU
-/// gelu-inl.h says it. On a GPU Phi = 1/2 + erf(v c) / 2 errs by half of erff's 2 ulp, by
-/// 2 v density < 1/2 because v c and c are rounded, and by 1/2 when it is stored. The derivative
-/// adds v density < 1/4, with v^2/2 + 5 relative units from its exponent, expf and the products,
-/// 1.4 at most, and is rounded.
+/// gelu-inl.h says it. On a GPU the tail Q = 2^p errs by 0.13 from the fit of p, by Q ln 2 times
+/// p's roundings, 0.6 at most, and by ex2's 2 ulp, 1 where Q > 1/4. The derivative adds v density <
+/// 1/4 with v^2 + 5.5 relative units, from its exponent, ex2 and the products, 1.6 at v = 1, where
+/// the tail's error is 1.2; then 1 - Q is rounded, and the sum, to 1 where it is above 1.
 struct Allowance {
   double tail, slope;
 };
