@@ -23,6 +23,7 @@ void check(cudnnStatus_t status, const char* call) {
 #define HH_PEER_CHECK(call) check((call), #call)
 
 fe::DataType_t frontend_type(cudnnDataType_t type) {
+  if (type == CUDNN_DATA_UINT8) return fe::DataType_t::UINT8;
   return type == CUDNN_DATA_BFLOAT16 ? fe::DataType_t::BFLOAT16 : fe::DataType_t::FLOAT;
 }
 
@@ -39,6 +40,10 @@ fe::PointwiseMode_t mode(Unary f) {
       return SOFTPLUS_FWD;
     case Unary::kSigmoid:
       return SIGMOID_FWD;
+    case Unary::kSqrt:
+      return SQRT;
+    case Unary::kTanh:
+      return TANH_FWD;
   }
   throw std::logic_error("no such function");
 }
@@ -52,6 +57,8 @@ fe::PointwiseMode_t mode(Binary f) {
       return SUB;
     case Binary::kMultiply:
       return MUL;
+    case Binary::kDivide:
+      return DIV;
     case Binary::kGreater:
       return CMP_GT;
     case Binary::kGeluGradient:
@@ -111,6 +118,13 @@ View strided(const View& of, const Extents& dim, const Extents& stride) {
   return {of.data, of.type, dim, stride};
 }
 
+View transposed(View v) {
+  const auto last = v.dim.size() - 1;
+  std::swap(v.dim[last - 1], v.dim[last]);
+  std::swap(v.stride[last - 1], v.stride[last]);
+  return v;
+}
+
 /// A cuDNN graph of one operation.
 class Composition::Graph {
  public:
@@ -126,6 +140,9 @@ class Composition::Graph {
             frontend_type(v.type)));
     where_[t] = v.data;
     return t;
+  }
+  Attributes pointwise(Binary f, const Attributes& a, const Attributes& b) {
+    return graph_->pointwise(a, b, fe::graph::Pointwise_attributes().set_mode(mode(f)));
   }
   void output(const Attributes& t, const View& v) {
     t->set_output(true).set_dim(v.dim).set_stride(v.stride).set_data_type(frontend_type(v.type));
@@ -179,7 +196,7 @@ void Composition::unary(Unary f, const View& x, const View& y) {
 void Composition::binary(Binary f, const View& a, const View& b, const View& y) {
   Graph g;
   const auto left = g.input(a), right = g.input(b);
-  g.output(g->pointwise(left, right, fe::graph::Pointwise_attributes().set_mode(mode(f))), y);
+  g.output(g.pointwise(f, left, right), y);
   add(g);
 }
 
@@ -187,13 +204,33 @@ void Composition::binary(Binary f, const View& a, float b, const View& y) {
   binary(f, a, constant({b}, Extents(a.dim.size(), 1)), y);
 }
 
-void Composition::sum(const View& x, const View& y) {
+void Composition::add_scaled(const View& a, float factor, const View& x, const View& y) {
   Graph g;
-  g.output(g->reduction(g.input(x),
-                        fe::graph::Reduction_attributes().set_mode(fe::ReductionMode_t::ADD)),
-           y);
+  const auto left = g.input(a), right = g.input(x);
+  g.output(
+      g.pointwise(Binary::kAdd, left, g.pointwise(Binary::kMultiply, right, g->tensor(factor))), y);
   add(g);
 }
+
+void Composition::add_scaled(const View& a, float factor, Binary f, const View& b, const View& c,
+                             const View& y) {
+  Graph g;
+  const auto left = g.input(a), first = g.input(b), second = b.data == c.data ? first : g.input(c);
+  const auto product =
+      g.pointwise(Binary::kMultiply, g.pointwise(f, first, second), g->tensor(factor));
+  g.output(g.pointwise(Binary::kAdd, left, product), y);
+  add(g);
+}
+
+void Composition::reduce(bool mean, const View& x, const View& y) {
+  using enum fe::ReductionMode_t;
+  Graph g;
+  const auto how = fe::graph::Reduction_attributes().set_mode(mean ? AVG : ADD);
+  g.output(g->reduction(g.input(x), how), y);
+  add(g);
+}
+void Composition::sum(const View& x, const View& y) { reduce(false, x, y); }
+void Composition::mean(const View& x, const View& y) { reduce(true, x, y); }
 
 void Composition::product(const View& a, const View& b, const View& c) {
   Graph g;
@@ -233,6 +270,17 @@ void Composition::layer_norm_backward(const View& dy, const View& x, const float
   g.output(dinput, as_channels(dx));
   g.output(dscale, parameter(dgamma, columns));
   g.output(dshift, parameter(dbeta, columns));
+  add(g);
+}
+
+void Composition::attention(const View& q, const View& k, const View& v, float scale,
+                            const View& out, const View& lse) {
+  Graph g;
+  const auto q_ = g.input(q), k_ = g.input(k), v_ = g.input(v);
+  const auto [o, stats] = g->sdpa(
+      q_, k_, v_, fe::graph::SDPA_attributes().set_generate_stats(true).set_attn_scale(scale));
+  g.output(o, out);
+  g.output(stats, lse);
   add(g);
 }
 

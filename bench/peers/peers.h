@@ -20,21 +20,25 @@ struct Peer {
 /// only backward wants may be missing. Throws DeviceError.
 template <class Args>
 struct PeerOf {
-  Peer (*make)(const Args&, StreamHandle) = nullptr;
+  using Make = Peer (*)(const Args&, StreamHandle);
+  Make unfused = nullptr;  // a call for each elementary operation
+  Make library = nullptr;  // cuDNN's own fused call, where it has one
 };
 
 template <class... Args>
 struct PeersOf : PeerOf<Args>... {};
+template <template <class> class... Args>
+using BothTypes = PeersOf<Args<float>..., Args<bf16>...>;
 
-using AllPeers =
-    PeersOf<BiasGeluForward<float>, BiasGeluForward<bf16>, BiasGeluBackward<float>,
-            BiasGeluBackward<bf16>, InteractionMergeForward<float>, InteractionMergeForward<bf16>,
-            InteractionMergeBackward<float>, InteractionMergeBackward<bf16>,
-            ResidualLayerNormForward<float>, ResidualLayerNormForward<bf16>,
-            ResidualLayerNormBackward<float>, ResidualLayerNormBackward<bf16>,
-            WindowAttentionForward<float>, WindowAttentionForward<bf16>,
-            WindowAttentionBackward<float>, WindowAttentionBackward<bf16>, WmlLoss<float>>;
-struct PeerTable : AllPeers {};
+using ActivationPeers =
+    BothTypes<BiasGeluForward, BiasGeluBackward, BlockifyLayerNormForward,
+              BlockifyLayerNormBackward, DeblockifyResidualForward, DeblockifyResidualBackward,
+              HashHeadForward, HashHeadBackward, HashPoolForward, InteractionMergeForward,
+              InteractionMergeBackward, InteractionTokensForward, InteractionTokensBackward,
+              PatchifyForward, PatchifyBackward, PatchifyPixels, ResidualLayerNormForward,
+              ResidualLayerNormBackward, WindowAttentionForward, WindowAttentionBackward>;
+using OtherPeers = PeersOf<AdamwUpdate, RmspropUpdate, SgdUpdate, WmlLoss<float>>;
+struct PeerTable : ActivationPeers, OtherPeers {};
 
 /// Beside the program, whether it was built or not.
 std::filesystem::path peers_library();
@@ -43,11 +47,12 @@ std::filesystem::path peers_library();
 /// cuDNN, isn't there.
 const PeerTable& peers();
 
-/// An empty peer where the table has none for these arguments.
+/// `which` is a member of PeerOf. Empty where the table has none for these arguments.
 template <class Args>
-Peer make_peer(const Args& args, StreamHandle stream) {
+Peer make_peer(const Args& args, StreamHandle stream,
+               typename PeerOf<Args>::Make PeerOf<Args>::*which = &PeerOf<Args>::unfused) {
   if constexpr (std::is_base_of_v<PeerOf<Args>, PeerTable>) {
-    return static_cast<const PeerOf<Args>&>(peers()).make(args, stream);
+    return (peers().*which)(args, stream);
   } else {
     return {};
   }

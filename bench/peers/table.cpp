@@ -4,18 +4,22 @@ namespace hh::bench {
 namespace {
 
 template <class... Args>
-PeerTable filled(PeersOf<Args...>) {
-  PeerTable table;
-  ((static_cast<PeerOf<Args>&>(table).make =
-        [](const Args& args, StreamHandle stream) { return make(args, stream); }),
+void fill(PeersOf<Args...>& table) {
+  ((static_cast<PeerOf<Args>&>(table) = {
+        [](const Args& args, StreamHandle stream) { return make(args, stream); },
+        [](const Args& args, StreamHandle stream) { return make_library(args, stream); }}),
    ...);
-  return table;
 }
 
 }  // namespace
 
 extern "C" [[gnu::visibility("default")]] const PeerTable* hh_bench_peers() {
-  static const PeerTable table = filled(AllPeers{});
+  static const PeerTable table = [] {
+    PeerTable all;
+    fill(static_cast<ActivationPeers&>(all));
+    fill(static_cast<OtherPeers&>(all));
+    return all;
+  }();
   return &table;
 }
 

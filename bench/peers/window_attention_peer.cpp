@@ -9,7 +9,7 @@ namespace {
 struct Parts {
   const WindowAttentionShape& s;
   std::int64_t w = s.windows, h = s.heads, n = s.tokens, d = s.head_dim;
-  Extents head{w, h, n, d}, scores{w, h, n, n};
+  Extents head{w, h, n, d}, scores{w, h, n, n}, row{w, h, n, 1};
 
   /// q (0), k (1) or v (2) of qkv or its gradient.
   template <class T>
@@ -24,11 +24,6 @@ struct Parts {
   View rows(const View& v) const { return dense(v.data, v.type, {w * h * n, n}); }
   float scale() const { return 1 / std::sqrt(float(d)); }
 };
-
-View transposed(const View& v) {
-  return strided(v, {v.dim[0], v.dim[1], v.dim[3], v.dim[2]},
-                 {v.stride[0], v.stride[1], v.stride[3], v.stride[2]});
-}
 
 /// q scaled, and P = softmax(q k^T): three calls.
 template <class T>
@@ -73,9 +68,24 @@ Peer make(const WindowAttentionBackward<T>& a, StreamHandle stream) {
   return Composition::finish(c);
 }
 
+template <class T>
+Peer make_library(const WindowAttentionForward<T>& a, StreamHandle stream) {
+  if (std::is_same_v<T, float>) return {};  // cuDNN has it for narrow types
+  const auto c = std::make_shared<Composition>(stream);
+  const Parts parts{a.shape};
+  const View out = c->scratch(kCudnnType<T>, parts.head);
+  c->attention(
+      parts.of(a.qkv, 0), parts.of(a.qkv, 1), parts.of(a.qkv, 2), parts.scale(), out,
+      a.lse != nullptr ? dense(a.lse, parts.row) : c->scratch(CUDNN_DATA_FLOAT, parts.row));
+  c->copy(out, parts.interleaved(a.out));
+  return Composition::finish(c);
+}
+
 template Peer make(const WindowAttentionForward<float>&, StreamHandle);
 template Peer make(const WindowAttentionForward<bf16>&, StreamHandle);
 template Peer make(const WindowAttentionBackward<float>&, StreamHandle);
 template Peer make(const WindowAttentionBackward<bf16>&, StreamHandle);
+template Peer make_library(const WindowAttentionForward<float>&, StreamHandle);
+template Peer make_library(const WindowAttentionForward<bf16>&, StreamHandle);
 
 }  // namespace hh::bench

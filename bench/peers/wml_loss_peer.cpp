@@ -15,10 +15,6 @@ View one_hot(Composition& c, const std::uint64_t* labels, std::int64_t rows, int
   return c.constant(values, {1, rows, words * 64});
 }
 
-View transposed(const View& v) {
-  return strided(v, {1, v.dim[2], v.dim[1]}, {v.stride[0], 1, v.stride[1]});
-}
-
 }  // namespace
 
 Peer make(const WmlLoss<float>& p, StreamHandle stream) {

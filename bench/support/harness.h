@@ -53,19 +53,24 @@ std::function<void()> prepared(Device device, Args args) {
 /// Whether --peers was given.
 bool with_peers();
 
-/// Times a kernel of the device's table; on a GPU, if asked, also its peer, as NAME/unfused.
+/// Times a kernel of the device's table; on a GPU, if asked, also its peers, as NAME/unfused and
+/// NAME/library.
 template <class Args>
 void measure(const std::string& name, Device device, const Args& args, Work work) {
   if (!wanted(name)) return;
   time_case(name, device, work, prepared(device, args));
   if (device == kCpu || !with_peers()) return;
   Backend& on = backend(device);
-  const Peer peer = make_peer(args, on.stream());
-  if (peer.calls == 0) return;
-  time_case(name + "/unfused", device, work, [&] {
-    peer.run();
-    on.synchronize();
-  });
+  const auto beside = [&](const char* as, typename PeerOf<Args>::Make PeerOf<Args>::*which) {
+    const Peer peer = make_peer(args, on.stream(), which);
+    if (peer.calls == 0) return;
+    time_case(name + as, device, work, [&] {
+      peer.run();
+      on.synchronize();
+    });
+  };
+  beside("/unfused", &PeerOf<Args>::unfused);
+  beside("/library", &PeerOf<Args>::library);
 }
 
 /// The cases are only named: arrays need no memory.

@@ -60,10 +60,11 @@ void check_close(const char* what, const Tensor& ours, const Tensor& peers) {
 
 /// Runs the kernel on `ours` and the peer on `peers`, which differ in their outputs.
 template <class Args>
-void run_both(Device device, const Args& ours, const Args& peers, int calls) {
+void run_both(Device device, const Args& ours, const Args& peers, int calls,
+              typename PeerOf<Args>::Make PeerOf<Args>::*which = &PeerOf<Args>::unfused) {
   prepared(device, ours)();
   Backend& on = backend(device);
-  const Peer peer = make_peer(peers, on.stream());
+  const Peer peer = make_peer(peers, on.stream(), which);
   REQUIRE(peer.calls == calls);
   peer.run();
   on.synchronize();
@@ -174,26 +175,313 @@ TEMPLATE_TEST_CASE("peer of window_attention", "[peers]", float, bf16) {
   for (const Device device : gpus()) {
     const WindowAttentionShape s{.windows = 2, .tokens = 16, .heads = 3, .head_dim = 32};
     const auto rows = std::size_t(s.windows * s.tokens), n = rows * std::size_t(s.channels());
-    const Tensor qkv = normal<T>(device, 3 * n, 1), dout = normal<T>(device, n, 2),
-                 lse = zeros(device, std::int64_t(rows) * s.heads);
+    const Tensor qkv = normal<T>(device, 3 * n, 1), dout = normal<T>(device, n, 2);
     const Pair out = outputs<T>(device, std::int64_t(n)),
-               dqkv = outputs<T>(device, 3 * std::int64_t(n));
-    const auto forward = [&](const Tensor& to) {
-      return WindowAttentionForward<T>{
-          .qkv = qkv.data<T>(), .out = to.data<T>(), .lse = lse.data<float>(), .shape = s};
+               dqkv = outputs<T>(device, 3 * std::int64_t(n)),
+               lse = outputs<float>(device, std::int64_t(rows) * s.heads);
+    const auto forward = [&](Tensor Pair::*of) {
+      return WindowAttentionForward<T>{.qkv = qkv.data<T>(),
+                                       .out = (out.*of).template data<T>(),
+                                       .lse = (lse.*of).template data<float>(),
+                                       .shape = s};
     };
-    run_both(device, forward(out.ours), forward(out.peers), 5);
+    run_both(device, forward(&Pair::ours), forward(&Pair::peers), 5);
     check_close<T, T>("out", out.ours, out.peers);
+    if (sizeof(T) == 2) {  // cuDNN's attention has no float
+      run_both(device, forward(&Pair::ours), forward(&Pair::peers), 2,
+               &PeerOf<WindowAttentionForward<T>>::library);
+      check_close<T, T>("out of cuDNN's attention", out.ours, out.peers);
+      check_close<T, float>("lse of cuDNN's attention", lse.ours, lse.peers);
+    }
     const auto backward = [&](const Tensor& to) {
       return WindowAttentionBackward<T>{.qkv = qkv.data<T>(),
                                         .out = out.ours.data<T>(),
-                                        .lse = lse.data<float>(),
+                                        .lse = lse.ours.data<float>(),
                                         .dout = dout.data<T>(),
                                         .dqkv = to.data<T>(),
                                         .shape = s};
     };
     run_both(device, backward(dqkv.ours), backward(dqkv.peers), 7);
     check_close<T, T>("dqkv", dqkv.ours, dqkv.peers);
+  }
+}
+
+TEMPLATE_TEST_CASE("peer of blockify_layer_norm", "[peers]", float, bf16) {
+  using T = TestType;
+  for (const Device device : gpus()) {
+    const BlockGrid s{.images = 3, .grid = 2, .side = 3, .channels = 64};
+    const std::int64_t rows = s.tokens(), n = rows * s.channels, one = s.positions() * s.channels;
+    const Tensor x = normal<T>(device, std::size_t(n), 1),
+                 pos = normal<float>(device, std::size_t(one), 2),
+                 gamma = normal<float>(device, 64, 3), beta = normal<float>(device, 64, 4),
+                 dz = normal<T>(device, std::size_t(n), 5),
+                 dy = normal<T>(device, std::size_t(n), 6);
+    const Pair z = outputs<T>(device, n), y = outputs<T>(device, n),
+               mean = outputs<float>(device, rows), rstd = outputs<float>(device, rows),
+               dx = outputs<T>(device, n), dpos = outputs<float>(device, one),
+               dgamma = outputs<float>(device, 64), dbeta = outputs<float>(device, 64);
+    const auto forward = [&](Tensor Pair::*of) {
+      return BlockifyLayerNormForward<T>{.x = x.data<T>(),
+                                         .pos = pos.data<float>(),
+                                         .gamma = gamma.data<float>(),
+                                         .beta = beta.data<float>(),
+                                         .z = (z.*of).template data<T>(),
+                                         .y = (y.*of).template data<T>(),
+                                         .mean = (mean.*of).template data<float>(),
+                                         .rstd = (rstd.*of).template data<float>(),
+                                         .shape = s};
+    };
+    run_both(device, forward(&Pair::ours), forward(&Pair::peers), 3);
+    check_close<T, T>("z", z.ours, z.peers);
+    check_close<T, T>("y", y.ours, y.peers);
+    check_close<T, float>("rstd", rstd.ours, rstd.peers);
+    const auto backward = [&](Tensor Pair::*of) {
+      return BlockifyLayerNormBackward<T>{.dz = dz.data<T>(),
+                                          .dy = dy.data<T>(),
+                                          .z = z.ours.data<T>(),
+                                          .gamma = gamma.data<float>(),
+                                          .mean = mean.ours.data<float>(),
+                                          .rstd = rstd.ours.data<float>(),
+                                          .dx = (dx.*of).template data<T>(),
+                                          .dpos = (dpos.*of).template data<float>(),
+                                          .dgamma = (dgamma.*of).template data<float>(),
+                                          .dbeta = (dbeta.*of).template data<float>(),
+                                          .shape = s};
+    };
+    run_both(device, backward(&Pair::ours), backward(&Pair::peers), 4);
+    check_close<T, T>("dx", dx.ours, dx.peers);
+    check_close<T, float>("dpos", dpos.ours, dpos.peers);
+    check_close<T, float>("dgamma", dgamma.ours, dgamma.peers);
+    check_close<T, float>("dbeta", dbeta.ours, dbeta.peers);
+  }
+}
+
+TEMPLATE_TEST_CASE("peer of deblockify_residual", "[peers]", float, bf16) {
+  using T = TestType;
+  for (const Device device : gpus()) {
+    const BlockGrid s{.images = 3, .grid = 2, .side = 3, .channels = 8};
+    const std::int64_t n = s.tokens() * s.channels;
+    const Tensor z = normal<T>(device, std::size_t(n), 1),
+                 branch = normal<T>(device, std::size_t(n), 2), bias = normal<float>(device, 8, 3),
+                 scale = normal<float>(device, 3, 4), dout = normal<T>(device, std::size_t(n), 5);
+    const Pair out = outputs<T>(device, n), dz = outputs<T>(device, n),
+               dbranch = outputs<T>(device, n), dbias = outputs<float>(device, 8);
+    const auto forward = [&](const Tensor& to) {
+      return DeblockifyResidualForward<T>{.z = z.data<T>(),
+                                          .branch = branch.data<T>(),
+                                          .bias = bias.data<float>(),
+                                          .image_scale = scale.data<float>(),
+                                          .out = to.data<T>(),
+                                          .shape = s};
+    };
+    run_both(device, forward(out.ours), forward(out.peers), 4);
+    check_close<T, T>("out", out.ours, out.peers);
+    const auto backward = [&](Tensor Pair::*of) {
+      return DeblockifyResidualBackward<T>{.dout = dout.data<T>(),
+                                           .image_scale = scale.data<float>(),
+                                           .dz = (dz.*of).template data<T>(),
+                                           .dbranch = (dbranch.*of).template data<T>(),
+                                           .dbias = (dbias.*of).template data<float>(),
+                                           .shape = s};
+    };
+    run_both(device, backward(&Pair::ours), backward(&Pair::peers), 3);
+    check_close<T, T>("dz", dz.ours, dz.peers);
+    check_close<T, T>("dbranch", dbranch.ours, dbranch.peers);
+    check_close<T, float>("dbias", dbias.ours, dbias.peers);
+  }
+}
+
+TEMPLATE_TEST_CASE("peer of patchify", "[peers]", float, bf16) {
+  using T = TestType;
+  for (const Device device : gpus()) {
+    const PatchShape s{.images = 2, .channels = 3, .size = 12, .patch = 4};
+    const std::int64_t n = s.rows() * s.cols();
+    const Tensor image = normal<float>(device, std::size_t(n), 1),
+                 drows = normal<T>(device, std::size_t(n), 2);
+    std::vector<std::uint8_t> bytes(static_cast<std::size_t>(n));
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = std::uint8_t(i * 101);
+    const Tensor pixels = Tensor::from(std::span<const std::uint8_t>(bytes), {n}, device);
+    const Pair rows = outputs<T>(device, n), of_pixels = outputs<T>(device, n),
+               dimage = outputs<float>(device, n);
+    const int casts = sizeof(T) == 2 ? 1 : 0;
+    const auto forward = [&](const Tensor& to) {
+      return PatchifyForward<T>{.image = image.data<float>(), .rows = to.data<T>(), .shape = s};
+    };
+    run_both(device, forward(rows.ours), forward(rows.peers), 2 + casts);
+    check_close<T, T>("rows", rows.ours, rows.peers);
+    const auto backward = [&](const Tensor& to) {
+      return PatchifyBackward<T>{.drows = drows.data<T>(), .dimage = to.data<float>(), .shape = s};
+    };
+    run_both(device, backward(dimage.ours), backward(dimage.peers), 2 + casts);
+    check_close<T, float>("dimage", dimage.ours, dimage.peers);
+    const auto from_pixels = [&](const Tensor& to) {
+      return PatchifyPixels<T>{.pixels = pixels.data<std::uint8_t>(),
+                               .rows = to.data<T>(),
+                               .mean = {0.5f, 0.4f, 0.3f},
+                               .std = {0.2f, 0.3f, 0.25f},
+                               .shape = s};
+    };
+    run_both(device, from_pixels(of_pixels.ours), from_pixels(of_pixels.peers), 4);
+    check_close<T, T>("rows of pixels", of_pixels.ours, of_pixels.peers);
+  }
+}
+
+TEMPLATE_TEST_CASE("peer of hash_head", "[peers]", float, bf16) {
+  using T = TestType;
+  for (const Device device : gpus()) {
+    const int images = 5, channels = 24, bits = 16;
+    const std::int64_t codes = images * bits;
+    const Tensor pooled = normal<T>(device, std::size_t(images * channels), 1),
+                 weight = normal<T>(device, std::size_t(bits * channels), 2),
+                 bias = normal<float>(device, bits, 3),
+                 dcode = normal<float>(device, std::size_t(codes), 4);
+    const Pair logits = outputs<float>(device, codes), code = outputs<float>(device, codes),
+               dpooled = outputs<T>(device, images * channels),
+               dweight = outputs<float>(device, bits * channels),
+               dbias = outputs<float>(device, bits);
+    const auto forward = [&](Tensor Pair::*of) {
+      return HashHeadForward<T>{.pooled = pooled.data<T>(),
+                                .weight = weight.data<T>(),
+                                .bias = bias.data<float>(),
+                                .logits = (logits.*of).template data<float>(),
+                                .code = (code.*of).template data<float>(),
+                                .images = images,
+                                .channels = channels,
+                                .bits = bits};
+    };
+    run_both(device, forward(&Pair::ours), forward(&Pair::peers), 3);
+    check_close<T, float>("logits", logits.ours, logits.peers);
+    check_close<T, float>("code", code.ours, code.peers);
+    const auto backward = [&](Tensor Pair::*of) {
+      return HashHeadBackward<T>{.dcode = dcode.data<float>(),
+                                 .code = code.ours.data<float>(),
+                                 .pooled = pooled.data<T>(),
+                                 .weight = weight.data<T>(),
+                                 .dpooled = (dpooled.*of).template data<T>(),
+                                 .dweight = (dweight.*of).template data<float>(),
+                                 .dbias = (dbias.*of).template data<float>(),
+                                 .images = images,
+                                 .channels = channels,
+                                 .bits = bits};
+    };
+    run_both(device, backward(&Pair::ours), backward(&Pair::peers), 6);
+    check_close<T, T>("dpooled", dpooled.ours, dpooled.peers);
+    check_close<T, float>("dweight", dweight.ours, dweight.peers);
+    check_close<T, float>("dbias", dbias.ours, dbias.peers);
+  }
+}
+
+TEMPLATE_TEST_CASE("peer of hash_pool", "[peers]", float, bf16) {
+  using T = TestType;
+  const int images = 2, channels = 24, side = GENERATE(5, 6);
+  for (const Device device : gpus()) {
+    const Tensor local = normal<T>(device, std::size_t(images * side * side * channels), 1),
+                 glob = normal<T>(device, std::size_t(images * channels), 2);
+    const Pair pooled = outputs<T>(device, images * channels);
+    const auto forward = [&](const Tensor& to) {
+      return HashPoolForward<T>{.local = local.data<T>(),
+                                .glob = glob.data<T>(),
+                                .pooled = to.data<T>(),
+                                .images = images,
+                                .side = side,
+                                .channels = channels};
+    };
+    run_both(device, forward(pooled.ours), forward(pooled.peers), 3);
+    check_close<T, T>("pooled", pooled.ours, pooled.peers);
+  }
+}
+
+TEMPLATE_TEST_CASE("peer of interaction_tokens", "[peers]", float, bf16) {
+  using T = TestType;
+  for (const Device device : gpus()) {
+    const int images = 3, positions = 4, channels = 24;
+    const std::int64_t one = positions * channels, n = images * one;
+    const Tensor z = normal<T>(device, std::size_t(n), 1),
+                 pos = normal<float>(device, std::size_t(one), 2),
+                 dtokens = normal<T>(device, std::size_t(n), 3);
+    const Pair tokens = outputs<T>(device, n), dz = outputs<T>(device, n),
+               dpos = outputs<float>(device, one);
+    const auto forward = [&](const Tensor& to) {
+      return InteractionTokensForward<T>{.z = z.data<T>(),
+                                         .pos = pos.data<float>(),
+                                         .tokens = to.data<T>(),
+                                         .images = images,
+                                         .positions = positions,
+                                         .channels = channels};
+    };
+    run_both(device, forward(tokens.ours), forward(tokens.peers), 2);
+    check_close<T, T>("tokens", tokens.ours, tokens.peers);
+    const auto backward = [&](Tensor Pair::*of) {
+      return InteractionTokensBackward<T>{.dtokens = dtokens.data<T>(),
+                                          .dz = (dz.*of).template data<T>(),
+                                          .dpos = (dpos.*of).template data<float>(),
+                                          .images = images,
+                                          .positions = positions,
+                                          .channels = channels};
+    };
+    run_both(device, backward(&Pair::ours), backward(&Pair::peers), 2);
+    check_close<T, T>("dz", dz.ours, dz.peers);
+    check_close<T, float>("dpos", dpos.ours, dpos.peers);
+  }
+}
+
+TEST_CASE("peer of optimizer_update", "[peers]") {
+  for (const Device device : gpus()) {
+    // The first two are one list of calls, the third has another decay.
+    const OptimizerSegment segments[] = {{0, 40, 0.1f}, {40, 60, 0.1f}, {112, 50, 0}};
+    const std::int64_t n = 162;
+    const Tensor gradient = normal<float>(device, std::size_t(n), 1);
+    const auto start = [&](std::uint64_t seed) {
+      return Pair{normal<float>(device, std::size_t(n), seed),
+                  normal<float>(device, std::size_t(n), seed)};
+    };
+    const auto squares = [&] {
+      auto values = testing::normal<float>(std::size_t(n), 4);
+      for (float& v : values) v *= v;
+      return Pair{Tensor::from(values, {n}, device), Tensor::from(values, {n}, device)};
+    };
+    const auto arrays = [&](const Tensor& weight, const Tensor* copy = nullptr) {
+      return OptimizerArrays{.weight = weight.data<float>(),
+                             .gradient = gradient.data<float>(),
+                             .copy = copy != nullptr ? copy->data<bf16>() : nullptr,
+                             .segments = segments,
+                             .segment_count = 3,
+                             .learning_rate = 0.1f};
+    };
+    {
+      const Pair weight = start(2), square = squares(), copy = outputs<bf16>(device, n);
+      const auto args = [&](Tensor Pair::*of) {
+        return RmspropUpdate{.arrays = arrays(weight.*of, &(copy.*of)),
+                             .square = (square.*of).data<float>()};
+      };
+      run_both(device, args(&Pair::ours), args(&Pair::peers), 2 * 7);
+      check_close<float, float>("rmsprop, weight", weight.ours, weight.peers);
+      check_close<float, float>("rmsprop, square", square.ours, square.peers);
+      check_close<bf16, bf16>("rmsprop, copy", copy.ours, copy.peers);
+    }
+    {
+      const Pair weight = start(2), mean = start(3), square = squares();
+      const auto args = [&](Tensor Pair::*of) {
+        return AdamwUpdate{.arrays = arrays(weight.*of),
+                           .mean = (mean.*of).data<float>(),
+                           .square = (square.*of).data<float>(),
+                           .step = 3};
+      };
+      run_both(device, args(&Pair::ours), args(&Pair::peers), 2 * 8);
+      check_close<float, float>("adamw, weight", weight.ours, weight.peers);
+      check_close<float, float>("adamw, mean", mean.ours, mean.peers);
+      check_close<float, float>("adamw, square", square.ours, square.peers);
+    }
+    {
+      const Pair weight = start(2), buffer = start(3);
+      const auto args = [&](Tensor Pair::*of) {
+        return SgdUpdate{.arrays = arrays(weight.*of),
+                         .momentum_buffer = (buffer.*of).data<float>()};
+      };
+      run_both(device, args(&Pair::ours), args(&Pair::peers), 2 * 4);
+      check_close<float, float>("sgd, weight", weight.ours, weight.peers);
+      check_close<float, float>("sgd, momentum", buffer.ours, buffer.peers);
+    }
   }
 }
 
