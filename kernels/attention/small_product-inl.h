@@ -94,27 +94,34 @@ HWY_INLINE void product_block(D d, const Product& p, const float* HWY_RESTRICT a
   }
 }
 
-template <Left kLeft, std::size_t kRows, std::size_t kVectors, class D>
-HWY_INLINE void product_rows(D d, const Product& p, std::size_t row, std::size_t lane) {
+template <Left kLeft, std::size_t kRows, std::size_t kVectors, class D, class Meanwhile>
+HWY_INLINE void product_rows(D d, const Product& p, std::size_t row, std::size_t lane,
+                             Meanwhile& meanwhile) {
   for (; row + kRows <= p.rows; row += kRows) {
+    meanwhile();
     product_block<kLeft, kRows, kVectors>(
         d, p, p.a + row * (kLeft == Left::kRowsApart ? p.a_stride : 1), p.b + lane,
         p.c + row * p.c_pitch + lane, p.lane_scale == nullptr ? nullptr : p.lane_scale + lane);
   }
-  if constexpr (kRows > 1) product_rows<kLeft, kRows / 2, kVectors>(d, p, row, lane);
+  if constexpr (kRows > 1) product_rows<kLeft, kRows / 2, kVectors>(d, p, row, lane, meanwhile);
 }
 
-template <Left kLeft, class D>
-HWY_NOINLINE void product(D d, const Product& p) {
+struct Nothing {
+  HWY_INLINE void operator()() const {}
+};
+
+/// `meanwhile` is called before each block of rows, for what may overlap, such as prefetching.
+template <Left kLeft, class D, class Meanwhile = const Nothing>
+HWY_NOINLINE void product(D d, const Product& p, Meanwhile&& meanwhile = Nothing()) {
   in_even_parts(p.vectors, [&](std::size_t first, std::size_t count) HWY_ATTR {
     const std::size_t lane = first * hn::MaxLanes(D());
     switch (count) {
       case 1:
-        return product_rows<kLeft, max_rows(1), 1>(d, p, 0, lane);
+        return product_rows<kLeft, max_rows(1), 1>(d, p, 0, lane, meanwhile);
       case 2:
-        return product_rows<kLeft, max_rows(2), 2>(d, p, 0, lane);
+        return product_rows<kLeft, max_rows(2), 2>(d, p, 0, lane, meanwhile);
       default:
-        return product_rows<kLeft, max_rows(3), 3>(d, p, 0, lane);
+        return product_rows<kLeft, max_rows(3), 3>(d, p, 0, lane, meanwhile);
     }
   });
 }

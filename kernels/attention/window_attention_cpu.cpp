@@ -229,6 +229,43 @@ void softmax_columns(D d, float* s, std::size_t n, std::size_t width, float* inv
   }
 }
 
+/// Brings what comes next into the second level of the cache, a few rows a call: q, k and v of the
+/// following head, and a share of the output that the window's end writes. Their rows are short and
+/// far apart, so the processor's own prefetching doesn't see them coming.
+template <class T>
+class FetchAhead {
+ public:
+  FetchAhead(const WindowAttentionForward<T>& p, std::int64_t window, int head)
+      : bytes_(p.shape.head_dim * sizeof(T)), third_(p.shape.channels() * sizeof(T)) {
+    const WindowAttentionShape& s = p.shape;
+    const std::int64_t next = window * s.heads + head + 1;
+    // Where a head is one tile, this cost 5 to 8 % more than it gained.
+    if (s.tokens <= int(kTile) || next == s.windows * s.heads) return;
+    rows_ = s.tokens;
+    // A head's scores take at least tokens / kTile products of tokens / 8 blocks.
+    rows_at_once_ = ceil_div(8 * kTile, rows_);
+    qkv_ = reinterpret_cast<const char*>(p.qkv + next / s.heads * rows_ * 3 * s.channels() +
+                                         next % s.heads * s.head_dim);
+    out_ = reinterpret_cast<const char*>(p.out + window * rows_ * s.channels() + head * s.head_dim);
+  }
+  HWY_INLINE void operator()() {
+    for (std::size_t i = 0; i < rows_at_once_ && rows_ > 0; ++i, --rows_) {
+      for (std::size_t b = 0; b < bytes_; b += 64) {
+        __builtin_prefetch(qkv_ + b, 0, 2);
+        __builtin_prefetch(qkv_ + third_ + b, 0, 2);
+        __builtin_prefetch(qkv_ + 2 * third_ + b, 0, 2);
+        __builtin_prefetch(out_ + b, 1, 2);
+      }
+      qkv_ += 3 * third_;
+      out_ += third_;
+    }
+  }
+
+ private:
+  std::size_t bytes_, third_, rows_ = 0, rows_at_once_ = 0;
+  const char *qkv_ = nullptr, *out_ = nullptr;
+};
+
 template <class D, class De, class T>
 void forward_item(D d, De de, const WindowAttentionForward<T>& p, const ForwardScratch& to,
                   std::int64_t window, int first_head, int group) {
@@ -242,21 +279,24 @@ void forward_item(D d, De de, const WindowAttentionForward<T>& p, const ForwardS
     const T* q = qkv + head * width_of_head;
     const View keys = packed_rows(de, q + channels, pitch, n, width_of_head, to.keys);
     const View values = packed_rows(de, q + 2 * channels, pitch, n, width_of_head, to.values);
+    FetchAhead<T> fetch_ahead(p, window, int(head));
     for_each_tile(d, n, [&](std::size_t first, std::size_t vectors) HWY_ATTR {
       const std::size_t width = vectors * lanes(d), queries = std::min(width, n - first);
       const auto factor = hn::Set(d, scale);
       transpose<true>(d, q + first * pitch, pitch, queries, width_of_head, to.q, width,
                       [&](hn::Vec<D> v, std::size_t, std::size_t)
                           HWY_ATTR { return hn::Mul(v, factor); });
-      product<Left::kRowsApart>(d, {.rows = n,
-                                    .depth = width_of_head,
-                                    .vectors = vectors,
-                                    .a = keys.data,
-                                    .a_stride = keys.pitch,
-                                    .b = to.q,
-                                    .b_pitch = width,
-                                    .c = to.scores,
-                                    .c_pitch = width});
+      product<Left::kRowsApart>(d,
+                                {.rows = n,
+                                 .depth = width_of_head,
+                                 .vectors = vectors,
+                                 .a = keys.data,
+                                 .a_stride = keys.pitch,
+                                 .b = to.q,
+                                 .b_pitch = width,
+                                 .c = to.scores,
+                                 .c_pitch = width},
+                                fetch_ahead);
       HWY_ALIGN float inverse_sum[kTile], lse[kTile];
       softmax_columns(d, to.scores, n, width, inverse_sum, lse);
       if (p.lse != nullptr) {
