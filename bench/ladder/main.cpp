@@ -106,6 +106,8 @@ int climb_all(bool large) {
   Climb climb{.large = large, .timed = std::filesystem::exists("/dev/nvidiactl")};
   const auto norm = [&](int images, int rows, int cols) {
     climb("layer_norm", layer_norm_rungs(), LayerNormProblem(kGpu, images, rows, cols));
+    climb("layer_norm_backward", layer_norm_backward_rungs(),
+          LayerNormBackwardProblem(kGpu, images, rows, cols));
   };
   const auto attention = [&](int windows, int tokens, int heads) {
     climb("attention", attention_rungs(),
@@ -123,6 +125,7 @@ int climb_all(bool large) {
   } else {
     norm(3, 7, 40);
     norm(2, 5, 512);
+    norm(2, 70, 200);  // several blocks
     attention(2, 37, 2);
     attention(3, 16, 4);
     loss(5, 2200, 32, 10);  // chunks of two tiles

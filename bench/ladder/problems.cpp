@@ -8,6 +8,7 @@ namespace {
 
 using testing::normal, testing::Worst;
 using Size = std::size_t;
+constexpr float kBefore = 1;  // in gradients that are added to
 constexpr double kUnit = testing::unit<float>(), kStored = testing::unit<bf16>();
 
 template <class T>
@@ -114,6 +115,105 @@ double LayerNormProblem::bytes() const {
   return 4.0 * double(z_.bytes()) + 2.0 * double(mean_.bytes());
 }
 std::string LayerNormProblem::shape() const { return joined({args.rows, args.cols}); }
+
+// A mean of 30 at a deviation of about 1, as above. The statistics are inputs, so they needn't be
+// exact.
+LayerNormBackwardProblem::LayerNormBackwardProblem(Device device, int images, int rows_per_image,
+                                                   int cols) {
+  const Size rows = Size(images) * Size(rows_per_image), n = rows * Size(cols);
+  dz_ = array(device, normal<bf16>(n, 1));
+  dy_ = array(device, normal<bf16>(n, 2));
+  z_ = array(device, normal<bf16>(n, 3, 30));
+  scale_ = array(device, normal(Size(images), 4));
+  gamma_ = array(device, normal(Size(cols), 5, 1, 0.2f));
+  mean_ = array(device, normal(rows, 6, 30, 0.1f));
+  rstd_ = array(device, normal(rows, 7, 1, 0.1f));
+  dresidual_ = Tensor({std::int64_t(n)}, DType::bf16, device);
+  dbranch_ = Tensor({std::int64_t(n)}, DType::bf16, device);
+  for (Tensor* t : {&dgamma_, &dbeta_, &dbias_}) *t = Tensor::zeros({cols}, DType::f32, device);
+  args = {.dz = dz_.data<bf16>(),
+          .dy = dy_.data<bf16>(),
+          .z = z_.data<bf16>(),
+          .image_scale = scale_.data<float>(),
+          .gamma = gamma_.data<float>(),
+          .mean = mean_.data<float>(),
+          .rstd = rstd_.data<float>(),
+          .dresidual = dresidual_.data<bf16>(),
+          .dbranch = dbranch_.data<bf16>(),
+          .dbias = dbias_.data<float>(),
+          .dgamma = dgamma_.data<float>(),
+          .dbeta = dbeta_.data<float>(),
+          .rows = std::int64_t(rows),
+          .rows_per_image = rows_per_image,
+          .cols = cols};
+}
+
+void LayerNormBackwardProblem::clear() const {
+  fill_nan<bf16>(dresidual_);
+  fill_nan<bf16>(dbranch_);
+  const std::vector<float> before(Size(args.cols), kBefore);
+  for (const Tensor* t : {&dgamma_, &dbeta_, &dbias_}) t->copy_from(std::span<const float>(before));
+}
+
+// h errs by 2 units of itself, g by one. The mean of C terms g h, in any order, errs by C + 4 units
+// of their mean magnitude; the gradient, five operations more, by C + 12 units of its terms'
+// magnitudes. The sums over R rows err by R units of the sum of magnitudes, and by their terms'.
+Worst LayerNormBackwardProblem::check() const {
+  const auto dz = wide<bf16>(dz_), dy = wide<bf16>(dy_), z = wide<bf16>(z_),
+             dresidual = wide<bf16>(dresidual_), dbranch = wide<bf16>(dbranch_);
+  const auto scale = wide<float>(scale_), gamma = wide<float>(gamma_), mean = wide<float>(mean_),
+             rstd = wide<float>(rstd_);
+  const Size cols = Size(args.cols), rows = mean.size();
+  const double count = double(cols), each = (count + 12) * kUnit;
+  struct Sum {
+    std::vector<double> exact, magnitude;
+    explicit Sum(Size n) : exact(n, double(kBefore)), magnitude(n, double(kBefore)) {}
+    void add(Size c, double term, double size) {
+      exact[c] += term;
+      magnitude[c] += size;
+    }
+  } sum_gamma(cols), sum_beta(cols), sum_bias(cols);
+  Worst worst;
+  for (Size r = 0; r < rows; ++r) {
+    const Size at = r * cols;
+    const double s = scale[r / Size(args.rows_per_image)];
+    const auto h = [&](Size c) { return (z[at + c] - mean[r]) * rstd[r]; };
+    const auto g = [&](Size c) { return dy[at + c] * gamma[c]; };
+    double g_mean = 0, gh_mean = 0, g_size = 0, gh_size = 0;
+    for (Size c = 0; c < cols; ++c) {
+      g_mean += g(c) / count;
+      gh_mean += g(c) * h(c) / count;
+      g_size += std::abs(g(c)) / count;
+      gh_size += std::abs(g(c) * h(c)) / count;
+    }
+    for (Size c = 0; c < cols; ++c) {
+      const double exact = dz[at + c] + rstd[r] * (g(c) - g_mean - h(c) * gh_mean);
+      const double size = std::abs(dz[at + c]) +
+                          std::abs(rstd[r]) * (std::abs(g(c)) + g_size + std::abs(h(c)) * gh_size);
+      const double bound = each * size + kStored * (std::abs(exact) + each * size);
+      worst.see(dresidual[at + c] - exact, bound, at + c);
+      worst.see(dbranch[at + c] - s * exact, std::abs(s) * bound, at + c);
+      sum_gamma.add(c, dy[at + c] * h(c), std::abs(dy[at + c] * h(c)));
+      sum_beta.add(c, dy[at + c], std::abs(dy[at + c]));
+      sum_bias.add(c, s * exact, std::abs(s) * size);
+    }
+  }
+  const auto judge = [&](const Tensor& from, const Sum& sum) {
+    const auto found = wide<float>(from);
+    for (Size c = 0; c < cols; ++c) {
+      worst.see(found[c] - sum.exact[c], (double(rows) * kUnit + each) * sum.magnitude[c], c);
+    }
+  };
+  judge(dgamma_, sum_gamma);
+  judge(dbeta_, sum_beta);
+  judge(dbias_, sum_bias);
+  return worst;
+}
+
+double LayerNormBackwardProblem::bytes() const {
+  return 5.0 * double(z_.bytes()) + 2.0 * double(mean_.bytes());
+}
+std::string LayerNormBackwardProblem::shape() const { return joined({args.rows, args.cols}); }
 
 AttentionProblem::AttentionProblem(Device device, const WindowAttentionShape& shape) {
   const Size rows = Size(shape.windows) * Size(shape.tokens), n = rows * Size(shape.channels());

@@ -23,6 +23,19 @@ struct LayerNormProblem {
   Tensor residual_, branch_, bias_, scale_, gamma_, beta_, z_, y_, mean_, rstd_;
 };
 
+struct LayerNormBackwardProblem {
+  LayerNormBackwardProblem(Device device, int images, int rows_per_image, int cols);
+  void clear() const;  // and gives the parameter gradients what is to be added to
+  testing::Worst check() const;
+  double bytes() const;
+  std::string shape() const;
+
+  LayerNormBackward args;
+
+ private:
+  Tensor dz_, dy_, z_, scale_, gamma_, mean_, rstd_, dresidual_, dbranch_, dgamma_, dbeta_, dbias_;
+};
+
 struct AttentionProblem {
   AttentionProblem(Device device, const WindowAttentionShape& shape);
   void clear() const;

@@ -12,6 +12,7 @@
 namespace hh::ladder {
 
 using LayerNorm = ResidualLayerNormForward<bf16>;
+using LayerNormBackward = ResidualLayerNormBackward<bf16>;
 using Attention = WindowAttentionForward<bf16>;
 using Loss = WmlLoss<float>;
 
@@ -25,6 +26,8 @@ struct Rung {
 /// All but the last, which is the product's kernel. cols: a multiple of 8, at most 512; no array is
 /// null.
 std::vector<Rung<LayerNorm>> layer_norm_rungs();
+/// As layer_norm_rungs.
+std::vector<Rung<LayerNormBackward>> layer_norm_backward_rungs();
 /// head_dim: 32.
 std::vector<Rung<Attention>> attention_rungs();
 /// bits: 32 or 64; du is wanted and gradient_scale is null.

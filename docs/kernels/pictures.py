@@ -92,6 +92,76 @@ def wml_loss():
     p.save("wml_loss.svg")
 
 
+def bias_gelu():
+    p = Picture(720, 300)
+    p.text(10, 20, "Rows of 512 columns in bf16. A thread has the same 8 columns in every fourth row of its block.", 14)
+    for thread in range(8):
+        p.box(70 + thread * 50, 40, 50, 24, BLUE if thread == 2 else PALE, f"t {thread}", 11)
+    p.text(480, 56, "... t 63")
+    for row in range(6):
+        y = 70 + row * 24
+        p.text(60, y + 16, f"row {row}", 12, "end")
+        for thread in range(8):
+            mine = thread == 2 and row % 4 == 0
+            p.box(70 + thread * 50, y, 50, 24, BLUE if mine else "white", f"t {row % 4 * 64 + thread}", 11)
+    p.box(560, 70, 140, 60, GREEN, "bias: 8 floats", 12)
+    p.text(630, 146, "in registers of t 2", 12, "middle")
+    p.box(560, 160, 140, 54, RED, "its part of dbias", 12)
+    p.text(10, 244, "Forward: x in, v = x + bias, y = v Phi(v) out. Backward: x and dy in, dx out, dx added to the thread's sums.")
+    p.text(10, 264, "The end: the four threads of a column add up through shared memory; the block leaves one row of partial sums,")
+    p.text(10, 284, "and a second kernel adds up the blocks, in order.")
+    p.save("bias_gelu.svg")
+
+
+def optimizer_update():
+    p = Picture(720, 290)
+    p.text(10, 20, "One flat array of all parameters. A block has 1024 elements of one segment, a thread four of them.", 14)
+    p.box(20, 50, 230, 34, BLUE, "segment 0, decay a")
+    p.box(250, 50, 300, 34, GREEN, "segment 1, decay b")
+    p.box(550, 50, 150, 34, BLUE, "segment 2, ...")
+    p.text(250, 44, "begins anywhere", 11, "middle")
+    for tick in range(11):
+        p.box(20 + tick * 68 if tick else 20, 88, 1, 8, INK)
+    p.text(20, 110, "multiples of 32 elements: whole sectors", 11)
+    for block, (x, w) in enumerate(((20, 136), (156, 94), (224, 136), (360, 136), (496, 54))):
+        p.box(x, 124 + (block > 1) * 38, w, 30, BLUE if block < 2 else GREEN, f"block {block}", 11)
+    p.text(260, 142, "block 2 starts at a multiple of 32, and leaves out what isn't of its segment", 11)
+    for i, label in enumerate(("read w, g, state", "g = scale g", "RMSprop, AdamW, SGD", "write w, state", "write 16-bit copy")):
+        p.box(10 + i * 142, 222, 128, 34, PALE, label, 10)
+        if i:
+            p.arrow(10 + i * 142 - 14, 239, 10 + i * 142, 239)
+    p.text(10, 280, "scale and skip are read from GPU memory, so the host needn't wait for the gradient's norm.")
+    p.save("optimizer_update.svg")
+
+
+def hamming_topk():
+    p = Picture(720, 330)
+    p.text(10, 20, "A warp has 4 queries and a chunk of the database, 32 rows at a time, a row a lane.", 14)
+    for chunk in range(3):
+        x = 20 + chunk * 130
+        p.box(x, 40, 120, 34, BLUE, f"chunk {chunk}")
+        p.arrow(x + 60, 74, x + 60, 92)
+        for d in range(6):
+            p.box(x + d * 20, 92, 20, 26, GREEN, str((3, 0, 2, 5, 1, 4, 2, 1, 4, 2, 3, 0, 1, 5, 2, 0, 4, 1)[chunk * 6 + d]), 11)
+    p.text(420, 60, "1. popcount(query xor row), 64 bits a step;")
+    p.text(420, 78, "   counts by distance in shared memory")
+    p.text(420, 108, "counts[chunk, query, distance]")
+    p.text(20, 146, "2. sums over earlier chunks, and over nearer distances: the place of each chunk's first row at each distance")
+    for d in range(6):
+        p.box(20 + d * 60, 160, 60, 28, PALE, f"d {d}: {(0, 6, 12, 20, 27, 35)[d]}", 11)
+    p.text(400, 179, "starts[query, distance]: rows that are nearer")
+    p.text(20, 220, "3. the scan again: place = start + rows at this distance in earlier chunks, in this one so far, in earlier lanes")
+    for lane in range(8):
+        p.box(20 + lane * 44, 240, 44, 28, RED if lane in (1, 4, 6) else "white", f"{(5, 2, 3, 7, 2, 9, 2, 4)[lane]}", 12)
+    p.text(390, 257, "__match_any_sync: three lanes have d = 2,", 12)
+    p.text(390, 275, "and take the next three places of it", 12)
+    p.text(20, 300, "place &lt; k: the row and its distance are written there. Sorted without a sort, in one order: (distance, row).")
+    p.save("hamming_topk.svg")
+
+
 layer_norm()
 window_attention()
 wml_loss()
+bias_gelu()
+optimizer_update()
+hamming_topk()
