@@ -1,20 +1,23 @@
-// cuDNN's where it can be used (cudnn.cuh); else a convolution is one matrix product per
-// group of images: the patch under each output pixel becomes a row of "columns" [pixels, Cin*kh*kw]
-// in scratch memory, in the order of the weights, so that
+// A 1x1 kernel is a linear layer. Other convolutions are cuDNN's where it can be used (cudnn.cuh);
+// else a convolution is one matrix product per group of images: the patch under each output pixel
+// becomes a row of "columns" [pixels, taps * Cin] in scratch memory, so that
 //   y = columns W^T,   dW = dy^T columns,   dcolumns = dy W,
-// and dx gathers from dcolumns what each input pixel was copied to. 1x1 kernels are linear layers.
+// and dx gathers from dcolumns what each input pixel was copied to. Weights are made channels-last
+// in scratch memory for both, and their gradient comes back from there (channels_last.cuh).
 //
+// Mapping   Columns, dx and the bias: a thread has 16 bytes of channels.
 // Traffic   the columns are written and read once more than cuDNN's implicit form would; groups are
 //           kept small enough to stay in a large L2.
+#include "kernels/conv/channels_last.cuh"
 #include "kernels/conv/conv2d.h"
 #include "kernels/conv/cudnn.cuh"
 #include "kernels/core/column_sum.cuh"
 #include "kernels/linear/gemm.cuh"
+#include "kernels/linear/linear.h"
 
 namespace hh::gpu {
 namespace {
 
-constexpr int kThreads = 256;
 constexpr std::size_t kColumnBytes = std::size_t{32} << 20;  // of a group's columns: a guess
 
 /// How the images are cut into groups.
@@ -25,7 +28,7 @@ struct Groups {
                                          std::size_t(std::max(s.images, 1))));
     bytes = image * element * std::size_t(images);
   }
-  static int inner(const Conv2dShape& s) { return s.in_channels * s.kernel_h * s.kernel_w; }
+  static int inner(const Conv2dShape& s) { return s.in_channels * s.taps(); }
   int images;         // per group
   std::size_t bytes;  // of its columns
 };
@@ -37,164 +40,254 @@ Conv2dShape group_of(const Conv2dShape& s, int first, int images) {
   return g;
 }
 
-template <class T>
-__global__ void __launch_bounds__(kThreads)
-    gather_columns_kernel(const T* x, const Conv2dShape s, T* columns, std::int64_t count) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i >= count) return;
-  const int taps = s.kernel_h * s.kernel_w, inner = s.in_channels * taps;
-  const std::int64_t pixel = i / inner;
-  const int k = int(i % inner), c = k / taps, u = k % taps / s.kernel_w, v = k % s.kernel_w;
-  const int column = int(pixel % s.width) + v - (s.kernel_w - 1) / 2;
-  const int row = int(pixel / s.width % s.height) + u - (s.kernel_h - 1) / 2;
-  T value{};
-  if (row >= 0 && row < s.height && column >= 0 && column < s.width) {
-    const std::int64_t image = pixel / (std::int64_t{s.width} * s.height);
-    value = x[((image * s.height + row) * s.width + column) * s.in_channels + c];
+/// Where a pixel of a group lies, from its number. A group's packs are fewer than 2^32, and 32-bit
+/// divisions take a third of the instructions of 64-bit ones.
+struct PixelPlace {
+  int image, row, column;
+  __device__ PixelPlace(unsigned pixel, const Conv2dShape& s) {
+    const unsigned width = unsigned(s.width), height = unsigned(s.height);
+    const unsigned line = pixel / width;
+    column = int(pixel - line * width);
+    image = int(line / height);
+    row = int(line - unsigned(image) * height);
   }
-  columns[i] = value;
-}
-
-template <class T>
-__global__ void __launch_bounds__(kThreads)
-    scatter_columns_kernel(const float* dcolumns, const Conv2dShape s, T* dx, std::int64_t count) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i >= count) return;
-  const int c = int(i % s.in_channels), taps = s.kernel_h * s.kernel_w;
-  const std::int64_t pixel = i / s.in_channels;
-  const int x = int(pixel % s.width), y = int(pixel / s.width % s.height);
-  const std::int64_t image = pixel / (std::int64_t{s.width} * s.height);
-  float sum = 0;
-  for (int u = 0; u < s.kernel_h; ++u) {
-    const int row = y - u + (s.kernel_h - 1) / 2;  // of the output pixel that tap (u, v) served
-    if (row < 0 || row >= s.height) continue;
-    for (int v = 0; v < s.kernel_w; ++v) {
-      const int column = x - v + (s.kernel_w - 1) / 2;
-      if (column < 0 || column >= s.width) continue;
-      const std::int64_t from = (image * s.height + row) * s.width + column;
-      sum += dcolumns[(from * s.in_channels + c) * taps + u * s.kernel_w + v];
-    }
+  /// The number of the pixel `rows` and `columns` further in the same image; -1 outside it.
+  __device__ std::int64_t moved(int rows, int columns, const Conv2dShape& s) const {
+    const int r = row + rows, c = column + columns;
+    if (unsigned(r) >= unsigned(s.height) || unsigned(c) >= unsigned(s.width)) return -1;
+    return (std::int64_t{image} * s.height + r) * s.width + c;
   }
-  dx[i] = narrow<T>(sum);
+};
+
+/// Thread i copies pack i of columns [pixels, taps, Cin / kVec]; outside the image there are zeros.
+template <class T, int kVec>
+__global__ void __launch_bounds__(kRowThreads)
+    gather_columns_kernel(const T* x, const Conv2dShape s, T* columns, unsigned packs) {
+  const unsigned i = blockIdx.x * kRowThreads + threadIdx.x;
+  if (i >= packs) return;
+  const unsigned of_pixel = unsigned(s.in_channels) / kVec, taps = unsigned(s.taps());
+  const unsigned row_of_tap = i / of_pixel, pixel = row_of_tap / taps;
+  const int c = int(i - row_of_tap * of_pixel) * kVec, tap = int(row_of_tap - pixel * taps);
+  const std::int64_t from = PixelPlace(pixel, s).moved(tap / s.kernel_w - (s.kernel_h - 1) / 2,
+                                                       tap % s.kernel_w - (s.kernel_w - 1) / 2, s);
+  Pack<T, kVec> value{};
+  if (from >= 0) value = *reinterpret_cast<const Pack<T, kVec>*>(x + from * s.in_channels + c);
+  *reinterpret_cast<Pack<T, kVec>*>(columns + std::int64_t{i} * kVec) = value;
+}
+
+/// Thread i adds up what pack i of dx [pixels, Cin / kVec] was copied to.
+template <class T, int kVec>
+__global__ void __launch_bounds__(kRowThreads)
+    scatter_columns_kernel(const float* dcolumns, const Conv2dShape s, T* dx, unsigned packs) {
+  const unsigned i = blockIdx.x * kRowThreads + threadIdx.x;
+  if (i >= packs) return;
+  const unsigned of_pixel = unsigned(s.in_channels) / kVec, pixel = i / of_pixel;
+  const int c = int(i - pixel * of_pixel) * kVec;
+  const PixelPlace at(pixel, s);
+  float sum[kVec] = {};
+  for (int tap = 0; tap < s.taps(); ++tap) {
+    // Of the output pixel that this tap served.
+    const std::int64_t from = at.moved((s.kernel_h - 1) / 2 - tap / s.kernel_w,
+                                       (s.kernel_w - 1) / 2 - tap % s.kernel_w, s);
+    if (from < 0) continue;
+    float v[kVec];
+    load_floats(dcolumns + (from * s.taps() + tap) * s.in_channels + c, v);
+#pragma unroll
+    for (int k = 0; k < kVec; ++k) sum[k] += v[k];
+  }
+  store_floats(sum, dx + std::int64_t{i} * kVec);
+}
+
+template <class T, int kVec>
+__global__ void __launch_bounds__(kRowThreads)
+    add_conv_bias_kernel(T* y, const float* bias, std::int64_t rows, int cols, int lanes,
+                         std::int64_t rows_per_block) {
+  extern __shared__ float4 memory[];
+  const ColumnTile<kVec> tile(int(blockIdx.x), lanes, cols);
+  const SharedRows<kVec> shared(memory, tile.cols);
+  shared.fill(0, bias + tile.first);
+  __syncthreads();
+  if (!tile.has_columns()) return;
+  const int c = tile.first + tile.column;
+  float b[kVec];
+  shared.load(0, tile.column, b);
+  const std::int64_t begin = blockIdx.y * rows_per_block, end = min(begin + rows_per_block, rows);
+  for (std::int64_t row = begin + tile.group; row < end; row += tile.groups) {
+    float v[kVec];
+    load_floats(y + row * cols + c, v);
+#pragma unroll
+    for (int k = 0; k < kVec; ++k) v[k] += b[k];
+    store_floats(v, y + row * cols + c);
+  }
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads)
-    add_bias_kernel(T* y, const float* bias, std::int64_t count, int channels) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i < count) y[i] = narrow<T>(widen(y[i]) + bias[i % channels]);
+void add_bias(T* y, const float* bias, std::int64_t rows, int cols, StreamHandle stream) {
+  const RowBlocks split(rows, cols);
+  choose_vector<T>(cols, aligned16(y), [&](auto vec) {
+    const int lanes = lanes_of_row(cols, vec, kRowThreads);
+    const dim3 grid(unsigned(ceil_div(cols, lanes * vec)), unsigned(split.blocks));
+    add_conv_bias_kernel<T, vec()>
+        <<<grid, kRowThreads, SharedRows<vec()>::bytes(1, lanes * vec), stream>>>(
+            y, bias, rows, cols, lanes, split.rows);
+  });
+  HH_CHECK_LAUNCH(stream);
 }
 
-unsigned blocks(std::int64_t count) { return unsigned(ceil_div(count, kThreads)); }
+unsigned blocks(std::int64_t threads) { return unsigned(ceil_div(threads, kRowThreads)); }
+
+/// Scratch memory: the matrix products', weights channels-last, and the rest.
+template <class TWeight>
+struct Scratch {
+  Scratch(void* workspace, const Conv2dShape& s)
+      : product(workspace),
+        weights(reinterpret_cast<TWeight*>(static_cast<char*>(workspace) + kGemmWorkspace)),
+        rest(static_cast<char*>(workspace) + before_rest(s)) {}
+  static std::size_t before_rest(const Conv2dShape& s) {
+    return kGemmWorkspace + (std::size_t(s.weights()) * sizeof(TWeight) + 255) / 256 * 256;
+  }
+  void* product;
+  TWeight* weights;
+  char* rest;
+};
 
 /// Runs body(group's shape, first pixel of the group, columns) for all groups, columns gathered.
 template <class T, class Body>
-void for_each_group(const T* x, const Conv2dShape& s, void* workspace, StreamHandle stream,
+void for_each_group(const T* x, const Conv2dShape& s, void* memory, StreamHandle stream,
                     const Body& body) {
-  auto* const columns = reinterpret_cast<T*>(static_cast<char*>(workspace) + kGemmWorkspace);
+  auto* const columns = static_cast<T*>(memory);
   const Groups groups(s, sizeof(T));
   for (int first = 0; first < s.images; first += groups.images) {
     const Conv2dShape g = group_of(s, first, groups.images);
     const std::int64_t pixel = std::int64_t{first} * s.height * s.width;
-    const std::int64_t count = g.pixels() * Groups::inner(s);
-    gather_columns_kernel<<<blocks(count), kThreads, 0, stream>>>(x + pixel * s.in_channels, g,
-                                                                  columns, count);
+    choose_vector<T>(s.in_channels, aligned16(x), [&](auto vec) {
+      const auto packs = unsigned(g.pixels() * Groups::inner(s) / vec);
+      gather_columns_kernel<T, vec()>
+          <<<blocks(packs), kRowThreads, 0, stream>>>(x + pixel * s.in_channels, g, columns, packs);
+    });
     HH_CHECK_LAUNCH(stream);
     body(g, pixel, columns);
   }
 }
 
-/// A linear layer is a matrix product whoever does it.
 template <class T>
-bool by_cudnn(ConvPass pass, const Conv2dShape& s) {
-  return !s.is_linear() && cudnn_takes<T>(pass, s);
+LinearForward<T> as_linear(const Conv2dForward<T>& p) {
+  return {.x = p.x,
+          .weight = p.weight,
+          .bias = p.bias,
+          .y = p.y,
+          .rows = p.shape.pixels(),
+          .in = p.shape.in_channels,
+          .out = p.shape.out_channels,
+          .workspace = p.workspace};
+}
+template <class T>
+LinearBackwardInput<T> as_linear(const Conv2dBackwardInput<T>& p) {
+  return {.dy = p.dy,
+          .weight = p.weight,
+          .dx = p.dx,
+          .rows = p.shape.pixels(),
+          .in = p.shape.in_channels,
+          .out = p.shape.out_channels,
+          .workspace = p.workspace};
+}
+template <class T>
+LinearBackwardWeight<T> as_linear(const Conv2dBackwardWeight<T>& p) {
+  return {.x = p.x,
+          .dy = p.dy,
+          .dweight = p.dweight,
+          .dbias = p.dbias,
+          .rows = p.shape.pixels(),
+          .in = p.shape.in_channels,
+          .out = p.shape.out_channels,
+          .workspace = p.workspace};
 }
 
 }  // namespace
 
 template <class T>
 std::size_t workspace_bytes(const Conv2dForward<T>& p) {
-  if (by_cudnn<T>(ConvPass::kForward, p.shape)) {
-    return cudnn_workspace_bytes<T>(ConvPass::kForward, p.shape);
-  }
-  return kGemmWorkspace + (p.shape.is_linear() ? 0 : Groups(p.shape, sizeof(T)).bytes);
+  const Conv2dShape& s = p.shape;
+  if (s.is_linear()) return workspace_bytes(as_linear(p));
+  return Scratch<T>::before_rest(s) + (cudnn_takes<T>(ConvPass::kForward, s)
+                                           ? cudnn_workspace_bytes<T>(ConvPass::kForward, s)
+                                           : Groups(s, sizeof(T)).bytes);
 }
 template <class T>
 std::size_t workspace_bytes(const Conv2dBackwardInput<T>& p) {
-  if (by_cudnn<T>(ConvPass::kBackwardInput, p.shape)) {
-    return cudnn_workspace_bytes<T>(ConvPass::kBackwardInput, p.shape);
-  }
-  return kGemmWorkspace + (p.shape.is_linear() ? 0 : Groups(p.shape, sizeof(float)).bytes);
+  const Conv2dShape& s = p.shape;
+  if (s.is_linear()) return workspace_bytes(as_linear(p));
+  return Scratch<T>::before_rest(s) + (cudnn_takes<T>(ConvPass::kBackwardInput, s)
+                                           ? cudnn_workspace_bytes<T>(ConvPass::kBackwardInput, s)
+                                           : Groups(s, sizeof(float)).bytes);
 }
 template <class T>
 std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p) {
-  const std::size_t columns = p.shape.is_linear() ? 0 : Groups(p.shape, sizeof(T)).bytes;
-  const std::size_t library = by_cudnn<T>(ConvPass::kBackwardWeight, p.shape)
-                                  ? cudnn_workspace_bytes<T>(ConvPass::kBackwardWeight, p.shape)
-                                  : 0;
-  const std::size_t sums = column_sum_bytes(p.shape.pixels(), p.shape.out_channels);
-  return kGemmWorkspace + std::max({columns, library, sums});
+  const Conv2dShape& s = p.shape;
+  if (s.is_linear()) return workspace_bytes(as_linear(p));
+  const std::size_t sums = column_sum_bytes(s.pixels(), s.out_channels);
+  const std::size_t product = cudnn_takes<T>(ConvPass::kBackwardWeight, s)
+                                  ? cudnn_workspace_bytes<T>(ConvPass::kBackwardWeight, s)
+                                  : Groups(s, sizeof(T)).bytes;
+  return Scratch<float>::before_rest(s) + std::max(sums, product);
 }
 
 template <class T>
 void conv2d_forward(const Conv2dForward<T>& p, StreamHandle stream) {
   p.validate();
   const Conv2dShape& s = p.shape;
-  if (by_cudnn<T>(ConvPass::kForward, s)) {
-    cudnn_convolve(ConvPass::kForward, s, p.x, p.weight, p.y, p.workspace, stream);
-    if (p.bias == nullptr) return;
-    const std::int64_t count = s.pixels() * s.out_channels;
-    add_bias_kernel<<<blocks(count), kThreads, 0, stream>>>(p.y, p.bias, count, s.out_channels);
-    HH_CHECK_LAUNCH(stream);
+  if (s.is_linear()) return linear_forward(as_linear(p), stream);
+  if (s.images == 0) return;
+  const Scratch<T> scratch(p.workspace, s);
+  weights_to_channels_last(p.weight, s, scratch.weights, stream);
+  if (cudnn_takes<T>(ConvPass::kForward, s)) {
+    cudnn_convolve(ConvPass::kForward, s, p.x, scratch.weights, p.y, scratch.rest, stream);
+    if (p.bias != nullptr) add_bias(p.y, p.bias, s.pixels(), s.out_channels, stream);
     return;
   }
-  const auto product = [&](const Conv2dShape& g, std::int64_t pixel, const T* rows) {
-    gemm(Gemm<T, T>{.a = rows,
-                    .b = p.weight,
-                    .b_transposed = true,
-                    .d = p.y + pixel * s.out_channels,
-                    .rows = g.pixels(),
-                    .cols = s.out_channels,
-                    .inner = Groups::inner(s),
-                    .bias = p.bias},
-         p.workspace, stream);
-  };
-  if (s.is_linear()) return product(s, 0, p.x);
-  for_each_group(p.x, s, p.workspace, stream, product);
+  for_each_group(p.x, s, scratch.rest, stream,
+                 [&](const Conv2dShape& g, std::int64_t pixel, const T* columns) {
+                   gemm(Gemm<T, T>{.a = columns,
+                                   .b = scratch.weights,
+                                   .b_transposed = true,
+                                   .d = p.y + pixel * s.out_channels,
+                                   .rows = g.pixels(),
+                                   .cols = s.out_channels,
+                                   .inner = Groups::inner(s),
+                                   .bias = p.bias},
+                        scratch.product, stream);
+                 });
 }
 
 template <class T>
 void conv2d_backward_input(const Conv2dBackwardInput<T>& p, StreamHandle stream) {
   p.validate();
   const Conv2dShape& s = p.shape;
-  if (s.is_linear()) {
-    gemm(Gemm<T, T>{.a = p.dy,
-                    .b = p.weight,
-                    .d = p.dx,
-                    .rows = s.pixels(),
-                    .cols = s.in_channels,
-                    .inner = s.out_channels},
-         p.workspace, stream);
-    return;
+  if (s.is_linear()) return linear_backward_input(as_linear(p), stream);
+  if (s.images == 0) return;
+  const Scratch<T> scratch(p.workspace, s);
+  weights_to_channels_last(p.weight, s, scratch.weights, stream);
+  if (cudnn_takes<T>(ConvPass::kBackwardInput, s)) {
+    return cudnn_convolve(ConvPass::kBackwardInput, s, p.dy, scratch.weights, p.dx, scratch.rest,
+                          stream);
   }
-  if (by_cudnn<T>(ConvPass::kBackwardInput, s)) {
-    return cudnn_convolve(ConvPass::kBackwardInput, s, p.dy, p.weight, p.dx, p.workspace, stream);
-  }
-  auto* const dcolumns = reinterpret_cast<float*>(static_cast<char*>(p.workspace) + kGemmWorkspace);
+  auto* const dcolumns = reinterpret_cast<float*>(scratch.rest);
   const Groups groups(s, sizeof(float));
   for (int first = 0; first < s.images; first += groups.images) {
     const Conv2dShape g = group_of(s, first, groups.images);
     const std::int64_t pixel = std::int64_t{first} * s.height * s.width;
     gemm(Gemm<T, float>{.a = p.dy + pixel * s.out_channels,
-                        .b = p.weight,
+                        .b = scratch.weights,
                         .d = dcolumns,
                         .rows = g.pixels(),
                         .cols = Groups::inner(s),
                         .inner = s.out_channels},
-         p.workspace, stream);
-    const std::int64_t count = g.pixels() * s.in_channels;
-    scatter_columns_kernel<<<blocks(count), kThreads, 0, stream>>>(
-        dcolumns, g, p.dx + pixel * s.in_channels, count);
+         scratch.product, stream);
+    choose_vector<float>(s.in_channels, aligned16(p.dx), [&](auto vec) {
+      const auto packs = unsigned(g.pixels() * s.in_channels / vec);
+      scatter_columns_kernel<T, vec()><<<blocks(packs), kRowThreads, 0, stream>>>(
+          dcolumns, g, p.dx + pixel * s.in_channels, packs);
+    });
     HH_CHECK_LAUNCH(stream);
   }
 }
@@ -204,31 +297,38 @@ void conv2d_backward_weight(const Conv2dBackwardWeight<T>& p, StreamHandle strea
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
+  if (s.is_linear()) return linear_backward_weight(as_linear(p), stream);
+  const Scratch<float> scratch(p.workspace, s);
   if (p.dbias != nullptr) {
     // Its partial sums are done with before the columns need the scratch memory.
-    auto* const partials =
-        reinterpret_cast<float*>(static_cast<char*>(p.workspace) + kGemmWorkspace);
-    add_column_sums(p.dy, s.pixels(), s.out_channels, partials, p.dbias, stream);
+    add_column_sums(p.dy, s.pixels(), s.out_channels, reinterpret_cast<float*>(scratch.rest),
+                    p.dbias, stream);
   }
-  if constexpr (std::is_same_v<T, float>) {
-    if (by_cudnn<T>(ConvPass::kBackwardWeight, s)) {
-      return cudnn_convolve(ConvPass::kBackwardWeight, s, p.x, p.dy, p.dweight,
-                            static_cast<char*>(p.workspace) + kGemmWorkspace, stream);
-    }
-  }
-  const auto product = [&](const Conv2dShape& g, std::int64_t pixel, const T* rows) {
-    gemm(Gemm<T, float>{.a = p.dy + pixel * s.out_channels,
-                        .a_transposed = true,
-                        .b = rows,
-                        .d = p.dweight,
-                        .rows = s.out_channels,
-                        .cols = Groups::inner(s),
-                        .inner = g.pixels(),
-                        .accumulate = true},
-         p.workspace, stream);
+  const auto by_products = [&] {
+    for_each_group(p.x, s, scratch.rest, stream,
+                   [&](const Conv2dShape& g, std::int64_t pixel, const T* columns) {
+                     gemm(Gemm<T, float>{.a = p.dy + pixel * s.out_channels,
+                                         .a_transposed = true,
+                                         .b = columns,
+                                         .d = scratch.weights,
+                                         .rows = s.out_channels,
+                                         .cols = Groups::inner(s),
+                                         .inner = g.pixels(),
+                                         .accumulate = pixel != 0},
+                          scratch.product, stream);
+                   });
   };
-  if (s.is_linear()) return product(s, 0, p.x);
-  for_each_group(p.x, s, p.workspace, stream, product);
+  if constexpr (std::is_same_v<T, float>) {
+    if (cudnn_takes<T>(ConvPass::kBackwardWeight, s)) {
+      cudnn_convolve(ConvPass::kBackwardWeight, s, p.x, p.dy, scratch.weights, scratch.rest,
+                     stream);
+    } else {
+      by_products();
+    }
+  } else {
+    by_products();
+  }
+  add_from_channels_last(scratch.weights, s, p.dweight, stream);
 }
 
 #define HH_CONV2D_OF(T)                                                             \

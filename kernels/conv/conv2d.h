@@ -24,9 +24,8 @@ struct Conv2dShape {
 
   std::int64_t pixels() const { return std::int64_t{images} * height * width; }
   bool is_linear() const { return kernel_h == 1 && kernel_w == 1; }
-  std::int64_t weights() const {
-    return std::int64_t{out_channels} * in_channels * kernel_h * kernel_w;
-  }
+  constexpr int taps() const { return kernel_h * kernel_w; }
+  std::int64_t weights() const { return std::int64_t{out_channels} * in_channels * taps(); }
 
   /// Throws std::invalid_argument, naming the op, the field and its value.
   void validate(const char* op) const {

@@ -1,7 +1,5 @@
 // Numerics  float32 sums; float products are exact float32 ones unless HH_TF32=1, as in gemm.cuh.
 //           Only algorithms that cuDNN calls deterministic are taken.
-// Layout    cuDNN's fast kernels want the weights as [Cout, kh, kw, Cin]: they are reordered in
-//           scratch memory at each call, which moves them twice more.
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -196,32 +194,6 @@ class Plans {
   std::map<Key, Plan> plans_;
 };
 
-constexpr int kThreads = 256;
-
-/// Number i of [Cout, kh, kw, Cin] in [Cout, Cin, kh, kw].
-__device__ std::int64_t in_state_dict(std::int64_t i, int channels, int taps) {
-  const std::int64_t c = i % channels, tap = i / channels % taps, o = i / channels / taps;
-  return (o * channels + c) * taps + tap;
-}
-
-template <class T>
-__global__ void __launch_bounds__(kThreads)
-    channels_last_weights_kernel(const T* from, T* to, std::int64_t n, int channels, int taps) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i < n) to[i] = from[in_state_dict(i, channels, taps)];
-}
-
-template <class T>
-__global__ void __launch_bounds__(kThreads)
-    add_channels_last_kernel(const T* from, T* to, std::int64_t n, int channels, int taps) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i >= n) return;
-  T& sum = to[in_state_dict(i, channels, taps)];
-  sum = narrow<T>(widen(sum) + widen(from[i]));
-}
-
-std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
-
 }  // namespace
 
 const std::string& cudnn_missing() { return Cudnn::instance().missing; }
@@ -237,45 +209,31 @@ bool cudnn_takes(ConvPass pass, const Conv2dShape& s) {
 template <class T>
 std::size_t cudnn_workspace_bytes(ConvPass pass, const Conv2dShape& s) {
   const std::scoped_lock lock(Plans::instance().mutex);
-  return aligned(std::size_t(s.weights()) * sizeof(T)) +
-         Plans::instance().find(pass, s, kType<T>).scratch;
+  return Plans::instance().find(pass, s, kType<T>).scratch;
 }
 
 template <class T>
 void cudnn_convolve(ConvPass pass, const Conv2dShape& s, const T* left, const T* right, T* to,
-                    void* workspace, StreamHandle stream) {
+                    void* scratch, StreamHandle stream) {
   const Cudnn& lib = Cudnn::instance();
   const std::scoped_lock lock(Plans::instance().mutex);  // the handle's stream is set for the call
   const Plan& plan = Plans::instance().find(pass, s, kType<T>);
   cudnnHandle_t handle = Plans::instance().handle();
   HH_CUDNN_CHECK(lib.cudnnSetStream(handle, stream));
-  auto* const weights = static_cast<T*>(workspace);  // as cuDNN wants them
-  void* const scratch =
-      static_cast<char*>(workspace) + aligned(std::size_t(s.weights()) * sizeof(T));
-  const int taps = s.kernel_h * s.kernel_w;
-  const unsigned blocks = unsigned(ceil_div(s.weights(), kThreads));
   const float one = 1, zero = 0;
-  if (pass == ConvPass::kBackwardWeight) {
+  if (pass == ConvPass::kForward) {
+    HH_CUDNN_CHECK(lib.cudnnConvolutionForward(
+        handle, &one, plan.x, left, plan.weight, right, plan.convolution,
+        cudnnConvolutionFwdAlgo_t(plan.algorithm), scratch, plan.scratch, &zero, plan.y, to));
+  } else if (pass == ConvPass::kBackwardInput) {
+    HH_CUDNN_CHECK(lib.cudnnConvolutionBackwardData(
+        handle, &one, plan.weight, right, plan.y, left, plan.convolution,
+        cudnnConvolutionBwdDataAlgo_t(plan.algorithm), scratch, plan.scratch, &zero, plan.x, to));
+  } else {
     HH_CUDNN_CHECK(lib.cudnnConvolutionBackwardFilter(
         handle, &one, plan.x, left, plan.y, right, plan.convolution,
         cudnnConvolutionBwdFilterAlgo_t(plan.algorithm), scratch, plan.scratch, &zero, plan.weight,
-        weights));
-    add_channels_last_kernel<T>
-        <<<blocks, kThreads, 0, stream>>>(weights, to, s.weights(), s.in_channels, taps);
-    HH_CHECK_LAUNCH(stream);
-    return;
-  }
-  channels_last_weights_kernel<T>
-      <<<blocks, kThreads, 0, stream>>>(right, weights, s.weights(), s.in_channels, taps);
-  HH_CHECK_LAUNCH(stream);
-  if (pass == ConvPass::kForward) {
-    HH_CUDNN_CHECK(lib.cudnnConvolutionForward(
-        handle, &one, plan.x, left, plan.weight, weights, plan.convolution,
-        cudnnConvolutionFwdAlgo_t(plan.algorithm), scratch, plan.scratch, &zero, plan.y, to));
-  } else {
-    HH_CUDNN_CHECK(lib.cudnnConvolutionBackwardData(
-        handle, &one, plan.weight, weights, plan.y, left, plan.convolution,
-        cudnnConvolutionBwdDataAlgo_t(plan.algorithm), scratch, plan.scratch, &zero, plan.x, to));
+        to));
   }
 }
 

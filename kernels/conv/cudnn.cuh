@@ -22,12 +22,13 @@ bool cudnn_takes(ConvPass pass, const Conv2dShape& shape);
 template <class T>
 std::size_t cudnn_workspace_bytes(ConvPass pass, const Conv2dShape& shape);
 
-/// Enqueues the pass without its bias. `workspace` is aligned to 64. Throws DeviceError.
+/// Enqueues the pass without its bias; weights are channels-last, [Cout, kh, kw, Cin], in which
+/// cuDNN is fast. `scratch` is aligned to 64. Throws DeviceError.
 ///   forward           left = x   right = weight   to = y
 ///   backward input    left = dy  right = weight   to = dx
-///   backward weight   left = x   right = dy       to = dweight, added to
+///   backward weight   left = x   right = dy       to = dweight
 template <class T>
 void cudnn_convolve(ConvPass pass, const Conv2dShape& shape, const T* left, const T* right, T* to,
-                    void* workspace, StreamHandle stream);
+                    void* scratch, StreamHandle stream);
 
 }  // namespace hh::gpu
