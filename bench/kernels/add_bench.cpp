@@ -17,8 +17,9 @@ void bench_count(Device device, const char* type, std::size_t n) {
 // A level's stream: the micro preset at batch 64 and the paper's at batch 8.
 HH_BENCHMARK(add) {
   for (const auto [n] : bench::shapes<1>("N", {{64 * 256 * 32}}, {{8 * 3136 * 128}})) {
-    bench_count<float>(device, "f32", std::size_t(n));
-    bench_count<bf16>(device, "bf16", std::size_t(n));
+    bench::for_each_type(device, [&]<class T>(T, const char* type) {
+      bench_count<T>(device, type, std::size_t(n));
+    });
   }
 }
 

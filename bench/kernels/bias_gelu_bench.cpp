@@ -39,8 +39,8 @@ HH_BENCHMARK(bias_gelu) {
   const auto shapes = bench::shapes<2>("TC", {{64 * 256, 128}, {64 * 64, 256}, {64 * 16, 512}},
                                        {{2 * 3136, 512}, {2 * 784, 1024}, {2 * 196, 2048}});
   for (const auto [rows, cols] : shapes) {
-    bench_shape<float>(device, "f32", rows, cols);
-    bench_shape<bf16>(device, "bf16", rows, cols);
+    bench::for_each_type(
+        device, [&]<class T>(T, const char* type) { bench_shape<T>(device, type, rows, cols); });
   }
 }
 

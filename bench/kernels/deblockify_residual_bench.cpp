@@ -41,8 +41,8 @@ HH_BENCHMARK(deblockify_residual) {
                                        {{8, 4, 14, 128}, {8, 2, 14, 256}, {8, 1, 14, 512}});
   for (const auto [b, g, s, c] : shapes) {
     const BlockGrid shape{b, g, s, c};
-    bench_shape<float>(device, "f32", shape);
-    bench_shape<bf16>(device, "bf16", shape);
+    bench::for_each_type(
+        device, [&]<class T>(T, const char* type) { bench_shape<T>(device, type, shape); });
   }
 }
 

@@ -34,8 +34,8 @@ void bench_shape(Device device, const char* type, const PatchShape& s) {
 HH_BENCHMARK(patchify) {
   for (const auto [b, size, patch] : bench::shapes<3>("BSP", {{64, 32, 2}}, {{8, 224, 4}})) {
     const PatchShape s{.images = b, .size = size, .patch = patch};
-    bench_shape<float>(device, "f32", s);
-    bench_shape<bf16>(device, "bf16", s);
+    bench::for_each_type(device,
+                         [&]<class T>(T, const char* type) { bench_shape<T>(device, type, s); });
   }
 }
 

@@ -63,8 +63,9 @@ HH_BENCHMARK(residual_layer_norm) {
   const auto shapes = bench::shapes<3>("BTC", {{64, 256, 32}, {64, 64, 64}, {64, 16, 128}},
                                        {{8, 3136, 128}, {8, 784, 256}, {8, 196, 512}});
   for (const auto [images, rows, cols] : shapes) {
-    bench_shape<float>(device, "f32", images, rows, cols);
-    bench_shape<bf16>(device, "bf16", images, rows, cols);
+    bench::for_each_type(device, [&]<class T>(T, const char* type) {
+      bench_shape<T>(device, type, images, rows, cols);
+    });
   }
 }
 

@@ -89,6 +89,14 @@ inline Tensor zeros(Device device, std::int64_t n, DType type = DType::f32) {
   return Tensor::zeros({listing() ? 1 : n}, type, device);
 }
 
+/// run(T(), name) for each type that activations may have; the CPU has no kernels for f16.
+template <class Run>
+void for_each_type(Device device, const Run& run) {
+  run(float(), "f32");
+  run(bf16(), "bf16");
+  if (device != kCpu) run(f16(), "f16");
+}
+
 /// The shapes of the preset asked for. `extents` has a letter for each column: --B 4 puts 4 in
 /// column B of all shapes; shapes that then are the same are taken once.
 void choose(const std::string& extents, std::vector<std::vector<int>>& micro,

@@ -34,11 +34,12 @@ template <class T>
 __device__ void see_row(const HashPoolForward<T>& p, const T* local, float glob, int y, int first,
                         Best (&row)[kWide]) {
   float sum[2 * kWide + 1];
+  const bool is_row = y >= 0 && y < p.side;
+  std::int64_t at = (std::int64_t{y} * p.side + 2 * first - 1) * p.channels;
 #pragma unroll
-  for (int k = 0; k < 2 * kWide + 1; ++k) {
-    const int x = 2 * first - 1 + k;
-    const bool inside = y >= 0 && y < p.side && x >= 0 && x < p.side;
-    sum[k] = inside ? widen(local[(std::int64_t{y} * p.side + x) * p.channels]) + glob : -INFINITY;
+  for (int k = 0; k < 2 * kWide + 1; ++k, at += p.channels) {
+    const unsigned x = unsigned(2 * first - 1 + k);  // left of the map: far right of it
+    sum[k] = is_row && x < unsigned(p.side) ? widen(local[at]) + glob : -INFINITY;
   }
 #pragma unroll
   for (int j = 0; j < kWide; ++j) {
@@ -65,20 +66,21 @@ __global__ void __launch_bounds__(kForwardWarps* kWarpSize)
     Best above[kWide];  // the row that two rows of windows share
     see_row(p, local, glob, 2 * top - 1, first, above);
     for (int i = top; i < min(top + kHigh, o); ++i) {
-      Best centre[kWide], below[kWide];
-      see_row(p, local, glob, 2 * i, first, centre);
-      see_row(p, local, glob, 2 * i + 1, first, below);
+      Best best[kWide], row[kWide];
+      see_row(p, local, glob, 2 * i, first, row);
+#pragma unroll
+      for (int j = 0; j < kWide; ++j) {
+        best[j] = above[j];
+        best[j].see(row[j].sum, 3 + row[j].place);
+      }
+      see_row(p, local, glob, 2 * i + 1, first, above);
 #pragma unroll
       for (int j = 0; j < kWide; ++j) {
         if (first + j >= o) continue;
-        Best best;
-        best.see(above[j].sum, above[j].place);
-        best.see(centre[j].sum, 3 + centre[j].place);
-        best.see(below[j].sum, 6 + below[j].place);
-        above[j] = below[j];
-        total += best.sum;
+        best[j].see(above[j].sum, 6 + above[j].place);
+        total += best[j].sum;
         if (p.argmax == nullptr) continue;
-        p.argmax[((image * o + i) * o + first + j) * p.channels + c] = std::uint8_t(best.place);
+        p.argmax[((image * o + i) * o + first + j) * p.channels + c] = std::uint8_t(best[j].place);
       }
     }
   }

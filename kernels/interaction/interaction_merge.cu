@@ -1,14 +1,13 @@
 // Mapping   Forward: a warp walks the pixels under seven windows of a row of windows, for seven
-// rows of
-//           windows; it holds a pixel's channels in registers. The maximum is taken along the row
-//           first (in registers), then down the rows (in shared memory, where a lane touches only
-//           its own channels). Backward: a warp walks a pair of rows, two pixels at a time, with
-//           the four windows that cover them in registers, and adds up dglob in shared memory of
-//           its own.
+//           rows of windows; it holds a pixel's channels in registers. The maximum is taken along
+//           the row first (in registers), then down the rows (in shared memory, where a lane
+//           touches only its own channels). Backward: a warp walks a pair of rows, with the four
+//           windows that cover a window's middle and right in registers, and adds up dglob in
+//           shared memory of its own.
 // Traffic   forward reads local 15/14 times on each axis and writes out and argmax once; backward
-// reads
-//           local once, dout and argmax twice (they are a quarter as large) and writes dlocal once.
-//           The global map lies in shared memory.
+//           reads local once, dout and argmax twice (they are a quarter as large) and writes dlocal
+//           once. With more than 512 channels it reads dout and argmax nine times. The global map
+//           lies in shared memory.
 // Numerics  float32; the variance is the mean squared deviation. Partial sums of dglob, dgamma and
 //           dbeta are added in an order fixed by the sizes.
 #include <algorithm>
@@ -21,8 +20,7 @@ namespace hh::gpu {
 namespace {
 
 constexpr int kMostWarps = 4, kMostThreads = kMostWarps * kWarpSize;
-constexpr int kWindows =
-    7;  // per warp along a row, and rows per block: divides the paper's 28 and 14
+constexpr int kWindows = 7;  // of a warp along a row, and rows of a block: divides 28 and 14
 
 /// How forward cuts an image into blocks.
 struct ForwardCut {
@@ -92,13 +90,19 @@ __global__ void __launch_bounds__(kMostThreads)
     for (int x = max(2 * j0 - 1, 0); x < 2 * j1; ++x) {
       const std::int64_t pixel = (image * side + y) * side + x;
       float n[kItems];
-      merged_pixel(lane, p.local + pixel * c, glob, grid, ty, Tap(x, grid, p.shape.factor), n);
+      lane.load(p.local + pixel * c, n);
+      add_upsampled(lane, glob, grid, ty, Tap(x, grid, p.shape.factor), n);
       float sum = 0;
 #pragma unroll
       for (int i = 0; i < kItems; ++i) sum += n[i];
       const float mean = warp_sum(sum) / float(c);
       float squares = 0;
-      lane.each([&](int i) { squares += (n[i] - mean) * (n[i] - mean); });
+      lane.each_pack([&](int k) {
+#pragma unroll
+        for (int i = k * kCount; i < (k + 1) * kCount; ++i) {
+          squares += (n[i] - mean) * (n[i] - mean);
+        }
+      });
       const float rstd = rsqrtf(warp_sum(squares) / float(c) + p.eps);
       if (p.mean != nullptr && lane.lane == 0 && y >= 2 * i0 && x >= 2 * j0) {
         p.mean[pixel] = mean;
@@ -178,128 +182,189 @@ struct BackwardCut {
   }
   std::size_t shared(const InteractionMergeShape& s) const {
     const std::size_t map = std::size_t(s.grid) * std::size_t(s.grid);
-    return (map + std::size_t(warps) * (map + 2)) * std::size_t(s.channels) * sizeof(float);
+    return (map + 1 + std::size_t(warps) * (map + 2)) * std::size_t(s.channels) * sizeof(float);
   }
   static constexpr int kRows = 4;  // pairs of rows per warp: a guess
   int half, warps = kMostWarps, blocks = 0;
   int sums = 0;  // floats per block: dglob [m*m, C], dgamma [C], dbeta [C]
 };
 
-/// A pooling window's gradient and who gets it.
-template <int kItems>
+/// A pack of channels of a pooling window: the gradient and who gets it, a byte each.
+template <int kCount>
 struct Window {
-  float d[kItems];
-  std::uint8_t winner[kItems];
+  float d[kCount] = {};
+  unsigned winners = ~0u;
+
+  /// Adds what the pixel at a place of the window, 3 * u + v, gets.
+  __device__ void give(int place, float* dn) const {
+    const unsigned all = unsigned(place) * 0x01010101u;
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) {
+      if (((winners ^ all) & 0xffu << 8 * e) == 0) dn[e] += d[e];
+    }
+  }
+};
+
+/// What backward reads of a pixel.
+template <class T, int kItems, int kCount>
+struct Pixel {
+  Pack<T, kCount> local[kItems / kCount] = {};
+  float mean = 0, rstd = 0;
 };
 
 template <class T, int kItems, int kCount>
-__global__ void __launch_bounds__(kMostThreads)
+__global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has room for
     interaction_merge_backward_kernel(const InteractionMergeBackward<T> p, const int sums,
                                       float* partials) {
+  // Of many channels there are no registers for four windows, the next pixel and the sums: the
+  // windows are read again for each of their pixels, and the sums wait in shared memory.
+  constexpr bool kHold = kItems <= (kCount == 1 ? 8 : 16);
+  constexpr int kPacks = kItems / kCount, kHeld = kHold ? kPacks : 1;
   extern __shared__ float4 memory[];
   const int c = p.shape.channels, grid = p.shape.grid, side = p.shape.side(), half = side / 2;
   const int map = grid * grid * c;
   float* const glob = reinterpret_cast<float*>(memory);
+  float* const gamma = glob + map;
   const std::int64_t image = blockIdx.y;
+  for (int i = threadIdx.x; i < c; i += blockDim.x) gamma[i] = p.gamma[i];
   load_map(p.glob + image * map, map, glob);
   const int warps = int(blockDim.x) / kWarpSize, warp = int(threadIdx.x) / kWarpSize;
-  float* const mine = glob + map + warp * sums;  // this warp's dglob, dgamma, dbeta
+  float* const all_sums = gamma + c;
+  float* const mine = all_sums + warp * sums;  // this warp's dglob, dgamma, dbeta
   const Lane<kItems, kCount> lane(c);
   for (int i = lane.lane; i < sums; i += kWarpSize) mine[i] = 0;
   __syncwarp();
-  float gamma[kItems], dgamma[kItems] = {}, dbeta[kItems] = {};
-  lane.load(p.gamma, gamma);
+  float dgamma[kHeld * kCount] = {}, dbeta[kHeld * kCount] = {};
+  // Adds w * v to a pack of a row of sums.
+  const auto add = [&](float* row, int k, float w, const float* v) {
+    float sum[kCount];
+    load_floats(row + lane.channel(k), sum);
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) sum[e] = fmaf(w, v[e], sum[e]);
+    store_floats(sum, row + lane.channel(k));
+  };
 
-  const auto window = [&](int i, int j) {
-    Window<kItems> w;
-    const bool inside = i < half && j < half;
-    const std::int64_t at = ((image * half + i) * half + j) * c;
+  const auto load_window = [&](int i, int j, int k) {
+    Window<kCount> w;
+    if (i >= half || j >= half || lane.channel(k) >= c) return w;
+    const std::int64_t at = ((image * half + i) * half + j) * c + lane.channel(k);
+    load_floats(p.dout + at, w.d);
+    const auto code = *reinterpret_cast<const Pack<std::uint8_t, kCount>*>(p.argmax + at);
+    w.winners = 0;
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) w.winners |= unsigned{code.v[e]} << 8 * e;
+    return w;
+  };
+  const auto load_pixel = [&](int y, int x) {
+    Pixel<T, kItems, kCount> pixel;
+    if (x >= side) return pixel;
+    const std::int64_t at = (image * side + y) * side + x;
 #pragma unroll
     for (int k = 0; k < lane.kPacks; ++k) {
-      float d[kCount] = {};
-      Pack<std::uint8_t, kCount> code{};
-      if (inside && lane.channel(k) < c) {
-        load_floats(p.dout + at + lane.channel(k), d);
-        code =
-            *reinterpret_cast<const Pack<std::uint8_t, kCount>*>(p.argmax + at + lane.channel(k));
+      if (lane.channel(k) >= c) continue;
+      pixel.local[k] =
+          *reinterpret_cast<const Pack<T, kCount>*>(p.local + at * c + lane.channel(k));
+    }
+    pixel.mean = p.mean[at];
+    pixel.rstd = p.rstd[at];
+    return pixel;
+  };
+  const auto finish_pixel = [&](int y, int x, const Pixel<T, kItems, kCount>& pixel,
+                                float(&dn)[kItems]) {
+    const Tap ty(y, grid, p.shape.factor), tx(x, grid, p.shape.factor);
+    float v[kItems];  // first the sum, then xhat, then dsum
+#pragma unroll
+    for (int i = 0; i < kItems; ++i) v[i] = pixel.local[i / kCount].get(i % kCount);
+    add_upsampled(lane, glob, grid, ty, tx, v);
+    float g_sum = 0, gx_sum = 0;
+    lane.each_pack([&](int k) {
+      float weight[kCount], product[kCount];
+      load_floats(gamma + lane.channel(k), weight);
+#pragma unroll
+      for (int e = 0; e < kCount; ++e) {
+        const int i = k * kCount + e;
+        v[i] = (v[i] - pixel.mean) * pixel.rstd;
+        product[e] = dn[i] * v[i];
+        if constexpr (kHold) {
+          dgamma[i] += product[e];
+          dbeta[i] += dn[i];
+        }
+      }
+      if constexpr (!kHold) {
+        add(mine + map, k, 1, product);
+        add(mine + map + c, k, 1, dn + k * kCount);
       }
 #pragma unroll
       for (int e = 0; e < kCount; ++e) {
-        w.d[k * kCount + e] = d[e];
-        w.winner[k * kCount + e] = code.v[e];
+        dn[k * kCount + e] *= weight[e];
+        g_sum += dn[k * kCount + e];
+        gx_sum += weight[e] * product[e];
       }
-    }
-    return w;
-  };
-  const auto take = [](const Window<kItems>& w, int code, float(&dn)[kItems]) {
-#pragma unroll
-    for (int i = 0; i < kItems; ++i) dn[i] += w.winner[i] == code ? w.d[i] : 0.0f;
-  };
-  const auto pixel = [&](int y, int x, const float(&dn)[kItems]) {
-    const std::int64_t at = (image * side + y) * side + x;
-    const Tap ty(y, grid, p.shape.factor), tx(x, grid, p.shape.factor);
-    const float mean = p.mean[at], rstd = p.rstd[at];
-    float v[kItems];
-    merged_pixel(lane, p.local + at * c, glob, grid, ty, tx, v);
-    float g_sum = 0, gx_sum = 0;
-    lane.each([&](int i) {
-      v[i] = (v[i] - mean) * rstd;
-      dgamma[i] += dn[i] * v[i];
-      dbeta[i] += dn[i];
-      g_sum += dn[i] * gamma[i];
-      gx_sum += dn[i] * gamma[i] * v[i];
     });
     g_sum = warp_sum(g_sum) / float(c);
     gx_sum = warp_sum(gx_sum) / float(c);
 #pragma unroll
-    for (int i = 0; i < kItems; ++i) v[i] = rstd * (dn[i] * gamma[i] - g_sum - v[i] * gx_sum);
-    lane.store(v, p.dlocal + at * c);
-    const auto add = [&](int row, int column, float w) {
-      float* const to = mine + (row * grid + column) * c;
-      float g[kItems];
-      lane.load(to, g);
-#pragma unroll
-      for (int i = 0; i < kItems; ++i) g[i] = fmaf(w, v[i], g[i]);
-      lane.store(g, to);
-    };
-    add(ty.first, tx.first, ty.w0 * tx.w0);
-    add(ty.first, tx.second, ty.w0 * tx.w1);
-    add(ty.second, tx.first, ty.w1 * tx.w0);
-    add(ty.second, tx.second, ty.w1 * tx.w1);
+    for (int i = 0; i < kItems; ++i) v[i] = pixel.rstd * (dn[i] - g_sum - v[i] * gx_sum);
+    lane.store(v, p.dlocal + ((image * side + y) * side + x) * c);
+    lane.each_pack([&](int k) {
+      const float* const dsum = v + k * kCount;
+      add(mine + (ty.first * grid + tx.first) * c, k, ty.w0 * tx.w0, dsum);
+      add(mine + (ty.first * grid + tx.second) * c, k, ty.w0 * tx.w1, dsum);
+      add(mine + (ty.second * grid + tx.first) * c, k, ty.w1 * tx.w0, dsum);
+      add(mine + (ty.second * grid + tx.second) * c, k, ty.w1 * tx.w1, dsum);
+    });
   };
 
   for (int r = 0; r < BackwardCut::kRows; ++r) {
     const int i = (int(blockIdx.x) * BackwardCut::kRows + r) * warps + warp;
     if (i >= half) break;
-    Window<kItems> here = window(i, 0), below = window(i + 1, 0);
-    for (int j = 0; j < half; ++j) {
+    // (i, j), (i, j + 1), (i + 1, j), (i + 1, j + 1)
+    Window<kCount> here[kHeld], right[kHeld], below[kHeld], corner[kHeld];
+    const auto hold = [&](int j) {
+#pragma unroll
+      for (int k = 0; k < kHeld; ++k) {
+        here[k] = right[k], below[k] = corner[k];
+        right[k] = load_window(i, j + 1, k), corner[k] = load_window(i + 1, j + 1, k);
+      }
+    };
+    if constexpr (kHold) hold(-1);
+    // A window's middle and right are four pixels, row by row; all in one loop, since the code for
+    // a pixel is long.
+    const auto pixel_at = [&](int n) { return load_pixel(2 * i + n / 2 % 2, n / 4 * 2 + n % 2); };
+    Pixel<T, kItems, kCount> next;
+    if constexpr (kHold) next = pixel_at(0);
+#pragma unroll 1
+    for (int n = 0; n < 4 * half; ++n) {
+      const int j = n / 4, u = n / 2 % 2, v = n % 2;
+      const Pixel<T, kItems, kCount> pixel = kHold ? next : pixel_at(n);
+      if constexpr (kHold) {
+        next = pixel_at(n + 1);
+        if (n % 4 == 0) hold(j);
+      }
       float dn[kItems] = {};
-      take(here, 4, dn);
-      pixel(2 * i, 2 * j, dn);
-      float dl[kItems] = {};
-      take(here, 7, dl);
-      take(below, 1, dl);
-      pixel(2 * i + 1, 2 * j, dl);
-      float dr[kItems] = {}, db[kItems] = {};
-      take(here, 5, dr);
-      take(here, 8, db);
-      take(below, 2, db);
-      here = window(i, j + 1);
-      below = window(i + 1, j + 1);
-      take(here, 3, dr);
-      pixel(2 * i, 2 * j + 1, dr);
-      take(here, 6, db);
-      take(below, 0, db);
-      pixel(2 * i + 1, 2 * j + 1, db);
+      const auto take = [&](const Window<kCount>(&held)[kHeld], int down, int along, int place) {
+#pragma unroll
+        for (int k = 0; k < kPacks; ++k) {
+          const Window<kCount> w = kHold ? held[k % kHeld] : load_window(i + down, j + along, k);
+          w.give(place, dn + k * kCount);
+        }
+      };
+      take(here, 0, 0, 4 + 3 * u + v);
+      if (v == 1) take(right, 0, 1, 3 + 3 * u);
+      if (u == 1) take(below, 1, 0, 1 + v);
+      if (u == 1 && v == 1) take(corner, 1, 1, 0);
+      finish_pixel(2 * i + u, 2 * j + v, pixel, dn);
     }
   }
-  lane.store(dgamma, mine + map);
-  lane.store(dbeta, mine + map + c);
+  if constexpr (kHold) {
+    lane.store(dgamma, mine + map);
+    lane.store(dbeta, mine + map + c);
+  }
   __syncthreads();
   float* const to = partials + (image * gridDim.x + blockIdx.x) * sums;
   for (int i = threadIdx.x; i < sums; i += blockDim.x) {
     float sum = 0;
-    for (int w = 0; w < warps; ++w) sum += glob[map + w * sums + i];
+    for (int w = 0; w < warps; ++w) sum += all_sums[w * sums + i];
     to[i] = sum;
   }
 }
@@ -355,7 +420,7 @@ void interaction_merge_forward(const InteractionMergeForward<T>& p, StreamHandle
   if (p.shape.images == 0) return;
   const bool vectors = aligned16(p.local) && aligned16(p.out) && aligned16(p.argmax) &&
                        aligned16(p.gamma) && aligned16(p.beta);
-  with_merge_sizes<T>(p.shape, vectors, [&](auto items, auto count) {
+  with_merge_sizes(p.shape, vectors, [&](auto items, auto count) {
     const ForwardCut cut(p.shape);
     const dim3 grid(unsigned(ceil_div(cut.half, kWindows)),
                     unsigned(ceil_div(cut.half, cut.windows * cut.warps)),
@@ -375,7 +440,7 @@ void interaction_merge_backward(const InteractionMergeBackward<T>& p, StreamHand
   auto* const partials = static_cast<float*>(p.workspace);
   const bool vectors = aligned16(p.local) && aligned16(p.dlocal) && aligned16(p.dout) &&
                        aligned16(p.argmax) && aligned16(p.gamma);
-  with_merge_sizes<T>(p.shape, vectors, [&](auto items, auto count) {
+  with_merge_sizes(p.shape, vectors, [&](auto items, auto count) {
     const dim3 grid(unsigned(cut.blocks), unsigned(p.shape.images));
     const auto kernel = interaction_merge_backward_kernel<T, items.value, count.value>;
     allow_shared(kernel, cut.shared(p.shape));

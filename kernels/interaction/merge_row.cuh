@@ -20,7 +20,9 @@ struct Tap {
 };
 
 /// The channels that a lane of a warp holds: kItems of them, in packs of kCount neighbours, a
-/// pack's width of the whole warp apart. Channels past the last are zero and never stored.
+/// pack's width of the whole warp apart. Channels past the last are zero and never stored. A pack
+/// has at most 4, whatever the type: 16 bytes of float32 in shared memory, where 32 have bank
+/// conflicts.
 template <int kItems, int kCount>
 struct Lane {
   static constexpr int kPacks = kItems / kCount;
@@ -50,33 +52,32 @@ struct Lane {
       store_floats(v, row + channel(k));
     }
   }
-  /// Calls f(item) for the items that are channels.
+  /// Calls f(pack) for the packs that are channels.
   template <class F>
-  __device__ void each(const F& f) const {
+  __device__ void each_pack(const F& f) const {
 #pragma unroll
     for (int k = 0; k < kPacks; ++k) {
-      if (channel(k) >= channels) continue;
-#pragma unroll
-      for (int e = 0; e < kCount; ++e) f(k * kCount + e);
+      if (channel(k) < channels) f(k);
     }
   }
 };
 
-/// sum = local + up(glob) of one pixel; `glob` is the image's map in shared memory.
-template <int kItems, int kCount, class T>
-__device__ void merged_pixel(const Lane<kItems, kCount>& lane, const T* local, const float* glob,
-                             int grid, const Tap& y, const Tap& x, float (&sum)[kItems]) {
-  lane.load(local, sum);
-  const auto add = [&](int row, int column, float w) {
-    float g[kItems];
-    lane.load(glob + (row * grid + column) * lane.channels, g);
+/// sum += up(glob) of one pixel; `glob` is the image's map in shared memory.
+template <int kItems, int kCount>
+__device__ void add_upsampled(const Lane<kItems, kCount>& lane, const float* glob, int grid,
+                              const Tap& y, const Tap& x, float (&sum)[kItems]) {
+  lane.each_pack([&](int k) {
+    const auto add = [&](int row, int column, float w) {
+      float g[kCount];
+      load_floats(glob + (row * grid + column) * lane.channels + lane.channel(k), g);
 #pragma unroll
-    for (int i = 0; i < kItems; ++i) sum[i] = fmaf(w, g[i], sum[i]);
-  };
-  add(y.first, x.first, y.w0 * x.w0);
-  add(y.first, x.second, y.w0 * x.w1);
-  add(y.second, x.first, y.w1 * x.w0);
-  add(y.second, x.second, y.w1 * x.w1);
+      for (int e = 0; e < kCount; ++e) sum[k * kCount + e] = fmaf(w, g[e], sum[k * kCount + e]);
+    };
+    add(y.first, x.first, y.w0 * x.w0);
+    add(y.first, x.second, y.w0 * x.w1);
+    add(y.second, x.first, y.w1 * x.w0);
+    add(y.second, x.second, y.w1 * x.w1);
+  });
 }
 
 /// Copies an image's map to shared memory; all threads of the block must call it.
@@ -86,24 +87,23 @@ __device__ void load_map(const T* from, int count, float* to) {
   __syncthreads();
 }
 
-constexpr int kMergeMaxChannels = 1024;
 constexpr std::size_t kMergeShared = std::size_t{96} << 10;  // a block's, on every GPU since sm_80
 
 /// Picks the kernel's items per lane and vector width: run(items, count) as integral constants.
-template <class T, class Run>
+template <class Run>
 void with_merge_sizes(const InteractionMergeShape& s, bool vectors, const Run& run) {
-  HH_REQUIRE(s.channels <= kMergeMaxChannels,
-             "interaction_merge: channels = " << s.channels << " on the GPU");
+  using std::integral_constant;
+  const bool fours = vectors && s.channels % 4 == 0;
+  HH_REQUIRE(s.channels <= (fours ? 1024 : 512),
+             "interaction_merge: channels = "
+                 << s.channels << " on the GPU: use at most 512, or a multiple of 4 up to 1024");
   const auto with_items = [&](auto count) {
-    using std::integral_constant;
     if (s.channels <= 256) return run(integral_constant<int, 8>(), count);
-    if (s.channels <= 512) return run(integral_constant<int, 16>(), count);
-    return run(integral_constant<int, 32>(), count);
+    if (count() == 1 || s.channels <= 512) return run(integral_constant<int, 16>(), count);
+    if constexpr (count() == 4) run(integral_constant<int, 32>(), count);
   };
-  if (vectors && s.channels % kVector<T> == 0) {
-    return with_items(std::integral_constant<int, kVector<T>>());
-  }
-  with_items(std::integral_constant<int, 1>());
+  if (fours) return with_items(integral_constant<int, 4>());
+  with_items(integral_constant<int, 1>());
 }
 
 }  // namespace hh::gpu

@@ -385,6 +385,7 @@ TEMPLATE_TEST_CASE("interaction_merge agrees with its definition", "[interaction
                                           {3, 2, 3, 64},
                                           {2, 4, 4, 64},
                                           {1, 2, 4, 257},
+                                          {1, 2, 2, 516},
                                           {2, 1, 4, 16},
                                           {1, 4, 14, 15},
                                           {1, 2, 14, 64},
