@@ -159,9 +159,41 @@ def hamming_topk():
     p.save("hamming_topk.svg")
 
 
+def interaction_merge():
+    p = Picture(720, 350)
+    p.text(10, 20, "Forward: a warp walks the pixels under its windows row by row, a pixel's channels over its lanes.", 14)
+    for y in range(5):
+        for x in range(7):
+            first, second = x < 3 and y < 3, 2 <= x < 5 and y < 3
+            fill = RED if first and second else BLUE if first else GREEN if second else "white"
+            p.box(20 + x * 28, 40 + y * 28, 28, 28, fill)
+    p.text(20, 198, "3 x 3 windows, 2 apart: the red", 11)
+    p.text(20, 212, "pixels are in two windows", 11)
+    steps = ("local + the upsampled map, in shared memory", "mean and variance: shuffles; normalise",
+             "maximum of 3 along the row: registers", "maximum down 3 rows: shared memory",
+             "after the third row: out and argmax")
+    for i, label in enumerate(steps):
+        p.box(250, 40 + i * 34, 290, 26, PALE, label, 11)
+        if i:
+            p.arrow(395, 40 + i * 34 - 8, 395, 40 + i * 34)
+    p.text(556, 57, "a pixel is normalised", 11)
+    p.text(556, 71, "once for all its windows", 11)
+    p.text(556, 125, "its last pixel is the next", 11)
+    p.text(556, 139, "window's first", 11)
+    p.text(10, 246, "Backward: a window's middle and right, four pixels. Each takes dout of the windows that it won:", 14)
+    for n, label in enumerate(("here", "here, right", "here, below", "here, right, below, corner")):
+        p.box(20 + n % 2 * 180, 262 + n // 2 * 34, 180, 34, BLUE if n == 0 else PALE, label, 11)
+    p.text(400, 276, "four windows in registers, the next pixel read", 11)
+    p.text(400, 292, "while this one is used; then the norm's gradient,", 11)
+    p.text(400, 308, "dlocal out, and four additions to the warp's own", 11)
+    p.text(400, 324, "dglob in shared memory", 11)
+    p.save("interaction_merge.svg")
+
+
 layer_norm()
 window_attention()
 wml_loss()
 bias_gelu()
 optimizer_update()
 hamming_topk()
+interaction_merge()
