@@ -45,6 +45,29 @@ def layer_norm():
     p.save("layer_norm.svg")
 
 
+def layer_norm_backward():
+    p = Picture(720, 250)
+    p.text(10, 20, "dgamma, dbeta, dbias: sums down the columns, without atomics.", 14)
+    for block in range(3):
+        y = 40 + block * 60
+        p.text(10, y + 24, f"block {block}")
+        for warp in range(4):
+            p.box(70, y + warp * 11, 150, 11, BLUE if warp % 2 == 0 else GREEN)
+        p.arrow(224, y + 22, 262, y + 22)
+        p.box(264, y + 4, 150, 36, PALE, "one row of sums", 11)
+        p.arrow(416, y + 22, 470, y + 22)
+        p.box(472, y + 12, 100, 20, RED, f"partial {block}", 11)
+        p.arrow(574, y + 22, 612, 100 + block * 12 - 12)
+    p.box(614, 70, 96, 66, BLUE, "+= in order", 12)
+    p.text(145, 222, "rows of a block: each warp keeps", 11, "middle")
+    p.text(145, 236, "its columns' sums in registers", 11, "middle")
+    p.text(339, 222, "its warps, added up in", 11, "middle")
+    p.text(339, 236, "order in shared memory", 11, "middle")
+    p.text(522, 222, "workspace", 11, "middle")
+    p.text(662, 152, "a second kernel", 11, "middle")
+    p.save("layer_norm_backward.svg")
+
+
 def window_attention():
     p = Picture(720, 330)
     p.text(10, 20, "One head of one window. A warp has 16 (or 32) queries and passes over the keys, 16 at a time.", 14)
@@ -191,6 +214,7 @@ def interaction_merge():
 
 
 layer_norm()
+layer_norm_backward()
 window_attention()
 wml_loss()
 bias_gelu()
