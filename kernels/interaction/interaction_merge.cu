@@ -1,7 +1,7 @@
 // Mapping   Forward: a warp walks the pixels under seven windows of a row of windows, for seven
 //           rows of windows; it holds a pixel's channels in registers. The maximum is taken along
 //           the row first (in registers), then down the rows (in shared memory, where a lane
-//           touches only its own channels). Backward: a warp walks a pair of rows, with the four
+//           touches only its own channels). Backward: a warp takes a pair of rows, with the four
 //           windows that cover a window's middle and right in registers, and adds up dglob in
 //           shared memory of its own.
 // Traffic   forward reads local 15/14 times on each axis and writes out and argmax once; backward
@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "kernels/core/column_sum.cuh"
 #include "kernels/interaction/interaction_merge.h"
 #include "kernels/interaction/merge_row.cuh"
 
@@ -177,16 +178,21 @@ struct BackwardCut {
     HH_REQUIRE(shared(s) <= kMergeShared, "interaction_merge: a map of grid = "
                                               << s.grid << " with channels = " << s.channels
                                               << " is too large for the GPU's shared memory");
-    blocks = ceil_div(half, warps * kRows);
-    sums = (s.grid * s.grid + 2) * s.channels;
+    blocks = ceil_div(half, warps);
+    map = s.grid * s.grid * s.channels;
+    all_blocks = std::int64_t{s.images} * blocks;
   }
   std::size_t shared(const InteractionMergeShape& s) const {
     const std::size_t map = std::size_t(s.grid) * std::size_t(s.grid);
     return (map + 1 + std::size_t(warps) * (map + 2)) * std::size_t(s.channels) * sizeof(float);
   }
-  static constexpr int kRows = 4;  // pairs of rows per warp: a guess
-  int half, warps = kMostWarps, blocks = 0;
-  int sums = 0;  // floats per block: dglob [m*m, C], dgamma [C], dbeta [C]
+  std::size_t floats(int channels) const {
+    return std::size_t(all_blocks) * (std::size_t(map) + 2 * std::size_t(channels));
+  }
+  int half, warps = kMostWarps;
+  int blocks = 0, map = 0;      // per image; channels of the global map
+  std::int64_t all_blocks = 0;  // each leaves dglob [m*m, C], and behind all of those [2, C] for
+                                // dgamma and dbeta
 };
 
 /// A pack of channels of a pooling window: the gradient and who gets it, a byte each.
@@ -214,15 +220,15 @@ struct Pixel {
 
 template <class T, int kItems, int kCount>
 __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has room for
-    interaction_merge_backward_kernel(const InteractionMergeBackward<T> p, const int sums,
-                                      float* partials) {
+    interaction_merge_backward_kernel(const InteractionMergeBackward<T> p, float* dglob_partials,
+                                      float* parameter_partials) {
   // Of many channels there are no registers for four windows, the next pixel and the sums: the
   // windows are read again for each of their pixels, and the sums wait in shared memory.
   constexpr bool kHold = kItems <= (kCount == 1 ? 8 : 16);
   constexpr int kPacks = kItems / kCount, kHeld = kHold ? kPacks : 1;
   extern __shared__ float4 memory[];
   const int c = p.shape.channels, grid = p.shape.grid, side = p.shape.side(), half = side / 2;
-  const int map = grid * grid * c;
+  const int map = grid * grid * c, sums = map + 2 * c;
   float* const glob = reinterpret_cast<float*>(memory);
   float* const gamma = glob + map;
   const std::int64_t image = blockIdx.y;
@@ -315,9 +321,8 @@ __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has ro
     });
   };
 
-  for (int r = 0; r < BackwardCut::kRows; ++r) {
-    const int i = (int(blockIdx.x) * BackwardCut::kRows + r) * warps + warp;
-    if (i >= half) break;
+  const int i = int(blockIdx.x) * warps + warp;
+  if (i < half) {
     // (i, j), (i, j + 1), (i + 1, j), (i + 1, j + 1)
     Window<kCount> here[kHeld], right[kHeld], below[kHeld], corner[kHeld];
     const auto hold = [&](int j) {
@@ -361,37 +366,27 @@ __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has ro
     lane.store(dbeta, mine + map + c);
   }
   __syncthreads();
-  float* const to = partials + (image * gridDim.x + blockIdx.x) * sums;
-  for (int i = threadIdx.x; i < sums; i += blockDim.x) {
+  const std::int64_t block = image * gridDim.x + blockIdx.x;
+  for (int k = threadIdx.x; k < sums; k += blockDim.x) {
     float sum = 0;
-    for (int w = 0; w < warps; ++w) sum += all_sums[w * sums + i];
-    to[i] = sum;
+    for (int w = 0; w < warps; ++w) sum += all_sums[w * sums + k];
+    *(k < map ? dglob_partials + block * map + k : parameter_partials + block * 2 * c + k - map) =
+        sum;
   }
 }
 
 constexpr int kSumThreads = 128;
 
-/// dglob [B, m*m*C] from the partial sums of each image's blocks.
+/// dglob [B, map] from the partial sums of each image's blocks.
 template <class T>
 __global__ void __launch_bounds__(kSumThreads)
-    interaction_merge_dglob_kernel(const float* partials, int blocks, int sums, int map, T* dglob) {
+    interaction_merge_dglob_kernel(const float* partials, int blocks, int map, T* dglob) {
   const int i = int(blockIdx.x) * kSumThreads + int(threadIdx.x);
   if (i >= map) return;
   const std::int64_t image = blockIdx.y;
   float sum = 0;
-  for (int b = 0; b < blocks; ++b) sum += partials[(image * blocks + b) * sums + i];
+  for (int b = 0; b < blocks; ++b) sum += partials[(image * blocks + b) * map + i];
   dglob[image * map + i] = narrow<T>(sum);
-}
-
-/// dgamma and dbeta from those of all blocks.
-inline __global__ void __launch_bounds__(kSumThreads)
-    interaction_merge_parameters_kernel(const float* partials, std::int64_t blocks, int sums,
-                                        int channels, float* dgamma, float* dbeta) {
-  const int i = int(blockIdx.x) * kSumThreads + int(threadIdx.x);
-  if (i >= 2 * channels) return;
-  float sum = 0;
-  for (std::int64_t b = 0; b < blocks; ++b) sum += partials[b * sums + sums - 2 * channels + i];
-  (i < channels ? dgamma[i] : dbeta[i - channels]) += sum;
 }
 
 template <class Kernel>
@@ -409,9 +404,7 @@ std::size_t workspace_bytes(const InteractionMergeForward<T>&) {
 
 template <class T>
 std::size_t workspace_bytes(const InteractionMergeBackward<T>& p) {
-  const BackwardCut cut(p.shape);
-  return std::size_t(p.shape.images) * std::size_t(cut.blocks) * std::size_t(cut.sums) *
-         sizeof(float);
+  return BackwardCut(p.shape).floats(p.shape.channels) * sizeof(float);
 }
 
 template <class T>
@@ -437,26 +430,27 @@ void interaction_merge_backward(const InteractionMergeBackward<T>& p, StreamHand
   p.validate();
   if (p.shape.images == 0) return;
   const BackwardCut cut(p.shape);
-  auto* const partials = static_cast<float*>(p.workspace);
+  auto* const dglob_partials = static_cast<float*>(p.workspace);
+  float* const parameter_partials = dglob_partials + cut.all_blocks * cut.map;
   const bool vectors = aligned16(p.local) && aligned16(p.dlocal) && aligned16(p.dout) &&
                        aligned16(p.argmax) && aligned16(p.gamma);
   with_merge_sizes(p.shape, vectors, [&](auto items, auto count) {
     const dim3 grid(unsigned(cut.blocks), unsigned(p.shape.images));
     const auto kernel = interaction_merge_backward_kernel<T, items.value, count.value>;
     allow_shared(kernel, cut.shared(p.shape));
-    kernel<<<grid, unsigned(cut.warps * kWarpSize), cut.shared(p.shape), stream>>>(p, cut.sums,
-                                                                                   partials);
+    kernel<<<grid, unsigned(cut.warps * kWarpSize), cut.shared(p.shape), stream>>>(
+        p, dglob_partials, parameter_partials);
   });
   HH_CHECK_LAUNCH(stream);
-  const int c = p.shape.channels, map = p.shape.grid * p.shape.grid * c;
-  const dim3 maps(unsigned(ceil_div(map, kSumThreads)), unsigned(p.shape.images));
-  interaction_merge_dglob_kernel<<<maps, kSumThreads, 0, stream>>>(partials, cut.blocks, cut.sums,
-                                                                   map, p.dglob);
+  const dim3 maps(unsigned(ceil_div(cut.map, kSumThreads)), unsigned(p.shape.images));
+  interaction_merge_dglob_kernel<<<maps, kSumThreads, 0, stream>>>(dglob_partials, cut.blocks,
+                                                                   cut.map, p.dglob);
   HH_CHECK_LAUNCH(stream);
-  interaction_merge_parameters_kernel<<<unsigned(ceil_div(2 * c, kSumThreads)), kSumThreads, 0,
-                                        stream>>>(
-      partials, std::int64_t{p.shape.images} * cut.blocks, cut.sums, c, p.dgamma, p.dbeta);
-  HH_CHECK_LAUNCH(stream);
+  add_column_sums<2>({.partials = parameter_partials,
+                      .blocks = cut.all_blocks,
+                      .cols = p.shape.channels,
+                      .to = {p.dgamma, p.dbeta}},
+                     stream);
 }
 
 template std::size_t workspace_bytes(const InteractionMergeForward<float>&);

@@ -11,44 +11,57 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kChannels = 64;
 
-/// The map's tile [M, kChannels] in shared memory; a row is one longer, against bank conflicts.
-struct Tile {
-  float v[64][kChannels + 1];
+/// The map's tile [M, kChannels] in shared memory. Rows are longer by 32 / M or 1: a warp that goes
+/// down several columns of M positions at once then has no bank conflicts.
+class Tile {
+ public:
+  static constexpr int kMostPositions = InteractionTokensForward<float>::kMaxPositions;
+  static constexpr int kFloats = kMostPositions * (kChannels + 1);
+  static_assert(kMostPositions >= kWarpSize);
+
+  __device__ Tile(float* memory, int positions)
+      : memory_(memory), pitch_(kChannels + max(1, kWarpSize / positions)) {}
+  __device__ float& at(int m, int c) const { return memory_[m * pitch_ + c]; }
+
+ private:
+  float* memory_;
+  int pitch_;
 };
-static_assert(InteractionTokensForward<float>::kMaxPositions == 64);
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     interaction_tokens_forward_kernel(const InteractionTokensForward<T> p) {
-  __shared__ Tile tile;
+  __shared__ float memory[Tile::kFloats];
+  const Tile tile(memory, p.positions);
   const std::int64_t image = std::int64_t{blockIdx.y} * p.positions * p.channels;
   const int first = blockIdx.x * kChannels, count = min(kChannels, p.channels - first);
   for (int i = threadIdx.x; i < p.positions * count; i += kThreads) {
     const int m = i / count, c = i % count;
-    tile.v[m][c] = widen(p.z[image + std::int64_t{m} * p.channels + first + c]);
+    tile.at(m, c) = widen(p.z[image + std::int64_t{m} * p.channels + first + c]);
   }
   __syncthreads();
   for (int i = threadIdx.x; i < p.positions * count; i += kThreads) {
     const int c = i / p.positions, m = i % p.positions;
     const int f = first * p.positions + i;
-    p.tokens[image + f] = narrow<T>(tile.v[m][c] + p.pos[f]);
+    p.tokens[image + f] = narrow<T>(tile.at(m, c) + p.pos[f]);
   }
 }
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     interaction_tokens_dz_kernel(const InteractionTokensBackward<T> p) {
-  __shared__ Tile tile;
+  __shared__ float memory[Tile::kFloats];
+  const Tile tile(memory, p.positions);
   const std::int64_t image = std::int64_t{blockIdx.y} * p.positions * p.channels;
   const int first = blockIdx.x * kChannels, count = min(kChannels, p.channels - first);
   for (int i = threadIdx.x; i < p.positions * count; i += kThreads) {
     const int c = i / p.positions, m = i % p.positions;
-    tile.v[m][c] = widen(p.dtokens[image + std::int64_t{first} * p.positions + i]);
+    tile.at(m, c) = widen(p.dtokens[image + std::int64_t{first} * p.positions + i]);
   }
   __syncthreads();
   for (int i = threadIdx.x; i < p.positions * count; i += kThreads) {
     const int m = i / count, c = i % count;
-    p.dz[image + std::int64_t{m} * p.channels + first + c] = narrow<T>(tile.v[m][c]);
+    p.dz[image + std::int64_t{m} * p.channels + first + c] = narrow<T>(tile.at(m, c));
   }
 }
 
