@@ -1,13 +1,13 @@
-// Mapping   Forward: a warp walks the pixels under seven windows of a row of windows, for seven
+// Mapping   Forward: a warp walks the pixels under seven windows of a row of windows, for four
 //           rows of windows; it holds a pixel's channels in registers. The maximum is taken along
 //           the row first (in registers), then down the rows (in shared memory, where a lane
 //           touches only its own channels). Backward: a warp takes a pair of rows, with the four
 //           windows that cover a window's middle and right in registers, and adds up dglob in
 //           shared memory of its own.
-// Traffic   forward reads local 15/14 times on each axis and writes out and argmax once; backward
-//           reads local once, dout and argmax twice (they are a quarter as large) and writes dlocal
-//           once. With more than 512 channels it reads dout and argmax nine times. The global map
-//           lies in shared memory.
+// Traffic   forward reads local 15/14 times along and 9/8 down, and writes out and argmax once;
+//           backward reads local once, dout and argmax twice (they are a quarter as large) and
+//           writes dlocal once. With more than 512 channels it reads dout and argmax nine times.
+//           The global map lies in shared memory.
 // Numerics  float32; the variance is the mean squared deviation. Partial sums of dglob, dgamma and
 //           dbeta are added in an order fixed by the sizes.
 #include <algorithm>
@@ -21,7 +21,9 @@ namespace hh::gpu {
 namespace {
 
 constexpr int kMostWarps = 4, kMostThreads = kMostWarps * kWarpSize;
-constexpr int kWindows = 7;  // of a warp along a row, and rows of a block: divides 28 and 14
+constexpr int kWindows = 7;  // of a warp along a row: divides the paper's 28 and 14
+constexpr int kRows = 4;     // of windows in a block: fewer read more of local twice
+static_assert(2 * kWindows <= kWarpSize, "a lane keeps the statistics of a pixel of the row");
 
 /// How forward cuts an image into blocks.
 struct ForwardCut {
@@ -58,7 +60,7 @@ __global__ void __launch_bounds__(kMostThreads)
 
   const int warps = int(blockDim.x) / kWarpSize, warp = int(threadIdx.x) / kWarpSize;
   const int j0 = (int(blockIdx.y) * warps + warp) * windows, j1 = min(j0 + windows, half);
-  const int i0 = int(blockIdx.x) * kWindows, i1 = min(i0 + kWindows, half);
+  const int i0 = int(blockIdx.x) * kRows, i1 = min(i0 + kRows, half);
   if (j0 >= half) return;  // a warp leaves whole
   float* const best = glob + grid * grid * c + warp * windows * c;
   auto* const codes = reinterpret_cast<std::uint8_t*>(glob + (grid * grid + warps * windows) * c) +
@@ -86,6 +88,7 @@ __global__ void __launch_bounds__(kMostThreads)
     const Tap ty(y, grid, p.shape.factor);
     float most[kItems];
     Codes<kItems> winners = 0;
+    float own_mean = 0, own_rstd = 0;  // of the lane's pixel of the row
 #pragma unroll
     for (int i = 0; i < kItems; ++i) most[i] = -INFINITY;
     for (int x = max(2 * j0 - 1, 0); x < 2 * j1; ++x) {
@@ -105,10 +108,7 @@ __global__ void __launch_bounds__(kMostThreads)
         }
       });
       const float rstd = rsqrtf(warp_sum(squares) / float(c) + p.eps);
-      if (p.mean != nullptr && lane.lane == 0 && y >= 2 * i0 && x >= 2 * j0) {
-        p.mean[pixel] = mean;
-        p.rstd[pixel] = rstd;
-      }
+      if (x - 2 * j0 == lane.lane) own_mean = mean, own_rstd = rstd;
       const int v = x % 2 == 0 ? 1 : 2;
 #pragma unroll
       for (int i = 0; i < kItems; ++i) {
@@ -167,6 +167,11 @@ __global__ void __launch_bounds__(kMostThreads)
       winners = 0;
 #pragma unroll
       for (int i = 0; i < kItems; ++i) most[i] = n[i];
+    }
+    if (p.mean != nullptr && y >= 2 * i0 && lane.lane < 2 * (j1 - j0)) {
+      const std::int64_t own = (image * side + y) * side + 2 * j0 + lane.lane;
+      p.mean[own] = own_mean;
+      p.rstd[own] = own_rstd;
     }
   }
 }
@@ -415,7 +420,7 @@ void interaction_merge_forward(const InteractionMergeForward<T>& p, StreamHandle
                        aligned16(p.gamma) && aligned16(p.beta);
   with_merge_sizes(p.shape, vectors, [&](auto items, auto count) {
     const ForwardCut cut(p.shape);
-    const dim3 grid(unsigned(ceil_div(cut.half, kWindows)),
+    const dim3 grid(unsigned(ceil_div(cut.half, kRows)),
                     unsigned(ceil_div(cut.half, cut.windows * cut.warps)),
                     unsigned(p.shape.images));
     const auto kernel = interaction_merge_forward_kernel<T, items.value, count.value>;
