@@ -216,11 +216,10 @@ struct Window {
   }
 };
 
-/// What backward reads of a pixel.
+/// A lane's channels of a pixel of local.
 template <class T, int kItems, int kCount>
 struct Pixel {
-  Pack<T, kCount> local[kItems / kCount] = {};
-  float mean = 0, rstd = 0;
+  Pack<T, kCount> v[kItems / kCount] = {};
 };
 
 template <class T, int kItems, int kCount>
@@ -269,23 +268,18 @@ __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has ro
   const auto load_pixel = [&](int y, int x) {
     Pixel<T, kItems, kCount> pixel;
     if (x >= side) return pixel;
-    const std::int64_t at = (image * side + y) * side + x;
-#pragma unroll
-    for (int k = 0; k < lane.kPacks; ++k) {
-      if (lane.channel(k) >= c) continue;
-      pixel.local[k] =
-          *reinterpret_cast<const Pack<T, kCount>*>(p.local + at * c + lane.channel(k));
-    }
-    pixel.mean = p.mean[at];
-    pixel.rstd = p.rstd[at];
+    const T* const local = p.local + ((image * side + y) * side + x) * c;
+    lane.each_pack([&](int k) {
+      pixel.v[k] = *reinterpret_cast<const Pack<T, kCount>*>(local + lane.channel(k));
+    });
     return pixel;
   };
-  const auto finish_pixel = [&](int y, int x, const Pixel<T, kItems, kCount>& pixel,
-                                float(&dn)[kItems]) {
+  const auto finish_pixel = [&](int y, int x, const Pixel<T, kItems, kCount>& pixel, float mean,
+                                float rstd, float(&dn)[kItems]) {
     const Tap ty(y, grid, p.shape.factor), tx(x, grid, p.shape.factor);
     float v[kItems];  // first the sum, then xhat, then dsum
 #pragma unroll
-    for (int i = 0; i < kItems; ++i) v[i] = pixel.local[i / kCount].get(i % kCount);
+    for (int i = 0; i < kItems; ++i) v[i] = pixel.v[i / kCount].get(i % kCount);
     add_upsampled(lane, glob, grid, ty, tx, v);
     float g_sum = 0, gx_sum = 0;
     lane.each_pack([&](int k) {
@@ -294,7 +288,7 @@ __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has ro
 #pragma unroll
       for (int e = 0; e < kCount; ++e) {
         const int i = k * kCount + e;
-        v[i] = (v[i] - pixel.mean) * pixel.rstd;
+        v[i] = (v[i] - mean) * rstd;
         product[e] = dn[i] * v[i];
         if constexpr (kHold) {
           dgamma[i] += product[e];
@@ -315,7 +309,7 @@ __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has ro
     g_sum = warp_sum(g_sum) / float(c);
     gx_sum = warp_sum(gx_sum) / float(c);
 #pragma unroll
-    for (int i = 0; i < kItems; ++i) v[i] = pixel.rstd * (dn[i] - g_sum - v[i] * gx_sum);
+    for (int i = 0; i < kItems; ++i) v[i] = rstd * (dn[i] - g_sum - v[i] * gx_sum);
     lane.store(v, p.dlocal + ((image * side + y) * side + x) * c);
     lane.each_pack([&](int k) {
       const float* const dsum = v + k * kCount;
@@ -340,12 +334,20 @@ __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has ro
     if constexpr (kHold) hold(-1);
     // A window's middle and right are four pixels, row by row; all in one loop, since the code for
     // a pixel is long.
-    const auto pixel_at = [&](int n) { return load_pixel(2 * i + n / 2 % 2, n / 4 * 2 + n % 2); };
+    const auto y_of = [&](int n) { return 2 * i + n / 2 % 2; };
+    const auto x_of = [&](int n) { return n / 4 * 2 + n % 2; };
+    const auto pixel_at = [&](int n) { return load_pixel(y_of(n), x_of(n)); };
+    float own_mean = 0, own_rstd = 0;  // of the lane's of 32 pixels
     Pixel<T, kItems, kCount> next;
     if constexpr (kHold) next = pixel_at(0);
 #pragma unroll 1
     for (int n = 0; n < 4 * half; ++n) {
       const int j = n / 4, u = n / 2 % 2, v = n % 2;
+      if (n % kWarpSize == 0 && n + lane.lane < 4 * half) {
+        const std::int64_t own = (image * side + y_of(n + lane.lane)) * side + x_of(n + lane.lane);
+        own_mean = p.mean[own];
+        own_rstd = p.rstd[own];
+      }
       const Pixel<T, kItems, kCount> pixel = kHold ? next : pixel_at(n);
       if constexpr (kHold) {
         next = pixel_at(n + 1);
@@ -363,7 +365,8 @@ __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has ro
       if (v == 1) take(right, 0, 1, 3 + 3 * u);
       if (u == 1) take(below, 1, 0, 1 + v);
       if (u == 1 && v == 1) take(corner, 1, 1, 0);
-      finish_pixel(2 * i + u, 2 * j + v, pixel, dn);
+      finish_pixel(y_of(n), x_of(n), pixel, __shfl_sync(kFullMask, own_mean, n % kWarpSize),
+                   __shfl_sync(kFullMask, own_rstd, n % kWarpSize), dn);
     }
   }
   if constexpr (kHold) {
