@@ -1,5 +1,6 @@
 // Timing for microbenchmarks.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -25,8 +26,8 @@ struct Work {
 /// Whether this case is to be measured. When the cases are only listed, it names it and says no.
 bool wanted(const std::string& name);
 
-/// Times `call`, which does the work once, to its end, and reports it beside a copy (or
-/// read) of the same bytes and the library's GEMM, both measured in this run.
+/// Times `call`, which does the work once, to its end, in each of the run's rounds. Reports it
+/// beside a copy (or read) of the same bytes and the library's GEMM, both measured in this run.
 void time_case(const std::string& name, Device device, Work work,
                const std::function<void()>& call);
 
@@ -80,7 +81,11 @@ bool listing();
 template <class T>
 Tensor normal(Device device, std::size_t n, std::uint64_t seed) {
   if (listing()) return Tensor({1}, dtype_of<T>(), device);
-  const std::vector<T> values = testing::normal<T>(n, seed);
+  // Repeated: a normal distribution's values cost far more than most benchmarks.
+  constexpr std::size_t kPeriod = 1 << 14;
+  std::vector<T> values = testing::normal<T>(std::min(n, kPeriod), seed);
+  values.resize(n);
+  for (std::size_t i = kPeriod; i < n; ++i) values[i] = values[i - kPeriod];
   return Tensor::from(std::span<const T>(values), {std::int64_t(n)}, device);
 }
 

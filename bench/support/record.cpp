@@ -39,11 +39,24 @@ Record parse_record(const std::string& line) {
     if (!std::isfinite(t) || t <= 0)
       throw std::invalid_argument("us holds a time that is not above 0");
   }
+  for (const Json& round : json.at("rounds")) {
+    r.rounds.push_back(
+        {number(round, "us", 1e-6), number(round, "product_us", 0), number(round, "copy_us", 0)});
+  }
+  if (r.rounds.empty() || r.rounds.size() > 1000)
+    throw std::invalid_argument("rounds must hold 1 to 1000");
   std::sort(r.us.begin(), r.us.end());
   return r;
 }
 
 }  // namespace
+
+double Record::nth_fastest(double Round::*which, std::size_t n) const {
+  std::vector<double> values;
+  for (const Round& round : rounds) values.push_back(round.*which);
+  std::sort(values.begin(), values.end());
+  return values[std::min(n, values.size() - 1)];
+}
 
 std::string Record::verdict() const {
   if (share() < 0.25) return "latency-bound";
@@ -57,6 +70,7 @@ std::string to_json(const Record& r) {
             {"bytes", r.bytes},
             {"flops", r.flops},
             {"median_us", r.median()},
+            {"fast_us", r.fast()},
             {"p10_us", r.percentile(0.1)},
             {"p90_us", r.percentile(0.9)},
             {"gb_per_s", r.gb_s()},
@@ -69,6 +83,10 @@ std::string to_json(const Record& r) {
             {"gemm_tflop_s", r.gemm_tflop_s},
             {"gemm", r.gemm},
             {"us", r.us}};
+  for (const Round& round : r.rounds) {
+    json["rounds"].push_back(
+        {{"us", round.us}, {"product_us", round.product_us}, {"copy_us", round.copy_us}});
+  }
   return json.dump();
 }
 

@@ -6,16 +6,29 @@
 
 namespace hh::bench {
 
+/// One of the times that a case's turn came: a low sample of it and, timed beside it, two works
+/// that never change. Those tell what the machine's speed was then; 0: not measured.
+struct Round {
+  double us = 0;
+  double product_us = 0;  // the library's product in the case's type
+  double copy_us = 0;
+};
+
 struct Record {
   std::string name, device;
-  double bytes = 0, flops = 0;        // what one call must move and do
-  std::vector<double> us;             // samples, ascending
+  double bytes = 0, flops = 0;  // what one call must move and do
+  std::vector<double> us;       // samples of all rounds, ascending
+  std::vector<Round> rounds;
   double copy_us = 0, copy_gb_s = 0;  // a copy (or read) of the same bytes; of a large array
   double gemm_tflop_s = 0;            // the library's product; 0: not measured
   std::string gemm = "f32";           // its type, f32 or bf16
 
   double median() const { return percentile(0.5); }
   double percentile(double p) const { return us[std::size_t(p * double(us.size() - 1) + 0.5)]; }
+  /// The second fastest round: what the case takes while the machine is at its best, seen twice.
+  double fast() const { return nth_fastest(&Round::us, 1); }
+  /// The least value of the rounds (n = 0), the next (1) and so on.
+  double nth_fastest(double Round::*which, std::size_t n) const;
   double gb_s() const { return bytes / median() / 1e3; }
   double tflop_s() const { return flops / median() / 1e6; }
   double intensity() const { return bytes > 0 ? flops / bytes : 0; }

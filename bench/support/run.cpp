@@ -12,6 +12,7 @@
 #include "bench/support/harness.h"
 #include "bench/support/profile_mark.h"
 #include "bench/support/yardstick.h"
+#include "engine/memory.h"
 #include "kernels/core/parallel.h"
 
 namespace hh::bench {
@@ -24,9 +25,16 @@ struct Run {
   std::regex filter;
   bool list = false;  // the command is `list`
   bool dry = false;   // benchmarks only name their cases
+  int round = 0;
   std::vector<Record> records;
+  std::map<std::pair<std::string, std::string>, std::size_t> index;  // by name and device
   int matched = 0;
 } current;
+
+/// All cases are timed in turn, and that this many times, so that a case's samples spread over the
+/// whole run: a virtual machine's speed changes from one ten seconds to the next.
+constexpr int kRounds = 12;
+constexpr double kLow = 0.2;  // the percentile that stands for a round
 
 /// HH_BENCH_ONCE is set: each kernel runs once and nothing else does, for profilers and simulators.
 bool only_once() {
@@ -86,10 +94,9 @@ void choose(const std::string& extents, std::vector<std::vector<int>>& micro,
   std::erase_if(micro, [&](const auto& shape) { return !seen.insert(shape).second; });
 }
 
-std::vector<double> sample(Device device, double seconds, const std::function<void()>& call,
-                           bool always_warm) {
+std::vector<double> sample(Device device, Samples wanted, const std::function<void()>& call) {
   using Clock = std::chrono::steady_clock;
-  const bool cold = current.options.cold && !always_warm;
+  const bool cold = current.options.cold && !wanted.always_warm;
   const auto once = [&] {
     if (cold) empty_caches(device);
     const auto start = Clock::now();
@@ -98,9 +105,10 @@ std::vector<double> sample(Device device, double seconds, const std::function<vo
   };
   if (only_once()) return {once()};
   once();
-  const double guess = std::max(once(), 1.0);
-  std::vector<double> us(std::size_t(std::clamp(seconds * 1e6 / guess, 15.0, cold ? 30.0 : 200.0)));
-  for (double& t : us) t = once();
+  std::vector<double> us{once()};
+  const auto number = std::clamp(std::size_t(wanted.seconds * 1e6 / std::max(us[0], 1.0)),
+                                 wanted.least, cold ? 2 * wanted.least : wanted.most);
+  while (us.size() < number) us.push_back(once());
   std::sort(us.begin(), us.end());
   return us;
 }
@@ -114,27 +122,35 @@ void time_case(const std::string& name, Device device, Work work,
                       {"bytes", work.bytes},
                       {"flops", work.flops},
                       {"gemm", gemm}});
-  }
-  Record r{.name = name,
-           .device = to_string(device),
-           .bytes = work.bytes,
-           .flops = work.flops,
-           .us = sample(device, current.options.min_time, call)};
-  if (only_once()) {
+    sample(device, {0, 1, 1, false}, call);
     mark_profile(Json{{"kind", "case_end"}});
     return;
   }
-  r.gemm = gemm;
+  const auto key = std::pair(name, to_string(device));
+  const auto [found, added] = current.index.emplace(key, current.records.size());
+  if (added) {
+    current.records.push_back({.name = name,
+                               .device = key.second,
+                               .bytes = work.bytes,
+                               .flops = work.flops,
+                               .gemm = gemm});
+  }
+  Record& r = current.records[found->second];
+  const auto us = sample(device, {current.options.min_time / kRounds, 2, 20, false}, call);
+  r.us.insert(r.us.end(), us.begin(), us.end());
+  r.rounds.push_back(reference_now(device, gemm == "bf16"));
+  r.rounds.back().us = us[std::size_t(kLow * double(us.size() - 1) + 0.5)];
+  if (current.round + 1 < kRounds) return;
+  std::sort(r.us.begin(), r.us.end());
   const Yardstick& y = yardstick(device, r.gemm == "bf16");
   r.copy_us = copy_us(device, work.bytes, work.reads_only);
   r.copy_gb_s = y.copy_gb_s;
   r.gemm_tflop_s = y.gemm_tflop_s;
   print(r);
-  current.records.push_back(std::move(r));
 }
 
 std::vector<Record> run(const Options& options, bool list) {
-  current = {options, std::regex(options.filter), list, true, {}, 0};
+  current = {.options = options, .filter = std::regex(options.filter), .list = list, .dry = true};
   if (options.threads > 0) cpu::set_num_threads(options.threads);
   std::vector<Function> chosen;
   int before = 0;
@@ -156,7 +172,11 @@ std::vector<Record> run(const Options& options, bool list) {
       std::printf("%-56s %10s %10s %10s %8s %8s %7s %7s %s\n", "case", "median us", "p10", "p90",
                   "GB/s", "TFLOP/s", "flop/B", "of best", "verdict");
     }
-    for (const Function function : chosen) function(device);
+    const int rounds = only_once() ? 1 : kRounds;
+    for (current.round = 0; current.round < rounds; ++current.round) {
+      release_cached_memory(device);  // other pages each time: where arrays lie changes times too
+      for (const Function function : chosen) function(device);
+    }
   }
   return std::move(current.records);
 }

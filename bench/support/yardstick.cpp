@@ -15,18 +15,31 @@ namespace {
 
 constexpr double kLarge = 256 << 20;
 
+/// The library's product of n x n matrices, with its arrays.
 template <class T>
-double gemm_tflop_s(Device device) {
-  const int n = 1024;
-  const auto count = std::size_t(n) * n;
+std::function<void()> square_product(Device device, int n) {
+  const auto count = std::size_t(n) * std::size_t(n);
   const Tensor x = normal<T>(device, count, 1), w = normal<T>(device, count, 2),
                y = normal<T>(device, count, 3);
   const auto product = prepared(
       device,
       LinearForward<T>{
           .x = x.data<T>(), .weight = w.data<T>(), .y = y.data<T>(), .rows = n, .in = n, .out = n});
-  const auto us = sample(device, 0.3, product, true);
-  return 2.0 * n * n * n / us.front() / 1e6;
+  return [x, w, y, product] { product(); };
+}
+
+std::function<void()> square_product(Device device, int n, bool half) {
+  return half ? square_product<bf16>(device, n) : square_product<float>(device, n);
+}
+
+double gemm_tflop_s(Device device, bool half) {
+  const double n = 1024;
+  const auto us = sample(device, {0.3, 15, 200, true}, square_product(device, int(n), half));
+  return 2 * n * n * n / us.front() / 1e6;
+}
+
+double least_us(Device device, const std::function<void()>& call) {
+  return sample(device, {0, 4, 4, true}, call).front();
 }
 
 }  // namespace
@@ -60,7 +73,7 @@ double copy_us(Device device, double bytes, bool reads_only) {
   least = 1e300;
   const bool fits_no_cache = bytes >= kLarge;
   for (const auto& way : ways) {
-    least = std::min(least, sample(device, 0.02, way, fits_no_cache).front());
+    least = std::min(least, sample(device, {0.02, 15, 200, fits_no_cache}, way).front());
   }
   return least;
 }
@@ -69,8 +82,33 @@ const Yardstick& yardstick(Device device, bool half_product) {
   static std::map<std::pair<std::string, bool>, Yardstick> known;
   const std::pair key(to_string(device), half_product);
   if (const auto found = known.find(key); found != known.end()) return found->second;
-  const double gemm = half_product ? gemm_tflop_s<bf16>(device) : gemm_tflop_s<float>(device);
-  return known[key] = {kLarge / copy_us(device, kLarge, false) / 1e3, gemm};
+  return known[key] = {kLarge / copy_us(device, kLarge, false) / 1e3,
+                       gemm_tflop_s(device, half_product)};
+}
+
+Round reference_now(Device device, bool half_product) {
+  struct Calls {
+    std::function<void()> product, copy;
+  };
+  static std::map<std::pair<std::string, bool>, Calls> known;
+  Calls& calls = known[{to_string(device), half_product}];
+  if (!calls.product) {
+    calls.product = square_product(device, 384, half_product);
+    const std::int64_t bytes = 8 << 20;
+    Tensor from = Tensor::zeros({bytes}, DType::u8, device),
+           to = Tensor::zeros({bytes}, DType::u8, device);
+    calls.copy = [device, from, to, bytes]() mutable {
+      if (device == kCpu) {
+        cpu::parallel_for(bytes, 4096, [&](std::int64_t begin, std::int64_t end) {
+          std::memcpy(to.raw() + begin, from.raw() + begin, std::size_t(end - begin));
+        });
+      } else {
+        to.copy_from(from);
+        backend(device).synchronize();
+      }
+    };
+  }
+  return {.product_us = least_us(device, calls.product), .copy_us = least_us(device, calls.copy)};
 }
 
 }  // namespace hh::bench

@@ -3,6 +3,7 @@
 #include <functional>
 #include <vector>
 
+#include "bench/support/record.h"
 #include "engine/device.h"
 
 namespace hh::bench {
@@ -18,9 +19,15 @@ const Yardstick& yardstick(Device device, bool half_product);
 /// are tried. Arrays that fit in a cache stay there, as the benchmark's own do.
 double copy_us(Device device, double bytes, bool reads_only);
 
-/// Samples of a call in microseconds, ascending: at least 15, about `seconds` in all.
-/// Caches are emptied before each if the run is a cold one, unless `always_warm`.
-std::vector<double> sample(Device device, double seconds, const std::function<void()>& call,
-                           bool always_warm = false);
+/// A Round whose product and copy, small ones, are timed now.
+Round reference_now(Device device, bool half_product);
+
+struct Samples {
+  double seconds;  // of samples, about
+  std::size_t least, most;
+  bool always_warm;  // else caches are emptied before each if the run is a cold one
+};
+/// Samples of a call in microseconds, ascending, after a first call that doesn't count.
+std::vector<double> sample(Device device, Samples wanted, const std::function<void()>& call);
 
 }  // namespace hh::bench

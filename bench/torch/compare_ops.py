@@ -1,10 +1,13 @@
-"""Fused kernels beside PyTorch, op by op, float32: compare_ops.py HH_BENCH [--threads 2] [--filter REGEX] [--seconds 0.3]
-The shapes are those of hh_bench's cases at the preset `paper`. PyTorch is the faster of eager and torch.compile; both
-sides give the median of their samples, each in its own process of one run. A backward pass is timed alone, on a graph
-that is kept."""
+"""Fused kernels beside PyTorch, op by op, float32: compare_ops.py HH_BENCH [--threads 2] [--filter REGEX] [--seconds 0.1]
+The shapes are those of hh_bench's cases at the preset `paper`. PyTorch is the faster of eager and torch.compile. A case
+is timed in turns, ours and then PyTorch's, --rounds times, each side by its median; the ratio is the median of the
+rounds' ratios, so that a machine whose speed changes slows both. A backward pass is timed alone, on a graph that is kept.
+"""
 import argparse
 import json
+import math
 import re
+import statistics
 import subprocess
 import tempfile
 import time
@@ -79,11 +82,12 @@ def median_us(call, seconds):
     return sorted(times)[len(times) // 2] * 1e6
 
 
-def torch_us(name, seconds, compiled):
+def torch_calls(name, compiled):
+    """(label, call) for each way of doing a case."""
     op = next(o for o in OPS if name.startswith(o))
     mode, shape = name.split("/")[0][len(op) + 1:], [int(x) for x in name.split("/")[-1].split("x")]
     ways, arguments, wanted = OPS[op](*shape)
-    best = {}
+    calls = []
     for label, wrap in (("eager", lambda f: f), *((("compiled", torch.compile),) if compiled else ())):
         for way in ways:
             f = wrap(way)
@@ -102,8 +106,15 @@ def torch_us(name, seconds, compiled):
 
                 def call(out=out, leaves=leaves, seeds=seeds):
                     torch.autograd.grad(out, leaves, seeds, retain_graph=True)
-            best[label] = min(best.get(label, 1e300), median_us(call, seconds))
-    return best
+            calls.append((label, call))
+    return calls
+
+
+def our_us(a, name):
+    with tempfile.NamedTemporaryFile() as f:
+        subprocess.run([a.hh_bench, "run", "--preset", "paper", "--filter", f"^{name}$", "--threads", str(a.threads),
+                        "--min-time", str(a.seconds), "--json", f.name], check=True, stdout=subprocess.DEVNULL)
+        return json.loads(f.read())["median_us"]
 
 
 def main():
@@ -111,23 +122,30 @@ def main():
     p.add_argument("hh_bench")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--filter", default=".")
-    p.add_argument("--seconds", type=float, default=0.3)
+    p.add_argument("--seconds", type=float, default=0.1)
+    p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--eager", action="store_true", help="without torch.compile")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(1)
-    with tempfile.NamedTemporaryFile() as f:
-        subprocess.run([a.hh_bench, "run", "--preset", "paper", "--filter", CASES, "--threads", str(a.threads),
-                        "--min-time", str(a.seconds), "--json", f.name], check=True, stdout=subprocess.DEVNULL)
-        with open(f.name) as lines:
-            records = [json.loads(line) for line in lines]
-    print(f"{'case, float32, ' + str(a.threads) + ' threads':52} {'ours us':>9} {'eager us':>9} {'compiled':>9} {'ratio':>6}")
-    for r in records:
-        if not re.search(a.filter, r["bench"]):
+    listed = subprocess.run([a.hh_bench, "list", "--preset", "paper", "--filter", CASES], check=True, text=True,
+                            stdout=subprocess.PIPE).stdout.split()
+    print(f"{'case, float32, ' + str(a.threads) + ' threads':52} {'ours us':>9} {'eager us':>9} {'compiled':>9} {'ratio':>6}"
+          f"   of {a.rounds} rounds")
+    for name in listed:
+        if not re.search(a.filter, name):
             continue
-        best = torch_us(r["bench"], a.seconds, not a.eager)
-        print(f"{r['bench']:52} {r['median_us']:9.0f} {best['eager']:9.0f} {best.get('compiled', float('nan')):9.0f} "
-              f"{min(best.values()) / r['median_us']:6.2f}", flush=True)
+        calls, seen = torch_calls(name, not a.eager), []
+        for _ in range(a.rounds):
+            times = {"ours": our_us(a, name)}
+            for label in ("eager", "compiled"):
+                times[label] = min((median_us(call, a.seconds) for way, call in calls if way == label), default=math.nan)
+            times["ratio"] = min(t for t in (times["eager"], times["compiled"]) if t == t) / times["ours"]
+            seen.append(times)
+        middle = {key: statistics.median(t[key] for t in seen) for key in seen[0]}
+        ratios = sorted(t["ratio"] for t in seen)
+        print(f"{name:52} {middle['ours']:9.0f} {middle['eager']:9.0f} {middle['compiled']:9.0f} {middle['ratio']:6.2f}   "
+              f"{ratios[0]:.2f} to {ratios[-1]:.2f}", flush=True)
 
 
 if __name__ == "__main__":

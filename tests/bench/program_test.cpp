@@ -25,7 +25,14 @@ TEST_CASE("run writes what it prints, and compare and plot read it", "[bench]") 
   REQUIRE(records.size() >= 3);
   for (const auto& r : records) {
     CHECK_THAT(run.out, Contains(r.name + " "));
-    CHECK(r.us.size() >= 15);
+    CHECK(r.us.size() >= 24);
+    REQUIRE(r.rounds.size() == 12);
+    for (const auto& round : r.rounds) {
+      CHECK(round.us >= r.us.front());
+      CHECK(round.us <= r.us.back());
+      CHECK(round.product_us > 0);
+      CHECK(round.copy_us > 0);
+    }
     CHECK(r.copy_us > 0);
     CHECK(r.gemm_tflop_s > 0);
   }
@@ -40,16 +47,18 @@ TEST_CASE("run writes what it prints, and compare and plot read it", "[bench]") 
 TEST_CASE("compare finds a regression and can fail because of it", "[bench]") {
   const TemporaryFolder folder;
   bench::Record before{.name = "add/f32/8", .device = "cpu", .bytes = 1}, after = before;
-  for (int i = 0; i < 30; ++i) {
-    before.us.push_back(100 + i / 30.0);
-    after.us.push_back(120 + i / 30.0);
+  for (int i = 0; i < 12; ++i) {
+    before.us.push_back(100 + i / 10.0);
+    after.us.push_back(120 + i / 10.0);
+    before.rounds.push_back({before.us.back()});
+    after.rounds.push_back({after.us.back()});
   }
   const std::string a = (folder / "a").string(), b = (folder / "b").string();
   write_text(a, to_json(before) + "\n");
   write_text(b, to_json(after) + "\n");
   const Outcome said = run_program(folder.path(), {"compare", a, b});
   CHECK(said.status == 0);
-  CHECK_THAT(said.out, Contains("1.199") && Contains("1 slower"));
+  CHECK_THAT(said.out, Contains("1.200") && Contains("1 slower"));
   CHECK(run_program(folder.path(), {"compare", a, b, "--fail-on-regression"}).status == 1);
   CHECK(run_program(folder.path(), {"compare", b, a, "--fail-on-regression"}).status == 0);
 }

@@ -14,6 +14,7 @@ const Record kRecord{.name = "add/f32/1000",
                      .bytes = 12000,
                      .flops = 1000,
                      .us = {1, 2, 3, 4, 10},
+                     .rounds = {{1, 20, 30}, {2, 21, 31}},
                      .copy_us = 1.5,
                      .copy_gb_s = 4,
                      .gemm_tflop_s = 0.25,
@@ -23,6 +24,7 @@ TEST_CASE("figures follow from the samples and the declared work", "[bench]") {
   CHECK(kRecord.median() == 3);
   CHECK(kRecord.percentile(0) == 1);
   CHECK(kRecord.percentile(1) == 10);
+  CHECK(kRecord.fast() == 2);          // the second fastest round
   CHECK(kRecord.gb_s() == Approx(4));  // 12000 bytes in 3 us
   CHECK(kRecord.tflop_s() == Approx(1e3 / 3 / 1e6));
   CHECK(kRecord.intensity() == Approx(1.0 / 12));
@@ -56,6 +58,12 @@ TEST_CASE("records come back from their lines of JSON", "[bench]") {
     CHECK(back[i].bytes == wanted.bytes);
     CHECK(back[i].flops == wanted.flops);
     CHECK(back[i].us == wanted.us);
+    REQUIRE(back[i].rounds.size() == wanted.rounds.size());
+    for (std::size_t j = 0; j < wanted.rounds.size(); ++j) {
+      CHECK(back[i].rounds[j].us == wanted.rounds[j].us);
+      CHECK(back[i].rounds[j].product_us == wanted.rounds[j].product_us);
+      CHECK(back[i].rounds[j].copy_us == wanted.rounds[j].copy_us);
+    }
     CHECK(back[i].copy_us == wanted.copy_us);
     CHECK(back[i].copy_gb_s == wanted.copy_gb_s);
     CHECK(back[i].gemm_tflop_s == wanted.gemm_tflop_s);
@@ -86,6 +94,10 @@ TEST_CASE("a line that is no record is named", "[bench]") {
   refused(changed("us", nullptr), "run.jsonl:2: not a record");
   refused(changed("us", nlohmann::json::array()), "us must hold");
   refused(changed("us", {1.0, 0.0}), "not above 0");
+  refused(changed("rounds", nullptr), "run.jsonl:2: not a record");
+  refused(changed("rounds", nlohmann::json::array()), "rounds must hold");
+  refused(changed("rounds", {{{"us", 0}, {"product_us", 1}, {"copy_us", 1}}}),
+          "us is not a possible value");
   refused(changed("bytes", -1), "bytes is not a possible value");
   refused(changed("bytes", "12"), "run.jsonl:2: not a record");
   refused(changed("gemm", "f64"), "gemm is f64");
