@@ -13,6 +13,7 @@ struct BlockViews {
         line(std::int64_t{s.side} * s.channels),
         dim{std::int64_t{s.images} * s.grid, blocks, lines, line},
         rows{s.tokens(), s.channels},
+        all{s.images, s.positions(), s.channels},
         images{1, s.images, s.positions() * s.channels},
         one_image{1, 1, images[2]} {}
 
@@ -26,7 +27,7 @@ struct BlockViews {
   }
 
   std::int64_t blocks, lines, line;
-  Extents dim, rows, images, one_image;
+  Extents dim, rows, all, images, one_image;
 };
 
 }  // namespace hh::bench

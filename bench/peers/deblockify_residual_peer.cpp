@@ -8,11 +8,10 @@ Peer make(const DeblockifyResidualForward<T>& p, StreamHandle stream) {
   if (!p.image_scale) return {};
   const auto c = std::make_shared<Composition>(stream);
   const BlockViews blocks(p.shape);
-  const std::int64_t images = p.shape.images, channels = p.shape.channels;
-  const Extents all{images, p.shape.positions(), channels};
+  const Extents &all = blocks.all, each{1, 1, p.shape.channels}, image{p.shape.images, 1, 1};
   const View sum = c->scratch(kCudnnType<T>, all);
-  c->binary(Binary::kAdd, dense(p.branch, all), dense(p.bias, {1, 1, channels}), sum);
-  c->binary(Binary::kMultiply, sum, dense(p.image_scale, {images, 1, 1}), sum);
+  c->binary(Binary::kAdd, dense(p.branch, all), dense(p.bias, each), sum);
+  c->binary(Binary::kMultiply, sum, dense(p.image_scale, image), sum);
   c->binary(Binary::kAdd, dense(p.z, all), sum, sum);
   c->copy(blocks.in_blocks(static_cast<const T*>(sum.data)), blocks.in_image(p.out));
   return Composition::finish(c);
@@ -23,12 +22,11 @@ Peer make(const DeblockifyResidualBackward<T>& p, StreamHandle stream) {
   if (!p.image_scale) return {};
   const auto c = std::make_shared<Composition>(stream);
   const BlockViews blocks(p.shape);
-  const std::int64_t images = p.shape.images, channels = p.shape.channels;
-  const Extents all{images, p.shape.positions(), channels};
+  const Extents &all = blocks.all, each{1, 1, p.shape.channels}, image{p.shape.images, 1, 1};
   c->copy(blocks.in_image(p.dout), blocks.in_blocks(p.dz));
-  c->binary(Binary::kMultiply, dense(p.dz, all), dense(p.image_scale, {images, 1, 1}),
+  c->binary(Binary::kMultiply, dense(p.dz, all), dense(p.image_scale, image),
             dense(p.dbranch, all));
-  c->sum(dense(p.dbranch, {1, p.shape.tokens(), channels}), dense(p.dbias, {1, 1, channels}));
+  c->sum(dense(p.dbranch, {1, p.shape.tokens(), p.shape.channels}), dense(p.dbias, each));
   return Composition::finish(c);
 }
 
