@@ -10,9 +10,7 @@ template <class T>
 void window_attention_forward(const WindowAttentionForward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.windows == 0) return;
-  if constexpr (sizeof(T) == 2) {
-    if (attention_mma::forward(p, stream)) return;
-  }
+  if (attention_mma::forward(p, stream)) return;
   attention_general::forward(p, stream);
 }
 
@@ -20,9 +18,7 @@ template <class T>
 void window_attention_backward(const WindowAttentionBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.windows == 0) return;
-  if constexpr (sizeof(T) == 2) {
-    if (attention_mma::backward(p, stream)) return;
-  }
+  if (attention_mma::backward(p, stream)) return;
   attention_general::backward(p, stream);
 }
 

@@ -1,17 +1,18 @@
-// Window attention forward in bf16 or f16 on tensor cores, for heads 32 or 64 wide.
+// Window attention forward on tensor cores, for heads 32 or 64 wide.
 //
 // Mapping   A block takes some heads of a window, or of several small windows, in stages: k and v
 //           of a stage come to shared memory while the stage before is computed. A warp has kOwn
 //           tiles of 16 queries of an instance at a time and passes over its keys in tiles of 16.
 //           o replaces q in its plane; at the end the block puts the heads of its planes together
 //           and writes whole rows.
-// Traffic   qkv, out and lse once each, if the block has all heads of a window or 16 of them.
-// Numerics  Scores, softmax and sums in float32; P is rounded to T for its product with v, the
-//           sum of P is not. The scale and log2(e) are one factor, so the exponential is exp2. Its
-//           argument is kept below kSlack rather than 0, so that the running results are rarely
-//           multiplied by a new factor; the quotient at the end is the same.
+// Traffic   qkv, out and lse once each, if the block has all heads that share sectors.
+// Numerics  Scores, softmax and sums in float32; P is rounded to a T of 16 bits for its product
+//           with v, the sum of P is not. Products of float: window_attention_fragments.cuh. The
+//           scale and log2(e) are one factor, so the exponential is exp2. Its argument is kept
+//           below kSlack rather than 0, so that the running results are rarely multiplied by a new
+//           factor; the quotient at the end is the same.
 #pragma once
-#include "kernels/attention/window_attention_tiles.cuh"
+#include "kernels/attention/window_attention_fragments.cuh"
 
 namespace hh::gpu {
 namespace attention_mma {
@@ -42,12 +43,12 @@ __device__ void copy_stage(const WindowAttentionForward<T>& p, const Block& bloc
                            const ForwardMemory& place, int stage, unsigned memory) {
   const int first = stage * plan.stage, count = min(plan.stage, block.instances - first);
   const unsigned planes = memory + stage * plan.stage_bytes, keys = memory + place.keys(stage);
-  for_each_chunk<kD>(block, count, [&](int plane, int token, int chunk) {
+  for_each_chunk<T, kD>(block, count, [&](int plane, int token, int chunk) {
     const int instance = first + plane;
     const T* from =
-        p.qkv + block.q(instance) + std::int64_t{token} * (3 * plan.channels) + chunk * 8;
-    const int offset = plane * plan.plane_bytes, in_plane = Rows<kD>::offset(token, chunk);
-    copy16_async(planes + offset + (in_plane ^ plane_mask(instance)), from);
+        p.qkv + block.q(instance) + std::int64_t{token} * (3 * plan.channels) + chunk * kVector<T>;
+    const int offset = plane * plan.plane_bytes, in_plane = Rows<T, kD>::offset(token, chunk);
+    copy16_async(planes + offset + (in_plane ^ plane_mask<T>(instance)), from);
     copy16_async(keys + offset + in_plane, from + plan.channels);
     copy16_async(keys + plan.stage_bytes + offset + in_plane, from + 2 * plan.channels);
   });
@@ -77,15 +78,14 @@ __device__ inline float most_of_row(const float (&s)[2][4], int r) {
 
 /// The next tile of keys.
 template <class T, int kD, int kOwn, bool kLast>
-__device__ void attend(const RowFragment<kD> (&q)[kOwn], const TileReader<kD>& reader,
-                       const Cursor<kD, kLast>& keys, const Cursor<kD, kLast>& values,
+__device__ void attend(const RowFragment<T, kD> (&q)[kOwn], const TileReader<T, kD>& reader,
+                       const Cursor<T, kD, kLast>& keys, const Cursor<T, kD, kLast>& values,
                        float scale_log2, Attended<kD, kOwn>& to) {
   float s[kOwn][2][4];
-  const RowFragment<kD> k = keys.rows();
+  dot_rows(q, keys, s);
   bool too_large = false;
 #pragma unroll
   for (int m = 0; m < kOwn; ++m) {
-    dot_rows<T>(q[m], k, s[m]);
     if constexpr (kLast) {
       const int key = 2 * (int(threadIdx.x) % 4);
 #pragma unroll
@@ -124,52 +124,49 @@ __device__ void attend(const RowFragment<kD> (&q)[kOwn], const TileReader<kD>& r
       to.sum[m][i / 2 % 2] += x;
     }
   }
-  add_product<T>(to.out, s, values);
+  add_product(to.out, s, values);
 }
 
 /// The queries of tiles first, first + 1, ... of one instance: o replaces q in its plane.
 template <int kD, int kOwn, class T>
 __device__ void attend_tiles(const WindowAttentionForward<T>& p, const Block& block,
-                             const TileReader<kD>& reader, unsigned keys, unsigned values,
+                             const TileReader<T, kD>& reader, unsigned keys, unsigned values,
                              unsigned plane, int instance, int first, float scale_log2) {
   const int g = int(threadIdx.x) % kWarpSize / 4, t = int(threadIdx.x) % 4;
-  RowFragment<kD> q[kOwn];
+  RowFragment<T, kD> q[kOwn];
 #pragma unroll
   for (int m = 0; m < kOwn; ++m) {
-    q[m] = reader.rows(plane, min(first + m, reader.tiles() - 1), plane_mask(instance));
+    q[m] = reader.rows(plane, min(first + m, reader.tiles() - 1), plane_mask<T>(instance));
   }
   Attended<kD, kOwn> to;
   auto keys_at = reader.first(keys), values_at = reader.first(values);
 #pragma unroll 1
   for (int tile = 1; tile < reader.tiles(); ++tile) {
-    attend<T>(q, reader, keys_at, values_at, scale_log2, to);
+    attend(q, reader, keys_at, values_at, scale_log2, to);
     keys_at.advance();
     values_at.advance();
   }
-  attend<T>(q, reader, reader.last(keys), reader.last(values), scale_log2, to);
+  attend(q, reader, reader.last(keys), reader.last(values), scale_log2, to);
 
   __syncwarp();  // all lanes have their q
 #pragma unroll
   for (int m = 0; m < kOwn; ++m) {
+    if (first + m >= reader.tiles()) break;
+    float factor[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       float sum = to.sum[m][r];
       sum += __shfl_xor_sync(kFullMask, sum, 1);
       sum += __shfl_xor_sync(kFullMask, sum, 2);
       const int row = (first + m) * 16 + g + 8 * r;
-      if (row >= block.tokens()) continue;
-      const float factor = 1 / sum;
-#pragma unroll
-      for (int c = 0; c < kD / 8; ++c) {
-        const unsigned two =
-            pack_halves<T>(to.out[m][c][2 * r] * factor, to.out[m][c][2 * r + 1] * factor);
-        store<4>(&two, plane + (Rows<kD>::offset(row, c) ^ plane_mask(instance)) + 4 * t);
-      }
-      if (p.lse != nullptr && t == 0) {
+      factor[r] = 1 / sum;
+      if (row < block.tokens() && p.lse != nullptr && t == 0) {
         p.lse[block.first_sum() + instance * block.tokens() + row] =
             fmaf(to.shift[m][r], -kLn2, logf(sum));
       }
     }
+    reader.store_rows(as_rows<T, kD>(to.out[m], factor[0], factor[1]), first + m, plane,
+                      plane_mask<T>(instance));
   }
 }
 
@@ -186,13 +183,17 @@ __device__ void write_interleaved(const Block& block, const Lane& lane, unsigned
       unsigned run[Lane::kHeads][4], to[4];
 #pragma unroll
       for (int k = 0; k < Lane::kHeads; ++k) {
-        load<2 * Lane::kRun>(run[k], from);
+        load<Lane::kRunBytes>(run[k], from);
         from += block.plan.plane_bytes;
       }
 #pragma unroll
-      for (int i = 0; i < Lane::kChannels; i += 2) {
+      for (int i = 0; i < Lane::kChannels; ++i) {
         const int k = i % Lane::kHeads, e = i / Lane::kHeads;
-        to[i / 2] = Lane::kHeads == 1 ? run[0][i / 2] : pair(run[k], e, run[k + 1], e);
+        if constexpr (sizeof(T) == 4) {
+          to[i] = run[k][e];
+        } else if (i % 2 == 0) {
+          to[i / 2] = Lane::kHeads == 1 ? run[0][i / 2] : pair(run[k], e, run[k + 1], e);
+        }
       }
       store<Lane::kBytes>(to, out + lane.global(block, row, piece));
     }
@@ -200,14 +201,14 @@ __device__ void write_interleaved(const Block& block, const Lane& lane, unsigned
 }
 
 template <int kD, int kOwn, class T>
-__global__ void __launch_bounds__(kForwardWarps* kWarpSize, 2)
+__global__ void __launch_bounds__(kForwardWarps* kWarpSize, sizeof(T) == 4 ? 1 : 2)
     window_attention_forward_mma_kernel(const __grid_constant__ WindowAttentionForward<T> p,
                                         const __grid_constant__ Plan plan, float scale_log2) {
   extern __shared__ uint4 shared[];
   char* memory = reinterpret_cast<char*>(shared);
   const Block block(p.shape, plan);
   const ForwardMemory place{plan};
-  const TileReader<kD> reader(block.tokens());
+  const TileReader<T, kD> reader(block.tokens());
 
   const unsigned base = shared_address(memory);
   copy_stage<kD>(p, block, plan, place, 0, base);
@@ -232,15 +233,15 @@ __global__ void __launch_bounds__(kForwardWarps* kWarpSize, 2)
     }
   }
   __syncthreads();
-  with_interleaved<kD>(block,
-                       [&](const auto& lane) { write_interleaved(block, lane, base, p.out); });
+  with_interleaved<T, kD>(block,
+                          [&](const auto& lane) { write_interleaved(block, lane, base, p.out); });
 }
 
 template <int kD, int kOwn, class T>
 bool forward_of_width(const WindowAttentionForward<T>& p, StreamHandle stream) {
   Plan plan;
   const auto bytes = [&](const Plan& of) { return ForwardMemory{of}.bytes(); };
-  if (!make_plan(p.shape, kForwardWarps, kOwn, bytes, &plan)) return false;
+  if (!make_plan<T>(p.shape, kForwardWarps, kOwn, bytes, &plan)) return false;
   launch(window_attention_forward_mma_kernel<kD, kOwn, T>, blocks(p.shape, plan), plan.threads,
          bytes(plan), stream, p, plan, kLog2e / std::sqrt(float(kD)));
   return true;

@@ -1,4 +1,4 @@
-// Instructions of sm_80 that CUDA C++ has no name for: tensor-core products of bf16 and f16
+// Instructions of sm_80 that CUDA C++ has no name for: tensor-core products of bf16, f16 and TF32
 // matrices, loads of their operands, and asynchronous copies to shared memory.
 //
 // The 16x8x16 product c[16, 8] += a[16, 16] b[16, 8] is spread over a warp. With g = lane / 4 and
@@ -7,6 +7,10 @@
 //   b0 = b[2t.., g], b1 = b[2t+8.., g]
 //   c[0], c[1] = c[g, 2t..], c[2], c[3] = c[g+8, 2t..]
 // Source: PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type".
+//
+// The 16x8x8 product of TF32, a float32 whose lower 13 bits are ignored, in a register each:
+//   a[0] = a[g, t], a[1] = a[g+8, t], a[2] = a[g, t+4], a[3] = a[g+8, t+4]
+//   b0 = b[t, g], b1 = b[t+4, g]; c as above
 #pragma once
 #include "kernels/core/device.cuh"
 
@@ -38,6 +42,16 @@ __device__ void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned
 HH_MMA_OF(bf16, "bf16")
 HH_MMA_OF(f16, "f16")
 #undef HH_MMA_OF
+
+/// c += a b of TF32.
+__device__ inline void mma_add_tf32(float (&c)[4], const unsigned (&a)[4], unsigned b0,
+                                    unsigned b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
 
 /// An address in shared memory, as the functions below take it: 32 bits are cheaper than a pointer.
 __device__ inline unsigned shared_address(const void* shared) {
