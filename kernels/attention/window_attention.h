@@ -87,7 +87,7 @@ std::size_t workspace_bytes(const WindowAttentionBackward<T>& p);
 namespace gpu {
 /// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
-/// same bits every time.
+/// same bits every time, and for a window whatever others are beside it.
 template <class T>
 void window_attention_forward(const WindowAttentionForward<T>& p, StreamHandle stream);
 template <class T>

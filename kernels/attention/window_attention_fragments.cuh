@@ -3,8 +3,8 @@
 //
 // Products of float  A factor is split into its leading 11 bits, which TF32 holds, and the rest, of
 //           which TF32 holds 11 of at most 13. Rest times rest is left out (at most 2^-20 of the
-//           product, 2^-22 on average), and so is what the rests lose (2^-21). Float32 sums of 32
-//           products are allowed an error of 2^-19 of their magnitude.
+//           product, 2^-22 on average), and so is what the rests lose (below 2^-20). Float32 sums
+//           of 32 products are allowed an error of 2^-19 of their magnitude.
 #pragma once
 #include "kernels/attention/window_attention_tiles.cuh"
 
