@@ -1,6 +1,6 @@
 // Chooses among the kernels of window_attention_*.cuh; the mapping of each is at its top.
 #include "kernels/attention/window_attention.h"
-#include "kernels/attention/window_attention_backward_mma.cuh"
+#include "kernels/attention/window_attention_backward_one_pass.cuh"
 #include "kernels/attention/window_attention_forward_mma.cuh"
 #include "kernels/attention/window_attention_general.cuh"
 

@@ -1,4 +1,4 @@
-// Window attention backward on tensor cores, for heads 32 or 64 wide.
+// Window attention backward on tensor cores, for heads 32 or 64 wide, in two passes over P.
 //
 // Mapping   A block takes some heads of a window, or of several small windows. First it separates
 //           the heads of dout into planes and computes D. Then, in stages, k and v of a stage are
@@ -272,16 +272,36 @@ __device__ void pass_over_keys(const WindowAttentionBackward<T>& p, const float*
   }
 }
 
-/// dk and dv of the warp's keys k with values v.
-template <int kD, int kOwn, class T>
-__device__ void pass_over_queries(const WindowAttentionBackward<T>& p, const Block& block,
-                                  const Own& own, const TileReader<T, kD>& reader, unsigned queries,
-                                  unsigned dout_plane, float scale_log2, unsigned sums,
-                                  const RowFragment<T, kD> (&k)[kOwn],
-                                  const RowFragment<T, kD> (&v)[kOwn]) {
-  const int mask = plane_mask<T>(own.instance);
+/// dk (before the factor of the scores) and dv of a warp's keys.
+template <int kD, int kOwn>
+struct KeyGradients {
   float dk[kOwn][kD / 8][4] = {}, dv[kOwn][kD / 8][4] = {};
-  unsigned sums_at = sums + int(threadIdx.x) % 4 * int(2 * sizeof(float2));
+
+  template <class T>
+  __device__ void store(const WindowAttentionBackward<T>& p, const Block& block, const Own& own,
+                        float scale_log2) const {
+    const int pitch = 3 * block.plan.channels;
+    T* to = p.dqkv + block.q(own.instance);
+#pragma unroll
+    for (int m = 0; m < kOwn; ++m) {
+      if (!own.has(m)) continue;
+      store_rows<kD>(dk[m], scale_log2 * kLn2, own.first + m, block.tokens(),
+                     to + block.plan.channels, pitch);
+      store_rows<kD>(dv[m], 1, own.first + m, block.tokens(), to + 2 * block.plan.channels, pitch);
+    }
+  }
+};
+
+/// What tiles begin .. end - 1 of queries add to the gradients of the warp's keys k with values v.
+/// Calls keep(tile, dS^T) for each, keys in rows, kOwn tiles of 16 x 16.
+template <int kD, int kOwn, class T, class Keep>
+__device__ void add_queries(int begin, int end, const TileReader<T, kD>& reader, unsigned queries,
+                            unsigned dout_plane, int mask, float scale_log2, unsigned sums,
+                            const RowFragment<T, kD> (&k)[kOwn],
+                            const RowFragment<T, kD> (&v)[kOwn], KeyGradients<kD, kOwn>* to,
+                            const Keep& keep) {
+  unsigned sums_at = sums + (begin * 16 + int(threadIdx.x) % 4 * 2) * int(sizeof(float2));
+  int tile = begin;
   const auto see = [&](const auto& queries_at, const auto& dout_at) {
     float e[kOwn][2][4], ds[kOwn][2][4];
     dot_rows(k, queries_at, e);
@@ -300,27 +320,34 @@ __device__ void pass_over_queries(const WindowAttentionBackward<T>& p, const Blo
         dx = x * (dx - __uint_as_float(sum[i / 4][i % 2 * 2 + 1]));
       }
     }
-    add_product(dv, e, dout_at);
-    add_product(dk, ds, queries_at);
+    keep(tile, ds);
+    add_product(to->dv, e, dout_at);
+    add_product(to->dk, ds, queries_at);
   };
-  auto queries_at = reader.first(queries), dout_at = reader.first(dout_plane, mask);
+  constexpr int kTileBytes = 16 * Rows<T, kD>::kBytes;
+  auto queries_at = reader.first(queries + begin * kTileBytes);
+  auto dout_at = reader.first(dout_plane + begin * kTileBytes, mask);
 #pragma unroll 1
-  for (int tile = 1; tile < reader.tiles(); ++tile) {
+  for (; tile < min(end, reader.tiles() - 1); ++tile) {
     see(queries_at, dout_at);
     queries_at.advance();
     dout_at.advance();
     sums_at += 16 * sizeof(float2);
   }
-  see(reader.last(queries), reader.last(dout_plane, mask));
-  const int pitch = 3 * block.plan.channels;
-  T* to = p.dqkv + block.q(own.instance);
-#pragma unroll
-  for (int m = 0; m < kOwn; ++m) {
-    if (!own.has(m)) continue;
-    store_rows<kD>(dk[m], scale_log2 * kLn2, own.first + m, block.tokens(),
-                   to + block.plan.channels, pitch);
-    store_rows<kD>(dv[m], 1, own.first + m, block.tokens(), to + 2 * block.plan.channels, pitch);
-  }
+  if (end == reader.tiles()) see(reader.last(queries), reader.last(dout_plane, mask));
+}
+
+/// dk and dv of the warp's keys k with values v.
+template <int kD, int kOwn, class T>
+__device__ void pass_over_queries(const WindowAttentionBackward<T>& p, const Block& block,
+                                  const Own& own, const TileReader<T, kD>& reader, unsigned queries,
+                                  unsigned dout_plane, float scale_log2, unsigned sums,
+                                  const RowFragment<T, kD> (&k)[kOwn],
+                                  const RowFragment<T, kD> (&v)[kOwn]) {
+  KeyGradients<kD, kOwn> gradients;
+  add_queries(0, reader.tiles(), reader, queries, dout_plane, plane_mask<T>(own.instance),
+              scale_log2, sums, k, v, &gradients, [](int, const float(&)[kOwn][2][4]) {});
+  gradients.store(p, block, own, scale_log2);
 }
 
 template <int kD, int kOwn, class T>
@@ -449,21 +476,6 @@ bool backward_of_width(const WindowAttentionBackward<T>& p, StreamHandle stream)
          bytes(plan), stream, p, plan, kLog2e / std::sqrt(float(kD)),
          static_cast<float*>(p.workspace));
   return true;
-}
-
-/// False when the shape is not for these kernels.
-template <class T>
-bool backward(const WindowAttentionBackward<T>& p, StreamHandle stream) {
-  if (!aligned16(p.qkv) || !aligned16(p.out) || !aligned16(p.dout) || !aligned16(p.dqkv)) {
-    return false;
-  }
-  if (p.shape.head_dim == 32) {
-    constexpr int kOwn = sizeof(T) == 2 ? 2 : 1;
-    return p.shape.tokens <= 16 ? backward_of_width<32, 1>(p, stream)
-                                : backward_of_width<32, kOwn>(p, stream);
-  }
-  if (p.shape.head_dim == 64) return backward_of_width<64, 1>(p, stream);
-  return false;
 }
 
 }  // namespace attention_mma
