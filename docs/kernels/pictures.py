@@ -94,13 +94,13 @@ def window_attention():
 
 def wml_loss():
     p = Picture(720, 300)
-    p.text(10, 20, "A block: 64 images, and a chunk of the bank, 128 rows at a time. A cell is a warp's 32 x 32 of theta.", 14)
+    p.text(10, 20, "A block: 64 images, and a chunk of the bank, 64 rows at a time. A row of cells is a warp's theta.", 14)
     p.box(20, 90, 80, 100, BLUE, "codes u")
     p.text(60, 208, "64 x K", 12, "middle")
-    p.box(140, 40, 240, 34, GREEN, "128 bank rows, K bits each")
-    for row in range(2):
+    p.box(140, 40, 240, 34, GREEN, "64 bank rows, K bits each")
+    for warp in range(4):
         for column in range(4):
-            p.box(140 + column * 60, 90 + row * 50, 60, 50, RED, "32 x 32", 11)
+            p.box(140 + column * 60, 90 + warp * 25, 60, 25, RED, "16 x 16", 11)
     p.text(140, 208, "theta, in registers: becomes weights")
     p.arrow(390, 140, 450, 140)
     p.text(420, 70, "times the", 11, "middle")
@@ -110,7 +110,7 @@ def wml_loss():
     p.arrow(540, 140, 590, 140)
     p.box(595, 90, 110, 100, PALE, "sums of chunks")
     p.text(650, 208, "in order", 12, "middle")
-    p.text(10, 250, "Launches: 1. count similar pairs (S1, S0)   2. the picture, a block a chunk   3. add up the chunks")
+    p.text(10, 250, "One launch: count similar pairs (S1, S0), wait for all blocks, the picture, wait for all, add up the chunks.")
     p.text(10, 278, "Each float32 is three bf16, so that tensor cores make theta as good as a float32 sum.")
     p.save("wml_loss.svg")
 

@@ -22,18 +22,26 @@ inline constexpr int kParts<bf16> = 1;
 /// largest, 3.39e38, leaves infinities and so gives NaN, as those that aren't finite do.
 __device__ inline unsigned take_bf16(float& v, float& w) {
   const unsigned top = pack_halves<bf16>(v, w);
-  v -= widen_half<bf16>(top, 0);
-  w -= widen_half<bf16>(top, 1);
+  // Registers of PTX have a type; in assembly these two need no move between them.
+  float a, b;
+  asm("shl.b32 %0, %1, 16;" : "=f"(a) : "r"(top));
+  asm("and.b32 %0, %1, 0xffff0000;" : "=f"(b) : "r"(top));
+  v -= a;
+  w -= b;
   return top;
 }
 
 /// The same with the leading 8 bits instead of the nearest: integer operations instead of a
 /// conversion, which costs four times as much.
 __device__ inline unsigned take_top(float& v, float& w) {
-  const unsigned a = __float_as_uint(v), b = __float_as_uint(w);
-  v -= __uint_as_float(a & 0xffff0000);
-  w -= __uint_as_float(b & 0xffff0000);
-  return __byte_perm(a, b, 0x7632);
+  unsigned top;
+  float a, b;
+  asm("prmt.b32 %0, %1, %2, 0x7632;" : "=r"(top) : "f"(v), "f"(w));
+  asm("and.b32 %0, %1, 0xffff0000;" : "=f"(a) : "f"(v));
+  asm("and.b32 %0, %1, 0xffff0000;" : "=f"(b) : "f"(w));
+  v -= a;
+  w -= b;
+  return top;
 }
 
 /// Calls product(i, j) for the parts that matter, the smallest products first.

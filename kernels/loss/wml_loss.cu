@@ -1,18 +1,23 @@
-// Mapping   Three launches. The first counts similar pairs, so that the second knows both weights
-//           and needs one sum. In the second a block takes 64 images, whose codes stay in shared
-//           memory, and a chunk of the bank, 128 rows at a time. Its eight warps each make theta
-//           of 32 images and 32 rows on tensor cores, turn it into weights in registers, and
-//           multiply these by the same rows; the sums stay in registers until the chunk ends. The
-//           third adds up the chunks in order. Gradients of more than 64 bits are made 64 at a
-//           time, each with theta computed again.
-// Traffic   the bank is read once per 64 images and 64 bits of gradient, its labels twice; each
-//           chunk writes its sums once.
-// Numerics  a float32 is the exact sum of three bf16 (split.cuh), and the products of their parts
-//           that matter are added up in float32, the small ones apart, so that theta is as good as
-//           a float32 sum in any order. exp is the hardware's, within 2 units; log1p is the CPU's
+// Mapping   One launch, whose blocks are all there at once and meet twice. First each counts the
+//           similar pairs of its share; while the others' counts arrive it makes the theta of its
+//           first pairs. A block takes 64 images and a chunk of the bank. Each of its four warps
+//           keeps 16 images' codes in registers, makes theta of these and 64 rows on tensor cores,
+//           turns it into weights in registers, and multiplies these by the same rows; the sums
+//           stay in registers until the chunk ends, and the next rows are on their way meanwhile.
+//           When all have met again, they share the adding up of the chunks, in order. Gradients
+//           of more than 64 bits are made 64 at a time, each with theta computed again.
+// Traffic   the bank is read once per 64 images and 64 bits of gradient, its labels once if there
+//           is a block for every 128 rows; each chunk writes its sums once.
+// Numerics  a float32 is the exact sum of three bf16 (split.cuh). The products of their parts that
+//           matter are added up in float32: at most 6 sums for 16 bits, so that theta is as good
+//           as a float32 sum in any order. exp is the hardware's, within 2 units; log1p is a
 //           polynomial. Loss sums are float64 from eight pairs on. Counts are integers.
+#include <cooperative_groups.h>
+
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
+#include <utility>
 
 #include "kernels/core/device.cuh"
 #include "kernels/loss/split.cuh"
@@ -23,436 +28,517 @@ namespace {
 
 constexpr int kTile = 64;         // images and bits of a tile
 constexpr int kRows = 128;        // bank rows of a tile
-constexpr int kSide = 32;         // images and bank rows of a warp's theta
+constexpr int kStep = 64;         // and of those of which a warp has theta
+constexpr int kImages = 16;       // of a warp
 constexpr int kMostChunks = 128;  // of the bank
-constexpr int kImageGroups = kTile / kSide, kRowGroups = kRows / kSide;
-constexpr int kThreads = kImageGroups * kRowGroups * kWarpSize;
+constexpr int kWarps = kTile / kImages, kThreads = kWarps * kWarpSize;
 constexpr int kPitch = kTile + 8;  // keeps 16-byte accesses aligned and rows on other banks
 constexpr int kLabelSlice = 8;     // label words of the images held at a time
-constexpr int kPairsThreads = 256, kSumsThreads = 256;
+constexpr unsigned kPause = 100;  // ns before a block asks for the first time whether all are there
 
 /// How the work is cut and where the partial sums lie in the workspace.
 struct Layout {
   template <class TB>
   explicit Layout(const WmlLoss<TB>& p)
-      : image_tiles(int(ceil_div(p.images, kTile))),
-        bit_tiles(p.du != nullptr ? int(ceil_div(p.bits, kTile)) : 1),
-        pair_blocks(int(ceil_div(p.bank_rows, std::int64_t{kPairsThreads}))) {
-    // All chunks but the last get the same number of tiles.
-    const std::int64_t tiles = ceil_div(p.bank_rows, std::int64_t{kRows});
-    tiles_per_chunk = ceil_div(tiles, std::int64_t{kMostChunks});
-    chunks = int(ceil_div(tiles, tiles_per_chunk));
-  }
-  std::int64_t tiles_per_chunk;
-  int chunks, image_tiles, bit_tiles, pair_blocks;
+      : tiles(ceil_div(p.bank_rows, std::int64_t{kRows})),
+        tiles_per_chunk(ceil_div(tiles, std::int64_t{kMostChunks})),
+        chunks(int(ceil_div(tiles, tiles_per_chunk))),
+        image_tiles(ceil_div(p.images, kTile)),
+        bit_tiles(p.du != nullptr ? ceil_div(p.bits, kTile) : 1) {}
+  std::int64_t tiles, tiles_per_chunk;  // all chunks but the last have as many
+  int chunks, image_tiles, bit_tiles;
 
   /// Sums of the loss: [chunk, image tile].
-  __host__ __device__ std::int64_t losses() const { return std::int64_t{chunks} * image_tiles; }
-  /// Floats of the gradient sums: [chunk, image tile, bit tile, image, bit].
-  __host__ __device__ std::int64_t gradients() const {
-    return losses() * bit_tiles * kTile * kTile;
-  }
+  __host__ __device__ int losses() const { return chunks * image_tiles; }
+  /// What the blocks take in turn: [chunk, image tile, bit tile].
+  __host__ __device__ int items() const { return losses() * bit_tiles; }
+  /// Floats of the gradient sums: [item, image, bit].
+  std::size_t gradients() const { return std::size_t(items()) * kTile * kTile; }
 };
 
 /// The workspace's arrays.
 struct Scratch {
   double* losses;
-  std::int64_t* similar;  // pairs counted by each block of the first launch
+  std::int64_t* similar;  // pairs counted by each block
   float* gradients;
 };
 
-/// Which of 64 images have a class, a bit each: [class of the slice of label words].
-using ImagesOfClass = unsigned long long[kLabelSlice * 64];
-
 template <class TB>
 struct Shared {
-  struct Codes {
-    Halves u[kParts<float>][kTile][kPitch];  // [part, image, bit], a slice of 64 bits
-    Halves rows[kParts<TB>][kRows][kPitch];  // [part, bank row, bit], the same slice
-  };
   union {
-    Codes codes;
-    float sums[kRowGroups][kTile][kPitch];  // [row group, image, bit]
+    Halves rows[kParts<TB>][kStep][kPitch];  // [part, bank row, bit]
+    double sums[kWarps][kTile];              // the last ones: [warp, bit]
   };
-  ImagesOfClass images_of;
-  unsigned similar[kRows][kImageGroups];  // a bit per image
-  double loss[kThreads / kWarpSize];
-  double scale[2];
+  unsigned long long images_of[kLabelSlice * 64];  // which of the images have a class, a bit each
+  unsigned similar[2][kRows];  // which of them share one with a bank row: 32 and 32
+  double loss[kWarps];
+  std::int64_t counts[kWarps];
+  float weights[2];
 };
 
-/// Loads bits [first, first + 64) of `kCount` rows starting at `row`, times `factor`, in parts;
-/// zero outside. `packed`: four elements can be loaded at once.
-template <int kCount, class T>
-__device__ void load_slice(const T* from, float factor, std::int64_t row, std::int64_t rows,
-                           int first, int bits, bool packed, Halves (*to)[kCount][kPitch]) {
-  constexpr int kAcross = kTile / 4, kStep = kThreads / kAcross;
-  const int begin = int(threadIdx.x) / kAcross, k = int(threadIdx.x) % kAcross * 4;
-  const int count = int(min(rows - row, std::int64_t{kCount}));
-  const int inside = bits - first - k;  // elements from here to the row's end
-  const T* at = from + (row + begin) * bits + first + k;
-  const int step = kStep * bits;
+/// 64 bits of kStep bank rows, on the way from global to shared memory.
+template <class T>
+struct Slice {
+  using Raw = Pack<std::conditional_t<sizeof(T) == 4, float, unsigned>, 4>;
+  static constexpr int kPack = kVector<T>, kAcross = kTile / kPack;
+  static constexpr int kApart = kThreads / kAcross, kTimes = kStep / kApart;
+  Raw raw[kTimes];
+
+  /// Bits from `first` on. What lies past the last bit or row is some other bit or row: the codes
+  /// are zero at such bits, and the weights of such rows.
+  __device__ void fetch(const WmlLoss<T>& p, std::int64_t row, int first, bool packed) {
+    const int begin = int(threadIdx.x / kAcross), k = int(threadIdx.x % kAcross) * kPack;
+    const int left = int(min(p.bank_rows - row, std::int64_t{kStep})), inside = p.bits - first;
+    const T* const at = p.bank + row * p.bits + first;
+    if (packed) {
+      const T* here = at + min(k, inside - kPack);
+      if (left == kStep) {
+        here += begin * p.bits;
 #pragma unroll
-  for (int n = 0; n < kCount / kStep; ++n, at += step) {
-    const int r = begin + n * kStep;
-    float v[4] = {};
-    if (r < count) {
-      if (packed && inside > 0) {
-        load_floats(at, v);
-      } else if (!packed) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) v[e] = e < inside ? widen(at[e]) : 0;
+        for (int n = 0; n < kTimes; ++n, here += kApart * p.bits) {
+          raw[n] = *reinterpret_cast<const Raw*>(here);
+        }
+        return;
       }
+#pragma unroll
+      for (int n = 0; n < kTimes; ++n) {
+        const int r = min(begin + n * kApart, left - 1);
+        raw[n] = *reinterpret_cast<const Raw*>(here + r * p.bits);
+      }
+      return;
     }
 #pragma unroll
-    for (float& x : v) x *= factor;
+    for (int n = 0; n < kTimes; ++n) {
+      const T* const here = at + min(begin + n * kApart, left - 1) * p.bits;
 #pragma unroll
-    for (int part = 0; part < kParts<T>; ++part) {
-      const uint2 both{take_bf16(v[0], v[1]), take_bf16(v[2], v[3])};
-      *reinterpret_cast<uint2*>(&to[part][r][k]) = both;
-    }
-  }
-}
-
-/// Builds the table for label words [first, first + kLabelSlice) of the tile's images.
-template <int kBlock, class TB>
-__device__ void index_classes(const WmlLoss<TB>& p, int first_image, int first,
-                              ImagesOfClass& images_of) {
-  __syncthreads();
-  for (int i = threadIdx.x; i < kLabelSlice * 64; i += kBlock) images_of[i] = 0;
-  __syncthreads();
-  const int words = min(kLabelSlice, p.label_words - first);
-  for (int i = threadIdx.x; i < kTile * words; i += kBlock) {
-    const int image = i / words, w = i % words;
-    if (first_image + image >= p.images) break;
-    unsigned long long classes =
-        p.labels[std::int64_t{first_image + image} * p.label_words + first + w];
-    for (; classes != 0; classes &= classes - 1) {
-      atomicOr(&images_of[w * 64 + __ffsll(static_cast<long long>(classes)) - 1], 1ull << image);
-    }
-  }
-  __syncthreads();
-}
-
-/// Which of the tile's images share a class with bank row `row`, a bit each. For all threads of a
-/// block together: the table is built on the way, unless it is there already.
-template <int kBlock, class TB>
-__device__ unsigned long long similar_images(const WmlLoss<TB>& p, int first_image,
-                                             std::int64_t row, bool indexed,
-                                             ImagesOfClass& images_of) {
-  unsigned long long images = 0;
-  for (int first = 0; first < p.label_words; first += kLabelSlice) {
-    if (!indexed || p.label_words > kLabelSlice) {
-      index_classes<kBlock>(p, first_image, first, images_of);
-    }
-    if (row >= p.bank_rows) continue;
-    for (int w = 0; w < min(kLabelSlice, p.label_words - first); ++w) {
-      unsigned long long classes = p.bank_labels[row * p.label_words + first + w];
-      for (; classes != 0; classes &= classes - 1) {
-        images |= images_of[w * 64 + __ffsll(static_cast<long long>(classes)) - 1];
+      for (int e = 0; e < kPack; ++e) {
+        const T v = here[min(k + e, inside - 1)];
+        if constexpr (sizeof(T) == 4) {
+          raw[n].v[e] = v;
+        } else {
+          raw[n].v[e / 2] = e % 2 == 0 ? v.bits : raw[n].v[e / 2] | unsigned{v.bits} << 16;
+        }
       }
     }
   }
-  return images;
-}
 
-/// A thread a bank row; leaves a count per block.
+  /// Splits them into parts.
+  __device__ void store(Halves (*to)[kStep][kPitch]) const {
+    const int begin = int(threadIdx.x / kAcross), k = int(threadIdx.x % kAcross) * kPack;
+#pragma unroll
+    for (int n = 0; n < kTimes; ++n) {
+      Pack<unsigned, kPack / 2> parts[kParts<T>];
+#pragma unroll
+      for (int i = 0; i < kPack / 2; ++i) {
+        if constexpr (std::is_same_v<T, bf16>) {
+          parts[0].v[i] = raw[n].v[i];
+        } else {
+          float v, w;
+          if constexpr (std::is_same_v<T, f16>) {
+            v = widen_half<f16>(raw[n].v[i], 0), w = widen_half<f16>(raw[n].v[i], 1);
+          } else {
+            v = raw[n].v[2 * i], w = raw[n].v[2 * i + 1];
+          }
+#pragma unroll
+          for (auto& part : parts) part.v[i] = take_top(v, w);
+        }
+      }
+#pragma unroll
+      for (int part = 0; part < kParts<T>; ++part) {
+        *reinterpret_cast<Pack<unsigned, kPack / 2>*>(&to[part][begin + n * kApart][k]) =
+            parts[part];
+      }
+    }
+  }
+};
+
+/// Finds which of the tile's images share a class with the bank rows from `row` on. `indexed`: the
+/// table of these images is still there. Begins and ends with a barrier.
 template <class TB>
-__global__ void __launch_bounds__(kPairsThreads)
-    wml_loss_pairs_kernel(const WmlLoss<TB> p, std::int64_t* counts) {
-  __shared__ ImagesOfClass images_of;
-  const std::int64_t row = std::int64_t{blockIdx.x} * kPairsThreads + threadIdx.x;
-  long long similar = 0;
-  for (int first_image = 0; first_image < p.images; first_image += kTile) {
-    similar += __popcll(similar_images<kPairsThreads>(p, first_image, row, false, images_of));
+__device__ void find_similar(const WmlLoss<TB>& p, int first_image, std::int64_t row, bool indexed,
+                             Shared<TB>& s) {
+  const int thread = int(threadIdx.x);
+  const int images = min(p.images - first_image, kTile);
+  const int rows = int(min(p.bank_rows - row, std::int64_t{kRows}));
+  for (int first = 0; first < p.label_words; first += kLabelSlice) {
+    const int words = min(kLabelSlice, p.label_words - first);
+    __syncthreads();
+    static_assert(kThreads == kRows);
+    if (first == 0) s.similar[0][thread] = s.similar[1][thread] = 0;
+    if (!indexed) {
+      for (int i = thread; i < words * 64; i += kThreads) s.images_of[i] = 0;
+      __syncthreads();
+      for (int i = thread; i < images * words; i += kThreads) {
+        const int image = i / words, w = i % words;
+        unsigned long long classes =
+            p.labels[std::int64_t{first_image + image} * p.label_words + first + w];
+        for (; classes != 0; classes &= classes - 1) {
+          atomicOr(&s.images_of[w * 64 + __ffsll(static_cast<long long>(classes)) - 1],
+                   1ull << image);
+        }
+      }
+    }
+    __syncthreads();
+    for (int i = thread; i < rows * words; i += kThreads) {
+      const int r = i / words, w = i % words;
+      unsigned long long classes = p.bank_labels[(row + r) * p.label_words + first + w], found = 0;
+      for (; classes != 0; classes &= classes - 1) {
+        found |= s.images_of[w * 64 + __ffsll(static_cast<long long>(classes)) - 1];
+      }
+#pragma unroll
+      for (int side = 0; side < 2; ++side, found >>= 32) {
+        if (unsigned(found) != 0) atomicOr(&s.similar[side][r], unsigned(found));
+      }
+    }
   }
-  similar = block_sum<kPairsThreads>(similar);
-  if (threadIdx.x == 0) counts[blockIdx.x] = similar;
+  __syncthreads();
 }
 
-/// log(1 + e) for 0 <= e <= 1, within 2 units: e times a polynomial in e - 1/2 for log(1 + e) / e,
-/// as on the CPU.
-__device__ inline float log1p_of_fraction(float e) {
-  const float x = e - 0.5f;
-  float y = -3.176057018e-3f;
-  y = fmaf(y, x, 5.250270678e-3f);
-  y = fmaf(y, x, -6.788016952e-3f);
-  y = fmaf(y, x, 1.157768518e-2f);
-  y = fmaf(y, x, -2.056318243e-2f);
-  y = fmaf(y, x, 3.663523417e-2f);
-  y = fmaf(y, x, -6.768818965e-2f);
-  y = fmaf(y, x, 1.326090158e-1f);
-  y = fmaf(y, x, -2.885271014e-1f);
-  y = fmaf(y, x, 8.109302199e-1f);
-  return e * y;
+/// log(1 + e) / e for 0 <= e <= 1, a polynomial; e times it is log(1 + e) within 3 units.
+__device__ inline float log1p_ratio(float e) {
+  float y = 5.25345793e-3f;
+  y = fmaf(y, e, -2.95885075e-2f);
+  y = fmaf(y, e, 7.83616677e-2f);
+  y = fmaf(y, e, -1.36747703e-1f);
+  y = fmaf(y, e, 1.91114306e-1f);
+  y = fmaf(y, e, -2.48443693e-1f);
+  y = fmaf(y, e, 3.33192706e-1f);
+  y = fmaf(y, e, -4.99995023e-1f);
+  return fmaf(y, e, 1.0f);
 }
 
-/// What the pairs of a bank row weigh: -1/S1 if similar, 1/S0 if not; nothing past the bank's end.
+/// What pairs weigh: -1/S1 if similar, 1/S0 if not.
 struct Weights {
   float similar, dissimilar;
 
   /// What a pair adds to the loss, and what its bank row is multiplied by in the gradient: with x
   /// the theta of a dissimilar pair or -theta of a similar one, |w| softplus(x) and w sigmoid(x).
-  __device__ float see(float theta, bool is_similar, float& loss) const {
-    const float x = is_similar ? -theta : theta, w = is_similar ? similar : dissimilar;
-    const float e = fast_exp2(-1.44269504f * fabsf(x));
-    loss = fmaf(fabsf(w), log1p_of_fraction(e) + fmaxf(x, 0.0f), loss);
-    // At exactly 0 the derivative is 1 - s, as in PyTorch: theta is then +0, a sum that began with
-    // +0, and x has the sign of the others of its side.
-    const float slope = x == 0 ? 0 : e;
-    return w * __fdividef(__float_as_int(x) < 0 ? slope : 1.0f, 1 + slope);
+  /// `mask`: all ones if similar, else zero.
+  __device__ float see(float theta, unsigned mask, float& loss, float& nearest) const {
+    float w, x, ratio;
+    asm("lop3.b32 %0, %1, %2, %3, 0xca;" : "=f"(w) : "r"(mask), "f"(similar), "f"(dissimilar));
+    asm("lop3.b32 %0, %1, %2, 0x80000000, 0x78;" : "=f"(x) : "f"(theta), "r"(mask));
+    const float distance = fabsf(x), e = fast_exp2(-1.44269504f * distance);
+    nearest = fminf(nearest, distance);
+    loss = fmaf(fabsf(w), fmaf(e, log1p_ratio(e), fmaxf(x, 0.0f)), loss);
+    asm("div.approx.ftz.f32 %0, %1, %2;" : "=f"(ratio) : "f"(x < 0 ? e : 1.0f), "f"(1 + e));
+    return w * ratio;
   }
+  /// At theta = 0 the derivative is 1 - s, as in PyTorch.
+  __device__ float at_zero(unsigned mask) const { return mask != 0 ? 0 : dissimilar; }
 };
 
-/// A warp's theta, as tensor cores leave it: [16 images][8 rows][fragment].
-using Theta = float[kSide / 16][kSide / 8][4];
+/// A warp's codes times alpha, as tensor cores take them: [16 bits][part][fragment].
+using Codes = unsigned[kTile / 16][kParts<float>][4];
 
-/// theta += the products of a slice of `steps` times 16 bits. The small products go to `small`.
+/// Loads 64 bits from `first` on of 16 images from `image` on. Zero past the last bit; the images
+/// past the last one are that one again. `packed`: two elements can be loaded at once.
 template <class TB>
-__device__ void add_products(const typename Shared<TB>::Codes& s, int image, int row, int steps,
-                             Theta& theta, Theta& small) {
-  const int lane = threadIdx.x % kWarpSize;
-  const unsigned u = shared_address(&s.u[0][image + lane % 16][lane / 16 * 8]);
-  const unsigned rows =
-      shared_address(&s.rows[0][row + lane % 8 + lane / 16 * 8][lane / 8 % 2 * 8]);
-  for (int k = 0; k < steps; ++k) {
-    unsigned a[kSide / 16][kParts<float>][4];
+__device__ void load_codes(const WmlLoss<TB>& p, int image, int first, bool packed, Codes& codes) {
+  const int lane = int(threadIdx.x % kWarpSize), column = first + lane % 4 * 2;
+  const bool whole = packed && first + kTile <= p.bits;
 #pragma unroll
-    for (int m = 0; m < kSide / 16; ++m) {
+  for (int half = 0; half < 2; ++half) {
+    const int row = min(image + lane / 4 + 8 * half, p.images - 1);
+    const float* const at = p.u + std::int64_t{row} * p.bits + column;
+    float v[kTile / 8][2];
 #pragma unroll
-      for (int i = 0; i < kParts<float>; ++i) {
-        load_matrices(a[m][i], u + 2 * (((i * kTile) + m * 16) * kPitch + k * 16));
+    for (int i = 0; i < kTile / 8; ++i) {
+      if (whole) {
+        load_floats(at + i * 8, v[i]);
+        continue;
       }
+#pragma unroll
+      for (int e = 0; e < 2; ++e) v[i][e] = column + i * 8 + e < p.bits ? at[i * 8 + e] : 0;
     }
 #pragma unroll
-    for (int n = 0; n < kSide / 16; ++n) {
+    for (int i = 0; i < kTile / 8; ++i) {
+      float a = v[i][0] * p.alpha, b = v[i][1] * p.alpha;
+#pragma unroll
+      for (auto& part : codes[i / 2]) part[half + i % 2 * 2] = take_bf16(a, b);
+    }
+  }
+}
+
+/// A warp's theta, as tensor cores leave it: [8 rows][fragment].
+using Theta = float[kStep / 8][4];
+
+/// theta += the products of `bits` bits, at most 64.
+template <class TB>
+__device__ void add_products(const Codes& codes, const Shared<TB>& s, int bits, Theta& theta) {
+  const int lane = int(threadIdx.x % kWarpSize);
+  const unsigned rows = shared_address(&s.rows[0][lane % 8 + lane / 16 * 8][lane / 8 % 2 * 8]);
+#pragma unroll
+  for (int k = 0; k < kTile / 16; ++k) {
+    if (k * 16 >= bits) break;
+#pragma unroll
+    for (int n = 0; n < kStep / 16; ++n) {
       unsigned b[kParts<TB>][4];
 #pragma unroll
       for (int j = 0; j < kParts<TB>; ++j) {
-        load_matrices(b[j], rows + 2 * (((j * kRows) + n * 16) * kPitch + k * 16));
+        load_matrices(b[j], rows + 2 * ((j * kStep + n * 16) * kPitch + k * 16));
       }
       each_product<kParts<float>, kParts<TB>>([&](auto i, auto j) {
 #pragma unroll
-        for (int m = 0; m < kSide / 16; ++m) {
-#pragma unroll
-          for (int h = 0; h < 2; ++h) {
-            Theta& to = i + j == 0 ? theta : small;
-            mma_add<bf16>(to[m][2 * n + h], a[m][i], b[j][2 * h], b[j][2 * h + 1]);
-          }
+        for (int h = 0; h < 2; ++h) {
+          mma_add<bf16>(theta[2 * n + h], codes[k][i], b[j][2 * h], b[j][2 * h + 1]);
         }
       });
     }
   }
 }
 
+/// All ones if the sign of byte `byte` is set, else zero.
+__device__ inline unsigned sign_mask(unsigned v, int byte) {
+  unsigned mask;
+  asm("prmt.b32 %0, %1, 0, %2;" : "=r"(mask) : "r"(v), "r"(0x8888 + 0x1111 * byte));
+  return mask;
+}
+
+/// Adds up the chunks: du a row of 64 bits at a time, each warp some of the chunks; and the loss.
+template <class TB>
+__device__ void add_chunks(const WmlLoss<TB>& p, const Layout& layout, const Scratch& scratch,
+                           Shared<TB>& s) {
+  const int lane = int(threadIdx.x % kWarpSize), warp = int(threadIdx.x / kWarpSize);
+  const int rows = p.du != nullptr ? p.images * layout.bit_tiles : 0;
+  if (blockIdx.x == gridDim.x - 1) {  // it has the shortest chunk
+    double loss = 0;
+    for (int i = int(threadIdx.x); i < layout.losses(); i += kThreads) loss += scratch.losses[i];
+    loss = block_sum<kThreads>(loss);
+    if (threadIdx.x == 0) *p.loss = float(loss);
+  }
+  for (int row = int(blockIdx.x); row < rows; row += int(gridDim.x)) {
+    const int image = row / layout.bit_tiles, bit_tile = row % layout.bit_tiles;
+    const int bit = bit_tile * kTile + 2 * lane;
+    const auto item = [&](int chunk) {
+      return (std::int64_t{chunk} * layout.image_tiles + image / kTile) * layout.bit_tiles +
+             bit_tile;
+    };
+    const float* from = scratch.gradients + (item(warp) * kTile + image % kTile) * kTile + 2 * lane;
+    const std::int64_t step = (item(kWarps) - item(0)) * kTile * kTile;
+    double sum[2] = {};
+    if (bit < p.bits) {
+#pragma unroll 4
+      for (int chunk = warp; chunk < layout.chunks; chunk += kWarps, from += step) {
+        float v[2];
+        load_floats(from, v);
+        sum[0] += double(v[0]);
+        sum[1] += double(v[1]);
+      }
+    }
+    __syncthreads();  // the sums of the row before have been used
+    s.sums[warp][2 * lane] = sum[0];
+    s.sums[warp][2 * lane + 1] = sum[1];
+    __syncthreads();
+    const int at = bit_tile * kTile + int(threadIdx.x);
+    if (int(threadIdx.x) >= kTile || at >= p.bits) continue;
+    double du = 0;
+#pragma unroll
+    for (const auto& part : s.sums) du += part[threadIdx.x];
+    const double scale = p.gradient_scale != nullptr ? double(*p.gradient_scale) : 1.0;
+    p.du[std::int64_t{image} * p.bits + at] = float(double(p.alpha) * scale * du);
+  }
+}
+
 template <class TB>
 __global__ void __launch_bounds__(kThreads)
     wml_loss_kernel(const WmlLoss<TB> p, const Layout layout, const Scratch scratch, bool packed) {
-  extern __shared__ float4 memory[];
-  Shared<TB>& s = *reinterpret_cast<Shared<TB>*>(memory);
-  const int chunk = blockIdx.x, image_tile = blockIdx.y, bit_tile = blockIdx.z;
-  const int first_image = image_tile * kTile, gradient_bit = bit_tile * kTile;
-  const std::int64_t tiles = ceil_div(p.bank_rows, std::int64_t{kRows});
-  const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
-  const int g = lane / 4, t = lane % 4;
-  const int image_group = warp % kImageGroups, row_group = warp / kImageGroups;
-  const int image = image_group * kSide, first_row = row_group * kSide;
-  const bool busy = first_image + image < p.images;  // uniform in a warp
+  __shared__ Shared<TB> s;
+  const auto grid = cooperative_groups::this_grid();
+  const int lane = int(threadIdx.x % kWarpSize), warp = int(threadIdx.x / kWarpSize);
+  const int g = lane / 4, t = lane % 4, image = warp * kImages;
 
-  if (warp == 0) {
-    long long pairs = 0;
-    for (int i = lane; i < layout.pair_blocks; i += kWarpSize) pairs += scratch.similar[i];
-    pairs = warp_sum(pairs);
-    const long long others = p.images * p.bank_rows - pairs;
-    if (lane == 0) {
-      // An empty side has no pair that would use its weight.
-      s.scale[0] = -1 / double(pairs);
-      s.scale[1] = 1 / double(others);
-      if (chunk == 0 && image_tile == 0 && bit_tile == 0) {
-        p.pairs[0] = pairs;
-        p.pairs[1] = others;
-      }
+  std::int64_t found_tile = -1;  // of the bank, and the images', whose similar pairs are in `s`
+  int found_images = -1;
+  const auto find = [&](std::int64_t tile, int image_tile) {
+    if (tile == found_tile && image_tile == found_images) return;
+    const bool indexed = p.label_words <= kLabelSlice && image_tile == found_images;
+    find_similar(p, image_tile * kTile, tile * kRows, indexed, s);
+    found_tile = tile;
+    found_images = image_tile;
+  };
+  Slice<TB> slice;
+  const bool one_slice = p.bits <= kTile;
+  const auto rows_of_chunk = std::int64_t{kRows} * layout.tiles_per_chunk;
+  if (one_slice) {
+    slice.fetch(p, rows_of_chunk * (int(blockIdx.x) / (layout.image_tiles * layout.bit_tiles)), 0,
+                packed);
+  }
+
+  std::int64_t count = 0;
+  for (int image_tile = 0; image_tile < layout.image_tiles; ++image_tile) {
+    for (std::int64_t tile = blockIdx.x; tile < layout.tiles; tile += gridDim.x) {
+      find(tile, image_tile);
+      count += __reduce_add_sync(
+          kFullMask, __popc(s.similar[0][threadIdx.x]) + __popc(s.similar[1][threadIdx.x]));
     }
   }
-  if (p.label_words <= kLabelSlice) index_classes<kThreads>(p, first_image, 0, s.images_of);
-  const auto load_codes = [&](int first) {
-    load_slice<kTile>(p.u, p.alpha, first_image, p.images, first, p.bits, packed, s.codes.u);
-  };
-  const auto load_rows = [&](std::int64_t row, int first) {
-    load_slice<kRows>(p.bank, 1.0f, row, p.bank_rows, first, p.bits, packed, s.codes.rows);
-  };
-  if (p.bits <= kTile) load_codes(0);
+  if (lane == 0) s.counts[warp] = count;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    for (int w = 1; w < kWarps; ++w) count += s.counts[w];
+    scratch.similar[blockIdx.x] = count;
+  }
+  auto arrival = grid.barrier_arrive();
 
-  double loss = 0;
-  float du[kSide / 16][kTile / 8][4] = {};  // [16 images][8 bits][fragment]
-  const std::int64_t end = min(tiles, layout.tiles_per_chunk * (chunk + 1));
-  for (std::int64_t tile = layout.tiles_per_chunk * chunk; tile < end; ++tile) {
-    const std::int64_t row = tile * kRows;
-    Theta theta = {}, small = {};
-    for (int first = 0; first < p.bits; first += kTile) {
-      __syncthreads();  // the slices of the step before are no longer needed
-      if (p.bits > kTile) load_codes(first);
-      load_rows(row, first);
-      __syncthreads();
-      const int steps = ceil_div(min(kTile, p.bits - first), 16);
-      if (busy) add_products<TB>(s.codes, image, first_row, steps, theta, small);
+  bool counted = false;
+  for (int item = int(blockIdx.x); item < layout.items(); item += int(gridDim.x)) {
+    const int part = item / layout.bit_tiles, gradient_bit = item % layout.bit_tiles * kTile;
+    const int chunk = part / layout.image_tiles, image_tile = part % layout.image_tiles;
+    const int first_image = image_tile * kTile + image;  // of this warp
+    const bool busy = first_image < p.images;            // uniform in a warp
+    const int gradient_bits = p.bits - gradient_bit;
+    const std::int64_t begin = rows_of_chunk * chunk, end = min(p.bank_rows, begin + rows_of_chunk);
+    Codes codes;
+    if (one_slice) {
+      load_codes(p, first_image, 0, packed, codes);
+      if (item != int(blockIdx.x)) slice.fetch(p, begin, 0, packed);
     }
-    // As many rows as half of the threads.
-    static_assert(kThreads >= kRows);
-    const int r = threadIdx.x;
-    const unsigned long long similar = similar_images<kThreads>(
-        p, first_image, r < kRows ? row + r : p.bank_rows, true, s.images_of);
-    if (r < kRows) {
-      s.similar[r][0] = unsigned(similar);
-      s.similar[r][1] = unsigned(similar >> 32);
-    }
-    if (p.du != nullptr && p.bits > kTile) {  // the slice in shared memory may be another one
-      __syncthreads();
-      load_rows(row, gradient_bit);
-    }
-    __syncthreads();
-    if (!busy) continue;
-    const Weights both_weights{float(s.scale[0]), float(s.scale[1])};
-    float sums[kSide / 16][2] = {};  // losses of images g + 16 m + 8 half; eight pairs each
-    const int rows_left = int(min(p.bank_rows - row, std::int64_t{kRows}));
-#pragma unroll
-    for (int n = 0; n < kSide / 16; ++n) {
-      unsigned w[kSide / 16][kParts<float>][4];  // weights of 16 images and 16 rows, in parts
-#pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        unsigned bits[2];  // of this lane's two rows, that of image g lowest
-        Weights weights[2];
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int at = first_row + n * 16 + h * 8 + 2 * t + e;
-          bits[e] = s.similar[at][image_group] >> g;
-          weights[e] = at < rows_left ? both_weights : Weights{0, 0};
+    double loss = 0;
+    float du[kTile / 8][4] = {};  // [8 bits][fragment]
+    for (std::int64_t row = begin; row < end; row += kStep) {
+      Theta theta = {};
+      for (int first = 0; first < p.bits; first += kTile) {
+        if (!one_slice) {
+          slice.fetch(p, row, first, packed);
+          load_codes(p, first_image, first, packed, codes);
         }
+        __syncthreads();  // the rows before are no longer needed
+        slice.store(s.rows);
+        __syncthreads();
+        if (one_slice && row + kStep < end) slice.fetch(p, row + kStep, 0, packed);
+        if (busy) add_products(codes, s, p.bits - first, theta);
+      }
+      if (p.du != nullptr && !one_slice) {  // the last slice may be another one
+        slice.fetch(p, row, gradient_bit, packed);
+        __syncthreads();
+        slice.store(s.rows);
+        __syncthreads();
+      }
+      find(row / kRows, image_tile);
+      if (!counted) {
+        counted = true;
+        __nanosleep(kPause);
+        grid.barrier_wait(std::move(arrival));
+        if (warp == 0) {
+          std::int64_t pairs = 0;
+          for (int i = lane; i < int(gridDim.x); i += kWarpSize) pairs += scratch.similar[i];
+          pairs = warp_sum(pairs);
+          const std::int64_t others = p.images * p.bank_rows - pairs;
+          if (lane == 0) {
+            s.weights[0] = pairs != 0 ? float(-1 / double(pairs)) : 0;
+            s.weights[1] = others != 0 ? float(1 / double(others)) : 0;
+            if (blockIdx.x == 0) {
+              p.pairs[0] = pairs;
+              p.pairs[1] = others;
+            }
+          }
+        }
+        __syncthreads();
+      }
+      if (!busy) continue;
+      const Weights weights{s.weights[0], s.weights[1]};
+      const int left = int(min(p.bank_rows - row, std::int64_t{kStep}));
+      if (left < kStep) {  // past the bank's end: no loss, and zero for the gradient
 #pragma unroll
-        for (int m = 0; m < kSide / 16; ++m) {
+        for (int n = 0; n < kStep / 8; ++n) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            if (n * 8 + 2 * t + i % 2 >= left) theta[n][i] = -INFINITY;
+          }
+        }
+      }
+      const auto* const similar =
+          reinterpret_cast<const uint2*>(&s.similar[warp / 2][int(row % kRows) + 2 * t]);
+      const int shift = (warp % 2 == 0 ? 23 : 7) - g;
+      float sums[2];  // losses of images g and g + 8, eight pairs each
+#pragma unroll
+      for (int n = 0; n < kStep / 16; ++n) {
+        if (n % 2 == 0) sums[0] = sums[1] = 0;
+        float v[2][2][2], nearest = 1;  // [8 rows][image g or g + 8][row]
+        unsigned mask[2][2][2];
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          const uint2 both = similar[n * 8 + h * 4];
+          // Bits g and g + 8 of the warp's images to the signs of bytes 2 and 3.
+          const unsigned bits[2] = {both.x << shift, both.y << shift};
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
-            float v[2];
 #pragma unroll
             for (int e = 0; e < 2; ++e) {
-              const int at = 2 * half + e;
-              v[e] = weights[e].see(theta[m][2 * n + h][at] + small[m][2 * n + h][at],
-                                    (bits[e] >> (m * 16 + half * 8) & 1) != 0, sums[m][half]);
+              mask[h][half][e] = sign_mask(bits[e], 2 + half);
+              v[h][half][e] = weights.see(theta[2 * n + h][2 * half + e], mask[h][half][e],
+                                          sums[half], nearest);
             }
-#pragma unroll
-            for (auto& part : w[m]) part[2 * h + half] = take_top(v[0], v[1]);
           }
         }
-      }
-      if (p.du == nullptr) continue;
-      const unsigned rows =
-          shared_address(&s.codes.rows[0][first_row + n * 16 + lane % 16][lane / 16 * 8]);
-#pragma unroll
-      for (int k = 0; k < kTile / 16; ++k) {
-        if (gradient_bit + k * 16 >= p.bits) break;
-        unsigned b[kParts<TB>][4];
-#pragma unroll
-        for (int j = 0; j < kParts<TB>; ++j) {
-          load_transposed(b[j], rows + 2 * (j * kRows * kPitch + k * 16));
+        if (n % 2 == 1) {
+          loss += first_image + g < p.images ? double(sums[0]) : 0;
+          loss += first_image + g + 8 < p.images ? double(sums[1]) : 0;
         }
-        each_product<kParts<float>, kParts<TB>>([&](auto i, auto j) {
+        if (p.du == nullptr) continue;
+        if (nearest == 0) {
 #pragma unroll
-          for (int m = 0; m < kSide / 16; ++m) {
+          for (int i = 0; i < 8; ++i) {
+            const int h = i / 4, half = i / 2 % 2, e = i % 2;
+            if (theta[2 * n + h][2 * half + e] == 0) {
+              v[h][half][e] = weights.at_zero(mask[h][half][e]);
+            }
+          }
+        }
+        unsigned w[kParts<float>][4];  // the weights of 16 images and 16 rows, in parts
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+#pragma unroll
+            for (auto& of : w) of[2 * h + half] = take_top(v[h][half][0], v[h][half][1]);
+          }
+        }
+        const unsigned rows = shared_address(&s.rows[0][n * 16 + lane % 16][lane / 16 * 8]);
+#pragma unroll
+        for (int k = 0; k < kTile / 16; ++k) {
+          if (k * 16 >= gradient_bits) break;
+          unsigned b[kParts<TB>][4];
+#pragma unroll
+          for (int j = 0; j < kParts<TB>; ++j) {
+            load_transposed(b[j], rows + 2 * (j * kStep * kPitch + k * 16));
+          }
+          each_product<kParts<float>, kParts<TB>>([&](auto i, auto j) {
 #pragma unroll
             for (int h = 0; h < 2; ++h) {
-              mma_add<bf16>(du[m][2 * k + h], w[m][i], b[j][2 * h], b[j][2 * h + 1]);
+              mma_add<bf16>(du[2 * k + h], w[i], b[j][2 * h], b[j][2 * h + 1]);
             }
-          }
-        });
+          });
+        }
       }
     }
-#pragma unroll
-    for (int m = 0; m < kSide / 16; ++m) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const bool inside = first_image + image + m * 16 + half * 8 + g < p.images;
-        loss += inside ? double(sums[m][half]) : 0;
-      }
-    }
-  }
 
-  const std::int64_t part = std::int64_t{chunk} * layout.image_tiles + image_tile;
-  if (bit_tile == 0) {
-    const double mine = warp_sum(loss);
-    if (lane == 0) s.loss[warp] = mine;
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      double sum = 0;
-      for (const double of_warp : s.loss) sum += of_warp;
-      scratch.losses[part] = sum;
+    if (gradient_bit == 0) {
+      const double mine = warp_sum(loss);
+      if (lane == 0) s.loss[warp] = mine;
+      __syncthreads();
+      if (threadIdx.x == 0) {
+        double sum = 0;
+        for (const double of_warp : s.loss) sum += of_warp;
+        scratch.losses[part] = sum;
+      }
     }
-  }
-  if (p.du == nullptr) return;
-  __syncthreads();  // the codes give way to the sums
-#pragma unroll
-  for (int m = 0; m < kSide / 16; ++m) {
+    if (p.du == nullptr) continue;
+    float* const to = scratch.gradients + (std::int64_t{item} * kTile + image + g) * kTile + 2 * t;
 #pragma unroll
     for (int k = 0; k < kTile / 8; ++k) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const float both[2] = {du[m][k][2 * half], du[m][k][2 * half + 1]};
-        store_floats(both, &s.sums[row_group][image + m * 16 + half * 8 + g][k * 8 + 2 * t]);
+        *reinterpret_cast<float2*>(to + half * 8 * kTile + k * 8) =
+            make_float2(du[k][2 * half], du[k][2 * half + 1]);
       }
     }
   }
-  __syncthreads();
-  float* const to = scratch.gradients + (part * layout.bit_tiles + bit_tile) * kTile * kTile;
-  for (int i = int(threadIdx.x) * 4; i < kTile * kTile; i += kThreads * 4) {
-    const int from = i / kTile, bit = i % kTile;
-    if (first_image + from >= p.images || gradient_bit + bit >= p.bits) continue;
-    float sum[4] = {};
-#pragma unroll
-    for (const auto& group : s.sums) {
-      float v[4];
-      load_floats(&group[from][bit], v);
-#pragma unroll
-      for (int e = 0; e < 4; ++e) sum[e] += v[e];
-    }
-    store_floats(sum, to + i);
-  }
-}
-
-/// Adds up the chunks: du, 32 elements a block, each warp some of the chunks; and in one more block
-/// the loss.
-template <class TB>
-__global__ void __launch_bounds__(kSumsThreads)
-    wml_loss_sums_kernel(const WmlLoss<TB> p, const Layout layout, const Scratch scratch) {
-  constexpr int kWarps = kSumsThreads / kWarpSize;
-  if (blockIdx.x == 0) {
-    double loss = 0;
-    for (std::int64_t i = threadIdx.x; i < layout.losses(); i += kSumsThreads) {
-      loss += scratch.losses[i];
-    }
-    loss = block_sum<kSumsThreads>(loss);
-    if (threadIdx.x == 0) *p.loss = float(loss);
-    return;
-  }
-  __shared__ double sums[kWarps][kWarpSize];
-  const int lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
-  const std::int64_t at = std::int64_t{blockIdx.x - 1} * kWarpSize + lane;
-  const bool inside = at < std::int64_t{p.images} * p.bits;
-  const int image = int(at / p.bits), bit = int(at % p.bits);
-  double sum = 0;
-  if (inside) {
-#pragma unroll 4
-    for (int chunk = warp; chunk < layout.chunks; chunk += kWarps) {
-      const std::int64_t part = std::int64_t{chunk} * layout.image_tiles + image / kTile;
-      const float* from =
-          scratch.gradients + (part * layout.bit_tiles + bit / kTile) * kTile * kTile;
-      sum += double(from[image % kTile * kTile + bit % kTile]);
-    }
-  }
-  sums[warp][lane] = sum;
-  __syncthreads();
-  if (warp != 0 || !inside) return;
-#pragma unroll
-  for (int w = 1; w < kWarps; ++w) sum += sums[w][lane];
-  const double scale = p.gradient_scale != nullptr ? double(*p.gradient_scale) : 1.0;
-  p.du[at] = float(double(p.alpha) * scale * sum);
+  arrival = grid.barrier_arrive();
+  __nanosleep(kPause);
+  grid.barrier_wait(std::move(arrival));
+  add_chunks(p, layout, scratch, s);
 }
 
 std::size_t rounded(std::size_t bytes) { return ceil_div(bytes, std::size_t{64}) * 64; }
@@ -460,7 +546,7 @@ std::size_t losses_bytes(const Layout& layout) {
   return rounded(std::size_t(layout.losses()) * sizeof(double));
 }
 std::size_t counts_bytes(const Layout& layout) {
-  return rounded(std::size_t(layout.pair_blocks) * sizeof(std::int64_t));
+  return rounded(std::size_t(layout.items()) * sizeof(std::int64_t));
 }
 
 }  // namespace
@@ -469,7 +555,7 @@ template <class TB>
 std::size_t workspace_bytes(const WmlLoss<TB>& p) {
   const Layout layout(p);
   return losses_bytes(layout) + counts_bytes(layout) +
-         (p.du != nullptr ? std::size_t(layout.gradients()) * sizeof(float) : 0);
+         (p.du != nullptr ? layout.gradients() * sizeof(float) : 0);
 }
 
 template <class TB>
@@ -481,20 +567,21 @@ void wml_loss(const WmlLoss<TB>& p, StreamHandle stream) {
       .losses = reinterpret_cast<double*>(base),
       .similar = reinterpret_cast<std::int64_t*>(base + losses_bytes(layout)),
       .gradients = reinterpret_cast<float*>(base + losses_bytes(layout) + counts_bytes(layout))};
-  HH_CUDA_CHECK(cudaFuncSetAttribute(
-      wml_loss_kernel<TB>, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared<TB>)));
-  wml_loss_pairs_kernel<TB>
-      <<<unsigned(layout.pair_blocks), kPairsThreads, 0, stream>>>(p, scratch.similar);
-  HH_CHECK_LAUNCH(stream);
-  const dim3 grid(unsigned(layout.chunks), unsigned(layout.image_tiles),
-                  unsigned(layout.bit_tiles));
-  const bool packed = p.bits % 4 == 0 && aligned16(p.u) && aligned16(p.bank);
-  wml_loss_kernel<TB><<<grid, kThreads, sizeof(Shared<TB>), stream>>>(p, layout, scratch, packed);
-  HH_CHECK_LAUNCH(stream);
-  const std::int64_t elements = p.du != nullptr ? std::int64_t{p.images} * p.bits : 0;
-  wml_loss_sums_kernel<TB>
-      <<<1 + unsigned(ceil_div(elements, std::int64_t{kWarpSize})), kSumsThreads, 0, stream>>>(
-          p, layout, scratch);
+  int device = 0, multiprocessors = 0;
+  HH_CUDA_CHECK(cudaGetDevice(&device));
+  HH_CUDA_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
+  cudaLaunchAttribute together{};
+  together.id = cudaLaunchAttributeCooperative;
+  together.val.cooperative = 1;
+  cudaLaunchConfig_t config{};
+  // One block is sure to fit on each.
+  config.gridDim = unsigned(std::min(layout.items(), multiprocessors));
+  config.blockDim = kThreads;
+  config.stream = stream;
+  config.attrs = &together;
+  config.numAttrs = 1;
+  const bool packed = p.bits % kVector<TB> == 0 && aligned16(p.u) && aligned16(p.bank);
+  HH_CUDA_CHECK(cudaLaunchKernelEx(&config, wml_loss_kernel<TB>, p, layout, scratch, packed));
   HH_CHECK_LAUNCH(stream);
 }
 

@@ -196,6 +196,15 @@ TEMPLATE_TEST_CASE("wml_loss agrees with its definition", "[loss]", float, f16, 
   REQUIRE(only_loss.pairs == one.pairs);
 }
 
+TEST_CASE("wml_loss: chunks of several tiles, and more chunks than a GPU has multiprocessors",
+          "[loss]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const Sizes s = GENERATE(Sizes{2, 16500, 8, 10, 1}, Sizes{390, 2700, 8, 10, 1});
+  CAPTURE(device, s.images, s.rows);
+  const auto p = random_problem<bf16>(s.images, s.rows, s.bits, s.classes, s.count, 0.5f);
+  check(run(device, p), reference(p));
+}
+
 TEST_CASE("wml_loss: codes far apart saturate without overflow", "[loss]") {
   const Device device = GENERATE(from_range(testing::devices()));
   // theta = +-512 and +-511: exp(512) isn't a float32.
