@@ -8,8 +8,7 @@ template <class T>
 void bench_count(Device device, const char* type, std::size_t n) {
   const Tensor x = bench::normal<T>(device, n, 1), y = bench::normal<T>(device, n, 2);
   bench::measure(std::string("add/") + type + "/" + std::to_string(n), device,
-                 Add<T>{.x = x.data<T>(), .y = y.data<T>(), .n = std::int64_t(n)},
-                 {.bytes = 3.0 * sizeof(T) * double(n)});
+                 Add<T>{.x = x.data<T>(), .y = y.data<T>(), .n = std::int64_t(n)});
 }
 
 }  // namespace

@@ -15,7 +15,6 @@ void bank_update_bench_of(const char* type, Device device) {
   std::vector<std::int64_t> index(images);
   for (std::size_t i = 0; i < index.size(); ++i) index[i] = std::int64_t(i) * 7919 % rows;
   const Tensor rows_of_batch = Tensor::from(index, {images}, device);
-  const bench::Work work{.bytes = images * (bits * (4.0 + sizeof(T)) + words * 16.0)};
   bench::measure(
       std::string("bank_update/") + type + "/64x64", device,
       BankUpdate<T>{
@@ -27,8 +26,7 @@ void bank_update_bench_of(const char* type, Device device) {
           .images = images,
           .bank_rows = rows,
           .bits = bits,
-          .label_words = words},
-      work);
+          .label_words = words});
 }
 
 }  // namespace

@@ -13,14 +13,12 @@ void bench_shape(Device device, const char* type, int rows, int cols) {
                dbias = bench::normal<float>(device, std::size_t(cols), 5);
   const std::string shape =
       std::string("/") + type + "/" + std::to_string(rows) + "x" + std::to_string(cols);
-  const double bytes = sizeof(T) * double(n);
   bench::measure("bias_gelu_forward" + shape, device,
                  BiasGeluForward<T>{.x = x.data<T>(),
                                     .bias = bias.data<float>(),
                                     .y = y.data<T>(),
                                     .rows = rows,
-                                    .cols = cols},
-                 {.bytes = 2 * bytes});
+                                    .cols = cols});
   bench::measure("bias_gelu_backward" + shape, device,
                  BiasGeluBackward<T>{.x = x.data<T>(),
                                      .bias = bias.data<float>(),
@@ -28,8 +26,7 @@ void bench_shape(Device device, const char* type, int rows, int cols) {
                                      .dx = y.data<T>(),
                                      .dbias = dbias.data<float>(),
                                      .rows = rows,
-                                     .cols = cols},
-                 {.bytes = 3 * bytes});
+                                     .cols = cols});
 }
 
 }  // namespace

@@ -12,17 +12,14 @@ void bench_shape(Device device, const char* type, int b, int g, int s, int c) {
   const Tensor y = bench::normal<T>(device, outputs, 2);
   const std::string shape = std::string("/") + type + "/" + std::to_string(b) + "x" +
                             std::to_string(g) + "x" + std::to_string(s) + "x" + std::to_string(c);
-  const bench::Work work{.bytes = double(sizeof(T)) * double(inputs + outputs)};
   bench::measure(
       "block_average_pool_forward" + shape, device,
       BlockAveragePoolForward<T>{
-          .x = x.data<T>(), .y = y.data<T>(), .images = b, .grid = g, .side = s, .channels = c},
-      work);
+          .x = x.data<T>(), .y = y.data<T>(), .images = b, .grid = g, .side = s, .channels = c});
   bench::measure(
       "block_average_pool_backward" + shape, device,
       BlockAveragePoolBackward<T>{
-          .dy = y.data<T>(), .dx = x.data<T>(), .images = b, .grid = g, .side = s, .channels = c},
-      work);
+          .dy = y.data<T>(), .dx = x.data<T>(), .images = b, .grid = g, .side = s, .channels = c});
 }
 
 }  // namespace

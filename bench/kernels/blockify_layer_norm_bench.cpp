@@ -17,8 +17,6 @@ void bench_shape(Device device, const char* type, const BlockGrid& s) {
   const std::string shape = std::string("/") + type + "/" + std::to_string(s.images) + "x" +
                             std::to_string(s.grid) + "x" + std::to_string(s.side) + "x" +
                             std::to_string(s.channels);
-  const double elements = double(n) * sizeof(T), statistics = 8.0 * double(tokens);
-  const double positions = 4.0 * double(pos.count());
   bench::measure("blockify_layer_norm_forward" + shape, device,
                  BlockifyLayerNormForward<T>{.x = x.data<T>(),
                                              .pos = pos.data<float>(),
@@ -28,8 +26,7 @@ void bench_shape(Device device, const char* type, const BlockGrid& s) {
                                              .y = y.data<T>(),
                                              .mean = mean.data<float>(),
                                              .rstd = rstd.data<float>(),
-                                             .shape = s},
-                 {.bytes = 3 * elements + statistics + positions});
+                                             .shape = s});
   bench::measure("blockify_layer_norm_backward" + shape, device,
                  BlockifyLayerNormBackward<T>{.dz = x.data<T>(),
                                               .dy = y.data<T>(),
@@ -41,8 +38,7 @@ void bench_shape(Device device, const char* type, const BlockGrid& s) {
                                               .dpos = pos.data<float>(),
                                               .dgamma = gamma.data<float>(),
                                               .dbeta = beta.data<float>(),
-                                              .shape = s},
-                 {.bytes = 4 * elements + statistics + 2 * positions});
+                                              .shape = s});
 }
 
 }  // namespace

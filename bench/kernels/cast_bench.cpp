@@ -9,8 +9,7 @@ void bench_count(Device device, const char* types, std::size_t n) {
   const Tensor from = bench::normal<From>(device, n, 1), to = bench::normal<To>(device, n, 2);
   bench::measure(
       std::string("cast/") + types + "/" + std::to_string(n), device,
-      Cast<From, To>{.from = from.data<From>(), .to = to.data<To>(), .n = std::int64_t(n)},
-      {.bytes = double(sizeof(From) + sizeof(To)) * double(n)});
+      Cast<From, To>{.from = from.data<From>(), .to = to.data<To>(), .n = std::int64_t(n)});
 }
 
 }  // namespace

@@ -17,26 +17,21 @@ void measure_all(Device device, const std::string& type, const Conv2dShape& s) {
   const std::string shape = "/" + type + "/" + text(s.images) + "x" + text(s.height) + "x" +
                             text(s.width) + "x" + text(s.in_channels) + "->" +
                             text(s.out_channels) + "/" + text(s.kernel_h) + "x" + text(s.kernel_w);
-  const bench::Work work{.bytes = double(sizeof(T)) * double(nx + ny + weights),
-                         .flops = 2.0 * double(pixels) * double(weights)};
   bench::measure("conv2d_forward" + shape, device,
                  Conv2dForward<T>{.x = x.data<T>(),
                                   .weight = weight.data<T>(),
                                   .bias = bias.data<float>(),
                                   .y = y.data<T>(),
-                                  .shape = s},
-                 work);
+                                  .shape = s});
   bench::measure("conv2d_backward_input" + shape, device,
                  Conv2dBackwardInput<T>{
-                     .dy = y.data<T>(), .weight = weight.data<T>(), .dx = x.data<T>(), .shape = s},
-                 work);
+                     .dy = y.data<T>(), .weight = weight.data<T>(), .dx = x.data<T>(), .shape = s});
   bench::measure("conv2d_backward_weight" + shape, device,
                  Conv2dBackwardWeight<T>{.x = x.data<T>(),
                                          .dy = y.data<T>(),
                                          .dweight = dweight.data<float>(),
                                          .dbias = bias.data<float>(),
-                                         .shape = s},
-                 work);
+                                         .shape = s});
 }
 
 }  // namespace

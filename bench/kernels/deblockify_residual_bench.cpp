@@ -14,23 +14,20 @@ void bench_shape(Device device, const char* type, const BlockGrid& s) {
   const std::string shape = std::string("/") + type + "/" + std::to_string(s.images) + "x" +
                             std::to_string(s.grid) + "x" + std::to_string(s.side) + "x" +
                             std::to_string(s.channels);
-  const bench::Work work{.bytes = 3.0 * sizeof(T) * double(n)};
   bench::measure("deblockify_residual_forward" + shape, device,
                  DeblockifyResidualForward<T>{.z = z.data<T>(),
                                               .branch = branch.data<T>(),
                                               .bias = bias.data<float>(),
                                               .image_scale = scale.data<float>(),
                                               .out = out.data<T>(),
-                                              .shape = s},
-                 work);
+                                              .shape = s});
   bench::measure("deblockify_residual_backward" + shape, device,
                  DeblockifyResidualBackward<T>{.dout = out.data<T>(),
                                                .image_scale = scale.data<float>(),
                                                .dz = z.data<T>(),
                                                .dbranch = branch.data<T>(),
                                                .dbias = bias.data<float>(),
-                                               .shape = s},
-                 work);
+                                               .shape = s});
 }
 
 }  // namespace

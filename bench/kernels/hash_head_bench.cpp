@@ -17,7 +17,6 @@ HH_BENCHMARK(hash_head) {
     const Tensor code = bench::normal<float>(device, codes, 5);
     const std::string shape =
         "/f32/" + std::to_string(b) + "x" + std::to_string(c) + "x" + std::to_string(k);
-    const double flops = 2.0 * double(codes) * c;
     bench::measure("hash_head_forward" + shape, device,
                    HashHeadForward<float>{.pooled = pooled.data<float>(),
                                           .weight = weight.data<float>(),
@@ -26,23 +25,20 @@ HH_BENCHMARK(hash_head) {
                                           .code = code.data<float>(),
                                           .images = b,
                                           .channels = c,
-                                          .bits = k},
-                   {.bytes = 4.0 * double(vectors + weights + 2 * codes), .flops = flops});
+                                          .bits = k});
     const Tensor dweight = Tensor::zeros({std::int64_t(weights)}, DType::f32, device);
     const Tensor dbias = Tensor::zeros({k}, DType::f32, device);
-    bench::measure(
-        "hash_head_backward" + shape, device,
-        HashHeadBackward<float>{.dcode = logits.data<float>(),
-                                .code = code.data<float>(),
-                                .pooled = pooled.data<float>(),
-                                .weight = weight.data<float>(),
-                                .dpooled = pooled.data<float>(),
-                                .dweight = dweight.data<float>(),
-                                .dbias = dbias.data<float>(),
-                                .images = b,
-                                .channels = c,
-                                .bits = k},
-        {.bytes = 4.0 * double(2 * vectors + 3 * weights + 2 * codes), .flops = 2 * flops});
+    bench::measure("hash_head_backward" + shape, device,
+                   HashHeadBackward<float>{.dcode = logits.data<float>(),
+                                           .code = code.data<float>(),
+                                           .pooled = pooled.data<float>(),
+                                           .weight = weight.data<float>(),
+                                           .dpooled = pooled.data<float>(),
+                                           .dweight = dweight.data<float>(),
+                                           .dbias = dbias.data<float>(),
+                                           .images = b,
+                                           .channels = c,
+                                           .bits = k});
   }
 }
 

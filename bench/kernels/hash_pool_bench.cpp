@@ -16,7 +16,6 @@ void bench_shape(Device device, const char* type, int b, int s, int c) {
   const Tensor argmax({std::int64_t(windows)}, DType::u8, device);
   const std::string shape = std::string("/") + type + "/" + std::to_string(b) + "x" +
                             std::to_string(s) + "x" + std::to_string(c);
-  const bench::Work work{.bytes = double(sizeof(T)) * double(map + vectors) + double(windows)};
   bench::measure("hash_pool_forward" + shape, device,
                  HashPoolForward<T>{.local = local.data<T>(),
                                     .glob = glob.data<T>(),
@@ -24,16 +23,14 @@ void bench_shape(Device device, const char* type, int b, int s, int c) {
                                     .argmax = argmax.data<std::uint8_t>(),
                                     .images = b,
                                     .side = s,
-                                    .channels = c},
-                 work);
+                                    .channels = c});
   bench::measure("hash_pool_backward" + shape, device,
                  HashPoolBackward<T>{.dpooled = pooled.data<T>(),
                                      .argmax = argmax.data<std::uint8_t>(),
                                      .dlocal = local.data<T>(),
                                      .images = b,
                                      .side = s,
-                                     .channels = c},
-                 work);
+                                     .channels = c});
 }
 
 }  // namespace

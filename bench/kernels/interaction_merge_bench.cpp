@@ -33,9 +33,7 @@ void bench_shape(Device device, const char* type, const InteractionMergeShape& s
                                      .mean = mean.data<float>(),
                                      .rstd = rstd.data<float>(),
                                      .shape = shape};
-  const double saved = double(windows) + 8.0 * double(pixels);
-  bench::measure("interaction_merge_forward" + name, device, forward,
-                 {.bytes = double(sizeof(T)) * double(map + windows + grid) + saved});
+  bench::measure("interaction_merge_forward" + name, device, forward);
   bench::measure("interaction_merge_backward" + name, device,
                  InteractionMergeBackward<T>{.dout = out.data<T>(),
                                              .argmax = argmax.data<std::uint8_t>(),
@@ -48,12 +46,10 @@ void bench_shape(Device device, const char* type, const InteractionMergeShape& s
                                              .dglob = dglob.data<T>(),
                                              .dgamma = dgamma.data<float>(),
                                              .dbeta = dbeta.data<float>(),
-                                             .shape = shape},
-                 {.bytes = double(sizeof(T)) * double(2 * map + windows + 2 * grid) + saved});
+                                             .shape = shape});
   forward.argmax = nullptr;
   forward.mean = forward.rstd = nullptr;
-  bench::measure("interaction_merge_inference" + name, device, forward,
-                 {.bytes = double(sizeof(T)) * double(map + windows + grid)});
+  bench::measure("interaction_merge_inference" + name, device, forward);
 }
 
 }  // namespace

@@ -11,23 +11,20 @@ void bench_shape(Device device, const char* type, int b, int m, int c) {
   const Tensor tokens = bench::normal<T>(device, n, 3);
   const std::string shape = std::string("/") + type + "/" + std::to_string(b) + "x" +
                             std::to_string(m) + "x" + std::to_string(c);
-  const bench::Work work{.bytes = 2.0 * sizeof(T) * double(n)};
   bench::measure("interaction_tokens_forward" + shape, device,
                  InteractionTokensForward<T>{.z = z.data<T>(),
                                              .pos = pos.data<float>(),
                                              .tokens = tokens.data<T>(),
                                              .images = b,
                                              .positions = m,
-                                             .channels = c},
-                 work);
+                                             .channels = c});
   bench::measure("interaction_tokens_backward" + shape, device,
                  InteractionTokensBackward<T>{.dtokens = tokens.data<T>(),
                                               .dz = z.data<T>(),
                                               .dpos = pos.data<float>(),
                                               .images = b,
                                               .positions = m,
-                                              .channels = c},
-                 work);
+                                              .channels = c});
 }
 
 }  // namespace

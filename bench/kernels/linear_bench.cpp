@@ -13,8 +13,6 @@ void measure_all(Device device, const std::string& type, std::int64_t rows, int 
   const Tensor dweight = bench::normal<float>(device, ni * no, 5);
   const std::string shape = "/" + type + "/" + std::to_string(rows) + "x" + std::to_string(in) +
                             "->" + std::to_string(out);
-  const bench::Work work{.bytes = double(sizeof(T)) * double(n * ni + n * no + ni * no),
-                         .flops = 2.0 * double(n) * double(ni) * double(no)};
   for (const bool with_bias : {true, false}) {
     bench::measure(std::string(with_bias ? "linear_forward_bias" : "linear_forward") + shape,
                    device,
@@ -24,8 +22,7 @@ void measure_all(Device device, const std::string& type, std::int64_t rows, int 
                                     .y = y.data<T>(),
                                     .rows = rows,
                                     .in = in,
-                                    .out = out},
-                   work);
+                                    .out = out});
   }
   bench::measure("linear_backward_input" + shape, device,
                  LinearBackwardInput<T>{.dy = y.data<T>(),
@@ -33,8 +30,7 @@ void measure_all(Device device, const std::string& type, std::int64_t rows, int 
                                         .dx = x.data<T>(),
                                         .rows = rows,
                                         .in = in,
-                                        .out = out},
-                 work);
+                                        .out = out});
   for (const bool with_bias : {true, false}) {
     bench::measure(
         std::string(with_bias ? "linear_backward_weight_bias" : "linear_backward_weight") + shape,
@@ -45,8 +41,7 @@ void measure_all(Device device, const std::string& type, std::int64_t rows, int 
                                 .dbias = with_bias ? bias.data<float>() : nullptr,
                                 .rows = rows,
                                 .in = in,
-                                .out = out},
-        work);
+                                .out = out});
   }
 }
 

@@ -21,22 +21,17 @@ HH_BENCHMARK(optimizer_update) {
                            .segments = segments.data(),
                            .segment_count = int(segments.size()),
                            .learning_rate = 1e-3f};
-    const auto elements = double(n);
     const std::string size = "/" + std::to_string(n);
     bench::measure("rmsprop_update/f32" + size, device,
-                   RmspropUpdate{.arrays = arrays, .square = square.data<float>()},
-                   {.bytes = 20 * elements});
+                   RmspropUpdate{.arrays = arrays, .square = square.data<float>()});
     bench::measure(
         "adamw_update/f32" + size, device,
-        AdamwUpdate{.arrays = arrays, .mean = mean.data<float>(), .square = square.data<float>()},
-        {.bytes = 28 * elements});
+        AdamwUpdate{.arrays = arrays, .mean = mean.data<float>(), .square = square.data<float>()});
     bench::measure("sgd_update/f32" + size, device,
-                   SgdUpdate{.arrays = arrays, .momentum_buffer = mean.data<float>()},
-                   {.bytes = 20 * elements});
+                   SgdUpdate{.arrays = arrays, .momentum_buffer = mean.data<float>()});
     arrays.copy = copy.data<bf16>();
     bench::measure("rmsprop_update/bf16_copy" + size, device,
-                   RmspropUpdate{.arrays = arrays, .square = square.data<float>()},
-                   {.bytes = 22 * elements});
+                   RmspropUpdate{.arrays = arrays, .square = square.data<float>()});
   }
 }
 

@@ -12,8 +12,7 @@ HH_BENCHMARK(pack_codes) {
                    PackCodes{.values = values.data<float>(),
                              .words = reinterpret_cast<std::uint64_t*>(words.raw()),
                              .count = count,
-                             .bits = bits},
-                   {.bytes = 4.0 * double(n) + 8.0 * count, .reads_only = true});
+                             .bits = bits});
   }
 }
 

@@ -16,16 +16,13 @@ void bench_shape(Device device, const char* type, const PatchShape& s) {
                             std::to_string(s.size) + "p" + std::to_string(s.patch);
   bench::measure(
       "patchify_forward" + shape, device,
-      PatchifyForward<T>{.image = image.data<float>(), .rows = rows.data<T>(), .shape = s},
-      {.bytes = (4.0 + sizeof(T)) * double(n)});
+      PatchifyForward<T>{.image = image.data<float>(), .rows = rows.data<T>(), .shape = s});
   bench::measure(
       "patchify_backward" + shape, device,
-      PatchifyBackward<T>{.drows = rows.data<T>(), .dimage = image.data<float>(), .shape = s},
-      {.bytes = (4.0 + sizeof(T)) * double(n)});
+      PatchifyBackward<T>{.drows = rows.data<T>(), .dimage = image.data<float>(), .shape = s});
   bench::measure(
       "patchify_pixels" + shape, device,
-      PatchifyPixels<T>{.pixels = pixels.data<std::uint8_t>(), .rows = rows.data<T>(), .shape = s},
-      {.bytes = (1.0 + sizeof(T)) * double(n)});
+      PatchifyPixels<T>{.pixels = pixels.data<std::uint8_t>(), .rows = rows.data<T>(), .shape = s});
 }
 
 }  // namespace

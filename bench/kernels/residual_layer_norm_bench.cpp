@@ -19,7 +19,6 @@ void bench_shape(Device device, const char* type, int images, int rows_per_image
                rstd = bench::normal<float>(device, std::size_t(rows), 10);
   const std::string shape =
       std::string("/") + type + "/" + std::to_string(rows) + "x" + std::to_string(cols);
-  const double elements = double(n) * sizeof(T), statistics = 8.0 * double(rows);
   bench::measure("residual_layer_norm_forward" + shape, device,
                  ResidualLayerNormForward<T>{.residual = residual.data<T>(),
                                              .branch = branch.data<T>(),
@@ -33,8 +32,7 @@ void bench_shape(Device device, const char* type, int images, int rows_per_image
                                              .rstd = rstd.data<float>(),
                                              .rows = rows,
                                              .rows_per_image = rows_per_image,
-                                             .cols = cols},
-                 {.bytes = 4 * elements + statistics});
+                                             .cols = cols});
   const Tensor dresidual = bench::normal<T>(device, n, 11),
                dbranch = bench::normal<T>(device, n, 12);
   bench::measure("residual_layer_norm_backward" + shape, device,
@@ -52,8 +50,7 @@ void bench_shape(Device device, const char* type, int images, int rows_per_image
                                               .dbeta = beta.data<float>(),
                                               .rows = rows,
                                               .rows_per_image = rows_per_image,
-                                              .cols = cols},
-                 {.bytes = 5 * elements + statistics});
+                                              .cols = cols});
 }
 
 }  // namespace

@@ -14,21 +14,17 @@ void measure(Device device, const std::string& type, const WindowAttentionShape&
   const std::string shape = "/" + type + "/" + std::to_string(s.windows) + "x" +
                             std::to_string(s.tokens) + "x" + std::to_string(s.heads) + "x" +
                             std::to_string(s.head_dim);
-  // One matrix product: N*N*d multiplications and additions for every window and head.
-  const double product = 2.0 * double(n) * s.tokens, bytes = double(n) * sizeof(T);
   bench::measure(
       "window_attention_forward" + shape, device,
       WindowAttentionForward<T>{
-          .qkv = qkv.data<T>(), .out = out.data<T>(), .lse = lse.data<float>(), .shape = s},
-      {.bytes = 4 * bytes, .flops = 2 * product});
+          .qkv = qkv.data<T>(), .out = out.data<T>(), .lse = lse.data<float>(), .shape = s});
   bench::measure("window_attention_backward" + shape, device,
                  WindowAttentionBackward<T>{.qkv = qkv.data<T>(),
                                             .out = out.data<T>(),
                                             .lse = lse.data<float>(),
                                             .dout = dout.data<T>(),
                                             .dqkv = dqkv.data<T>(),
-                                            .shape = s},
-                 {.bytes = 8 * bytes, .flops = 5 * product});
+                                            .shape = s});
 }
 
 }  // namespace

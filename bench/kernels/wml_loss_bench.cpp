@@ -40,15 +40,11 @@ void wml_loss_bench_of(const char* type, const BenchShape& s, Device device) {
       .bank_rows = s.rows,
       .bits = s.bits,
       .label_words = words};
-  const double pairs_bits = double(s.images) * double(s.rows) * s.bits;
-  const double bytes = double(s.rows) * (double(s.bits) * sizeof(T) + 8.0 * words);
   const std::string shape = std::string("/") + type + "/" + std::to_string(s.images) + "x" +
                             std::to_string(s.rows) + "x" + std::to_string(s.bits);
-  bench::measure("wml_loss_forward" + shape, device, args,
-                 {.bytes = bytes, .flops = 2 * pairs_bits, .reads_only = true, .f32_math = true});
+  bench::measure("wml_loss_forward" + shape, device, args);
   args.du = du.data<float>();
-  bench::measure("wml_loss_forward_backward" + shape, device, args,
-                 {.bytes = bytes, .flops = 4 * pairs_bits, .reads_only = true, .f32_math = true});
+  bench::measure("wml_loss_forward_backward" + shape, device, args);
 }
 
 }  // namespace

@@ -15,14 +15,6 @@
 
 namespace hh::bench {
 
-/// What one call must do, from its shapes: least bytes to and from memory; operations (0: none).
-struct Work {
-  double bytes = 0;
-  double flops = 0;
-  bool reads_only = false;  // nearly all bytes are read: the yardstick is a read, not a copy
-  bool f32_math = false;    // it calculates in float32, though it reads a narrower type
-};
-
 /// Whether this case is to be measured. When the cases are only listed, it names it and says no.
 bool wanted(const std::string& name);
 
@@ -57,8 +49,9 @@ bool with_peers();
 /// Times a kernel of the device's table; on a GPU, if asked, also its peers, as NAME/unfused and
 /// NAME/library.
 template <class Args>
-void measure(const std::string& name, Device device, const Args& args, Work work) {
+void measure(const std::string& name, Device device, const Args& args) {
   if (!wanted(name)) return;
+  const Work work = args.work();
   time_case(name, device, work, prepared(device, args));
   if (device == kCpu || !with_peers()) return;
   Backend& on = backend(device);

@@ -117,7 +117,7 @@ std::vector<double> sample(Device device, Samples wanted, const std::function<vo
 
 void time_case(const std::string& name, Device device, Work work,
                const std::function<void()>& call) {
-  const std::string gemm = type_of(name) == "bf16" && !work.f32_math ? "bf16" : "f32";
+  const std::string gemm = work.half_products ? "bf16" : "f32";
   if (only_once()) {
     mark_profile(Json{{"kind", "case"},
                       {"case", name},

@@ -18,6 +18,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -27,6 +28,10 @@ struct WindowAttentionShape {
   int heads = 1;             // H >= 1
   int head_dim = 32;         // d, 1 to 128; 32 and 64 are the tuned cases
   int channels() const { return heads * head_dim; }
+  double rows() const { return double(windows) * tokens * heads; }  // of lse
+  double values() const { return rows() * head_dim; }               // of out
+  /// Operations of one matrix product: N*N*d multiplications and additions a window and head.
+  double product() const { return 2 * values() * tokens; }
 
   static constexpr int kMaxTokens = 1024, kMaxHeadDim = 128;
 
@@ -52,6 +57,11 @@ struct WindowAttentionForward {
     shape.validate();
     HH_REQUIRE(shape.windows == 0 || (qkv && out), "window_attention: an array is null");
   }
+  Work work() const {
+    return {.bytes = shape.values() * 4 * sizeof(T) + (lse ? 4 * shape.rows() : 0),
+            .flops = 2 * shape.product(),
+            .half_products = sizeof(T) == 2};
+  }
 };
 
 template <class T>
@@ -68,6 +78,11 @@ struct WindowAttentionBackward {
     shape.validate();
     HH_REQUIRE(shape.windows == 0 || (qkv && out && lse && dout && dqkv),
                "window_attention: an array is null");
+  }
+  Work work() const {
+    return {.bytes = shape.values() * 8 * sizeof(T) + 4 * shape.rows(),
+            .flops = 5 * shape.product(),
+            .half_products = sizeof(T) == 2};
   }
 };
 

@@ -12,6 +12,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -52,6 +53,11 @@ struct BlockifyLayerNormForward {
                "blockify_layer_norm: an array is null");
     HH_REQUIRE(!mean == !rstd, "blockify_layer_norm: only one of mean and rstd is given");
   }
+  Work work() const {
+    const double row = shape.channels, statistics = mean ? 8.0 : 0.0;
+    return {.bytes = double(shape.tokens()) * (3 * sizeof(T) * row + statistics) +
+                     4 * double(shape.positions()) * row};
+  }
 };
 
 template <class T>
@@ -74,6 +80,11 @@ struct BlockifyLayerNormBackward {
     HH_REQUIRE(
         shape.images == 0 || (dy && z && gamma && mean && rstd && dx && dpos && dgamma && dbeta),
         "blockify_layer_norm: an array is null");
+  }
+  Work work() const {
+    const double row = shape.channels;
+    return {.bytes = double(shape.tokens()) * ((dz ? 4 : 3) * sizeof(T) * row + 8) +
+                     8 * double(shape.positions()) * row};
   }
 };
 

@@ -26,6 +26,7 @@ struct DeblockifyResidualForward {
     HH_REQUIRE(shape.images == 0 || (z && branch && bias && out),
                "deblockify_residual: an array is null");
   }
+  Work work() const { return {.bytes = 3.0 * sizeof(T) * double(shape.tokens()) * shape.channels}; }
 };
 
 template <class T>
@@ -43,6 +44,9 @@ struct DeblockifyResidualBackward {
     HH_REQUIRE(shape.images == 0 || (dout && dz && dbias), "deblockify_residual: an array is null");
     HH_REQUIRE(shape.images == 0 || !image_scale == !dbranch,
                "deblockify_residual: only one of image_scale and dbranch is given");
+  }
+  Work work() const {
+    return {.bytes = (dbranch ? 3.0 : 2.0) * sizeof(T) * double(shape.tokens()) * shape.channels};
   }
 };
 

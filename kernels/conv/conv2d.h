@@ -13,6 +13,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -26,6 +27,14 @@ struct Conv2dShape {
   bool is_linear() const { return kernel_h == 1 && kernel_w == 1; }
   constexpr int taps() const { return kernel_h * kernel_w; }
   std::int64_t weights() const { return std::int64_t{out_channels} * in_channels * taps(); }
+
+  /// Of any of the three ops: both images once, and so many bytes for each weight.
+  Work work(std::size_t element, std::size_t bytes_per_weight) const {
+    return {.bytes = double(pixels()) * double(element) * (in_channels + out_channels) +
+                     double(weights()) * double(bytes_per_weight),
+            .flops = 2 * double(pixels()) * double(weights()),
+            .half_products = element == 2};
+  }
 
   /// Throws std::invalid_argument, naming the op, the field and its value.
   void validate(const char* op) const {
@@ -52,6 +61,7 @@ struct Conv2dForward {
     shape.validate("conv2d_forward");
     HH_REQUIRE(shape.images == 0 || (x && weight && y), "conv2d_forward: an array is null");
   }
+  Work work() const { return shape.work(sizeof(T), sizeof(T)); }
 };
 
 template <class T>
@@ -67,6 +77,7 @@ struct Conv2dBackwardInput {
     HH_REQUIRE(shape.images == 0 || (dy && weight && dx),
                "conv2d_backward_input: an array is null");
   }
+  Work work() const { return shape.work(sizeof(T), sizeof(T)); }
 };
 
 template <class T>
@@ -83,6 +94,7 @@ struct Conv2dBackwardWeight {
     HH_REQUIRE(shape.images == 0 || (x && dy && dweight),
                "conv2d_backward_weight: an array is null");
   }
+  Work work() const { return shape.work(sizeof(T), 2 * sizeof(float)); }
 };
 
 namespace cpu {

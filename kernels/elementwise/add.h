@@ -4,6 +4,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -18,6 +19,7 @@ struct Add {
     HH_REQUIRE(n >= 0, "add: n = " << n);
     HH_REQUIRE(n == 0 || (x && y), "add: an array is null");
   }
+  Work work() const { return {.bytes = 3.0 * sizeof(T) * double(n)}; }
 };
 
 namespace cpu {

@@ -10,6 +10,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -27,6 +28,7 @@ struct BiasGeluForward {
     HH_REQUIRE(cols >= 1, "bias_gelu: cols = " << cols);
     HH_REQUIRE(rows == 0 || (x && bias && y), "bias_gelu: an array is null");
   }
+  Work work() const { return {.bytes = 2.0 * sizeof(T) * double(rows) * cols}; }
 };
 
 template <class T>
@@ -45,6 +47,7 @@ struct BiasGeluBackward {
     HH_REQUIRE(cols >= 1, "bias_gelu: cols = " << cols);
     HH_REQUIRE(rows == 0 || (x && bias && dy && dx && dbias), "bias_gelu: an array is null");
   }
+  Work work() const { return {.bytes = 3.0 * sizeof(T) * double(rows) * cols}; }
 };
 
 namespace cpu {

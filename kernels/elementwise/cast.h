@@ -4,6 +4,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -18,6 +19,7 @@ struct Cast {
     HH_REQUIRE(n >= 0, "cast: n = " << n);
     HH_REQUIRE(n == 0 || (from && to), "cast: an array is null");
   }
+  Work work() const { return {.bytes = double(sizeof(From) + sizeof(To)) * double(n)}; }
 };
 
 namespace cpu {

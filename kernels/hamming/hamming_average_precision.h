@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "kernels/core/check.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -53,6 +54,11 @@ struct HammingAveragePrecision {
     HH_REQUIRE(query_count == 0 || (queries && query_labels && database && row_labels && ap &&
                                     hits && retrieved && relevant && (depth == 0 || ranking)),
                "hamming_average_precision: an array is null");
+  }
+  Work work() const {
+    return {.bytes = double(row_count) * 8 * ((bits + 63) / 64 + label_words),
+            .flops = double(row_count) * double(query_count),
+            .reads_only = true};
   }
 };
 

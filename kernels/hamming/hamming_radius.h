@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "kernels/core/check.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -42,6 +43,10 @@ struct HammingRadius {
     HH_REQUIRE(query_count == 0 || capacity == 0 || (rows && distances),
                "hamming_radius: an array is null");
     HH_REQUIRE(row_count == 0 || database, "hamming_radius: database is null");
+  }
+  Work work() const {
+    const double words = double(row_count) * ((bits + 63) / 64);
+    return {.bytes = 8 * words, .flops = words * double(query_count), .reads_only = true};
   }
 };
 

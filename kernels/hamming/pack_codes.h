@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/core/check.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -21,6 +22,9 @@ struct PackCodes {
     HH_REQUIRE(count >= 0, "pack_codes: count = " << count);
     HH_REQUIRE(bits >= 1 && bits <= kMaxBits, "pack_codes: bits = " << bits);
     HH_REQUIRE(count == 0 || (values && words), "pack_codes: an array is null");
+  }
+  Work work() const {
+    return {.bytes = double(count) * (4.0 * bits + 8 * ((bits + 63) / 64)), .reads_only = true};
   }
 };
 

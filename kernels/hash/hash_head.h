@@ -11,6 +11,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -35,6 +36,10 @@ struct HashHeadForward {
     HH_REQUIRE(images == 0 || (pooled && weight && bias && logits && code),
                "hash_head: an array is null");
   }
+  Work work() const {
+    const double b = images, c = channels, k = bits;
+    return {.bytes = sizeof(T) * (b * c + k * c) + 8 * b * k, .flops = 2 * b * c * k};
+  }
 };
 
 template <class T>
@@ -56,6 +61,10 @@ struct HashHeadBackward {
                "hash_head: bits = " << bits);
     HH_REQUIRE(images == 0 || (dcode && code && pooled && weight && dpooled && dweight && dbias),
                "hash_head: an array is null");
+  }
+  Work work() const {
+    const double b = images, c = channels, k = bits;
+    return {.bytes = sizeof(T) * (2 * b * c + k * c) + 8 * (k * c + b * k), .flops = 4 * b * c * k};
   }
 };
 

@@ -14,6 +14,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -36,6 +37,10 @@ struct HashPoolForward {
     HH_REQUIRE(channels >= 1, "hash_pool: channels = " << channels);
     HH_REQUIRE(images == 0 || (local && glob && pooled), "hash_pool: an array is null");
   }
+  Work work() const {
+    const double o = (side - 1) / 2 + 1, vectors = double(images) * channels;
+    return {.bytes = vectors * (sizeof(T) * (double(side) * side + 2) + (argmax ? o * o : 0))};
+  }
 };
 
 template <class T>
@@ -50,6 +55,10 @@ struct HashPoolBackward {
     HH_REQUIRE(side >= 1 && side <= HashPoolForward<T>::kMaxSide, "hash_pool: side = " << side);
     HH_REQUIRE(channels >= 1, "hash_pool: channels = " << channels);
     HH_REQUIRE(images == 0 || (dpooled && argmax && dlocal), "hash_pool: an array is null");
+  }
+  Work work() const {
+    const double o = (side - 1) / 2 + 1, vectors = double(images) * channels;
+    return {.bytes = vectors * (sizeof(T) * (double(side) * side + 1) + o * o)};
   }
 };
 

@@ -12,6 +12,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -46,6 +47,7 @@ struct PatchifyForward {
     shape.validate();
     HH_REQUIRE(shape.rows() == 0 || (image && rows), "patchify: an array is null");
   }
+  Work work() const { return {.bytes = (4.0 + sizeof(T)) * double(shape.rows()) * shape.cols()}; }
 };
 
 template <class T>
@@ -58,6 +60,7 @@ struct PatchifyBackward {
     shape.validate();
     HH_REQUIRE(shape.rows() == 0 || (drows && dimage), "patchify: an array is null");
   }
+  Work work() const { return {.bytes = (4.0 + sizeof(T)) * double(shape.rows()) * shape.cols()}; }
 };
 
 template <class T>
@@ -75,6 +78,7 @@ struct PatchifyPixels {
       HH_REQUIRE(std[c] > 0, "patchify: std[" << c << "] = " << std[c]);
     }
   }
+  Work work() const { return {.bytes = (1.0 + sizeof(T)) * double(shape.rows()) * shape.cols()}; }
 };
 
 namespace cpu {

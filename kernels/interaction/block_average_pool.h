@@ -10,6 +10,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -34,6 +35,10 @@ struct BlockAveragePoolForward {
     HH_REQUIRE(channels >= 1, "block_average_pool: channels = " << channels);
     HH_REQUIRE(images == 0 || (x && y), "block_average_pool: an array is null");
   }
+  Work work() const {
+    const double outputs = double(images) * grid * grid * channels;
+    return {.bytes = sizeof(T) * outputs * (1.0 + double(side) * side)};
+  }
 };
 
 template <class T>
@@ -46,6 +51,10 @@ struct BlockAveragePoolBackward {
   void validate() const {
     // The same shapes as forward: dx stands for x, dy for y.
     BlockAveragePoolForward<T>{dx, const_cast<T*>(dy), images, grid, side, channels}.validate();
+  }
+  Work work() const {
+    const double outputs = double(images) * grid * grid * channels;
+    return {.bytes = sizeof(T) * outputs * (1 + (accumulate ? 2.0 : 1.0) * side * side)};
   }
 };
 

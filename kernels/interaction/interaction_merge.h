@@ -24,6 +24,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -33,6 +34,8 @@ struct InteractionMergeShape {
   int factor = 1;    // s >= 1; local images are h x h with h = m*s, which must be even
   int channels = 0;  // C >= 1
   constexpr int side() const { return grid * factor; }
+  double pixels() const { return double(images) * side() * side(); }
+  double cells() const { return double(images) * grid * grid * channels; }  // values of glob
 
   static constexpr int kMaxSide = 1 << 15;
 
@@ -70,6 +73,11 @@ struct InteractionMergeForward {
     HH_REQUIRE(!mean == !argmax && !rstd == !argmax,
                "interaction_merge: only some of argmax, mean and rstd are given");
   }
+  Work work() const {
+    const double pixels = shape.pixels(), map = pixels * shape.channels, grid = shape.cells();
+    const double saved = argmax ? map / 4 + 8 * pixels : 0;
+    return {.bytes = sizeof(T) * (map + map / 4 + grid) + saved};
+  }
 };
 
 template <class T>
@@ -93,6 +101,10 @@ struct InteractionMergeBackward {
     HH_REQUIRE(shape.images == 0 || (dout && argmax && local && glob && gamma && mean && rstd &&
                                      dlocal && dglob && dgamma && dbeta),
                "interaction_merge: an array is null");
+  }
+  Work work() const {
+    const double pixels = shape.pixels(), map = pixels * shape.channels, grid = shape.cells();
+    return {.bytes = sizeof(T) * (2 * map + map / 4 + 2 * grid) + map / 4 + 8 * pixels};
   }
 };
 

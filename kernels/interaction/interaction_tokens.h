@@ -10,6 +10,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -32,6 +33,7 @@ struct InteractionTokensForward {
     HH_REQUIRE(channels >= 1, "interaction_tokens: channels = " << channels);
     HH_REQUIRE(images == 0 || (z && pos && tokens), "interaction_tokens: an array is null");
   }
+  Work work() const { return {.bytes = 2.0 * sizeof(T) * images * positions * channels}; }
 };
 
 template <class T>
@@ -48,6 +50,7 @@ struct InteractionTokensBackward {
     HH_REQUIRE(channels >= 1, "interaction_tokens: channels = " << channels);
     HH_REQUIRE(images == 0 || (dtokens && dz && dpos), "interaction_tokens: an array is null");
   }
+  Work work() const { return {.bytes = 2.0 * sizeof(T) * images * positions * channels}; }
 };
 
 namespace cpu {

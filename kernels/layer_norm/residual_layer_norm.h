@@ -21,6 +21,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -57,6 +58,10 @@ struct ResidualLayerNormForward {
     HH_REQUIRE(rows == 0 || !gamma == !y, "residual_layer_norm: only one of gamma and y is given");
     HH_REQUIRE(!mean == !rstd, "residual_layer_norm: only one of mean and rstd is given");
   }
+  Work work() const {
+    const int arrays = 1 + (branch ? 2 : 0) + (y ? 1 : 0);
+    return {.bytes = double(rows) * (double(arrays) * sizeof(T) * cols + (mean ? 8 : 0))};
+  }
 };
 
 template <class T>
@@ -92,6 +97,10 @@ struct ResidualLayerNormBackward {
     HH_REQUIRE(rows == 0 || dresidual, "residual_layer_norm: dresidual is null");
     HH_REQUIRE(rows == 0 || !dy || (z && gamma && mean && rstd && dgamma && dbeta),
                "residual_layer_norm: dy is given, but an array of the LayerNorm is null");
+  }
+  Work work() const {
+    const int arrays = 1 + (dz ? 1 : 0) + (dy ? 2 : 0) + (dbranch ? 1 : 0);
+    return {.bytes = double(rows) * (double(arrays) * sizeof(T) * cols + (dy ? 8 : 0))};
   }
 };
 

@@ -12,6 +12,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -20,6 +21,15 @@ inline void require_linear_sizes(const char* op, std::int64_t rows, int in, int 
   HH_REQUIRE(rows >= 0, op << ": rows = " << rows);
   HH_REQUIRE(in >= 1, op << ": in = " << in);
   HH_REQUIRE(out >= 1, op << ": out = " << out);
+}
+
+/// x, y and the weight once.
+template <class T>
+Work linear_work(std::int64_t rows, int in, int out) {
+  const double r = double(rows), i = in, o = out;
+  return {.bytes = sizeof(T) * (r * i + r * o + i * o),
+          .flops = 2 * r * i * o,
+          .half_products = sizeof(T) == 2};
 }
 }  // namespace detail
 
@@ -39,6 +49,7 @@ struct LinearForward {
     detail::require_linear_sizes("linear_forward", rows, in, out);
     HH_REQUIRE(rows == 0 || (x && weight && y), "linear_forward: an array is null");
   }
+  Work work() const { return detail::linear_work<T>(rows, in, out); }
 };
 
 template <class T>
@@ -56,6 +67,11 @@ struct LinearBackwardInput {
     detail::require_linear_sizes("linear_backward_input", rows, in, out);
     HH_REQUIRE(rows == 0 || (dy && weight && dx), "linear_backward_input: an array is null");
   }
+  Work work() const {
+    Work w = detail::linear_work<T>(rows, in, out);
+    if (accumulate) w.bytes += sizeof(T) * double(rows) * in;
+    return w;
+  }
 };
 
 template <class T>
@@ -72,6 +88,11 @@ struct LinearBackwardWeight {
   void validate() const {
     detail::require_linear_sizes("linear_backward_weight", rows, in, out);
     HH_REQUIRE(rows == 0 || (x && dy && dweight), "linear_backward_weight: an array is null");
+  }
+  Work work() const {
+    Work w = detail::linear_work<T>(rows, in, out);
+    w.bytes += (2 * sizeof(float) - sizeof(T)) * double(in) * out;  // dweight is added to
+    return w;
   }
 };
 

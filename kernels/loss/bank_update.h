@@ -8,6 +8,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -32,6 +33,9 @@ struct BankUpdate {
     HH_REQUIRE(images == 0 || (u && labels && index), "bank_update: an array of the batch is null");
     HH_REQUIRE(bank_rows == 0 || (bank && bank_labels),
                "bank_update: an array of the bank is null");
+  }
+  Work work() const {
+    return {.bytes = images * (bits * (4.0 + sizeof(TB)) + label_words * 16.0 + 8.0)};
   }
 };
 

@@ -18,6 +18,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -47,6 +48,11 @@ struct WmlLoss {
     HH_REQUIRE(bits >= kMinBits && bits <= kMaxBits, "wml_loss: bits = " << bits);
     HH_REQUIRE(label_words >= 1, "wml_loss: label_words = " << label_words);
     HH_REQUIRE(u && labels && bank && bank_labels && loss && pairs, "wml_loss: an array is null");
+  }
+  Work work() const {
+    return {.bytes = double(bank_rows) * (double(bits) * sizeof(TB) + 8.0 * label_words),
+            .flops = (du ? 4.0 : 2.0) * images * double(bank_rows) * bits,
+            .reads_only = true};
   }
 };
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "kernels/core/check.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -31,6 +32,7 @@ struct GradientNorm {
     HH_REQUIRE(max_norm >= 0, "gradient_norm: max_norm = " << max_norm);
     HH_REQUIRE((n == 0 || gradient) && norm && scale && skip, "gradient_norm: an array is null");
   }
+  Work work() const { return {.bytes = 4.0 * double(n), .reads_only = true}; }
 };
 
 namespace cpu {

@@ -15,6 +15,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -36,6 +37,13 @@ struct OptimizerArrays {
   const float* scale = nullptr;        // [1] in   null: 1
   const std::int32_t* skip = nullptr;  // [1] in   null: 0
   float learning_rate = 0;             // >= 0
+
+  /// Of an optimiser with so many running averages, which it reads and writes as the weights.
+  Work work(int averages) const {
+    double n = 0;
+    for (int i = 0; i < segment_count; ++i) n += double(segments[i].count);
+    return {.bytes = n * (12.0 + 8 * averages + (copy ? 2 : 0) + (f16_copy ? 2 : 0))};
+  }
 
   /// `op` and `state` are the caller's: its name and whether its running averages are there.
   void validate(const char* op, bool state) const {
@@ -65,6 +73,7 @@ struct RmspropUpdate {
     HH_REQUIRE(rho >= 0 && rho <= 1, "rmsprop_update: rho = " << rho);
     HH_REQUIRE(eps >= 0, "rmsprop_update: eps = " << eps);
   }
+  Work work() const { return arrays.work(1); }
 };
 
 struct AdamwUpdate {
@@ -82,6 +91,7 @@ struct AdamwUpdate {
     HH_REQUIRE(eps >= 0, "adamw_update: eps = " << eps);
     HH_REQUIRE(step >= 1, "adamw_update: step = " << step);
   }
+  Work work() const { return arrays.work(2); }
 };
 
 struct SgdUpdate {
@@ -93,6 +103,7 @@ struct SgdUpdate {
     arrays.validate("sgd_update", momentum_buffer != nullptr);
     HH_REQUIRE(momentum >= 0 && momentum < 1, "sgd_update: momentum = " << momentum);
   }
+  Work work() const { return arrays.work(1); }
 };
 
 namespace cpu {

@@ -11,6 +11,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/philox.h"
+#include "kernels/core/work.h"
 
 namespace hh {
 
@@ -32,6 +33,7 @@ struct DropPathScale {
       HH_REQUIRE(rate[r] >= 0 && rate[r] < 1, "drop_path_scale: rate[" << r << "] = " << rate[r]);
     }
   }
+  Work work() const { return {.bytes = 4.0 * rows * images}; }
 };
 
 namespace cpu {
