@@ -123,7 +123,7 @@ else
     # shellcheck disable=SC2086
     catch "hh_kernel_tests ($label)" $run $bin/hh_kernel_tests
     # shellcheck disable=SC2086
-    catch "hh_engine_tests ($label)" $run $bin/hh_engine_tests "[gradcheck],[tensor],[memory]"
+    catch "hh_engine_tests ($label)" $run $bin/hh_engine_tests "[gradcheck],[tensor],[memory],[profiler]"
     # shellcheck disable=SC2086
     catch "hh_model_tests ($label)" $run $bin/hh_model_tests "[trainer]"
   done

@@ -2,6 +2,7 @@
 #pragma once
 #include <filesystem>
 #include <functional>
+#include <string>
 
 #include "engine/profiler.h"
 
@@ -10,26 +11,34 @@ namespace hh::apps {
 inline constexpr const char* kTraceFile = "trace.json";
 inline constexpr const char* kProfileFile = "profile.tsv";
 
+/// Steps of this process, from 1.
+struct ProfiledSteps {
+  std::int64_t first = 3, last = 12;  // the first two pay for first touches of memory
+
+  /// "3:12". Throws std::invalid_argument.
+  static ProfiledSteps parse(const std::string& text);
+};
+
 class StepProfile {
  public:
-  /// Steps of this process, from 1. The first two pay for first touches of memory.
-  static constexpr std::int64_t kFirst = 3, kLast = 12;
-
-  explicit StepProfile(const std::filesystem::path& folder) : folder_(folder) {}
-  /// Runs `take`, a batch, and collects if its step is one to profile. `take` gives whether it
-  /// completed the step. After the last such step the files are written.
+  StepProfile(const std::filesystem::path& folder, Device device, ProfiledSteps steps);
+  /// Runs `take`, a batch, and collects if its step is one to profile; it then waits for the
+  /// device. `take` gives whether it completed the step. After the last such step the files are
+  /// written.
   void batch(const std::function<bool()>& take);
-  /// At the end of the run: writes the files if it ended before kLast.
+  /// Whether they have been written.
+  bool finished() const { return finished_; }
+  /// At the end of the run: writes the files if it ended before the last step.
   void finish();
 
  private:
-  void write();
-
   std::filesystem::path folder_;
+  Device device_;
+  ProfiledSteps steps_;
   Profiler profiler_;
   std::int64_t step_ = 1;  // the one under way
   std::int64_t last_ = 0;  // the last one with events; 0: none yet
-  bool written_ = false;
+  bool finished_ = false;
 };
 
 }  // namespace hh::apps

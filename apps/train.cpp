@@ -1,6 +1,8 @@
 // hybridhash train: a recipe to a run folder.
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "apps/command.h"
 #include "apps/training_run.h"
 
@@ -10,6 +12,7 @@ namespace {
 struct Options {
   std::string recipe, out, resume;
   std::vector<std::string> settings;
+  std::optional<std::string> profile_steps;
   bool skip_bad = false, print_recipe = false, profile = false;
   ComputeOptions compute;
 };
@@ -19,21 +22,19 @@ Device apply(const Options& o, const Recipe& recipe) {
   ComputeOptions compute = o.compute;
   compute.verbose = true;  // a long run on the wrong device should show at its start
   if (compute.threads == 0) compute.threads = recipe.train.threads;
-  const Device device = compute.apply();
-  HH_REQUIRE(!o.profile || device.kind == DeviceKind::kCpu,
-             "--profile on " << to_string(device)
-                             << ": it times the CPU's kernels only, as a GPU's run after they were "
-                                "queued; add --device cpu, or use nsys (docs/profiling.md)");
-  return device;
+  return compute.apply();
 }
 
-void finish(TrainingRun run, bool profile) {
+void finish(TrainingRun run, const std::optional<ProfiledSteps>& profiled) {
   catch_stop_signals();
-  if (profile) run.profile();
+  if (profiled) run.profile(*profiled);
   if (run.run()) fmt::print("{}", run.summary());
 }
 
 void run(const Options& o) {
+  std::optional<ProfiledSteps> profiled;
+  if (o.profile) profiled.emplace();
+  if (o.profile_steps) profiled = ProfiledSteps::parse(*o.profile_steps);
   std::vector<std::string> settings = o.settings;
   if (o.skip_bad) settings.push_back("data.skip_bad=true");
   if (!o.resume.empty()) {
@@ -41,7 +42,7 @@ void run(const Options& o) {
                                                       << o.resume
                                                       << ": leave out RECIPE and --out");
     const Recipe recipe = TrainingRun::recipe_of(o.resume, settings);
-    return finish(TrainingRun::resume(recipe, o.resume, apply(o, recipe)), o.profile);
+    return finish(TrainingRun::resume(recipe, o.resume, apply(o, recipe)), profiled);
   }
   const Recipe recipe = Recipe::read(o.recipe, settings);
   if (o.print_recipe) return fmt::print("{}", recipe.to_toml());
@@ -51,7 +52,7 @@ void run(const Options& o) {
              "shows them all)");
   const std::string name =
       o.recipe.empty() ? "default" : std::filesystem::path(o.recipe).stem().string();
-  finish(TrainingRun(recipe, o.out.empty() ? "runs/" + name : o.out, apply(o, recipe)), o.profile);
+  finish(TrainingRun(recipe, o.out.empty() ? "runs/" + name : o.out, apply(o, recipe)), profiled);
 }
 
 }  // namespace
@@ -72,14 +73,16 @@ void add_train(CLI::App& program) {
                     "print the whole recipe with all defaults, and train nothing");
   command->add_flag("--profile", options->profile,
                     "time the kernels of steps 3 to 12 by layer, into trace.json and profile.tsv "
-                    "of the run's folder; on the CPU only");
+                    "of the run's folder");
+  command->add_option("--profile-steps", options->profile_steps,
+                      "FIRST:LAST, other steps to profile; the first of this process is 1");
   options->compute.add_to(*command);
   add_examples(
       *command,
       "  hybridhash train recipes/micro_fashion.toml --out runs/mine\n"
       "  hybridhash train recipes/micro_fashion.toml --set model.bits=64 --set train.epochs=3\n"
       "  hybridhash train --resume runs/mine\n"
-      "  hybridhash train recipes/micro_fashion.toml --out runs/profiled --profile\n"
+      "  hybridhash train recipes/micro_fashion.toml --out runs/profiled --profile-steps 100:109\n"
       "Ctrl-C saves and stops; a second Ctrl-C stops at once.\n");
   command->callback([options] { run(*options); });
 }

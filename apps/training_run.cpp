@@ -171,6 +171,10 @@ bool TrainingRun::run_epoch() {
         take_batch(batch);
         return trainer_->accumulated() == 0;
       });
+      if (profile_->finished()) {
+        profile_ = nullptr;
+        trainer_->use_graph(recipe_.train.graph);
+      }
     } else {
       take_batch(batch);
     }

@@ -45,8 +45,12 @@ class TrainingRun {
   static TrainingRun resume(const Recipe& recipe, const std::filesystem::path& folder,
                             Device device);
 
-  /// Times the kernels of the steps that StepProfile chooses; call it before run().
-  void profile() { profile_ = std::make_unique<StepProfile>(folder_); }
+  /// Times the kernels of these steps. On a GPU the steps up to the last of them are launched
+  /// kernel by kernel, since a recording has no kernels to time. Call it before run().
+  void profile(ProfiledSteps steps) {
+    profile_ = std::make_unique<StepProfile>(folder_, device_, steps);
+    trainer_->use_graph(false);
+  }
   /// Trains to the end, or until stop_requested(); true when the end was reached.
   bool run();
   /// What the run left and where, for people.

@@ -5,9 +5,11 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "engine/device.h"
 #include "engine/kernel_table.h"
+#include "engine/profiler.h"
 
 namespace hh {
 
@@ -40,12 +42,12 @@ class Backend {
   virtual void release(void* memory) noexcept = 0;
   /// Queued on stream(), in order with the kernels. Host memory is pageable: a copy from it has
   /// been read when the call returns, a copy to it is complete when synchronize() returns.
-  virtual void copy_from_host(void* to, const void* from, std::size_t bytes) = 0;
-  virtual void copy_to_host(void* to, const void* from, std::size_t bytes) = 0;
+  void copy_from_host(void* to, const void* from, std::size_t bytes);
+  void copy_to_host(void* to, const void* from, std::size_t bytes);
   /// Reads the float at `value` in stream order. The result must not outlive the backend.
-  virtual std::unique_ptr<PendingFloat> read_later(const float* value) = 0;
-  virtual void copy_within(void* to, const void* from, std::size_t bytes) = 0;
-  virtual void zero(void* memory, std::size_t bytes) = 0;
+  std::unique_ptr<PendingFloat> read_later(const float* value);
+  void copy_within(void* to, const void* from, std::size_t bytes);
+  void zero(void* memory, std::size_t bytes);
   /// Records what `work` queues on stream(), without running it. `work` must not copy from or to
   /// the host, nor wait; what it throws is passed on. Null where the device can't record: then
   /// nothing has been queued.
@@ -54,6 +56,18 @@ class Backend {
   virtual void synchronize() = 0;
   virtual StreamHandle stream() = 0;
   virtual const KernelTable& kernels() const = 0;
+  /// The processor's name, for people.
+  virtual std::string name() const = 0;
+  /// Times what is queued on stream(). Null where queued work is done at once: the host times it.
+  virtual std::unique_ptr<DeviceTimeline> timeline() = 0;
+
+ private:
+  // The copies above, which a profiler times.
+  virtual void queue_copy_from_host(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void queue_copy_to_host(void* to, const void* from, std::size_t bytes) = 0;
+  virtual std::unique_ptr<PendingFloat> queue_read(const float* value) = 0;
+  virtual void queue_copy_within(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void queue_zero(void* memory, std::size_t bytes) = 0;
 };
 
 /// The device's backend, made on first use. Throws DeviceUnavailable.

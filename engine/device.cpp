@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -38,23 +39,33 @@ class CpuBackend final : public Backend {
     return memory;
   }
   void release(void* memory) noexcept override { std::free(memory); }
-  void copy_from_host(void* to, const void* from, std::size_t bytes) override {
-    if (bytes != 0) std::memcpy(to, from, bytes);
-  }
-  void copy_to_host(void* to, const void* from, std::size_t bytes) override {
-    copy_from_host(to, from, bytes);
-  }
-  std::unique_ptr<PendingFloat> read_later(const float* value) override {
-    return std::make_unique<FloatAtHand>(*value);
-  }
-  void copy_within(void* to, const void* from, std::size_t bytes) override {
-    copy_from_host(to, from, bytes);
-  }
-  void zero(void* memory, std::size_t bytes) override { std::memset(memory, 0, bytes); }
   std::unique_ptr<LaunchGraph> record(const std::function<void()>&) override { return nullptr; }
   void synchronize() override {}
   StreamHandle stream() override { return nullptr; }
   const KernelTable& kernels() const override { return cpu_kernels(); }
+  std::string name() const override {
+    std::ifstream file("/proc/cpuinfo");
+    for (std::string line; std::getline(file, line);) {
+      if (line.starts_with("model name")) return line.substr(line.find(": ") + 2);
+    }
+    return "CPU";
+  }
+  std::unique_ptr<DeviceTimeline> timeline() override { return nullptr; }
+
+ private:
+  void queue_copy_from_host(void* to, const void* from, std::size_t bytes) override {
+    if (bytes != 0) std::memcpy(to, from, bytes);
+  }
+  void queue_copy_to_host(void* to, const void* from, std::size_t bytes) override {
+    queue_copy_from_host(to, from, bytes);
+  }
+  std::unique_ptr<PendingFloat> queue_read(const float* value) override {
+    return std::make_unique<FloatAtHand>(*value);
+  }
+  void queue_copy_within(void* to, const void* from, std::size_t bytes) override {
+    queue_copy_from_host(to, from, bytes);
+  }
+  void queue_zero(void* memory, std::size_t bytes) override { std::memset(memory, 0, bytes); }
 };
 
 /// This program was built without GPUs, or moved away from its library.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/backend.h"
+#include "engine/profiler.h"
 
 namespace hh {
 namespace {
@@ -44,6 +45,7 @@ class CachingAllocator {
     ++statistics_.allocations;
     statistics_.in_use += size;
     statistics_.peak_in_use = std::max(statistics_.peak_in_use, statistics_.in_use);
+    profile();
     return block;
   }
 
@@ -52,6 +54,7 @@ class CachingAllocator {
     const std::scoped_lock lock(mutex_);
     (pool != nullptr ? pool->free_ : free_)[size].push_back(block);
     statistics_.in_use -= size;
+    profile();
   }
 
   /// The blocks of a pool that ends, all given back, become the device's own.
@@ -79,7 +82,17 @@ class CachingAllocator {
   }
 
  private:
+  void profile() const {
+    Profiler* const profiler = Profiler::active();
+    if (profiler == nullptr) return;
+    profiler->add({.device = device_,
+                   .at = Profiler::Clock::now(),
+                   .in_use = statistics_.in_use,
+                   .reserved = statistics_.reserved});
+  }
+
   std::byte* from_device(std::size_t size) {
+    const ProfileRange range("allocate", "allocation", size);
     void* block = nullptr;
     try {
       block = backend(device_).allocate(size);

@@ -49,6 +49,8 @@ class Trainer {
   };
   std::optional<LossScaling> loss_scaling() const;
   void set_loss_scaling(const LossScaling& scaling);
+  /// Whether the steps to come may be recorded, as TrainerConfig::graph.
+  void use_graph(bool on) { config_.graph = on; }
   /// Whether full batches are replayed from a recording.
   bool recorded() const { return recorded_.graph != nullptr; }
 

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "bench/support/harness.h"
+#include "engine/product_rate.h"
 #include "kernels/core/parallel.h"
 #include "kernels/linear/linear.h"
 
@@ -30,12 +31,6 @@ std::function<void()> square_product(Device device, int n) {
 
 std::function<void()> square_product(Device device, int n, bool half) {
   return half ? square_product<bf16>(device, n) : square_product<float>(device, n);
-}
-
-double gemm_tflop_s(Device device, bool half) {
-  const double n = 1024;
-  const auto us = sample(device, {0.3, 15, 200, true}, square_product(device, int(n), half));
-  return 2 * n * n * n / us.front() / 1e6;
 }
 
 double least_us(Device device, const std::function<void()>& call) {
@@ -82,8 +77,9 @@ const Yardstick& yardstick(Device device, bool half_product) {
   static std::map<std::pair<std::string, bool>, Yardstick> known;
   const std::pair key(to_string(device), half_product);
   if (const auto found = known.find(key); found != known.end()) return found->second;
-  return known[key] = {kLarge / copy_us(device, kLarge, false) / 1e3,
-                       gemm_tflop_s(device, half_product)};
+  return known[key] = {
+             kLarge / copy_us(device, kLarge, false) / 1e3,
+             measured_product_rate(device, half_product ? DType::bf16 : DType::f32) / 1e12};
 }
 
 Round reference_now(Device device, bool half_product) {

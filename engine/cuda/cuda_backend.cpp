@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "engine/cuda/timeline.h"
 #include "kernels/conv/cudnn.cuh"
 #include "kernels/core/cuda_check.h"
 
@@ -75,27 +76,37 @@ void* CudaBackend::allocate(std::size_t bytes) {
 
 void CudaBackend::release(void* memory) noexcept { cudaFree(memory); }
 
-void CudaBackend::copy_from_host(void* to, const void* from, std::size_t bytes) {
+void CudaBackend::queue_copy_from_host(void* to, const void* from, std::size_t bytes) {
   uploads_.copy(to, from, bytes);
 }
 
-void CudaBackend::copy_to_host(void* to, const void* from, std::size_t bytes) {
+void CudaBackend::queue_copy_to_host(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
   HH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_.handle));
 }
 
-std::unique_ptr<PendingFloat> CudaBackend::read_later(const float* value) {
+std::unique_ptr<PendingFloat> CudaBackend::queue_read(const float* value) {
   return readbacks_.read(value);
 }
 
-void CudaBackend::copy_within(void* to, const void* from, std::size_t bytes) {
+void CudaBackend::queue_copy_within(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
   HH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_.handle));
 }
 
-void CudaBackend::zero(void* memory, std::size_t bytes) {
+void CudaBackend::queue_zero(void* memory, std::size_t bytes) {
   if (bytes == 0) return;
   HH_CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, stream_.handle));
+}
+
+std::string CudaBackend::name() const {
+  cudaDeviceProp properties{};
+  HH_CUDA_CHECK(cudaGetDeviceProperties(&properties, index_));
+  return properties.name;
+}
+
+std::unique_ptr<DeviceTimeline> CudaBackend::timeline() {
+  return std::make_unique<CudaTimeline>(stream_.handle);
 }
 
 void CudaBackend::synchronize() { HH_CUDA_CHECK(cudaStreamSynchronize(stream_.handle)); }

@@ -21,17 +21,20 @@ class CudaBackend final : public Backend {
 
   void* allocate(std::size_t bytes) override;
   void release(void* memory) noexcept override;
-  void copy_from_host(void* to, const void* from, std::size_t bytes) override;
-  void copy_to_host(void* to, const void* from, std::size_t bytes) override;
-  std::unique_ptr<PendingFloat> read_later(const float* value) override;
-  void copy_within(void* to, const void* from, std::size_t bytes) override;
-  void zero(void* memory, std::size_t bytes) override;
   std::unique_ptr<LaunchGraph> record(const std::function<void()>& work) override;
   void synchronize() override;
   StreamHandle stream() override { return stream_.handle; }
   const KernelTable& kernels() const override { return cuda_kernels(); }
+  std::string name() const override;
+  std::unique_ptr<DeviceTimeline> timeline() override;
 
  private:
+  void queue_copy_from_host(void* to, const void* from, std::size_t bytes) override;
+  void queue_copy_to_host(void* to, const void* from, std::size_t bytes) override;
+  std::unique_ptr<PendingFloat> queue_read(const float* value) override;
+  void queue_copy_within(void* to, const void* from, std::size_t bytes) override;
+  void queue_zero(void* memory, std::size_t bytes) override;
+
   /// A stream destroyed after what is declared below it.
   struct OwnStream {
     cudaStream_t handle;

@@ -6,7 +6,9 @@
 
 #include "tests/apps/program.h"
 #include "tests/apps/tiny_data.h"
+#include "tests/support/device.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/trace.h"
 
 namespace hh {
 namespace {
@@ -20,62 +22,105 @@ class TinyRun {
     testing::make_tiny_images(folder / "images");
     testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
   }
-  testing::Outcome train(const std::string& out, std::vector<std::string> more = {}) const {
+  testing::Outcome train(const std::string& out, Device device,
+                         std::vector<std::string> more = {}) const {
     std::vector<std::string> words{"train",    (folder / "tiny.toml").string(),
                                    "--out",    (folder / out).string(),
-                                   "--device", "cpu"};
+                                   "--device", to_string(device)};
     words.insert(words.end(), more.begin(), more.end());
     return testing::run_program(folder.path(), words);
   }
   testing::TemporaryFolder folder;
 };
 
-TEST_CASE("train --profile times layers and kernels, and trains the same weights", "[profile]") {
+std::vector<std::string> cells_of(const std::string& line) {
+  std::istringstream text(line);
+  std::vector<std::string> cells;
+  for (std::string cell; std::getline(text, cell, '\t');) cells.push_back(cell);
+  return cells;
+}
+
+TEST_CASE("train --profile times layers and kernels, and trains the same weights",
+          "[profile][devices]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  CAPTURE(device);
+  const bool gpu = device != kCpu;
   const TinyRun run;
-  const testing::Outcome profiled = run.train("profiled", {"--profile"});
+  // One epoch has five steps. The GPU's other steps replay a recording.
+  const std::vector<std::string> two_epochs{"--set", "train.epochs=2"};
+  std::vector<std::string> words = two_epochs;
+  words.insert(words.end(), {"--profile-steps", "3:5"});
+  const testing::Outcome profiled = run.train("profiled", device, words);
   INFO(profiled.err);
   REQUIRE(profiled.status == 0);
-  CHECK_THAT(profiled.out, Contains("profile of steps 3 to 12") && Contains("trace.json"));
-  REQUIRE(run.train("plain").status == 0);
+  CHECK_THAT(profiled.out, Contains("profile of steps 3 to 5") && Contains("trace.json"));
+  REQUIRE(run.train("plain", device, two_epochs).status == 0);
   CHECK((read_text(run.folder / "profiled/best.safetensors") ==
          read_text(run.folder / "plain/best.safetensors")));
   CHECK(!std::filesystem::exists(run.folder / "plain/trace.json"));
 
   const auto trace = nlohmann::json::parse(read_text(run.folder / "profiled/trace.json"));
+  testing::check_events_nest(trace);
   int steps = 0, forward = 0, backward = 0, linear_forward = 0, linear_backward = 0;
+  int copies = 0, launches = 0, ran = 0, memory = 0;
+  double bytes = 0, flops = 0;  // of one layer
   for (const auto& event : trace.at("traceEvents")) {
     steps += event.at("name") == "optimizer";
-    if (event.at("cat") != "launch" || event.at("args").value("layer", "") != "level1.layer0")
-      continue;
-    const bool back = event.at("args").at("backward");
+    memory += event.at("ph") == "C";
+    if (event.at("ph") != "X") continue;
+    const std::string kind = event.at("cat");
+    launches += kind == "launch";
+    if (kind != "kernel" && kind != "copy") continue;
+    ++ran;
+    copies += kind == "copy";
+    CHECK(event.at("pid") == (gpu ? 1 : 0));
+    const auto& args = event.at("args");
+    if (args.value("layer", "") != "level1.layer0") continue;
+    const bool back = args.at("backward");
     (back ? backward : forward) += 1;
     linear_forward += !back && event.at("name") == "LinearForward<float>";
     linear_backward += back && event.at("name") == "LinearBackwardWeight<float>";
+    bytes += args.value("bytes", 0.0);
+    flops += args.value("flops", 0.0);
   }
-  CHECK(steps == 10);
+  CHECK(steps == 3);
   CHECK(trace.at("otherData").at("events_dropped") == 0);
   CHECK(linear_forward > 0);
   CHECK(linear_backward > 0);
+  CHECK(copies > 0);
+  CHECK(memory > 0);
+  CHECK(launches == (gpu ? ran : 0));
 
-  // The table holds each launch of the trace once, and no more time than there was.
+  // The table holds each kernel and copy of the trace once, and no more time than there was.
   std::istringstream table(read_text(run.folder / "profiled/profile.tsv"));
   std::string line;
   REQUIRE(std::getline(table, line));
-  CHECK(line == "layer\tpass\tkernel\tcalls\tms\tshare");
-  double share = 0;
-  int layer_calls = 0;
+  CHECK_THAT(line, Catch::StartsWith("# "));
+  REQUIRE(std::getline(table, line));
+  CHECK_THAT(line, Catch::StartsWith("# mfu: flops over ms, of the peak: "));
+  const bool peak_known = line.find("not known") == std::string::npos;
+  CHECK((gpu || peak_known));
+  REQUIRE(std::getline(table, line));
+  CHECK(line == "layer\tpass\tkernel\tcalls\tms\tshare\tbytes\tflops\tmfu");
+  double share = 0, table_bytes = 0, table_flops = 0;
+  int calls = 0, layer_calls = 0;
   while (std::getline(table, line)) {
-    share += std::stod(line.substr(line.rfind('\t')));
-    if (line.rfind("level1.layer0\t", 0) != 0) continue;
-    std::istringstream cells(line);
-    std::string layer, pass, kernel, calls;
-    std::getline(cells, layer, '\t');
-    std::getline(cells, pass, '\t');
-    std::getline(cells, kernel, '\t');
-    std::getline(cells, calls, '\t');
-    layer_calls += std::stoi(calls);
+    const std::vector<std::string> cells = cells_of(line);
+    REQUIRE(cells.size() == 9);
+    calls += std::stoi(cells[3]);
+    share += std::stod(cells[5]);
+    CHECK((cells[8] != "-") == (peak_known && std::stod(cells[7]) > 0));
+    if (cells[8] != "-") CHECK(std::stod(cells[8]) >= 0);
+    if (cells[0] != "level1.layer0") continue;
+    layer_calls += std::stoi(cells[3]);
+    table_bytes += std::stod(cells[6]);
+    table_flops += std::stod(cells[7]);
   }
+  CHECK(calls == ran);
   CHECK(layer_calls == forward + backward);
+  CHECK(table_bytes == bytes);
+  CHECK(table_flops == flops);
+  CHECK(flops > 0);
   CHECK(share > 0.1);
   CHECK(share < 1.001);  // shares are rounded to four digits
 }
@@ -84,12 +129,26 @@ TEST_CASE("a run of too few steps to profile says so", "[profile]") {
   const TinyRun run;
   // One epoch of one step.
   const testing::Outcome outcome =
-      run.train("short", {"--profile", "--set", "train.epochs=1", "--set", "train.batch=42",
-                          "--set", "schedule.warmup_epochs=0"});
+      run.train("short", kCpu,
+                {"--profile", "--set", "train.epochs=1", "--set", "train.batch=42", "--set",
+                 "schedule.warmup_epochs=0"});
   INFO(outcome.err);
   REQUIRE(outcome.status == 0);
   CHECK_THAT(outcome.out, Contains("the run ended before step 3"));
   CHECK(!std::filesystem::exists(run.folder / "short/trace.json"));
+}
+
+TEST_CASE("steps to profile that aren't two numbers in order are refused", "[profile]") {
+  const TinyRun run;
+  for (const char* steps :
+       {"", "3", "3:", ":3", "0:4", "5:4", "3:4:5", "a:b", "-1:2", "1:99999999999999999999"}) {
+    CAPTURE(steps);
+    const testing::Outcome outcome =
+        run.train("refused", kCpu, {std::string("--profile-steps=") + steps});
+    CHECK(outcome.status == 2);
+    CHECK_THAT(outcome.err, Contains("--profile-steps"));
+    CHECK(!std::filesystem::exists(run.folder / "refused"));
+  }
 }
 
 }  // namespace
