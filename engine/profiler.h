@@ -1,7 +1,7 @@
 // Where the time of a step goes: ranges of the host, kernels and copies, each with the layer it
 // serves and the work it must do, and the memory in use.
-// Off, which is the rule, each range, kernel, copy and Storage costs a load of a pointer, and each
-// layer of a forward pass the string of its name.
+// Off, which is the rule, each range, kernel, copy and Storage costs a load of a pointer, each step
+// of the tape an empty mark, and each layer of a forward pass the string of its name.
 #pragma once
 #include <atomic>
 #include <chrono>
