@@ -159,7 +159,7 @@ def optimizer_update():
 
 def hamming_topk():
     p = Picture(720, 330)
-    p.text(10, 20, "A warp has 4 queries and a chunk of the database, 32 rows at a time, a row a lane.", 14)
+    p.text(10, 20, "A sample bounds d. A warp has a few queries and a chunk of the database, a row a lane.", 14)
     for chunk in range(3):
         x = 20 + chunk * 130
         p.box(x, 40, 120, 34, BLUE, f"chunk {chunk}")
@@ -167,13 +167,13 @@ def hamming_topk():
         for d in range(6):
             p.box(x + d * 20, 92, 20, 26, GREEN, str((3, 0, 2, 5, 1, 4, 2, 1, 4, 2, 3, 0, 1, 5, 2, 0, 4, 1)[chunk * 6 + d]), 11)
     p.text(420, 60, "1. popcount(query xor row), 64 bits a step;")
-    p.text(420, 78, "   counts by distance in shared memory")
-    p.text(420, 108, "counts[chunk, query, distance]")
+    p.text(420, 78, "   counts by distance, of rows within the bound")
+    p.text(420, 108, "counts[query, chunk, distance]; marks[query, 32 rows]")
     p.text(20, 146, "2. sums over earlier chunks, and over nearer distances: the place of each chunk's first row at each distance")
     for d in range(6):
         p.box(20 + d * 60, 160, 60, 28, PALE, f"d {d}: {(0, 6, 12, 20, 27, 35)[d]}", 11)
-    p.text(400, 179, "starts[query, distance]: rows that are nearer")
-    p.text(20, 220, "3. the scan again: place = start + rows at this distance in earlier chunks, in this one so far, in earlier lanes")
+    p.text(400, 179, "rows that are nearer; the k-th row's distance")
+    p.text(20, 220, "3. marked rows again: place = start + rows at this distance in earlier chunks, in this one so far, in earlier lanes")
     for lane in range(8):
         p.box(20 + lane * 44, 240, 44, 28, RED if lane in (1, 4, 6) else "white", f"{(5, 2, 3, 7, 2, 9, 2, 4)[lane]}", 12)
     p.text(390, 257, "__match_any_sync: three lanes have d = 2,", 12)

@@ -1,68 +1,388 @@
-// Mapping   See scan.cuh: one scan counts distances per chunk of the database, a second writes the
-// rows
-//           whose place is below k.
-// Traffic   the database is read twice per 16 queries, the second time mostly from L2.
+// Mapping   1. A sample of the rows bounds each query's k-th distance from above. 2. A warp has a
+// few
+//           queries in registers and walks a chunk of the database; it counts only the rows within
+//           the bound, and marks the groups of 32 rows that have any. 3. A block a query adds the
+//           counts up to places. 4. A warp per query and chunk visits the marked groups, and writes
+//           the rows whose place is below k.
+// Traffic   the database is read once per kQueries queries, mostly from L2, and its marked groups
+//           once more a query.
 #include "kernels/hamming/hamming_topk.h"
 #include "kernels/hamming/scan.cuh"
 
 namespace hh::gpu {
 namespace {
 
-constexpr int kFillThreads = 256;
+constexpr int kRunRows = kWarpSize * 32;  // a word of marks, a bit a group
+constexpr int kPlaceThreads = 1024, kSlices = kPlaceThreads / kWarpSize;
+constexpr int kMostSamples = 64;    // runs
+constexpr int kRunsPerSample = 16;  // at least
+// Guesses: enough warps to fill a large GPU, and few enough counts to add up quickly.
+constexpr std::int64_t kWantedWarps = 8192, kFewestChunks = 16, kManyChunks = 2048;
 
-template <int kWords>
-__global__ void __launch_bounds__(kScanThreads)
-    hamming_topk_kernel(const ScanInput in, int chunks, int distances, const Places places,
-                        std::int64_t k, std::int64_t* rows, std::int32_t* found) {
-  extern __shared__ std::uint32_t shared_counts[];
-  std::uint32_t* const mine = shared_counts + threadIdx.x / kWarpSize * kScanQueries * distances;
-  const std::int64_t first = first_query();
-  scan_in_place<kWords>(in, chunks, distances, places.counts, places.starts, mine,
-                        [&](int i, std::int64_t row, int d, std::uint32_t place) {
-                          if (d < 0 || place >= k) return;
-                          rows[(first + i) * k + place] = row;
-                          found[(first + i) * k + place] = d;
-                        });
+/// Queries in the registers of a warp.
+constexpr int queries_of(int words, bool one) {
+  return one ? 1 : words <= 2 ? 8 : words <= 4 ? 4 : 2;  // more of them would spill
 }
 
-__global__ void __launch_bounds__(kFillThreads)
-    fill_nothing_kernel(std::int64_t n, std::int64_t* rows, std::int32_t* distances) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kFillThreads + threadIdx.x;
-  if (i >= n) return;
-  rows[i] = -1;
-  distances[i] = -1;
+/// How the rows are shared out: a chunk is `runs_per_chunk` runs of kRunRows.
+struct Cut {
+  std::int64_t runs, runs_per_chunk, chunks, samples;
+  explicit Cut(const HammingTopk& p) {
+    const int queries = queries_of(ceil_div(p.bits, 64), p.query_count == 1);
+    const std::int64_t groups = ceil_div(std::max<std::int64_t>(p.query_count, 1), queries);
+    const std::int64_t wanted = std::clamp(kWantedWarps / groups, kFewestChunks, kManyChunks);
+    runs = ceil_div(p.row_count, kRunRows);
+    runs_per_chunk = std::max<std::int64_t>(ceil_div(runs, wanted), 1);
+    chunks = ceil_div(runs, runs_per_chunk);
+    samples = std::min<std::int64_t>(runs / kRunsPerSample, kMostSamples);
+  }
+};
+
+/// The workspace of one round of queries.
+struct Round {
+  std::int64_t most;                          // queries
+  std::uint32_t *histogram, *counts, *marks;  // [Q, D], [Q, chunks, D], [Q, runs]
+  int* limits;                                // [Q]
+  std::size_t bytes;
+  Round(const HammingTopk& p, const Cut& cut) {
+    const std::int64_t distances = p.bits + 1;
+    const std::int64_t each = distances * (cut.chunks + 1) + cut.runs + 1;  // of 4 bytes
+    most = std::clamp<std::int64_t>(std::int64_t(kCountBytes) / (4 * each), 1,
+                                    std::max<std::int64_t>(p.query_count, 1));
+    histogram = static_cast<std::uint32_t*>(p.workspace);
+    counts = histogram + most * distances;
+    marks = counts + most * distances * cut.chunks;
+    limits = reinterpret_cast<int*>(marks + most * cut.runs);
+    bytes = std::size_t(most * each) * 4;
+  }
+};
+
+template <int kWords>
+__device__ void load_code(const std::uint64_t* codes, std::int64_t row, int words,
+                          std::uint64_t (&to)[kWords]) {
+  if constexpr (kWords > 1) {
+    if (words == kWords && reinterpret_cast<std::uintptr_t>(codes) % 16 == 0) {
+      const auto* from = reinterpret_cast<const ulonglong2*>(codes + row * kWords);
+#pragma unroll
+      for (int w = 0; w < kWords / 2; ++w) {
+        const ulonglong2 two = from[w];
+        to[2 * w] = two.x;
+        to[2 * w + 1] = two.y;
+      }
+      return;
+    }
+  }
+#pragma unroll
+  for (int w = 0; w < kWords; ++w) to[w] = w < words ? codes[row * words + w] : 0;
+}
+
+template <int kWords>
+__device__ int distance(const std::uint64_t (&a)[kWords], const std::uint64_t (&b)[kWords]) {
+  int d = 0;
+#pragma unroll
+  for (int w = 0; w < kWords; ++w) d += __popcll(a[w] ^ b[w]);
+  return d;
+}
+
+__device__ bool is_allowed(const ScanInput& in, std::int64_t row) {
+  return row < in.row_count &&
+         (in.allowed == nullptr || (in.allowed[row / 64] >> (row % 64) & 1) != 0);
+}
+
+/// The sum over this lane and those below.
+__device__ std::uint32_t warp_prefix(std::uint32_t v) {
+  const int lane = int(threadIdx.x) % kWarpSize;
+#pragma unroll
+  for (int step = 1; step < kWarpSize; step *= 2) {
+    const std::uint32_t below = __shfl_up_sync(kFullMask, v, unsigned(step));
+    if (lane >= step) v += below;
+  }
+  return v;
+}
+
+/// The distance of the k-th of the rows in the histogram; where there are fewer, the largest.
+__device__ int kth_distance(const std::uint32_t* histogram, int distances, std::int64_t k) {
+  const int lane = int(threadIdx.x) % kWarpSize;
+  std::uint32_t nearer = 0;
+  for (int d = 0; d < distances; d += kWarpSize) {
+    const std::uint32_t sum = nearer + warp_prefix(d + lane < distances ? histogram[d + lane] : 0u);
+    const unsigned reached = __ballot_sync(kFullMask, sum >= k);
+    if (reached != 0) return d + __ffs(int(reached)) - 1;
+    nearer = __shfl_sync(kFullMask, sum, kWarpSize - 1);
+  }
+  return distances - 1;
+}
+
+/// A few queries, and how far a row may be to count.
+template <int kWords, int kQueries>
+struct Warp {
+  std::int64_t first, chunk;  // query
+  std::uint64_t query[kQueries][kWords];
+  int limit[kQueries];
+
+  __device__ explicit Warp(const ScanInput& in) {
+    const std::int64_t warp = std::int64_t{blockIdx.x} * kScanWarps + threadIdx.x / kWarpSize;
+    // Warps side by side have the same rows.
+    const std::int64_t groups = ceil_div(in.query_count, kQueries);
+    first = warp % groups * kQueries;
+    chunk = warp / groups;
+#pragma unroll
+    for (int i = 0; i < kQueries; ++i) {
+      const std::int64_t q = min(first + i, in.query_count - 1);
+      load_code<kWords>(in.queries, q, in.words, query[i]);
+      limit[i] = -1;
+    }
+  }
+
+  /// Adds the rows of a run to `mine`; returns in marks[i] this lane's bits of query i.
+  __device__ void count(const ScanInput& in, std::int64_t run, int distances, std::uint32_t* mine,
+                        std::uint32_t (&marks)[kQueries]) const {
+    constexpr int kBatch = kQueries == 1 ? (kWords <= 2 ? 8 : 4) : kWords == 1 ? 2 : 1;
+    const std::int64_t begin = run * kRunRows + threadIdx.x % kWarpSize;
+#pragma unroll 1
+    for (int group = 0; group < 32; group += kBatch) {
+      std::uint64_t code[kBatch][kWords];
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+        const std::int64_t row = begin + (group + b) * kWarpSize;
+        load_code<kWords>(in.database, min(row, in.row_count - 1), in.words, code[b]);
+      }
+      int d[kBatch][kQueries];
+      bool any = false;
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+#pragma unroll
+        for (int i = 0; i < kQueries; ++i) {
+          d[b][i] = distance<kWords>(query[i], code[b]);
+          any |= d[b][i] <= limit[i];
+        }
+      }
+      if (!any) continue;
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+        if (!is_allowed(in, begin + (group + b) * kWarpSize)) continue;
+#pragma unroll
+        for (int i = 0; i < kQueries; ++i) {
+          if (d[b][i] > limit[i]) continue;
+          atomicAdd(mine + i * distances + d[b][i], 1u);  // integers: any order
+          marks[i] |= 1u << (group + b);
+        }
+      }
+    }
+  }
+};
+
+template <int kQueries>
+__device__ std::uint32_t* clear_counts(int distances) {
+  extern __shared__ std::uint32_t shared_counts[];
+  std::uint32_t* const mine = shared_counts + threadIdx.x / kWarpSize * kQueries * distances;
+  for (int i = int(threadIdx.x) % kWarpSize; i < kQueries * distances; i += kWarpSize) mine[i] = 0;
+  __syncwarp();
+  return mine;
+}
+
+/// Adds sampled runs, evenly spaced, to the histogram; a warp has one run.
+template <int kWords, int kQueries>
+__global__ void __launch_bounds__(kScanThreads)
+    sample_kernel(const ScanInput in, const Cut cut, int distances, std::uint32_t* histogram) {
+  Warp<kWords, kQueries> warp(in);
+  if (warp.chunk >= cut.samples) return;  // a warp leaves whole
+#pragma unroll
+  for (int i = 0; i < kQueries; ++i) {
+    if (warp.first + i < in.query_count) warp.limit[i] = distances - 1;
+  }
+  std::uint32_t* const mine = clear_counts<kQueries>(distances);
+  std::uint32_t marks[kQueries] = {};
+  warp.count(in, cut.runs * warp.chunk / cut.samples, distances, mine, marks);
+  __syncwarp();
+  for (int i = int(threadIdx.x) % kWarpSize; i < kQueries * distances; i += kWarpSize) {
+    if (mine[i] != 0) atomicAdd(histogram + warp.first * distances + i, mine[i]);
+  }
+}
+
+/// counts[query, chunk, d] for d up to the bound, and marks.
+template <int kWords, int kQueries>
+__global__ void __launch_bounds__(kScanThreads)
+    count_kernel(const ScanInput in, const Cut cut, int distances, std::int64_t k,
+                 const Round round) {
+  const int lane = int(threadIdx.x) % kWarpSize;
+  Warp<kWords, kQueries> warp(in);
+  if (warp.chunk >= cut.chunks) return;  // a warp leaves whole
+#pragma unroll
+  for (int i = 0; i < kQueries; ++i) {
+    if (warp.first + i >= in.query_count) break;
+    warp.limit[i] = kth_distance(round.histogram + (warp.first + i) * distances, distances, k);
+  }
+  std::uint32_t* const mine = clear_counts<kQueries>(distances);
+  const std::int64_t begin = warp.chunk * cut.runs_per_chunk,
+                     end = min(begin + cut.runs_per_chunk, cut.runs);
+  for (std::int64_t run = begin; run < end; ++run) {
+    std::uint32_t marks[kQueries] = {};
+    warp.count(in, run, distances, mine, marks);
+#pragma unroll
+    for (int i = 0; i < kQueries; ++i) {
+      const std::uint32_t all = __reduce_or_sync(kFullMask, marks[i]);
+      if (lane == 0 && warp.first + i < in.query_count) {
+        round.marks[(warp.first + i) * cut.runs + run] = all;
+      }
+    }
+  }
+  __syncwarp();
+#pragma unroll
+  for (int i = 0; i < kQueries; ++i) {
+    std::uint32_t* const to =
+        round.counts + ((warp.first + i) * cut.chunks + warp.chunk) * distances;
+    for (int d = lane; d <= warp.limit[i]; d += kWarpSize) to[d] = mine[i * distances + d];
+  }
+}
+
+/// Turns a query's counts into the place of each chunk's first row at each distance, sets its limit
+/// to the distance of the k-th row, and fills what is left of its answer with -1.
+__global__ void __launch_bounds__(kPlaceThreads)
+    places_kernel(const Cut cut, int distances, std::int64_t k, const Round round,
+                  std::int64_t* rows, std::int32_t* found) {
+  __shared__ std::uint32_t sums[kSlices][kWarpSize];
+  const std::int64_t q = blockIdx.x;
+  const int lane = int(threadIdx.x) % kWarpSize, slice = int(threadIdx.x) / kWarpSize;
+  const std::int64_t begin = cut.chunks * slice / kSlices, end = cut.chunks * (slice + 1) / kSlices;
+  std::uint32_t* const counts = round.counts + q * cut.chunks * distances;
+  const int bound = kth_distance(round.histogram + q * distances, distances, k);
+  std::uint32_t nearer = 0;
+  int limit = 0;
+  for (int first = 0; first <= bound && nearer < k; first += kWarpSize) {
+    const int d = first + lane;
+    std::uint32_t sum = 0;
+    if (d <= bound) {
+      for (std::int64_t chunk = begin; chunk < end; ++chunk) sum += counts[chunk * distances + d];
+    }
+    sums[slice][lane] = sum;
+    __syncthreads();
+    std::uint32_t before = 0, total = 0;
+    for (int s = 0; s < kSlices; ++s) {
+      if (s == slice) before = total;
+      total += sums[s][lane];
+    }
+    const std::uint32_t through = nearer + warp_prefix(total), start = through - total;
+    const unsigned wanted = __ballot_sync(kFullMask, d <= bound && start < k);
+    limit = first + kWarpSize - 1 - __clz(int(wanted));
+    std::uint32_t place = start + before;
+    if (d <= limit) {
+      for (std::int64_t chunk = begin; chunk < end; ++chunk) {
+        const std::uint32_t count = counts[chunk * distances + d];
+        counts[chunk * distances + d] = place;
+        place += count;
+      }
+    }
+    nearer = __shfl_sync(kFullMask, through, kWarpSize - 1);
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) round.limits[q] = limit;
+  for (std::int64_t i = std::int64_t{nearer} + threadIdx.x; i < k; i += kPlaceThreads) {
+    rows[q * k + i] = -1;
+    found[q * k + i] = -1;
+  }
+}
+
+/// A warp per query and chunk.
+template <int kWords>
+__global__ void __launch_bounds__(kScanThreads)
+    write_kernel(const ScanInput in, const Cut cut, int distances, std::int64_t k,
+                 const Round round, std::int64_t* rows, std::int32_t* found) {
+  extern __shared__ std::uint32_t shared_counts[];
+  std::uint32_t* const mine = shared_counts + threadIdx.x / kWarpSize * distances;
+  const int lane = int(threadIdx.x) % kWarpSize;
+  const std::int64_t warp = std::int64_t{blockIdx.x} * kScanWarps + threadIdx.x / kWarpSize;
+  const std::int64_t q = warp % in.query_count, chunk = warp / in.query_count;
+  if (chunk >= cut.chunks) return;  // a warp leaves whole
+  const std::uint32_t* const places = round.counts + (q * cut.chunks + chunk) * distances;
+  int limit = round.limits[q];
+  for (int d = lane; d <= limit; d += kWarpSize) mine[d] = places[d];
+  __syncwarp();
+  if (mine[limit] >= k) --limit;  // earlier chunks have enough rows at that distance
+  std::uint64_t query[kWords];
+  load_code<kWords>(in.queries, q, in.words, query);
+  const std::int64_t begin = chunk * cut.runs_per_chunk,
+                     end = min(begin + cut.runs_per_chunk, cut.runs);
+  for (std::int64_t run = begin; run < end; ++run) {
+    for (std::uint32_t left = round.marks[q * cut.runs + run]; left != 0; left &= left - 1) {
+      const std::int64_t row = run * kRunRows + (__ffs(int(left)) - 1) * kWarpSize + lane;
+      int d = -1;
+      if (is_allowed(in, row)) {
+        std::uint64_t code[kWords];
+        load_code<kWords>(in.database, row, in.words, code);
+        d = distance<kWords>(query, code);
+        if (d > limit) d = -1;
+      }
+      if (__ballot_sync(kFullMask, d >= 0) == 0) continue;
+      // Lanes at the same distance take places in the order of their rows.
+      const unsigned same = __match_any_sync(kFullMask, d);
+      std::uint32_t place = 0;
+      if (d >= 0) place = mine[d] + __popc(same & ((1u << lane) - 1));
+      __syncwarp();
+      if (d >= 0 && lane == __ffs(int(same)) - 1) mine[d] += __popc(same);
+      __syncwarp();
+      if (d < 0 || place >= k) continue;
+      rows[q * k + place] = row;
+      found[q * k + place] = d;
+    }
+  }
+}
+
+unsigned blocks_of(std::int64_t warps) { return unsigned(ceil_div(warps, kScanWarps)); }
+
+template <int kWords, int kQueries>
+void count_rows(const ScanInput& in, const Cut& cut, int distances, std::int64_t k,
+                const Round& round, StreamHandle stream) {
+  const std::int64_t groups = ceil_div(in.query_count, kQueries);
+  const std::size_t shared = sizeof(std::uint32_t) * kScanWarps * kQueries * std::size_t(distances);
+  if (cut.samples > 0) {
+    sample_kernel<kWords, kQueries>
+        <<<blocks_of(cut.samples * groups), kScanThreads, shared, stream>>>(in, cut, distances,
+                                                                            round.histogram);
+    HH_CHECK_LAUNCH(stream);
+  }
+  count_kernel<kWords, kQueries><<<blocks_of(cut.chunks * groups), kScanThreads, shared, stream>>>(
+      in, cut, distances, k, round);
+  HH_CHECK_LAUNCH(stream);
 }
 
 }  // namespace
 
-std::size_t workspace_bytes(const HammingTopk& p) {
-  return Places::bytes(p.row_count, p.query_count, p.bits + 1);
-}
+std::size_t workspace_bytes(const HammingTopk& p) { return Round(p, Cut(p)).bytes; }
 
 void hamming_topk(const HammingTopk& p, StreamHandle stream) {
   p.validate();
-  if (p.query_count == 0) return;
-  const std::int64_t n = p.query_count * p.k;
-  fill_nothing_kernel<<<unsigned(ceil_div(n, kFillThreads)), kFillThreads, 0, stream>>>(
-      n, p.rows, p.distances);
-  HH_CHECK_LAUNCH(stream);
-  if (p.row_count == 0) return;
   const int words = ceil_div(p.bits, 64), distances = p.bits + 1;
-  const std::int64_t round = queries_per_round(p.row_count, p.query_count, distances);
-  for (std::int64_t first = 0; first < p.query_count; first += round) {
+  const Cut cut(p);
+  const Round round(p, cut);
+  for (std::int64_t first = 0; first < p.query_count; first += round.most) {
     const ScanInput in{.queries = p.queries + first * words,
                        .database = p.database,
                        .allowed = p.allowed,
-                       .query_count = std::min(round, p.query_count - first),
+                       .query_count = std::min(round.most, p.query_count - first),
                        .row_count = p.row_count,
                        .words = words};
-    const Places places(p.workspace, in, distances);
+    std::int64_t* const rows = p.rows + first * p.k;
+    std::int32_t* const found = p.distances + first * p.k;
+    HH_CUDA_CHECK(cudaMemsetAsync(
+        round.histogram, 0,
+        std::size_t(in.query_count) * std::size_t(distances) * sizeof(std::uint32_t), stream));
     with_words(words, [&](auto count) {
-      find_places<count.value>(in, distances, places, stream);
-      hamming_topk_kernel<count.value>
-          <<<scan_grid(in), kScanThreads, scan_shared(distances), stream>>>(
-              in, scan_chunks(in.row_count), distances, places, p.k, p.rows + first * p.k,
-              p.distances + first * p.k);
+      constexpr int kWords = decltype(count)::value;
+      if (p.row_count > 0) {
+        if (p.query_count == 1) {
+          count_rows<kWords, queries_of(kWords, true)>(in, cut, distances, p.k, round, stream);
+        } else {
+          count_rows<kWords, queries_of(kWords, false)>(in, cut, distances, p.k, round, stream);
+        }
+      }
+      places_kernel<<<unsigned(in.query_count), kPlaceThreads, 0, stream>>>(cut, distances, p.k,
+                                                                            round, rows, found);
+      HH_CHECK_LAUNCH(stream);
+      if (p.row_count == 0) return;
+      write_kernel<kWords><<<blocks_of(cut.chunks * in.query_count), kScanThreads,
+                             sizeof(std::uint32_t) * kScanWarps * std::size_t(distances), stream>>>(
+          in, cut, distances, p.k, round, rows, found);
       HH_CHECK_LAUNCH(stream);
     });
   }

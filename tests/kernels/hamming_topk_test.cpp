@@ -143,6 +143,30 @@ TEST_CASE("hamming_topk survives rows that keep getting nearer", "[hamming]") {
   }
 }
 
+// Enough rows for the GPU to bound the distances by a sample first: of rows in clusters, of rows
+// that are all alike, and where hardly one of the sample is allowed.
+TEST_CASE("hamming_topk finds its rows among many", "[hamming]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const int bits = GENERATE(16, 64, 128, 200, 512);
+  const std::int64_t rows = 40'000, words = (bits + 63) / 64;
+  const std::vector<std::uint64_t> database = testing::codes(rows, bits, 2, 50);
+  std::vector<std::uint64_t> alike = database;
+  for (std::size_t i = 0; i < alike.size(); ++i) alike[i] = alike[i % std::size_t(words)];
+  for (const std::int64_t queries : {1, 9}) {
+    for (const std::uint32_t one_in : {1u, 500u}) {
+      for (const auto& of : {database, alike}) {
+        check(device, {.queries = testing::codes(queries, bits, 1, 50),
+                       .database = of,
+                       .allowed = testing::row_mask(rows, one_in, 3),
+                       .query_count = queries,
+                       .rows = rows,
+                       .k = 100,
+                       .bits = bits});
+      }
+    }
+  }
+}
+
 TEST_CASE("hamming_topk gives one answer for any number of threads", "[hamming]") {
   const Device device = GENERATE(from_range(testing::devices()));
   const std::int64_t queries = GENERATE(1, 5, 40);
