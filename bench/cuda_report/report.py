@@ -99,9 +99,12 @@ def main():
         for group in sorted(rows.values(), key=lambda g: -sum(r["us"] for _, _, r in g)):
             us = sum(r["us"] for _, _, r in group)
             print(f"{group[0][0]:64} {len(group):8d} {us:9.1f} {us / total:6.1%}")
-        own = sum(r["us"] for g in rows.values() for _, k, r in g if k)
+        ours = [r for g in rows.values() for _, kernel, r in g if kernel]
+        own, least = sum(r["us"] for r in ours), sum(r["model_resource_us"]["dram"] for r in ours)
         launches = sum(len(g) for g in rows.values())
         print(f"{launches} launches and calls, {total:.0f} us estimated, of which our kernels {own / total:.1%}")
+        print(f"were our kernels bound by DRAM alone and launched for nothing: {least / (total - own + least):.1%} of "
+              f"{total - own + least:.0f} us")
         return
     cases = case_rows(records, gpu)
     if cases:
