@@ -8,12 +8,12 @@
 // Mapping   Columns, dx and the bias: a thread has 16 bytes of channels.
 // Traffic   the columns are written and read once more than cuDNN's implicit form would; groups are
 //           kept small enough to stay in a large L2.
+#include "kernels/conv/as_linear.h"
 #include "kernels/conv/channels_last.cuh"
 #include "kernels/conv/conv2d.h"
 #include "kernels/conv/cudnn.cuh"
 #include "kernels/core/column_sum.cuh"
 #include "kernels/linear/gemm.cuh"
-#include "kernels/linear/linear.h"
 
 namespace hh::gpu {
 namespace {
@@ -168,39 +168,6 @@ void for_each_group(const T* x, const Conv2dShape& s, void* memory, StreamHandle
     HH_CHECK_LAUNCH(stream);
     body(g, pixel, columns);
   }
-}
-
-template <class T>
-LinearForward<T> as_linear(const Conv2dForward<T>& p) {
-  return {.x = p.x,
-          .weight = p.weight,
-          .bias = p.bias,
-          .y = p.y,
-          .rows = p.shape.pixels(),
-          .in = p.shape.in_channels,
-          .out = p.shape.out_channels,
-          .workspace = p.workspace};
-}
-template <class T>
-LinearBackwardInput<T> as_linear(const Conv2dBackwardInput<T>& p) {
-  return {.dy = p.dy,
-          .weight = p.weight,
-          .dx = p.dx,
-          .rows = p.shape.pixels(),
-          .in = p.shape.in_channels,
-          .out = p.shape.out_channels,
-          .workspace = p.workspace};
-}
-template <class T>
-LinearBackwardWeight<T> as_linear(const Conv2dBackwardWeight<T>& p) {
-  return {.x = p.x,
-          .dy = p.dy,
-          .dweight = p.dweight,
-          .dbias = p.dbias,
-          .rows = p.shape.pixels(),
-          .in = p.shape.in_channels,
-          .out = p.shape.out_channels,
-          .workspace = p.workspace};
 }
 
 }  // namespace

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "kernels/conv/as_linear.h"
 #include "kernels/conv/conv2d.h"
-#include "kernels/linear/linear.h"
 #include "kernels/linear/onednn.h"
 #include "kernels/linear/rows.h"
 
@@ -179,39 +179,6 @@ class Copies {
 };
 std::size_t copy_bytes(std::int64_t n) { return aligned(std::size_t(n) * sizeof(float)); }
 
-template <class T>
-LinearForward<T> linear(const Conv2dForward<T>& p) {
-  return {.x = p.x,
-          .weight = p.weight,
-          .bias = p.bias,
-          .y = p.y,
-          .rows = p.shape.pixels(),
-          .in = p.shape.in_channels,
-          .out = p.shape.out_channels,
-          .workspace = p.workspace};
-}
-template <class T>
-LinearBackwardInput<T> linear(const Conv2dBackwardInput<T>& p) {
-  return {.dy = p.dy,
-          .weight = p.weight,
-          .dx = p.dx,
-          .rows = p.shape.pixels(),
-          .in = p.shape.in_channels,
-          .out = p.shape.out_channels,
-          .workspace = p.workspace};
-}
-template <class T>
-LinearBackwardWeight<T> linear(const Conv2dBackwardWeight<T>& p) {
-  return {.x = p.x,
-          .dy = p.dy,
-          .dweight = p.dweight,
-          .dbias = p.dbias,
-          .rows = p.shape.pixels(),
-          .in = p.shape.in_channels,
-          .out = p.shape.out_channels,
-          .workspace = p.workspace};
-}
-
 }  // namespace
 
 template <class T>
@@ -219,7 +186,7 @@ void conv2d_forward(const Conv2dForward<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
-  if (s.is_linear()) return linear_forward(linear(p));
+  if (s.is_linear()) return linear_forward(as_linear(p));
   const auto conv = Convolution::of(Pass::kForward, compute_type<T>(), s, p.bias != nullptr);
   if constexpr (!is_float<T>) {
     if (converts<T>()) {
@@ -239,7 +206,7 @@ void conv2d_backward_input(const Conv2dBackwardInput<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
-  if (s.is_linear()) return linear_backward_input(linear(p));
+  if (s.is_linear()) return linear_backward_input(as_linear(p));
   const auto conv = Convolution::of(Pass::kBackwardInput, compute_type<T>(), s, false);
   if constexpr (!is_float<T>) {
     if (converts<T>()) {
@@ -259,7 +226,7 @@ void conv2d_backward_weight(const Conv2dBackwardWeight<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
-  if (s.is_linear()) return linear_backward_weight(linear(p));
+  if (s.is_linear()) return linear_backward_weight(as_linear(p));
   if (p.dbias != nullptr) {
     // Its partial sums are done with before the convolution needs the scratch.
     add_column_sums(p.dy, s.pixels(), s.out_channels, static_cast<float*>(p.workspace), p.dbias);
@@ -281,7 +248,7 @@ std::size_t workspace_bytes(const Conv2dForward<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return 0;
-  if (s.is_linear()) return workspace_bytes(linear(p));
+  if (s.is_linear()) return workspace_bytes(as_linear(p));
   std::size_t bytes =
       Convolution::of(Pass::kForward, compute_type<T>(), s, p.bias != nullptr)->scratch_bytes();
   if (converts<T>()) {
@@ -296,7 +263,7 @@ std::size_t workspace_bytes(const Conv2dBackwardInput<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return 0;
-  if (s.is_linear()) return workspace_bytes(linear(p));
+  if (s.is_linear()) return workspace_bytes(as_linear(p));
   std::size_t bytes =
       Convolution::of(Pass::kBackwardInput, compute_type<T>(), s, false)->scratch_bytes();
   if (converts<T>()) {
@@ -311,7 +278,7 @@ std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return 0;
-  if (s.is_linear()) return workspace_bytes(linear(p));
+  if (s.is_linear()) return workspace_bytes(as_linear(p));
   std::size_t bytes =
       Convolution::of(Pass::kBackwardWeight, compute_type<T>(), s, false)->scratch_bytes();
   if (converts<T>()) {
