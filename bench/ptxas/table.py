@@ -174,7 +174,7 @@ def main():
         if fresh:
             print(f"{len(fresh)} kernels are not in the baseline; renew it with --write")
         if worse:
-            print(f"Where this is meant: bench/ptxas/table.py {a.library} --arch {','.join(archs)} --write {a.check}")
+            print(f"Where this is meant: bench/ptxas/table.py {a.library} --write {a.check}")
         return 1 if worse else 0
     now = measure(a.library, archs)
     if a.write:
