@@ -5,7 +5,7 @@
 // and dx gathers from dcolumns what each input pixel was copied to. Weights are made channels-last
 // in scratch memory for both, and their gradient comes back from there (channels_last.cuh).
 //
-// Mapping   Columns, dx and the bias: a thread has 16 bytes of channels.
+// Mapping   Columns and dx: a thread has 16 bytes of channels.
 // Traffic   the columns are written and read once more than cuDNN's implicit form would; groups are
 //           kept small enough to stay in a large L2.
 #include "kernels/conv/as_linear.h"
@@ -13,6 +13,7 @@
 #include "kernels/conv/conv2d.h"
 #include "kernels/conv/cudnn.cuh"
 #include "kernels/core/column_sum.cuh"
+#include "kernels/linear/add_bias.cuh"
 #include "kernels/linear/gemm.cuh"
 
 namespace hh::gpu {
@@ -96,42 +97,6 @@ __global__ void __launch_bounds__(kRowThreads)
     for (int k = 0; k < kVec; ++k) sum[k] += v[k];
   }
   store_floats(sum, dx + std::int64_t{i} * kVec);
-}
-
-template <class T, int kVec>
-__global__ void __launch_bounds__(kRowThreads)
-    add_conv_bias_kernel(T* y, const float* bias, std::int64_t rows, int cols, int lanes,
-                         std::int64_t rows_per_block) {
-  extern __shared__ float4 memory[];
-  const ColumnTile<kVec> tile(int(blockIdx.x), lanes, cols);
-  const SharedRows<kVec> shared(memory, tile.cols);
-  shared.fill(0, bias + tile.first);
-  __syncthreads();
-  if (!tile.has_columns()) return;
-  const int c = tile.first + tile.column;
-  float b[kVec];
-  shared.load(0, tile.column, b);
-  const std::int64_t begin = blockIdx.y * rows_per_block, end = min(begin + rows_per_block, rows);
-  for (std::int64_t row = begin + tile.group; row < end; row += tile.groups) {
-    float v[kVec];
-    load_floats(y + row * cols + c, v);
-#pragma unroll
-    for (int k = 0; k < kVec; ++k) v[k] += b[k];
-    store_floats(v, y + row * cols + c);
-  }
-}
-
-template <class T>
-void add_bias(T* y, const float* bias, std::int64_t rows, int cols, StreamHandle stream) {
-  const RowBlocks split(rows, cols);
-  choose_vector<T>(cols, aligned16(y), [&](auto vec) {
-    const int lanes = lanes_of_row(cols, vec, kRowThreads);
-    const dim3 grid(unsigned(ceil_div(cols, lanes * vec)), unsigned(split.blocks));
-    add_conv_bias_kernel<T, vec()>
-        <<<grid, kRowThreads, SharedRows<vec()>::bytes(1, lanes * vec), stream>>>(
-            y, bias, rows, cols, lanes, split.rows);
-  });
-  HH_CHECK_LAUNCH(stream);
 }
 
 unsigned blocks(std::int64_t threads) { return unsigned(ceil_div(threads, kRowThreads)); }

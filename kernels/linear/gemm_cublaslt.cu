@@ -7,7 +7,7 @@
 #include <string>
 #include <tuple>
 
-#include "kernels/core/device.cuh"
+#include "kernels/linear/add_bias.cuh"
 #include "kernels/linear/gemm.cuh"
 
 namespace hh::gpu {
@@ -139,12 +139,6 @@ class Plans {
   std::map<Key, Plan> plans_;
 };
 
-template <class T>
-__global__ void add_bias_kernel(T* d, const float* bias, std::int64_t count, std::int64_t cols) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < count) d[i] = narrow<T>(widen(d[i]) + bias[i % cols]);
-}
-
 }  // namespace
 
 template <class TIn, class TOut>
@@ -180,12 +174,7 @@ bool gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream) {
                       " x " + std::to_string(g.inner) + " x " + std::to_string(g.cols));
   }
   plan.run(g.a, g.b, g.d, nullptr, g.accumulate, workspace, stream);
-  if (g.bias == nullptr) return false;
-  constexpr int kThreads = 256;
-  const std::int64_t count = g.rows * g.cols;
-  add_bias_kernel<<<unsigned(ceil_div(count, kThreads)), kThreads, 0, stream>>>(g.d, g.bias, count,
-                                                                                g.cols);
-  HH_CHECK_LAUNCH(stream);
+  if (g.bias != nullptr) add_bias(g.d, g.bias, g.rows, int(g.cols), stream);
   return false;
 }
 
