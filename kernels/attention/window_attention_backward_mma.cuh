@@ -164,6 +164,27 @@ __device__ void separate_dout(const WindowAttentionBackward<T>& p, const Block& 
   });
 }
 
+/// The same for the whole block; D also to `to`, its rows of the workspace. `d` may be used again.
+template <int kD, class T>
+__device__ void separate_dout(const WindowAttentionBackward<T>& p, const Block& block,
+                              unsigned planes, float* d, float* to) {
+  with_interleaved<T, kD>(block,
+                          [&](const auto& lane) { separate_dout(p, block, lane, planes, d); });
+  __syncthreads();
+  for (int i = int(threadIdx.x); i < block.instances * block.tokens(); i += int(blockDim.x)) {
+    to[block.first_sum() + i] = d[i];
+  }
+  __syncthreads();
+}
+
+/// -lse * log2(e) and D of a query in shared memory; past the last query P is 0, whatever its
+/// score.
+__device__ inline void store_sums(float shift, float d, int row, int tokens, unsigned sums) {
+  const bool is = row < tokens;
+  const unsigned pair[2] = {__float_as_uint(is ? shift : -INFINITY), __float_as_uint(is ? d : 0)};
+  store<sizeof(pair)>(pair, sums + row * int(sizeof(pair)));
+}
+
 /// to[row, 0..kD) = sums * factor for the rows of a tile that there are. All lanes of the warp.
 template <int kD, class T>
 __device__ void store_rows(const float (&sums)[kD / 8][4], float factor, int tile, int tokens,
@@ -228,13 +249,7 @@ __device__ void pass_over_keys(const WindowAttentionBackward<T>& p, const float*
       const std::int64_t sum_at = block.first_sum() + own.instance * block.tokens() + inside;
       shift[m][i] = p.lse[sum_at] * -kLog2e;
       d[m][i] = delta[sum_at];
-      // Past the last query P is 0, whatever its score.
-      if (t == 0 && own.has(m)) {
-        const bool is = row < block.tokens();
-        const unsigned pair[2] = {__float_as_uint(is ? shift[m][i] : -INFINITY),
-                                  __float_as_uint(is ? d[m][i] : 0)};
-        store<sizeof(pair)>(pair, sums + row * int(sizeof(pair)));
-      }
+      if (t == 0 && own.has(m)) store_sums(shift[m][i], d[m][i], row, block.tokens(), sums);
     }
     dout[m] = reader.rows(dout_plane, own.tile(m), plane_mask<T>(own.instance));
   }
@@ -372,12 +387,7 @@ __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
   copy(0, 1);
   // D of the block's instances fits where v will be.
   auto* d = reinterpret_cast<float*>(memory + place.keys(0) + plan.stage_bytes);
-  with_interleaved<T, kD>(block, [&](const auto& lane) { separate_dout(p, block, lane, base, d); });
-  __syncthreads();
-  for (int i = int(threadIdx.x); i < block.instances * block.tokens(); i += int(blockDim.x)) {
-    delta[block.first_sum() + i] = d[i];
-  }
-  __syncthreads();
+  separate_dout<kD>(p, block, base, d, delta);
   copy(0, 2);
 
   for (int stage = 0; stage < plan.stages; ++stage) {

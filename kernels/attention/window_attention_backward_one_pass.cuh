@@ -103,22 +103,14 @@ __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
   copy(0, 1, keys);
   // D of the block's heads fits where v will be.
   auto* const d = reinterpret_cast<float*>(memory + place.values());
-  with_interleaved<T, kD>(block, [&](const auto& lane) { separate_dout(p, block, lane, base, d); });
-  __syncthreads();
-  for (int i = int(threadIdx.x); i < block.instances * block.tokens(); i += int(blockDim.x)) {
-    delta[block.first_sum() + i] = d[i];
-  }
-  __syncthreads();
+  separate_dout<kD>(p, block, base, d, delta);
   copy(0, 2, values);
 
   for (int instance = 0; instance < block.instances; ++instance) {
     for (int row = int(threadIdx.x); row < reader.tiles() * 16; row += int(blockDim.x)) {
-      // Past the last query P is 0, whatever its score.
-      const std::int64_t at = block.first_sum() + instance * block.tokens() + row;
-      const bool is = row < block.tokens();
-      const unsigned pair[2] = {__float_as_uint(is ? p.lse[at] * -kLog2e : -INFINITY),
-                                __float_as_uint(is ? delta[at] : 0)};
-      store<sizeof(pair)>(pair, sums + row * int(sizeof(pair)));
+      const std::int64_t at =
+          block.first_sum() + instance * block.tokens() + min(row, block.tokens() - 1);
+      store_sums(p.lse[at] * -kLog2e, delta[at], row, block.tokens(), sums);
     }
     wait_copies();
     __syncthreads();
