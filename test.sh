@@ -99,7 +99,7 @@ fi
 
 # The page that serve shows, in a browser (skipped by the script where there is none).
 if command -v python3 >/dev/null; then
-  count "page in a browser" python3 tests/apps/page_in_browser.py $bin/hybridhash
+  count "page in a browser" python3 tests/apps/serve/page_in_browser.py $bin/hybridhash
 fi
 
 # The GPU side: on a GPU, or else in the simulator, which also checks memory, uninitialised reads, races,

@@ -8,8 +8,8 @@
 #include <new>
 #include <stdexcept>
 
-#include "apps/command.h"
-#include "engine/device.h"
+#include "apps/commands/command.h"
+#include "engine/device/device.h"
 #include "kernels/core/simd.h"
 
 namespace {

@@ -11,7 +11,7 @@
 #include "bench/support/compare.h"
 #include "bench/support/plot.h"
 #include "bench/support/run.h"
-#include "engine/file.h"
+#include "engine/files/file.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
 

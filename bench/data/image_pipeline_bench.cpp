@@ -10,9 +10,9 @@
 #include <functional>
 #include <string>
 
-#include "data/decode.h"
-#include "data/loader.h"
-#include "data/transform.h"
+#include "data/images/decode.h"
+#include "data/experiments/loader.h"
+#include "data/images/transform.h"
 #include "kernels/core/simd.h"
 #include "tests/support/images.h"
 

@@ -11,11 +11,11 @@
 
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
-#include "retrieval/code_file.h"
-#include "retrieval/metrics.h"
-#include "retrieval/multi_index.h"
-#include "retrieval/npy.h"
-#include "retrieval/search.h"
+#include "retrieval/codes/code_file.h"
+#include "retrieval/metrics/metrics.h"
+#include "retrieval/search/multi_index.h"
+#include "retrieval/files/npy.h"
+#include "retrieval/search/hamming_scan.h"
 
 namespace {
 

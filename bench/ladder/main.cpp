@@ -8,7 +8,7 @@
 
 #include "bench/ladder/problems.h"
 #include "bench/support/profile_mark.h"
-#include "engine/launch.h"
+#include "engine/device/launch.h"
 #include "kernels/core/cuda_check.h"
 
 namespace hh::ladder {

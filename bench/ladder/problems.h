@@ -3,7 +3,7 @@
 #include <string>
 
 #include "bench/ladder/rung.h"
-#include "engine/tensor.h"
+#include "engine/tensor/tensor.h"
 #include "tests/support/values.h"
 
 namespace hh::ladder {

@@ -6,7 +6,7 @@
 #include <functional>
 #include <type_traits>
 
-#include "engine/kernel_table.h"
+#include "engine/device/kernel_table.h"
 
 namespace hh::bench {
 

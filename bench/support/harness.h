@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "bench/peers/peers.h"
-#include "engine/launch.h"
-#include "engine/tensor.h"
+#include "engine/device/launch.h"
+#include "engine/tensor/tensor.h"
 #include "tests/support/values.h"
 
 namespace hh::bench {

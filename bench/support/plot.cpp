@@ -5,7 +5,7 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "engine/file.h"
+#include "engine/files/file.h"
 
 namespace hh::bench {
 namespace {

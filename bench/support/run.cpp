@@ -12,7 +12,7 @@
 #include "bench/support/harness.h"
 #include "bench/support/profile_mark.h"
 #include "bench/support/yardstick.h"
-#include "engine/memory.h"
+#include "engine/device/memory.h"
 #include "kernels/core/parallel.h"
 
 namespace hh::bench {

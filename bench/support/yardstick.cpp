@@ -7,7 +7,7 @@
 #include <tuple>
 
 #include "bench/support/harness.h"
-#include "engine/product_rate.h"
+#include "engine/ops/product_rate.h"
 #include "kernels/core/parallel.h"
 #include "kernels/linear/linear.h"
 

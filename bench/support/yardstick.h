@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "bench/support/record.h"
-#include "engine/device.h"
+#include "engine/device/device.h"
 
 namespace hh::bench {
 

@@ -8,7 +8,7 @@
 // Numerics  float32, see row_norm.cuh.
 #include "kernels/blockify/positions.cuh"
 #include "kernels/core/column_sum.cuh"
-#include "kernels/layer_norm/row_norm.cuh"
+#include "kernels/core/row_norm.cuh"
 
 namespace hh::gpu {
 namespace {

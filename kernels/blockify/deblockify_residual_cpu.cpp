@@ -11,7 +11,7 @@
 #include "kernels/blockify/deblockify_residual.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/row_chunks.h"
-#include "kernels/layer_norm/row_norm-inl.h"
+#include "kernels/core/row_norm-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {

@@ -13,8 +13,8 @@
 #include "kernels/conv/conv2d.h"
 #include "kernels/conv/cudnn.cuh"
 #include "kernels/core/column_sum.cuh"
-#include "kernels/linear/add_bias.cuh"
-#include "kernels/linear/gemm.cuh"
+#include "kernels/gemm/add_bias.cuh"
+#include "kernels/gemm/gemm.cuh"
 
 namespace hh::gpu {
 namespace {

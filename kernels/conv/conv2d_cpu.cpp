@@ -7,8 +7,8 @@
 
 #include "kernels/conv/as_linear.h"
 #include "kernels/conv/conv2d.h"
-#include "kernels/linear/onednn.h"
-#include "kernels/linear/rows.h"
+#include "kernels/gemm/onednn.h"
+#include "kernels/gemm/rows.h"
 
 namespace hh::cpu {
 namespace {

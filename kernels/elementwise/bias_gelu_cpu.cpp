@@ -14,7 +14,7 @@
 #include "kernels/core/row_chunks.h"
 #include "kernels/elementwise/bias_gelu.h"
 #include "kernels/elementwise/gelu-inl.h"
-#include "kernels/layer_norm/row_norm-inl.h"
+#include "kernels/core/row_norm-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {

@@ -7,7 +7,7 @@
 // Numerics  float32, see row_norm.cuh.
 #include "kernels/core/column_sum.cuh"
 #include "kernels/layer_norm/residual_layer_norm.h"
-#include "kernels/layer_norm/row_norm.cuh"
+#include "kernels/core/row_norm.cuh"
 
 namespace hh::gpu {
 namespace {

@@ -17,7 +17,7 @@
 
 #include "kernels/core/simd-inl.h"
 #include "kernels/linear/linear.h"
-#include "kernels/linear/rows.h"
+#include "kernels/gemm/rows.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {
@@ -150,7 +150,7 @@ HWY_AFTER_NAMESPACE();
 #include <cassert>
 
 #include "kernels/core/parallel.h"
-#include "kernels/linear/onednn.h"
+#include "kernels/gemm/onednn.h"
 
 namespace hh::cpu {
 

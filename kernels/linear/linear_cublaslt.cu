@@ -1,7 +1,7 @@
 // The products are cuBLASLt's; bias is its epilogue, and so are the sums of dy that dbias gets.
 // Where it can't make them they are a pass of their own down the columns of dy.
 #include "kernels/core/column_sum.cuh"
-#include "kernels/linear/gemm.cuh"
+#include "kernels/gemm/gemm.cuh"
 #include "kernels/linear/linear.h"
 
 namespace hh::gpu {

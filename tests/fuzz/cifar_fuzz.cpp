@@ -1,6 +1,6 @@
 #include <vector>
 
-#include "data/cifar.h"
+#include "data/sets/cifar.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

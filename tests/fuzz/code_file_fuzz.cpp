@@ -1,4 +1,4 @@
-#include "retrieval/code_file.h"
+#include "retrieval/codes/code_file.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

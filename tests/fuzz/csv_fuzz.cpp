@@ -1,4 +1,4 @@
-#include "retrieval/item_files.h"
+#include "retrieval/files/item_files.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -1,4 +1,4 @@
-#include "data/decode_formats.h"
+#include "data/images/decode_formats.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

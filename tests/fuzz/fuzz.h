@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string_view>
 
-#include "data/decode.h"
+#include "data/images/decode.h"
 
 /// The rest of the process is libFuzzer's: it calls this with every input.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);

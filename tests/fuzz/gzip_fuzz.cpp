@@ -1,4 +1,4 @@
-#include "data/gunzip.h"
+#include "data/sets/gunzip.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

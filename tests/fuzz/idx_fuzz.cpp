@@ -1,4 +1,4 @@
-#include "data/idx.h"
+#include "data/sets/idx.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -1,4 +1,4 @@
-#include "data/list_file.h"
+#include "data/sets/list_file.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <string>
 
-#include "data/split.h"
-#include "engine/file.h"
-#include "engine/safetensors.h"
+#include "data/experiments/split.h"
+#include "engine/files/file.h"
+#include "engine/files/safetensors.h"
 #include "tests/support/images.h"
 
 namespace {

@@ -1,8 +1,8 @@
 // Inputs get the right check sum, which no fuzzer would guess.
 #include <nlohmann/json.hpp>
 
-#include "retrieval/index_checksum.h"
-#include "retrieval/index_manifest.h"
+#include "retrieval/index/checksum.h"
+#include "retrieval/index/manifest.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

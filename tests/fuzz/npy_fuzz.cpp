@@ -1,4 +1,4 @@
-#include "retrieval/npy.h"
+#include "retrieval/files/npy.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -1,4 +1,4 @@
-#include "data/split.h"
+#include "data/experiments/split.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

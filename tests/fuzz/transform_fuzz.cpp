@@ -1,7 +1,7 @@
 // Sizes, crops and flips from the input; memory around the result is guarded by the sanitizer.
 #include <vector>
 
-#include "data/transform.h"
+#include "data/images/transform.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "kernels/core/parallel.h"
 #include "tests/support/device.h"
 #include "tests/support/goldens.h"

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "kernels/core/parallel.h"
 #include "kernels/loss/bank_update.h"
 #include "tests/support/device.h"

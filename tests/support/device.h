@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "engine/backend.h"
+#include "engine/device/backend.h"
 
 namespace Catch {
 template <>

@@ -4,7 +4,7 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 
-#include "engine/device.h"
+#include "engine/device/device.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
 

@@ -1,0 +1,52 @@
+#include "apps/commands/command.h"
+
+#include <spdlog/spdlog.h>
+
+#include <atomic>
+#include <csignal>
+
+#include "kernels/core/parallel.h"
+#include "kernels/core/simd.h"
+
+namespace hh::apps {
+namespace {
+
+std::atomic<bool> stop = false;
+
+void on_signal(int signal) {
+  if (stop.exchange(true)) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+}
+
+}  // namespace
+
+void ComputeOptions::add_to(CLI::App& command) {
+  command.add_option("--device", device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  command.add_option("--threads", threads, "CPU threads; 0: one per hardware thread")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command.add_option("--simd", simd, "force an instruction set: baseline, avx2 or avx512");
+  command.add_flag("--verbose", verbose, "also say what was chosen and why");
+}
+
+Device ComputeOptions::apply() const {
+  if (verbose) spdlog::set_level(spdlog::level::info);
+  if (!simd.empty()) cpu::simd_force(simd);
+  cpu::set_num_threads(threads);
+  return parse_device(device);
+}
+
+void add_examples(CLI::App& command, const std::string& examples) {
+  command.footer("Examples:\n" + examples);
+}
+
+bool stop_requested() { return stop; }
+
+void catch_stop_signals() {
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+}
+
+}  // namespace hh::apps

@@ -1,0 +1,47 @@
+// What the subcommands share: options that all of them take, and how each is added to the program.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include "engine/device/device.h"
+
+namespace hh::apps {
+
+/// Options of every command that runs a network.
+struct ComputeOptions {
+  std::string device = "auto";
+  int threads = 0;
+  std::string simd;
+  bool verbose = false;
+
+  void add_to(CLI::App& command);
+  /// Sets threads and instruction set, and gives the device. Call it once, before anything runs.
+  Device apply() const;
+};
+
+/// Adds --help's text of examples below the options of a command.
+void add_examples(CLI::App& command, const std::string& examples);
+
+// One per subcommand, each in its own file. The callback runs it and may throw.
+void add_train(CLI::App& program);
+void add_dataset(CLI::App& program);
+void add_encode(CLI::App& program);
+void add_eval(CLI::App& program);
+void add_index(CLI::App& program);
+void add_search(CLI::App& program);
+void add_serve(CLI::App& program);
+void add_verify(CLI::App& program);
+void add_info(CLI::App& program);
+void add_bench(CLI::App& program);
+
+/// Thrown by a command that ran but whose outcome is "no" (a failed verify): exit status 1, and no
+/// message beyond what was printed.
+struct Unsuccessful {};
+
+/// Set when Ctrl-C or a termination signal came; long loops look at it and stop cleanly. A second
+/// signal ends the program at once.
+bool stop_requested();
+void catch_stop_signals();
+
+}  // namespace hh::apps

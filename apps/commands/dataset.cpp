@@ -1,0 +1,91 @@
+// hybridhash dataset: what a data set holds, before anyone trains on it.
+#include <fmt/format.h>
+
+#include "apps/commands/command.h"
+#include "pipeline/dataset_check.h"
+#include "pipeline/experiment.h"
+#include "kernels/core/parallel.h"
+
+namespace hh::apps {
+namespace {
+
+struct Options {
+  std::string recipe, protocol, data, image_root, split, content = "bytes";
+  std::vector<std::string> settings;
+  int threads = 0;
+  bool json = false;
+};
+
+/// A TOML string, whatever the path holds.
+std::string setting(const std::string& key, const std::string& value) {
+  std::string text = key + "=\"";
+  for (const char c : value) {
+    if (c == '"' || c == '\\') text += '\\';
+    text += c;
+  }
+  return text + "\"";
+}
+
+void check(const Options& o) {
+  cpu::set_num_threads(o.threads);
+  std::vector<std::string> settings;
+  if (!o.protocol.empty()) settings.push_back(setting("data.protocol", o.protocol));
+  if (!o.data.empty()) settings.push_back(setting("data.path", o.data));
+  if (!o.image_root.empty()) settings.push_back(setting("data.image_root", o.image_root));
+  settings.insert(settings.end(), o.settings.begin(), o.settings.end());
+  // Other counts are among what is reported.
+  settings.push_back("data.allow_other_counts=true");
+  HH_REQUIRE(!o.recipe.empty() || !o.protocol.empty(),
+             "which data set? Give a recipe or --protocol (and --data)");
+  const Recipe recipe = Recipe::read(o.recipe, settings);
+  const DatasetCheck found =
+      check_dataset(open_experiment(recipe, o.split), o.content == "none"     ? Content::kNone
+                                                      : o.content == "pixels" ? Content::kPixels
+                                                                              : Content::kBytes);
+  if (o.json) {
+    fmt::print("{}\n",
+               to_json(found).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  } else {
+    fmt::print("{}", to_text(found));
+  }
+  if (!found.problems().empty()) throw Unsuccessful{};
+}
+
+}  // namespace
+
+void add_dataset(CLI::App& program) {
+  CLI::App* dataset = program.add_subcommand("dataset", "Look at a data set");
+  dataset->require_subcommand(1);
+  auto o = std::make_shared<Options>();
+  CLI::App* command = dataset->add_subcommand(
+      "check",
+      "Look for images in two parts, repeated, missing or unlabelled ones, and other counts than "
+      "the protocol's; exit status 1 when something is wrong");
+  command->add_option("recipe", o->recipe, "the recipe whose data is checked")
+      ->check(CLI::ExistingFile);
+  command->add_option("--protocol", o->protocol, "in place of a recipe: lists, folder, coco, ...");
+  command->add_option("--data", o->data, "folder of the data");
+  command->add_option("--image-root", o->image_root, "what relative paths in lists start from");
+  command->add_option("--split", o->split, "split.json of a run; otherwise the recipe's")
+      ->check(CLI::ExistingFile);
+  command->add_option("--set", o->settings, "key=value of the recipe, as data.split_seed=3")
+      ->take_all();
+  command
+      ->add_option("--content", o->content,
+                   "equal images are those of equal file bytes, equal pixels (slower; finds "
+                   "copies in another format), or none (files aren't read)")
+      ->check(CLI::IsMember({"bytes", "pixels", "none"}))
+      ->capture_default_str();
+  command->add_option("--threads", o->threads, "CPU threads; 0: one per hardware thread")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command->add_flag("--json", o->json, "print one line of JSON");
+  const std::string examples =
+      "  hybridhash dataset check recipes/micro_fashion.toml\n"
+      "  hybridhash dataset check --protocol lists --data lists --image-root photos --json\n";
+  add_examples(*command, examples);
+  add_examples(*dataset, examples);
+  command->callback([o] { check(*o); });
+}
+
+}  // namespace hh::apps

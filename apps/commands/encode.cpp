@@ -1,0 +1,98 @@
+// hybridhash encode: images to a code file.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "apps/commands/command.h"
+#include "pipeline/data_source.h"
+#include "pipeline/progress.h"
+#include "retrieval/files/npy.h"
+
+namespace hh::apps {
+namespace {
+
+struct Options {
+  std::string model, out, npy, npy_outputs, dtype = "f32";
+  SourceOptions source;
+  EncoderOptions encoder;
+  ComputeOptions compute;
+};
+
+void run(const Options& o) {
+  HH_REQUIRE(!o.out.empty() || !o.npy.empty() || !o.npy_outputs.empty(),
+             "where to? Give --out, --npy or --npy-outputs");
+  const Device device = o.compute.apply();
+  const auto model = load_model(o.model, device, activation_dtype(o.dtype));
+  const Source source = open_source(model->info, o.model, o.source);
+  EncoderOptions options = o.encoder;
+  options.keep_outputs = options.keep_outputs || !o.npy_outputs.empty();
+  const auto start = std::chrono::steady_clock::now();
+  retrieval::CodeSet set = encode_source(*model, source, options);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const std::int64_t count = set.count(), bits = set.codes.bits();
+  if (!o.npy.empty()) {
+    const std::int64_t shape[] = {count, bits / 8};
+    retrieval::write_npy<std::uint8_t>(o.npy, shape, set.codes.to_bytes());
+  }
+  if (!o.npy_outputs.empty()) {
+    const std::int64_t shape[] = {count, bits};
+    retrieval::write_npy<float>(o.npy_outputs, shape, set.outputs);
+  }
+  if (!o.encoder.keep_outputs) set.outputs.clear();
+  if (!o.out.empty()) retrieval::write_code_file(o.out, set);
+  fmt::print("{}: {} codes of {} bits in {} on {} ({:.0f} images/s)\n", source.name, count, bits,
+             duration_text(seconds), to_string(device), double(count) / std::max(seconds, 1e-9));
+}
+
+}  // namespace
+
+void add_encode(CLI::App& program) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = program.add_subcommand("encode", "Turn images into binary codes");
+  command->add_option("--model", options->model, "model file or checkpoint of a training run")
+      ->required()
+      ->check(CLI::ExistingFile);
+  SourceOptions& source = options->source;
+  command->add_option("--part", source.part,
+                      "query, train, database or all, of the model's own data");
+  command->add_option("--split", source.split,
+                      "split.json for --part; otherwise that beside the model");
+  command
+      ->add_option("--set", source.settings,
+                   "for --part: key=value of the model's recipe, as data.path=/images")
+      ->take_all();
+  command->add_option("--folder", source.folder, "all images of a folder, at any depth");
+  command->add_option("--class-folder", source.class_folder,
+                      "the same, with a sub-folder per class");
+  command->add_option("--list", source.list, "list file: path l_1 ... l_n a line");
+  command->add_option("--image-root", source.image_root, "what the list's paths start from");
+  command->add_option("images", source.files, "image files");
+  command->add_flag("--exif", source.exif_orientation, "turn photographs as their EXIF data says");
+  command->add_option("--out", options->out, "code file to write");
+  command->add_option("--npy", options->npy, "also the packed codes, uint8 [n, bits/8]");
+  command->add_option("--npy-outputs", options->npy_outputs,
+                      "also the real-valued codes, float32 [n, bits]");
+  EncoderOptions& encoder = options->encoder;
+  command->add_flag("--outputs", encoder.keep_outputs, "keep real-valued codes in the code file");
+  command->add_flag("--skip-bad", encoder.skip_bad, "leave out images that can't be read");
+  command->add_option("--batch", encoder.batch, "images at once")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  command->add_option("--workers", encoder.workers, "threads that read images")
+      ->check(CLI::Range(0, 256))
+      ->capture_default_str();
+  command->add_option("--dtype", options->dtype, "f32, bf16 or (on a GPU) f16")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+      ->capture_default_str();
+  options->compute.add_to(*command);
+  add_examples(
+      *command,
+      "  hybridhash encode --model runs/mine/best.safetensors --part database --out db.codes\n"
+      "  hybridhash encode --model runs/mine/best.safetensors --folder photos --out photos.codes\n"
+      "  hybridhash encode --model runs/mine/best.safetensors cat.jpg dog.png --npy two.npy\n");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace hh::apps

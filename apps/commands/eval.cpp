@@ -1,0 +1,116 @@
+// hybridhash eval: how good codes are, from two code files or from a model and its data.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "apps/commands/command.h"
+#include "pipeline/data_source.h"
+#include "apps/report/evaluation.h"
+#include "engine/files/file.h"
+
+namespace hh::apps {
+namespace {
+
+struct Options {
+  std::string queries, database, model, run, split, out, json, dtype = "f32";
+  std::optional<std::int64_t> top_k;
+  std::vector<std::int64_t> ks;
+  int radius = 2, bootstrap = 1000, batch = 256, workers = 1;
+  double confidence = 0.95;
+  std::vector<std::string> settings;
+  bool skip_bad = false;
+  ComputeOptions compute;
+};
+
+struct Codes {
+  retrieval::CodeSet queries, database;
+  std::int64_t top_k = 0;
+};
+
+/// Queries and database of the data that the model was trained on.
+Codes encode_protocol(const Options& o, Device device) {
+  const std::filesystem::path path = o.model.empty()
+                                         ? std::filesystem::path(o.run) / "best.safetensors"
+                                         : std::filesystem::path(o.model);
+  const auto model = load_model(path, device, activation_dtype(o.dtype));
+  const EncoderOptions options{.batch = o.batch, .workers = o.workers, .skip_bad = o.skip_bad};
+  const auto open = [&](const char* part) {
+    return open_source(model->info, path, {.part = part, .split = o.split, .settings = o.settings});
+  };
+  const Source queries = open("query"), database = open("database");
+  return {encode_source(*model, queries, options), encode_source(*model, database, options),
+          queries.top_k};
+}
+
+void run(const Options& o) {
+  const bool files = !o.queries.empty() || !o.database.empty();
+  HH_REQUIRE(files != (!o.model.empty() || !o.run.empty()),
+             "give either --queries and --database, or --run or --model");
+  HH_REQUIRE(!files || (!o.queries.empty() && !o.database.empty()),
+             "--queries and --database go together");
+  const Device device = o.compute.apply();
+  const Codes codes =
+      files ? Codes{retrieval::read_codes(o.queries), retrieval::read_codes(o.database)}
+            : encode_protocol(o, device);
+  retrieval::EvaluationOptions options{.top_k = o.top_k.value_or(codes.top_k),
+                                       .radius = o.radius,
+                                       .bootstrap_samples = o.bootstrap,
+                                       .confidence = o.confidence,
+                                       .device = device};
+  if (!o.ks.empty()) options.ks = o.ks;
+  const EvaluationReport report = evaluate_codes(codes.queries, codes.database, options);
+  fmt::print("{}", to_text(report));
+  if (!o.json.empty()) write_file_atomically(o.json, to_json(report).dump(1) + "\n");
+  if (!o.out.empty()) {
+    write_report(o.out, report);
+    fmt::print("report: {}\n", (std::filesystem::path(o.out) / "report.html").string());
+  }
+}
+
+}  // namespace
+
+void add_eval(CLI::App& program) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = program.add_subcommand("eval", "Measure how well codes retrieve");
+  command->add_option("--queries", options->queries, "codes of the queries (code file or .npy)");
+  command->add_option("--database", options->database, "codes of the database");
+  command->add_option("--run", options->run,
+                      "folder of a training run: encode and evaluate its best model");
+  command->add_option("--model", options->model, "the same for a model file");
+  command->add_option("--split", options->split, "split.json; otherwise that beside the model");
+  command
+      ->add_option("--set", options->settings,
+                   "key=value of the model's recipe, as data.path=/images")
+      ->take_all();
+  command->add_option(
+      "--top-k", options->top_k,
+      "ranks that count for mAP; 0: all, -1: all but the last as the authors' CIFAR runs. "
+      "Otherwise the protocol's, and all for code files");
+  command->add_option("--ks", options->ks, "list of k for precision and recall")->delimiter(',');
+  command->add_option("--radius", options->radius, "Hamming radius")->capture_default_str();
+  command->add_option("--bootstrap", options->bootstrap, "resamples for the interval; 0: none")
+      ->check(CLI::Range(0, 100000))
+      ->capture_default_str();
+  command->add_option("--confidence", options->confidence, "of the interval")
+      ->capture_default_str();
+  command->add_option("--out", options->out, "folder for eval.json, plots and report.html");
+  command->add_option("--json", options->json, "write the numbers here");
+  command->add_option("--batch", options->batch, "images at once, when encoding")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  command->add_option("--workers", options->workers, "threads that read images")
+      ->check(CLI::Range(0, 256))
+      ->capture_default_str();
+  command->add_option("--dtype", options->dtype, "f32, bf16 or (on a GPU) f16, when encoding")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+      ->capture_default_str();
+  command->add_flag("--skip-bad", options->skip_bad, "leave out images that can't be read");
+  options->compute.add_to(*command);
+  add_examples(*command,
+               "  hybridhash eval --queries q.codes --database db.codes --out report\n"
+               "  hybridhash eval --run runs/mine --out runs/mine/eval\n");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace hh::apps

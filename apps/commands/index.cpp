@@ -1,0 +1,221 @@
+// hybridhash index: make, change, describe and export an index of codes.
+#include "retrieval/index/index.h"
+
+#include <fmt/format.h>
+
+#include "apps/commands/command.h"
+#include "pipeline/data_source.h"
+#include "apps/commands/index_info.h"
+#include "retrieval/files/item_files.h"
+
+namespace hh::apps {
+namespace {
+
+using retrieval::Index, retrieval::IndexWriter, retrieval::ItemSet, retrieval::SameId;
+
+struct Options {
+  std::string index, codes, model, dtype = "f32", out, format, path, metadata;
+  std::vector<std::string> others, filters, labels;
+  std::vector<std::int64_t> ids;
+  std::int64_t id = 0;
+  SourceOptions source;
+  EncoderOptions encoder;
+  ComputeOptions compute;
+  bool keep_outputs = false, overwrite = false, replace = false, renumber = false, json = false;
+
+  SameId same_id() const {
+    return replace ? SameId::kReplace : renumber ? SameId::kRenumber : SameId::kRefuse;
+  }
+};
+
+/// Codes of a file, or of images through a model; those with `outputs`.
+ItemSet items_of(const Options& o, bool outputs) {
+  HH_REQUIRE(o.codes.empty() != o.model.empty(),
+             "what to index? Give --codes, or --model and images");
+  if (!o.codes.empty()) return retrieval::read_items(o.codes);
+  const Device device = o.compute.apply();
+  const auto model = load_model(o.model, device, activation_dtype(o.dtype));
+  ItemSet items;
+  EncoderOptions encoder = o.encoder;
+  encoder.keep_outputs = outputs;
+  items.set = encode_source(*model, open_source(model->info, o.model, o.source), encoder);
+  return items;
+}
+
+void say(const Index& index, const std::string& what) {
+  fmt::print("{}: {}; {} items of {} bits\n", index.folder().string(), what, index.count(),
+             index.bits());
+}
+
+void build(const Options& o) {
+  retrieval::build_index(o.out, items_of(o, o.keep_outputs), o.overwrite, o.keep_outputs);
+  say(Index::open(o.out), "built");
+}
+
+void add(const Options& o) {
+  const ItemSet items = items_of(o, retrieval::read_index_manifest(o.index).outputs);
+  IndexWriter writer(o.index);
+  const std::int64_t replaced = writer.add(items, o.same_id());
+  say(writer.index(),
+      replaced > 0 ? fmt::format("{} items added in place of {}", items.set.count(), replaced)
+                   : fmt::format("{} items added", items.set.count()));
+}
+
+void remove(const Options& o) {
+  HH_REQUIRE(o.ids.empty() != o.filters.empty(), "which items? Give either --ids or --filter");
+  IndexWriter writer(o.index);
+  std::vector<std::int64_t> ids = o.ids;
+  if (!o.filters.empty()) {
+    const retrieval::RowMask mask = writer.index().select(o.filters);
+    for (std::int64_t row = 0; row < mask.rows(); ++row) {
+      if (mask.test(row)) ids.push_back(writer.index().ids()[std::size_t(row)]);
+    }
+  }
+  const std::int64_t removed = writer.remove(ids);
+  say(writer.index(), fmt::format("{} items deleted", removed));
+}
+
+void update(const Options& o, const CLI::App& command) {
+  IndexWriter writer(o.index);
+  const auto row = writer.index().row_of(o.id);
+  HH_REQUIRE(row.has_value(), o.index << ": there is no item with id " << o.id);
+  retrieval::Description description = writer.index().item(*row).description;
+  if (command.count("--path") > 0) description.path = o.path;
+  if (command.count("--metadata") > 0) description.metadata = o.metadata;
+  if (command.count("--label") > 0) {
+    description.labels.clear();
+    for (const std::string& label : o.labels) {
+      description.labels.push_back(writer.index().class_of(label));
+    }
+  }
+  writer.update(o.id, description);
+  say(writer.index(), fmt::format("item {} updated", o.id));
+}
+
+void compact(const Options& o) {
+  IndexWriter writer(o.index);
+  const std::int64_t before = writer.index().rows();
+  writer.compact();
+  say(writer.index(), fmt::format("{} deleted rows removed", before - writer.index().rows()));
+}
+
+void merge(const Options& o) {
+  // All are read before anything is written, so that a broken one changes nothing.
+  std::vector<ItemSet> sets;
+  for (const std::string& other : o.others) sets.push_back(Index::open(other).contents());
+  IndexWriter writer(o.index);
+  std::int64_t count = 0;
+  for (const ItemSet& items : sets) {
+    writer.add(items, o.same_id());
+    count += items.set.count();
+  }
+  say(writer.index(), fmt::format("{} items of {} indexes added", count, sets.size()));
+}
+
+void export_items(const Options& o) {
+  const Index index = Index::open(o.index);
+  const retrieval::ItemFormat format = retrieval::item_format(o.format, o.out);
+  retrieval::write_items(o.out, index.contents(), format);
+  say(index, "exported to " + o.out);
+}
+
+void info(const Options& o) { print_index(o.index, o.json); }
+
+void add_index_option(CLI::App& command, Options& o) {
+  command.add_option("index,--index", o.index, "folder of the index")->required();
+}
+
+void add_item_options(CLI::App& command, Options& o) {
+  command.add_option("--codes", o.codes,
+                     "code file, .npy (uint8 [n, bits/8]), FAISS binary index, or .csv");
+  command.add_option("--model", o.model, "or images, through this model:")
+      ->check(CLI::ExistingFile);
+  command.add_option("--part", o.source.part, "query, train, database or all, of its own data");
+  command.add_option("--folder", o.source.folder, "all images of a folder, at any depth");
+  command.add_option("--class-folder", o.source.class_folder,
+                     "the same, with a sub-folder per class");
+  command.add_option("--list", o.source.list, "list file: path l_1 ... l_n a line");
+  command.add_option("--image-root", o.source.image_root, "what the list's paths start from");
+  command.add_option("--batch", o.encoder.batch, "images at once")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  command.add_option("--workers", o.encoder.workers, "threads that read images")
+      ->check(CLI::Range(0, 256))
+      ->capture_default_str();
+  command.add_flag("--skip-bad", o.encoder.skip_bad, "leave out images that can't be read");
+  command.add_option("--dtype", o.dtype, "f32 or bf16, when encoding")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  o.compute.add_to(command);
+}
+
+void add_same_id_options(CLI::App& command, Options& o) {
+  auto* replace = command.add_flag("--replace", o.replace, "replace items of the same id");
+  command.add_flag("--renumber", o.renumber, "give all of them new ids")->excludes(replace);
+}
+
+}  // namespace
+
+void add_index(CLI::App& program) {
+  auto o = std::make_shared<Options>();
+  CLI::App* index = program.add_subcommand("index", "Make and change an index of codes");
+  index->require_subcommand(1);
+  add_examples(
+      *index,
+      "  hybridhash index build --codes database.codes --out photos.index\n"
+      "  hybridhash index add photos.index --model best.safetensors --folder new --renumber\n"
+      "  hybridhash index delete photos.index --filter label=cat\n"
+      "  hybridhash index export photos.index --out photos.csv\n");
+  const auto command = [&](const char* name, const char* what, void (*run)(const Options&)) {
+    CLI::App* sub = index->add_subcommand(name, what);
+    sub->callback([o, run] { run(*o); });
+    return sub;
+  };
+
+  CLI::App* sub = command("build", "Make an index", build);
+  sub->add_option("--out", o->out, "folder to make")->required();
+  sub->add_flag("--overwrite", o->overwrite, "replace an index that is there");
+  sub->add_flag("--keep-outputs", o->keep_outputs,
+                "keep the network's real-valued outputs too, for search --rerank (4 bytes a bit)");
+  add_item_options(*sub, *o);
+
+  sub = command("add", "Add items", add);
+  add_index_option(*sub, *o);
+  add_item_options(*sub, *o);
+  add_same_id_options(*sub, *o);
+
+  sub = command("delete", "Delete items", remove);
+  add_index_option(*sub, *o);
+  // One value a flag, so that the index may stand behind them.
+  sub->add_option("--ids", o->ids, "ids, with commas")->delimiter(',')->allow_extra_args(false);
+  sub->add_option("--filter", o->filters, "all items that pass: label=cat, path~old/*, year<2020")
+      ->allow_extra_args(false);
+
+  sub = index->add_subcommand("update", "Change what is known of an item");
+  sub->callback([o, sub] { update(*o, *sub); });
+  add_index_option(*sub, *o);
+  sub->add_option("--id", o->id, "the item")->required();
+  sub->add_option("--path", o->path, "its new path");
+  sub->add_option("--label", o->labels, "its classes, by name or number")->allow_extra_args(false);
+  sub->add_option("--metadata", o->metadata, "a JSON object");
+
+  sub = command("info", "Describe and check an index", info);
+  add_index_option(*sub, *o);
+  sub->add_flag("--json", o->json, "as one line of JSON");
+
+  sub = command("compact", "Give back the space of deleted items", compact);
+  add_index_option(*sub, *o);
+
+  sub = command("merge", "Add all items of other indexes", merge);
+  add_index_option(*sub, *o);
+  sub->add_option("others", o->others, "the other indexes")->required();
+  add_same_id_options(*sub, *o);
+
+  sub = command("export", "Write the items to a file", export_items);
+  add_index_option(*sub, *o);
+  sub->add_option("--out", o->out, "file to write")->required();
+  sub->add_option("--format", o->format,
+                  std::string(retrieval::kItemFormats) + "; otherwise by the file's ending");
+}
+
+}  // namespace hh::apps

@@ -1,0 +1,196 @@
+// hybridhash info: what a file is, or what this machine has.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "apps/commands/command.h"
+#include "apps/commands/index_info.h"
+#include "pipeline/metrics_log.h"
+#include "pipeline/model_file.h"
+#include "pipeline/recipe.h"
+#include "engine/device/backend.h"
+#include "engine/files/file.h"
+#include "kernels/core/parallel.h"
+#include "kernels/core/simd.h"
+#include "retrieval/codes/code_file.h"
+#include "retrieval/codes/code_statistics.h"
+
+namespace hh::apps {
+namespace {
+
+struct Options {
+  std::vector<std::string> files;
+  bool simd_sets = false, tensors = false;
+};
+
+void line(const std::string& key, const std::string& value) {
+  fmt::print("  {:<12} {}\n", key, value);
+}
+
+std::string cuda_text() {
+  try {
+    return to_string(parse_device("cuda"));
+  } catch (const std::exception& why) {
+    return fmt::format("none: {}", why.what());
+  }
+}
+
+void describe_machine(const std::string& version) {
+  const double memory = double(sysconf(_SC_PHYS_PAGES)) * double(sysconf(_SC_PAGE_SIZE));
+  fmt::print("hybridhash {}\n", version);
+  line("compiler", __VERSION__);
+  line("SIMD",
+       fmt::format("{} in use, of {}", cpu::simd_in_use(), fmt::join(cpu::simd_available(), ", ")));
+  line("threads", fmt::format("{} in use, {} in hardware", cpu::num_threads(),
+                              std::thread::hardware_concurrency()));
+  line("memory", fmt::format("{:.1f} GiB", memory / 0x1p30));
+  line("GPU", cuda_text());
+}
+
+void describe_network(const ModelInfo& info) {
+  const HybridHashConfig& c = info.config;
+  Parameters parameters;
+  const HybridHash network(c, parameters);
+  line("network",
+       fmt::format("{} x {} pixels, {} channels, patch {}, widths {}, heads {}, depths {}",
+                   c.image_size, c.image_size, c.in_channels, c.patch, fmt::join(c.dims, "/"),
+                   fmt::join(c.heads, "/"), fmt::join(c.depths, "/")));
+  line("bits", std::to_string(c.bits));
+  line("parameters", std::to_string(parameters.count()));
+  line("protocol", info.protocol);
+  if (!info.class_names.empty())
+    line("classes", fmt::format("{}", fmt::join(info.class_names, ", ")));
+}
+
+void describe_tensors(const SafetensorsFile& file) {
+  for (const std::string& name : file.names()) {
+    const SafetensorsFile::Entry& entry = file.entry(name);
+    fmt::print("    {:<60} {:<5} [{}]\n", name, entry.dtype, fmt::join(entry.shape, ", "));
+  }
+}
+
+void describe_codes(const std::string& path) {
+  const retrieval::CodeSet set = retrieval::read_codes(path);
+  const retrieval::CodeStatistics s = retrieval::code_statistics(set.codes);
+  fmt::print("{}: code file\n", path);
+  line("codes", fmt::format("{} of {} bits, {} distinct", s.count, s.bits, s.distinct));
+  line("source", set.source.empty() ? "unknown" : set.source);
+  line("model", set.model_hash.empty() ? "unknown" : set.model_hash);
+  line("labels", set.classes == 0 ? "none" : fmt::format("{} classes", set.classes));
+  line("names", set.names.empty() ? "none" : fmt::format("{}, ...", set.names.front()));
+  line("outputs", set.outputs.empty() ? "not kept" : "kept");
+  line("imbalance", fmt::format("{:.4f}", s.mean_imbalance));
+}
+
+void describe_safetensors(const std::string& path, bool tensors) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  const Metadata& metadata = file.metadata();
+  const auto format = metadata.find("format");
+  const std::string kind = format == metadata.end() ? "" : format->second;
+  if (kind == "hybridhash codes") return describe_codes(path);
+  if (kind == kModelFormat || (kind == kCheckpointFormat && metadata.contains("transform"))) {
+    const bool checkpoint = kind == kCheckpointFormat;
+    fmt::print("{}: {}\n", path, checkpoint ? "checkpoint of a training run" : "trained model");
+    describe_network(parse_model_metadata(metadata, path));
+    if (checkpoint) {
+      line("steps", metadata.at("steps"));
+      if (metadata.contains("position")) line("position", metadata.at("position"));
+    } else {
+      // Loading checks the weights against their hash.
+      line("model", load_model(path, kCpu, DType::f32)->hash);
+    }
+  } else {
+    fmt::print("{}: {}\n", path, kind.empty() ? "safetensors file" : kind);
+    for (const auto& [key, value] : metadata) {
+      constexpr std::size_t kLongest = 120;
+      line(key, value.size() > kLongest ? value.substr(0, kLongest) + " ..." : value);
+    }
+  }
+  line("tensors", std::to_string(file.names().size()));
+  if (tensors) describe_tensors(file);
+}
+
+void describe_run(const std::filesystem::path& folder) {
+  const Recipe recipe = Recipe::read(folder / "recipe.toml", {});
+  fmt::print("{}: training run\n", folder.string());
+  line("protocol", recipe.data.protocol);
+  line("bits", std::to_string(recipe.model.bits));
+  const Series loss = MetricsLog::read(folder / "metrics.csv").series("loss");
+  line("epochs", fmt::format("{} of {} done", loss.x.size(), recipe.train.epochs));
+  if (!loss.y.empty()) line("loss", fmt::format("{:.4f}", loss.y.back()));
+  for (const char* column : {"held_out_map", "query_map"}) {
+    const Series map = MetricsLog::read(folder / "metrics.csv").series(column);
+    if (map.y.empty()) continue;
+    line(column, fmt::format("{:.4f} last, {:.4f} best", map.y.back(),
+                             *std::max_element(map.y.begin(), map.y.end())));
+  }
+}
+
+void describe_json(const std::string& path) {
+  constexpr std::size_t kMaxBytes = std::size_t{1} << 30;
+  const auto bytes = read_file(path, kMaxBytes);
+  nlohmann::json json;
+  try {
+    json = nlohmann::json::parse(bytes.begin(), bytes.end());
+  } catch (const nlohmann::json::exception& error) {
+    throw std::runtime_error(path + ": " + error.what());
+  }
+  const bool split =
+      json.is_object() && json.contains("format") && json["format"] == "hybridhash split 1";
+  fmt::print("{}: {}\n", path, split ? "split of a data set" : "JSON");
+  if (!json.is_object()) return;
+  for (const auto& [key, value] : json.items()) {
+    line(key, value.is_structured() ? fmt::format("{} entries", value.size()) : value.dump());
+  }
+}
+
+void describe(const std::string& path, bool tensors) {
+  if (std::filesystem::is_directory(path)) {
+    if (std::filesystem::exists(std::filesystem::path(path) / "manifest.json")) {
+      return print_index(path, false);
+    }
+    HH_REQUIRE(
+        std::filesystem::exists(std::filesystem::path(path) / "recipe.toml"),
+        path << ": a folder without a training run (recipe.toml) or an index (manifest.json)");
+    return describe_run(path);
+  }
+  HH_REQUIRE(std::filesystem::exists(path), path << ": there is no such file");
+  if (path.ends_with(".toml")) {
+    fmt::print("{}: recipe, with all defaults\n{}", path, Recipe::read(path, {}).to_toml());
+  } else if (path.ends_with(".json")) {
+    describe_json(path);
+  } else if (path.ends_with(".npy")) {
+    describe_codes(path);
+  } else {
+    describe_safetensors(path, tensors);
+  }
+}
+
+void run(const Options& o, const std::string& version) {
+  // For scripts: the weakest first.
+  if (o.simd_sets) return fmt::print("{}\n", fmt::join(cpu::simd_available(), " "));
+  if (o.files.empty()) return describe_machine(version);
+  for (const std::string& file : o.files) describe(file, o.tensors);
+}
+
+}  // namespace
+
+void add_info(CLI::App& program) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      program.add_subcommand("info", "Tell what a file is, or what this machine has");
+  command->add_option("files", options->files,
+                      "models, checkpoints, code files, indexes, recipes, run folders");
+  command->add_flag("--tensors", options->tensors, "list the tensors of models and checkpoints");
+  command->add_flag("--simd-sets", options->simd_sets,
+                    "print the instruction sets and nothing else");
+  add_examples(*command, "  hybridhash info\n  hybridhash info runs/mine/best.safetensors\n");
+  const std::string version = program.version();
+  command->callback([options, version] { run(*options, version); });
+}
+
+}  // namespace hh::apps

@@ -1,0 +1,90 @@
+// hybridhash train: a recipe to a run folder.
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "apps/commands/command.h"
+#include "pipeline/training_run.h"
+
+namespace hh::apps {
+namespace {
+
+struct Options {
+  std::string recipe, out, resume;
+  std::vector<std::string> settings;
+  std::optional<std::string> profile_steps;
+  bool skip_bad = false, print_recipe = false, profile = false;
+  ComputeOptions compute;
+};
+
+/// The recipe's number of threads, where the command line leaves it open.
+Device apply(const Options& o, const Recipe& recipe) {
+  ComputeOptions compute = o.compute;
+  compute.verbose = true;  // a long run on the wrong device should show at its start
+  if (compute.threads == 0) compute.threads = recipe.train.threads;
+  return compute.apply();
+}
+
+void finish(TrainingRun run, const std::optional<ProfiledSteps>& profiled) {
+  catch_stop_signals();
+  if (profiled) run.profile(*profiled);
+  if (run.run()) fmt::print("{}", run.summary());
+}
+
+void run(const Options& o) {
+  std::optional<ProfiledSteps> profiled;
+  if (o.profile) profiled.emplace();
+  if (o.profile_steps) profiled = ProfiledSteps::parse(*o.profile_steps);
+  std::vector<std::string> settings = o.settings;
+  if (o.skip_bad) settings.push_back("data.skip_bad=true");
+  if (!o.resume.empty()) {
+    HH_REQUIRE(o.recipe.empty() && o.out.empty(), "--resume goes on with the recipe in "
+                                                      << o.resume
+                                                      << ": leave out RECIPE and --out");
+    const Recipe recipe = TrainingRun::recipe_of(o.resume, settings);
+    return finish(TrainingRun::resume(recipe, o.resume, apply(o, recipe)), profiled);
+  }
+  const Recipe recipe = Recipe::read(o.recipe, settings);
+  if (o.print_recipe) return fmt::print("{}", recipe.to_toml());
+  HH_REQUIRE(!o.recipe.empty() || !settings.empty(),
+             "no RECIPE: give one, as recipes/micro_fashion.toml, or --set some of its keys "
+             "(--print-recipe "
+             "shows them all)");
+  const std::string name =
+      o.recipe.empty() ? "default" : std::filesystem::path(o.recipe).stem().string();
+  finish(TrainingRun(recipe, o.out.empty() ? "runs/" + name : o.out, apply(o, recipe)), profiled);
+}
+
+}  // namespace
+
+void add_train(CLI::App& program) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = program.add_subcommand("train", "Train a network by a recipe");
+  command->add_option("recipe", options->recipe, "TOML file; see recipes/")
+      ->check(CLI::ExistingFile);
+  command->add_option("--out", options->out, "folder of the run; runs/RECIPE if not given");
+  command->add_option("--resume", options->resume, "continue the run in this folder, bit for bit")
+      ->check(CLI::ExistingDirectory);
+  command->add_option("--set", options->settings, "key=value of the recipe, as train.epochs=3")
+      ->take_all();
+  command->add_flag("--skip-bad", options->skip_bad,
+                    "leave out images that are missing or broken; otherwise they end the run");
+  command->add_flag("--print-recipe", options->print_recipe,
+                    "print the whole recipe with all defaults, and train nothing");
+  command->add_flag("--profile", options->profile,
+                    "time the kernels of steps 3 to 12 by layer, into trace.json and profile.tsv "
+                    "of the run's folder");
+  command->add_option("--profile-steps", options->profile_steps,
+                      "FIRST:LAST, other steps to profile; the first of this process is 1");
+  options->compute.add_to(*command);
+  add_examples(
+      *command,
+      "  hybridhash train recipes/micro_fashion.toml --out runs/mine\n"
+      "  hybridhash train recipes/micro_fashion.toml --set model.bits=64 --set train.epochs=3\n"
+      "  hybridhash train --resume runs/mine\n"
+      "  hybridhash train recipes/micro_fashion.toml --out runs/profiled --profile-steps 100:109\n"
+      "Ctrl-C saves and stops; a second Ctrl-C stops at once.\n");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace hh::apps

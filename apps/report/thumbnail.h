@@ -1,0 +1,48 @@
+// Small pictures of items, as data: URIs for pages that load nothing from elsewhere.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "data/sets/dataset.h"
+#include "data/images/image.h"
+
+namespace hh::apps {
+
+/// Where the pictures of items come from.
+struct ThumbnailSource {
+  std::string protocol, data;  // a data set in memory and its folder (data/experiments/protocol.h)
+  std::string image_root;      // what relative paths start from
+  std::string other_root;      // tried where there is no such file
+  int side = 160;              // the longer side of large pictures after shrinking
+};
+
+struct Thumbnail {
+  std::string uri;  // empty: there is no picture
+  int width = 0, height = 0;
+};
+
+class Thumbnails {
+ public:
+  /// Opens the data set, if one is named. Throws what open_protocol() throws.
+  explicit Thumbnails(const ThumbnailSource& source);
+
+  /// By an item's name: "fashion-mnist#123" is item 123 of the data set in memory (Fashion-MNIST at
+  /// its usual place is found by itself), and anything else the path of a file. A picture that
+  /// can't be had is no error.
+  Thumbnail of(const std::string& name);
+
+ private:
+  bool from_dataset(const std::string& name, data::Image& image);
+
+  ThumbnailSource source_;
+  bool looked_for_fashion_ = false;
+  std::shared_ptr<const data::Dataset> dataset_;
+};
+
+/// A PNG of small images, and a JPEG of large ones.
+Thumbnail encode_thumbnail(data::Image image, int side);
+
+std::string base64(const std::string& bytes);
+
+}  // namespace hh::apps

@@ -1,0 +1,407 @@
+#include "apps/serve/http.h"
+
+#include <fmt/format.h>
+#include <httplib.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <deque>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "apps/serve/socket.h"
+
+namespace hh::apps {
+namespace {
+
+constexpr int kMaxRequests = 1000;        // on one connection
+constexpr int kIdleSeconds = 5;           // a connection may wait between its requests
+constexpr std::size_t kMaxRefused = 256;  // connections that wait to be told so
+constexpr int kBacklog = 512;             // connections the kernel keeps; the library's is 5
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// How a thread treats the connection that it is given.
+enum class Treatment { kServe, kRefuse, kDrop };
+thread_local Treatment treatment = Treatment::kServe;
+
+/// Threads for so many connections, and one that tells the others to come back.
+class Connections final : public httplib::TaskQueue {
+ public:
+  explicit Connections(int most) : most_(std::size_t(most)) {
+    for (std::size_t i = 0; i < most_; ++i) threads_.emplace_back([this] { work(jobs_, true); });
+    threads_.emplace_back([this] {
+      treatment = Treatment::kRefuse;
+      work(refused_, false);
+    });
+  }
+
+  void enqueue(std::function<void()> job) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (open_ < most_) {
+        ++open_;
+        jobs_.push_back(std::move(job));
+      } else if (refused_.size() < kMaxRefused) {
+        refused_.push_back(std::move(job));
+      } else {
+        treatment = Treatment::kDrop;
+      }
+    }
+    changed_.notify_all();
+    if (treatment == Treatment::kDrop) {
+      job();
+      treatment = Treatment::kServe;
+    }
+  }
+
+  void shutdown() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    for (std::thread& t : threads_) t.join();
+  }
+
+ private:
+  void work(std::deque<std::function<void()>>& jobs, bool counted) {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [&] { return !jobs.empty() || stopping_; });
+      if (jobs.empty()) return;
+      const auto job = std::move(jobs.front());
+      jobs.pop_front();
+      lock.unlock();
+      job();
+      lock.lock();
+      if (counted) --open_;
+    }
+  }
+
+  std::size_t most_, open_ = 0;
+  bool stopping_ = false;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> jobs_, refused_;
+  std::vector<std::thread> threads_;
+};
+
+/// What the callbacks of the library need to know of the request they are called for.
+struct Exchange {
+  httplib::Request* request = nullptr;  // once its head is read
+  HttpRequest ours;
+  Clock::time_point start;
+  std::string route = "other";
+  bool close = false;  // the connection, because an unread body would be taken for a request
+};
+thread_local Exchange* exchange = nullptr;
+
+/// Of "key=value&key=value", each coded. The library's own splitting drops "filter=" of
+/// "filter=label=red".
+std::multimap<std::string, std::string> parse_query(std::string_view text) {
+  const auto decode = [](std::string_view coded) {
+    std::string plain;
+    for (std::size_t i = 0; i < coded.size(); ++i) {
+      unsigned value = 0;
+      const char* digits = coded.data() + i + 1;
+      if (coded[i] == '%' && coded.size() - i > 2 &&
+          std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2) {
+        plain += char(value);
+        i += 2;
+      } else {
+        plain += coded[i] == '+' ? ' ' : coded[i];
+      }
+    }
+    return plain;
+  };
+  std::multimap<std::string, std::string> values;
+  while (!text.empty()) {
+    const std::string_view entry = text.substr(0, text.find('&'));
+    const std::size_t equals = std::min(entry.find('='), entry.size());
+    if (!entry.empty()) {
+      values.emplace(decode(entry.substr(0, equals)),
+                     decode(entry.substr(std::min(equals + 1, entry.size()))));
+    }
+    text.remove_prefix(std::min(entry.size() + 1, text.size()));
+  }
+  return values;
+}
+
+HttpRequest convert(const httplib::Request& from) {
+  HttpRequest to;
+  to.method = from.method == "HEAD" ? "GET" : from.method;
+  to.path = from.path;
+  const std::size_t mark = from.target.find('?');
+  if (mark != std::string::npos) {
+    const std::string_view query = std::string_view(from.target).substr(mark + 1);
+    to.params = parse_query(query.substr(0, query.find('#')));
+  }
+  to.host = from.get_header_value("Host");
+  to.origin = from.get_header_value("Origin");
+  to.authorization = from.get_header_value("Authorization");
+  return to;
+}
+
+void fill(httplib::Response& to, const HttpResponse& from) {
+  to.status = from.status;
+  to.set_content(from.body, from.type);
+  for (const auto& [name, value] : from.headers) to.set_header(name, value);
+  exchange->route = from.route;
+}
+
+/// What is wrong with how a request says where its body ends, and whether there is one.
+struct BodyForm {
+  bool present = false;
+  std::optional<HttpResponse> error;
+};
+
+BodyForm body_form(const httplib::Request& request, std::size_t limit) {
+  const std::size_t lengths = request.get_header_value_count("Content-Length");
+  const std::string coding = request.get_header_value("Transfer-Encoding");
+  if (coding.empty() && lengths == 0) return {};
+  BodyForm form{.present = true};
+  if (!coding.empty() && (lengths > 0 || strcasecmp(coding.c_str(), "chunked") != 0)) {
+    form.error = error_response(400, "Transfer-Encoding: only 'chunked', without Content-Length");
+  } else if (lengths > 0) {
+    const std::string text = request.get_header_value("Content-Length");
+    const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+    if (lengths > 1 || !digits) {
+      form.error = error_response(400, "Content-Length isn't one number");
+    } else if (text.size() > 18 || std::stoull(text) > limit) {
+      form.error = error_response(
+          413, fmt::format("a body of {} bytes; the limit is {} (--max-body)", text, limit));
+    } else {
+      form.present = std::stoull(text) > 0;
+    }
+  }
+  return form;
+}
+
+}  // namespace
+
+std::optional<std::string> HttpRequest::param(const std::string& name) const {
+  const auto found = params.find(name);
+  if (found == params.end()) return std::nullopt;
+  return found->second;
+}
+
+std::vector<std::string> HttpRequest::all(const std::string& name) const {
+  std::vector<std::string> values;
+  const auto [begin, end] = params.equal_range(name);
+  for (auto at = begin; at != end; ++at) values.push_back(at->second);
+  return values;
+}
+
+HttpResponse error_response(int status, const std::string& message) {
+  // What a client sent may come back in the message, and need not be UTF-8.
+  return {.status = status,
+          .body = nlohmann::json{{"error", message}}.dump(
+                      -1, ' ', false, nlohmann::json::error_handler_t::replace) +
+                  "\n"};
+}
+
+class HttpServer::Library final : public httplib::Server {
+ public:
+  Library(HttpApplication& application, const HttpLimits& limits)
+      : application_(application), limits_(limits) {
+    new_task_queue = [this] { return new Connections(limits_.concurrent); };
+    // Not SO_REUSEPORT, the library's choice, by which two servers share a port unnoticed.
+    set_socket_options([](int socket) {
+      const int yes = 1;
+      ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    });
+    // What the library tells clients of kept connections; serve() keeps to it.
+    set_keep_alive_max_count(kMaxRequests);
+    set_keep_alive_timeout(kIdleSeconds);
+    set_pre_routing_handler([this](const auto&, auto& response) { return route(response); });
+    Post("/api/[a-z]+",
+         [this](const auto&, auto& response, const auto& reader) { read_body(response, reader); });
+    set_error_handler([](const httplib::Request&, httplib::Response& response) {
+      if (!response.body.empty()) return;
+      const std::string message =
+          response.status == 414 ? "the address is too long" : "this is no request of HTTP";
+      response.set_content(error_response(response.status, message).body, "application/json");
+    });
+  }
+
+  int bind(const std::string& host, int port) {
+    const int bound = port == 0 ? bind_to_any_port(host) : bind_to_port(host, port) ? port : -1;
+    if (bound <= 0) {
+      throw std::runtime_error(
+          fmt::format("can't listen on {} port {}: {}", host, port,
+                      errno != 0 ? std::strerror(errno) : "the address isn't this machine's"));
+    }
+    ::listen(svr_sock_, kBacklog);
+    return bound;
+  }
+
+  void run(const std::function<bool()>& stop_wanted) {
+    std::thread watch([&] {
+      while (!stop_wanted() && !finished_) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      }
+      stopping_ = true;
+      stop();
+    });
+    listen_after_bind();
+    finished_ = true;
+    watch.join();
+  }
+
+ private:
+  bool process_and_close_socket(socket_t descriptor) override {
+    Socket socket(descriptor, limits_.seconds);
+    if (treatment == Treatment::kDrop) return false;
+    if (treatment == Treatment::kRefuse) {
+      answer_raw(socket, 503,
+                 fmt::format("{} connections are served already (--max-concurrent); try again",
+                             limits_.concurrent),
+                 Clock::now());
+      socket.close_gently(.05);
+      return false;
+    }
+    const int others = active_++;
+    serve(socket);
+    --active_;
+    socket.close_gently(stopping_ ? .1 : 1);
+    return others >= 0;
+  }
+
+  void serve(Socket& socket) {
+    for (int i = 1; i <= kMaxRequests; ++i) {
+      // A connection that only waits makes room for others when there is little.
+      const auto give_up = [&](double waited) {
+        return stopping_ || waited > kIdleSeconds ||
+               (waited > .1 && 4 * active_ >= 3 * limits_.concurrent);
+      };
+      if (!socket.wait_for_request(give_up)) return;
+      Exchange current{.start = Clock::now()};
+      exchange = &current;
+      bool closed = false;
+      const auto head_read = [&](httplib::Request& request) {
+        socket.head_is_read();
+        current.request = &request;
+        current.ours = convert(request);
+        // The library's parser of forms takes time and memory without bounds; ours does it. Parts
+        // of answers and compressed ones aren't worth the library's code for them.
+        current.ours.content_type = request.get_header_value("Content-Type");
+        for (const char* name : {"Content-Type", "Range", "Accept-Encoding"}) {
+          request.headers.erase(name);
+        }
+        request.ranges.clear();
+      };
+      const bool last = i == kMaxRequests || stopping_;
+      const bool done = process_request(socket, last, closed, head_read);
+      exchange = nullptr;
+      if (!done && socket.sent() == 0) {
+        if (socket.head_too_long()) {
+          answer_raw(socket, 431, "the head of the request is too long", current.start);
+        } else if (socket.timed_out()) {
+          answer_raw(socket, 408, "the request took too long to arrive", current.start);
+        } else {
+          answer_raw(socket, 400, "the request ended early", current.start);
+        }
+        return;
+      }
+      if (socket.sent() > 0) {
+        application_.answered(current.route, socket.status(), seconds_since(current.start));
+      }
+      if (!done || closed || current.close) return;
+    }
+  }
+
+  /// For what the library has no answer.
+  void answer_raw(Socket& socket, int status, const std::string& message, Clock::time_point start) {
+    const std::string body = error_response(status, message).body;
+    const char* reason = status == 503   ? "Service Unavailable"
+                         : status == 408 ? "Request Timeout"
+                         : status == 431 ? "Request Header Fields Too Large"
+                                         : "Bad Request";
+    const std::string text = fmt::format(
+        "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}"
+        "Connection: close\r\n\r\n{}",
+        status, reason, body.size(), status == 503 ? "Retry-After: 1\r\n" : "", body);
+    static_cast<httplib::Stream&>(socket).write(text.data(), text.size());
+    application_.answered("other", status, seconds_since(start));
+  }
+
+  template <class Answer>
+  HttpResponse guarded(const Answer& answer) {
+    try {
+      return answer();
+    } catch (const std::bad_alloc&) {
+      return error_response(503, "out of memory");
+    } catch (const std::exception& error) {
+      return error_response(500, error.what());
+    }
+  }
+
+  /// Everything but bodies, before the library matches paths by its regular expressions.
+  HandlerResponse route(httplib::Response& response) {
+    httplib::Request& request = *exchange->request;
+    const BodyForm form = body_form(request, limits_.body);
+    if (form.error) {
+      fill(response, *form.error);
+    } else {
+      std::optional<HttpResponse> answer;
+      const HttpResponse failure = guarded([&] {
+        answer = application_.before_body(exchange->ours);
+        return HttpResponse{};
+      });
+      if (failure.status != 200) answer = failure;
+      if (!answer && request.method != "POST") answer = error_response(405, "send it by POST");
+      if (!answer && !form.present) answer = error_response(411, "there is no body");
+      if (!answer) return HandlerResponse::Unhandled;
+      fill(response, *answer);
+    }
+    if (form.present) close_after(request);
+    return HandlerResponse::Handled;
+  }
+
+  void read_body(httplib::Response& response, const httplib::ContentReader& reader) {
+    std::string& body = exchange->ours.body;
+    bool too_long = false;
+    const bool whole = reader([&](const char* data, std::size_t size) {
+      too_long = size > limits_.body - body.size();
+      if (!too_long) body.append(data, size);
+      return !too_long;
+    });
+    if (whole && !too_long) {
+      fill(response, guarded([&] { return application_.with_body(exchange->ours); }));
+      return;
+    }
+    close_after(*exchange->request);
+    fill(response,
+         too_long ? error_response(413, fmt::format("the body is longer than {} bytes (--max-body)",
+                                                    limits_.body))
+                  : error_response(400, "the body ended early or isn't coded as the head says"));
+  }
+
+  static void close_after(httplib::Request& request) {
+    exchange->close = true;
+    request.headers.erase("Connection");
+    request.set_header("Connection", "close");
+  }
+
+  HttpApplication& application_;
+  HttpLimits limits_;
+  std::atomic<int> active_ = 0;
+  std::atomic<bool> stopping_ = false, finished_ = false;
+};
+
+HttpServer::HttpServer(HttpApplication& application, const HttpLimits& limits)
+    : library_(std::make_unique<Library>(application, limits)) {}
+HttpServer::~HttpServer() = default;
+
+int HttpServer::bind(const std::string& host, int port) { return library_->bind(host, port); }
+void HttpServer::run(const std::function<bool()>& stop) { library_->run(stop); }
+
+}  // namespace hh::apps

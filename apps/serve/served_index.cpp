@@ -1,0 +1,75 @@
+#include "apps/serve/served_index.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace hh::apps {
+
+ServedIndex::ServedIndex(const std::filesystem::path& folder, double wait_seconds,
+                         const std::string& method)
+    : folder_(folder), wait_seconds_(wait_seconds), stamp_(stamp()), tables_(method) {
+  state_ = std::make_shared<const IndexState>(retrieval::Index::open(folder));
+  tables_.of(state_);
+  if (method == "multi-index") tables_.wait();
+}
+
+ServedIndex::Stamp ServedIndex::stamp() const {
+  struct stat facts {};
+  if (::stat((folder_ / "manifest.json").c_str(), &facts) != 0) return {};
+  return {facts.st_ino, std::uint64_t(facts.st_size), facts.st_mtim.tv_sec, facts.st_mtim.tv_nsec};
+}
+
+std::shared_ptr<const IndexState> ServedIndex::state() {
+  const std::lock_guard lock(mutex_);
+  const Stamp now = stamp();
+  if (!(now == stamp_) && !(now == Stamp{})) {
+    // The stamp is older than what is opened, so a change in between shows the next time. One that
+    // removes files while they are opened (compaction) makes this fail: then too it is tried again.
+    try {
+      state_ = std::make_shared<const IndexState>(retrieval::Index::open(folder_, &state_->index));
+      stamp_ = now;
+    } catch (const std::runtime_error& error) {
+      spdlog::warn("the older state is served: {}", error.what());
+    }
+  }
+  return state_;
+}
+
+template <class Change>
+auto ServedIndex::change(const Change& change) {
+  const std::lock_guard lock(write_mutex_);
+  try {
+    const auto known = state();
+    retrieval::IndexWriter writer(folder_, wait_seconds_, &known->index);
+    return change(writer);
+  } catch (const std::runtime_error& error) {
+    // The index tells what happened in words only: the system's, and SQLite's own.
+    const std::string what = error.what();
+    for (const std::string& full : std::array<std::string, 3>{
+             std::strerror(ENOSPC), std::strerror(EDQUOT), "database or disk is full"}) {
+      if (what.find(full) != std::string::npos) throw DiskFull(what);
+    }
+    if (what.find("another process writes") != std::string::npos) throw IndexBusy(what);
+    throw;
+  }
+}
+
+std::int64_t ServedIndex::add(retrieval::ItemSet item, std::int64_t id) {
+  return change([&](retrieval::IndexWriter& writer) {
+    item.set.ids = {std::max<std::int64_t>(id, 0)};
+    writer.add(item, id < 0 ? retrieval::SameId::kRenumber : retrieval::SameId::kReplace);
+    return writer.index().ids().back();
+  });
+}
+
+bool ServedIndex::remove(std::int64_t id) {
+  return change(
+      [&](retrieval::IndexWriter& writer) { return writer.remove(std::span(&id, 1)) > 0; });
+}
+
+}  // namespace hh::apps

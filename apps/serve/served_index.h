@@ -1,0 +1,72 @@
+// The index that the server shows: the newest state for all threads to search, and one writer at a
+// time. Other processes may write too; their changes show at the next request.
+#pragma once
+#include <cstdint>
+#include <ctime>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+
+#include "apps/serve/tables.h"
+#include "retrieval/index/index.h"
+#include "retrieval/search/hamming_scan.h"
+
+namespace hh::apps {
+
+/// A state of the index, ready to be searched. Stays as it is, however the index changes.
+struct IndexState {
+  explicit IndexState(retrieval::Index opened) : index(std::move(opened)), scan(index.codes()) {}
+  retrieval::Index index;
+  retrieval::HammingScan scan;
+};
+
+/// A change that couldn't be made; the index is as it was.
+struct DiskFull : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+struct IndexBusy : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+class ServedIndex {
+ public:
+  /// `method`: as for ServedTables. Throws what Index::open() throws.
+  ServedIndex(const std::filesystem::path& folder, double wait_seconds,
+              const std::string& method = "scan");
+
+  std::shared_ptr<const IndexState> state();
+  /// Of that state's first rows; null: scan.
+  std::shared_ptr<const retrieval::MultiIndex> tables(
+      const std::shared_ptr<const IndexState>& state) {
+    return tables_.of(state);
+  }
+
+  /// Appends one item, with a new id or, where `id` >= 0, that one (SameId::kReplace). Returns the
+  /// id. Lasts when this returns. Throws std::invalid_argument, DiskFull, IndexBusy and
+  /// std::runtime_error.
+  std::int64_t add(retrieval::ItemSet item, std::int64_t id);
+  /// Whether there was such an item.
+  bool remove(std::int64_t id);
+
+ private:
+  /// By which a replaced manifest shows.
+  struct Stamp {
+    std::uint64_t inode = 0, size = 0;
+    std::int64_t seconds = 0, nanoseconds = 0;
+    bool operator==(const Stamp&) const = default;
+  };
+  Stamp stamp() const;
+  template <class Change>
+  auto change(const Change& change);
+
+  std::filesystem::path folder_;
+  double wait_seconds_;
+  std::mutex mutex_, write_mutex_;
+  Stamp stamp_;
+  std::shared_ptr<const IndexState> state_;
+  ServedTables tables_;
+};
+
+}  // namespace hh::apps

@@ -1,0 +1,137 @@
+#include "apps/serve/socket.h"
+
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+namespace hh::apps {
+namespace {
+constexpr std::size_t kMaxHead = std::size_t{64} << 10;
+constexpr std::size_t kBuffer = std::size_t{16} << 10;
+constexpr std::size_t kMaxDrained = std::size_t{256} << 20;
+}  // namespace
+
+Socket::Socket(int descriptor, double seconds)
+    : descriptor_(descriptor), seconds_(seconds), buffer_(kBuffer) {
+  ::fcntl(descriptor, F_SETFL, ::fcntl(descriptor, F_GETFL) | O_NONBLOCK);
+  // Head and body of an answer are sent one after the other: without this the second waits for
+  // the client's delayed acknowledgement.
+  const int yes = 1;
+  ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+  read_until_ = write_until_ = in(seconds);
+}
+
+Socket::~Socket() { ::close(descriptor_); }
+
+Socket::Clock::time_point Socket::in(double seconds) const {
+  return Clock::now() +
+         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+}
+
+bool Socket::wait(short events, Clock::time_point until) const {
+  for (;;) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
+    pollfd entry{.fd = descriptor_, .events = events, .revents = 0};
+    const int ready = ::poll(&entry, 1, int(std::clamp<std::int64_t>(left + 1, 0, 1'000'000)));
+    if (ready > 0) return true;
+    if (ready == 0 || errno != EINTR) return false;
+  }
+}
+
+bool Socket::wait_for_request(const std::function<bool(double waited)>& give_up) {
+  const auto start = Clock::now();
+  while (begin_ == end_ && !wait(POLLIN, in(.1))) {
+    if (give_up(std::chrono::duration<double>(Clock::now() - start).count())) return false;
+  }
+  if (begin_ == end_) {
+    const ssize_t got = ::recv(descriptor_, buffer_.data(), buffer_.size(), 0);
+    if (got <= 0) return false;
+    begin_ = 0;
+    end_ = std::size_t(got);
+  }
+  read_until_ = in(seconds_);
+  in_head_ = true;
+  head_too_long_ = timed_out_ = false;
+  head_bytes_ = sent_ = 0;
+  status_ = 0;
+  return true;
+}
+
+ssize_t Socket::read(char* data, std::size_t size) {
+  // The library's lines have no limit of their own.
+  if (in_head_ && ++head_bytes_ > kMaxHead) {  // it reads heads byte by byte
+    head_too_long_ = true;
+    return -1;
+  }
+  if (begin_ == end_) {
+    ssize_t got = -1;
+    do {
+      if (!wait(POLLIN, read_until_)) {
+        timed_out_ = true;
+        return -1;
+      }
+      got = ::recv(descriptor_, buffer_.data(), buffer_.size(), 0);
+    } while (got < 0 && (errno == EAGAIN || errno == EINTR));
+    if (got <= 0) return got;
+    // A client that drips bytes never lets a wait end.
+    if (Clock::now() > read_until_) {
+      timed_out_ = true;
+      return -1;
+    }
+    begin_ = 0;
+    end_ = std::size_t(got);
+  }
+  const std::size_t count = std::min(size, end_ - begin_);
+  std::memcpy(data, buffer_.data() + begin_, count);
+  begin_ += count;
+  return ssize_t(count);
+}
+
+ssize_t Socket::write(const char* data, std::size_t size) {
+  if (sent_ == 0) {
+    write_until_ = in(seconds_);
+    // "HTTP/1.1 200 OK"; that of an interim answer is replaced by the final one.
+    if (size > 12) status_ = std::atoi(data + 9);
+  }
+  std::size_t done = 0;
+  while (done < size) {
+    const ssize_t put = ::send(descriptor_, data + done, size - done, MSG_NOSIGNAL);
+    if (put > 0) {
+      done += std::size_t(put);
+    } else if (put < 0 && errno == EAGAIN) {
+      if (!wait(POLLOUT, write_until_) || Clock::now() > write_until_) return -1;
+    } else if (put == 0 || errno != EINTR) {
+      return -1;
+    }
+  }
+  if (status_ != 100) sent_ += size;
+  return ssize_t(size);
+}
+
+void Socket::close_gently(double seconds) {
+  ::shutdown(descriptor_, SHUT_WR);
+  const auto until = in(seconds);
+  std::size_t drained = 0;
+  while (drained < kMaxDrained && Clock::now() < until && wait(POLLIN, until)) {
+    const ssize_t got = ::recv(descriptor_, buffer_.data(), buffer_.size(), 0);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return;
+    drained += std::size_t(std::max<ssize_t>(got, 0));
+  }
+}
+
+bool Socket::is_readable() const { return begin_ < end_ || wait(POLLIN, read_until_); }
+bool Socket::is_writable() const { return wait(POLLOUT, write_until_); }
+
+// Addresses of clients are told to nobody.
+void Socket::get_remote_ip_and_port(std::string& ip, int& port) const { ip.clear(), port = 0; }
+void Socket::get_local_ip_and_port(std::string& ip, int& port) const { ip.clear(), port = 0; }
+
+}  // namespace hh::apps

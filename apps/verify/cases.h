@@ -1,0 +1,33 @@
+// The kinds of golden cases (spec section 8), each checked by one function.
+#pragma once
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+
+#include "apps/verify/report.h"
+#include "engine/device/device.h"
+
+namespace hh::apps {
+
+/// Where a case lies: CASE.json, and its tensors beside it under the same stem.
+struct GoldenCase {
+  std::filesystem::path json_path;
+  std::filesystem::path sibling(const std::string& suffix) const {
+    return json_path.parent_path() / (json_path.stem().string() + suffix);
+  }
+};
+
+/// A small network in full: stages, gradients, optimiser steps, drop path ("config" in the JSON).
+void verify_network(const GoldenCase& files, const nlohmann::json& json, Device device, DType dtype,
+                    Report& report);
+/// The 224 px network, sampled ("code_f64" by code length in the JSON).
+void verify_full_network(const GoldenCase& files, const nlohmann::json& json, Device device,
+                         DType dtype, Report& report);
+/// The loss alone, many cases a file.
+void verify_loss(const GoldenCase& files, const nlohmann::json& json, Device device,
+                 Report& report);
+/// Retrieval metrics, many cases a file.
+void verify_metrics(const GoldenCase& files, const nlohmann::json& json, Report& report);
+/// The image pipeline.
+void verify_transform(const GoldenCase& files, const nlohmann::json& json, Report& report);
+
+}  // namespace hh::apps

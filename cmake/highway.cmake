@@ -1,0 +1,9 @@
+# hh_use_highway(TARGET): its files are compiled for each instruction set that the kernels know.
+# SSSE3 and SSE4 are left out: a machine without AVX2 takes the scalar baseline, which is slow and
+# there so that the program runs at all. AVX3_DL adds VPOPCNTDQ, which the Hamming scan wants.
+find_library(HH_HWY_LIBRARY hwy REQUIRED)
+function(hh_use_highway target)
+  target_link_libraries(${target} PRIVATE ${HH_HWY_LIBRARY})
+  target_compile_definitions(${target} PRIVATE
+    HWY_WANT_AVX3_DL "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4)")
+endfunction()

@@ -1,0 +1,18 @@
+# hh_library(NAME DIR LINKS...): a layer. All .cpp files of its folder; the links state the layers.
+function(hh_library name dir)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.cpp)
+  # A library of its own, with the toolkit: engine/device/cuda/CMakeLists.txt.
+  list(FILTER sources EXCLUDE REGEX "/engine/device/cuda/")
+  list(FILTER sources EXCLUDE REGEX "/apps/main\\.cpp$")
+  add_library(${name} STATIC ${sources})
+  target_link_libraries(${name} PUBLIC hh_common ${ARGN})
+endfunction()
+
+# hh_test(NAME DIR LINKS...): one Catch2 program of all tests below tests/DIR, a CTest test of its name.
+function(hh_test name dir)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${dir}/*_test.cpp)
+  add_executable(${name} ${PROJECT_SOURCE_DIR}/tests/support/main.cpp ${sources})
+  target_link_libraries(${name} PRIVATE ${ARGN} Catch2::Catch2)
+  target_compile_definitions(${name} PRIVATE HH_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  add_test(NAME ${name} COMMAND ${name})
+endfunction()

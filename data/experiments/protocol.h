@@ -1,0 +1,69 @@
+// The retrieval experiments: which data set, which split, which transform, and the counts that a
+// published figure rests on. Goldens README, section 4.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/sets/dataset.h"
+#include "data/experiments/split.h"
+#include "data/images/transform.h"
+
+namespace hh::data {
+
+/// A row of the table. Counts of -1 are whatever the data holds.
+struct Protocol {
+  std::string name;
+  std::string summary;  // one line for --help
+  int classes = -1;
+  std::int64_t query = -1, train = -1, database = -1;
+  /// The size of the authors' bank, which for CIFAR-10 isn't the number of training images. Ours
+  /// has one row per training image (split.train.size()).
+  std::int64_t reference_bank_rows = -1;
+  /// Cut of the reported mAP. -1: none. (The reference's -1 is a slice that drops the last item.)
+  int top_k = -1;
+};
+
+const std::vector<Protocol>& protocols();
+/// Throws std::invalid_argument listing the names.
+const Protocol& find_protocol(const std::string& name);
+
+struct ProtocolOptions {
+  /// Folder of the data: idx or .bin files, the lists, or the class folders. Empty: Debian's place
+  /// for fashion_mnist; an error for the others.
+  std::filesystem::path data;
+  /// What relative paths in list files start from. Empty: the working directory (the reference).
+  std::filesystem::path image_root;
+  std::uint64_t seed = 0;  // of the split; unused where the lists are the split
+  int size = 224;          // S, image side of the network
+  int channels = 3;
+  /// `folder` only. 0: a tenth of the class as queries, all the rest for training.
+  std::int64_t query_per_class = 0, train_per_class = 0;
+  /// Counts that differ from the table become warnings in place of an error.
+  bool allow_other_counts = false;
+  bool exif_orientation = false;
+  bool scaled_decode = false;  // DecodeOptions::scaled_shorter_side at the transform's size
+};
+
+struct Experiment {
+  Protocol protocol;  // with the counts of the table
+  std::shared_ptr<const Dataset> dataset;
+  Split split;
+  TransformSpec train_transform, eval_transform;
+  std::vector<std::string> warnings;  // counts that differ, when allowed
+};
+
+/// Reads lists, idx and .bin files (not the single images). Throws std::invalid_argument or
+/// std::runtime_error with the file, the value and the cure.
+Experiment open_protocol(const std::string& name, const ProtocolOptions& options);
+
+/// A few lines: counts of each part (against the table), classes, labels per image, bank rows.
+std::string describe(const Experiment& experiment);
+
+/// Files of these items that don't exist or can't be opened, by location, found without decoding.
+std::vector<std::string> missing_files(const Dataset& dataset,
+                                       const std::vector<std::int64_t>& items);
+
+}  // namespace hh::data

@@ -1,0 +1,55 @@
+#include "data/images/decode.h"
+
+#include <string>
+
+#include "data/images/decode_formats.h"
+#include "engine/files/file.h"
+#include "kernels/core/check.h"
+
+namespace hh::data {
+namespace {
+constexpr std::size_t kMaxFileBytes = std::size_t{512} << 20;
+}
+
+void check_image_size(std::int64_t height, std::int64_t width, const DecodeOptions& options) {
+  // Division, because the product of two header fields can overflow.
+  if (height >= 1 && width >= 1 && height <= options.max_pixels / width) return;
+  throw ImageError("its header says " + std::to_string(width) + " x " + std::to_string(height) +
+                   " pixels, and the limit is " + std::to_string(options.max_pixels) +
+                   " in all (at least one)");
+}
+
+Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& options) {
+  HH_REQUIRE(options.channels == 1 || options.channels == 3,
+             "decode_image: channels = " << options.channels);
+  Image image;
+  if (is_jpeg(bytes)) {
+    image = decode_jpeg(bytes, options);
+  } else if (is_png_or_bmp(bytes)) {
+    image = decode_png_or_bmp(bytes, options);
+  } else if (is_pnm(bytes)) {
+    image = decode_pnm(bytes, options);
+  } else if (bytes.empty()) {
+    throw ImageError("it is empty");
+  } else {
+    throw ImageError("it is no JPEG, PNG, BMP, PGM or PPM image");
+  }
+  convert_channels(image, options.channels);
+  return image;
+}
+
+Image load_image(const std::filesystem::path& path, const DecodeOptions& options) {
+  std::vector<std::uint8_t> bytes;
+  try {
+    bytes = read_file(path, kMaxFileBytes);
+  } catch (const std::runtime_error& e) {
+    throw ImageError(e.what());
+  }
+  try {
+    return decode_image(bytes, options);
+  } catch (const ImageError& e) {
+    throw ImageError(path.string() + ": " + e.what());
+  }
+}
+
+}  // namespace hh::data

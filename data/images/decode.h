@@ -1,0 +1,38 @@
+// Image files to pixels: JPEG by libjpeg-turbo, PNG and BMP by stb_image, PNM by code of ours. The
+// result is what PIL's Image.open(f).convert('RGB') or convert('L') gives: alpha is dropped (not
+// blended), palettes are looked up, CMYK follows PIL's formula; of 16-bit samples the upper byte is
+// taken. GIF is left out on purpose: stb's decoder takes a truncated file for a whole one.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <stdexcept>
+
+#include "data/images/image.h"
+
+namespace hh::data {
+
+/// A file that can't be read or decoded. what() says which (if known) and why.
+struct ImageError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct DecodeOptions {
+  int channels = 3;  // of the result: 1 or 3
+  /// Turn the image as its EXIF orientation says (JPEG). PIL's open() does not, nor the reference.
+  bool exif_orientation = false;
+  /// JPEG only: decode at 1/2, 1/4 or 1/8 while the shorter side stays at least this; much faster
+  /// for large photographs, but not the pixels that PIL's pipeline sees. 0: full size.
+  int scaled_shorter_side = 0;
+  /// Checked against the header, before the pixels get memory.
+  std::int64_t max_pixels = std::int64_t{64} << 20;
+};
+
+/// Throws ImageError for an unknown format, a truncated or corrupt file, or one over the limit.
+/// Recoverable damage that PIL accepts too (stray bytes between JPEG segments) is no error.
+Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& options = {});
+
+/// The same of a file; the error's text starts with the path.
+Image load_image(const std::filesystem::path& path, const DecodeOptions& options = {});
+
+}  // namespace hh::data

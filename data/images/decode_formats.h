@@ -1,0 +1,29 @@
+// The decoders behind decode.h, by format. Each checks sizes against the options before it
+// allocates, throws ImageError, and returns the channels that the file has (1 or 3).
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include "data/images/decode.h"
+
+namespace hh::data {
+
+bool is_jpeg(std::span<const std::uint8_t> bytes);
+Image decode_jpeg(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
+
+bool is_png_or_bmp(std::span<const std::uint8_t> bytes);
+Image decode_png_or_bmp(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
+
+bool is_pnm(std::span<const std::uint8_t> bytes);
+Image decode_pnm(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
+
+/// Throws unless 1 <= width, height and width * height <= options.max_pixels.
+void check_image_size(std::int64_t height, std::int64_t width, const DecodeOptions& options);
+
+/// The orientation (1 to 8) in the TIFF structure of an EXIF block ("Exif\0\0" first); 1 if there
+/// is none or the block is damaged.
+int exif_orientation(std::span<const std::uint8_t> block);
+/// Turns and mirrors so that an image stored with this orientation stands upright.
+void turn_upright(Image& image, int orientation);
+
+}  // namespace hh::data

@@ -1,0 +1,213 @@
+// Both passes are sums of 22-bit coefficients times 8-bit pixels in 32-bit integers, so the order
+// of the terms is free and the vector code gives PIL's bits. The horizontal pass takes one output
+// pixel (R, G, B and a fourth lane for nothing) per vector, the vertical one a row in whole
+// vectors.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "data/images/resize.cpp"
+#include <hwy/foreach_target.h>
+// foreach_target.h must come first.
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "data/images/resize.h"
+#include "kernels/core/check.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hh::data::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+constexpr std::int32_t kHalf = 1 << (kResizePrecisionBits - 1);
+
+HWY_INLINE std::uint8_t round_to_byte(std::int32_t sum) {
+  return std::uint8_t(std::clamp(sum >> kResizePrecisionBits, 0, 255));
+}
+
+/// out[x] for x < outputs, from one input row. For 3 channels one byte past the last pixel of `in`
+/// is read.
+void filter_row(const std::uint8_t* in, int channels, const int* first, const int* count,
+                const std::int32_t* weight, int taps, int outputs, std::uint8_t* out) {
+  if (channels == 1) {
+    for (int x = 0; x < outputs; ++x) {
+      const std::int32_t* w = weight + std::size_t(x) * std::size_t(taps);
+      const std::uint8_t* p = in + first[x];
+      std::int32_t sum = kHalf;
+      for (int k = 0; k < count[x]; ++k) sum += p[k] * w[k];
+      out[x] = round_to_byte(sum);
+    }
+    return;
+  }
+#if HWY_TARGET == HWY_SCALAR  // one lane: no vector to hold a pixel
+  for (int x = 0; x < outputs; ++x) {
+    const std::int32_t* w = weight + std::size_t(x) * std::size_t(taps);
+    for (std::size_t c = 0; c < 3; ++c) {
+      const std::uint8_t* p = in + 3 * std::size_t(first[x]) + c;
+      std::int32_t sum = kHalf;
+      for (int k = 0; k < count[x]; ++k) sum += p[3 * k] * w[k];
+      out[3 * std::size_t(x) + c] = round_to_byte(sum);
+    }
+  }
+#else
+  const hn::FixedTag<std::int32_t, 4> d;
+  const hn::Rebind<std::uint8_t, decltype(d)> d8;
+  for (int x = 0; x < outputs; ++x) {
+    const std::int32_t* w = weight + std::size_t(x) * std::size_t(taps);
+    const std::uint8_t* p = in + 3 * std::size_t(first[x]);
+    auto sum = hn::Set(d, kHalf);
+    for (int k = 0; k < count[x]; ++k) {
+      const auto pixel = hn::PromoteTo(d, hn::LoadU(d8, p + 3 * k));
+      sum = hn::Add(sum, hn::Mul(pixel, hn::Set(d, w[k])));
+    }
+    HWY_ALIGN std::uint8_t bytes[4];
+    hn::StoreU(hn::DemoteTo(d8, hn::ShiftRight<kResizePrecisionBits>(sum)), d8, bytes);
+    std::memcpy(out + 3 * std::size_t(x), bytes, 3);
+  }
+#endif
+}
+
+/// out[i] for i < bytes: the weighted sum of `count` rows, `stride` bytes apart.
+void filter_column(const std::uint8_t* in, std::size_t stride, int count,
+                   const std::int32_t* weight, std::size_t bytes, std::uint8_t* out) {
+  const hn::ScalableTag<std::int32_t> d;
+  const hn::Rebind<std::uint8_t, decltype(d)> d8;
+  const std::size_t lanes = hn::Lanes(d);
+  std::size_t i = 0;
+  for (; i + 2 * lanes <= bytes; i += 2 * lanes) {
+    auto a = hn::Set(d, kHalf), b = a;
+    const std::uint8_t* p = in + i;
+    for (int k = 0; k < count; ++k, p += stride) {
+      const auto w = hn::Set(d, weight[k]);
+      a = hn::Add(a, hn::Mul(hn::PromoteTo(d, hn::LoadU(d8, p)), w));
+      b = hn::Add(b, hn::Mul(hn::PromoteTo(d, hn::LoadU(d8, p + lanes)), w));
+    }
+    hn::StoreU(hn::DemoteTo(d8, hn::ShiftRight<kResizePrecisionBits>(a)), d8, out + i);
+    hn::StoreU(hn::DemoteTo(d8, hn::ShiftRight<kResizePrecisionBits>(b)), d8, out + i + lanes);
+  }
+  for (; i < bytes; ++i) {
+    std::int32_t sum = kHalf;
+    for (int k = 0; k < count; ++k) sum += in[i + std::size_t(k) * stride] * weight[k];
+    out[i] = round_to_byte(sum);
+  }
+}
+
+}  // namespace hh::data::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace hh::data {
+HWY_EXPORT(filter_row);
+HWY_EXPORT(filter_column);
+
+void Resizer::Axis::prepare(int in_size, int out_size, int begin_in, int outputs) {
+  if (in == in_size && out == out_size && begin == begin_in && int(first.size()) == outputs) return;
+  in = 0;  // nothing is cached, should memory run out below
+  // The operations, their order and the double type are PIL's: the coefficients must be its bits.
+  const double scale = double(in_size) / out_size;
+  const double filter_scale = std::max(scale, 1.0);
+  const double support = 1.0 * filter_scale;
+  const double inverse = 1.0 / filter_scale;
+  taps = int(std::ceil(support)) * 2 + 1;
+  first.assign(std::size_t(outputs), 0);
+  count.assign(std::size_t(outputs), 0);
+  weight.assign(std::size_t(outputs) * std::size_t(taps), 0);
+  std::vector<double> w(static_cast<std::size_t>(taps));
+  for (int i = 0; i < outputs; ++i) {
+    const double centre = (begin_in + i + 0.5) * scale;
+    const int low = std::max(int(centre - support + 0.5), 0);
+    const int high = std::min(int(centre + support + 0.5), in_size);
+    double total = 0;
+    for (int k = 0; k < high - low; ++k) {
+      const double x = std::abs((k + low - centre + 0.5) * inverse);
+      w[std::size_t(k)] = x < 1.0 ? 1.0 - x : 0.0;
+      total += w[std::size_t(k)];
+    }
+    first[std::size_t(i)] = low;
+    count[std::size_t(i)] = high - low;
+    std::int32_t* fixed = &weight[std::size_t(i) * std::size_t(taps)];
+    for (int k = 0; k < high - low; ++k) {
+      const double share = total != 0.0 ? w[std::size_t(k)] / total : w[std::size_t(k)];
+      fixed[k] = int(0.5 + share * (1 << kResizePrecisionBits));
+    }
+  }
+  in = in_size;
+  out = out_size;
+  begin = begin_in;
+}
+
+void Resizer::run(const Image& image, int height, int width, const Window& window,
+                  std::uint8_t* out, std::size_t out_stride) {
+  HH_REQUIRE(height >= 1 && width >= 1, "resize: to " << height << " x " << width);
+  HH_REQUIRE(
+      image.height >= 1 && image.width >= 1 && (image.channels == 1 || image.channels == 3) &&
+          image.pixels.size() == std::size_t(image.height) * image.row_bytes(),
+      "resize: an image of " << image.height << " x " << image.width << " x " << image.channels
+                             << " with " << image.pixels.size() << " bytes");
+  HH_REQUIRE(window.top >= 0 && window.left >= 0 && window.height >= 0 && window.width >= 0 &&
+                 window.height <= height - window.top && window.width <= width - window.left,
+             "resize: a window of " << window.height << " x " << window.width << " at "
+                                    << window.top << ", " << window.left << " in " << height
+                                    << " x " << width);
+  if (window.height == 0 || window.width == 0) return;
+  const auto channels = std::size_t(image.channels);
+  const std::size_t row_bytes = std::size_t(window.width) * channels;
+  // PIL leaves an axis alone whose size doesn't change.
+  const bool horizontal = width != image.width, vertical = height != image.height;
+
+  int first_row = window.top, rows = window.height;  // input rows that are needed
+  if (vertical) {
+    vertical_.prepare(image.height, height, window.top, window.height);
+    first_row = vertical_.first.front();
+    rows = vertical_.first.back() + vertical_.count.back() - first_row;
+  }
+
+  const std::uint8_t* from = &image.pixels[std::size_t(first_row) * image.row_bytes() +
+                                           std::size_t(window.left) * channels];
+  std::size_t stride = image.row_bytes();
+  if (horizontal) {
+    horizontal_.prepare(image.width, width, window.left, window.width);
+    std::uint8_t* to = out;
+    std::size_t to_stride = out_stride;
+    if (vertical) {
+      rows_.resize(std::size_t(rows) * row_bytes);
+      to = rows_.data();
+      to_stride = row_bytes;
+    }
+    for (int r = 0; r < rows; ++r) {
+      const std::uint8_t* row = &image.pixels[std::size_t(first_row + r) * image.row_bytes()];
+      if (first_row + r == image.height - 1) {  // the byte past it is not ours to read
+        padded_.assign(row, row + image.row_bytes());
+        padded_.push_back(0);
+        row = padded_.data();
+      }
+      HWY_DYNAMIC_DISPATCH(filter_row)
+      (row, image.channels, horizontal_.first.data(), horizontal_.count.data(),
+       horizontal_.weight.data(), horizontal_.taps, window.width, to + std::size_t(r) * to_stride);
+    }
+    from = rows_.data();
+    stride = row_bytes;
+  }
+  if (vertical) {
+    for (int y = 0; y < window.height; ++y) {
+      const auto i = std::size_t(y);
+      HWY_DYNAMIC_DISPATCH(filter_column)
+      (from + std::size_t(vertical_.first[i] - first_row) * stride, stride, vertical_.count[i],
+       &vertical_.weight[i * std::size_t(vertical_.taps)], row_bytes, out + i * out_stride);
+    }
+  } else if (!horizontal) {
+    for (int y = 0; y < window.height; ++y) {
+      std::memcpy(out + std::size_t(y) * out_stride, from + std::size_t(y) * stride, row_bytes);
+    }
+  }
+}
+
+Image resize_bilinear(const Image& image, int height, int width) {
+  Image out;
+  out.reshape(height, width, image.channels);
+  Resizer().run(image, height, width, {0, 0, height, width}, out.pixels.data(), out.row_bytes());
+  return out;
+}
+
+}  // namespace hh::data
+#endif  // HWY_ONCE

@@ -1,0 +1,87 @@
+// What the engine needs of a device: raw memory, copies in stream order, and its kernels. The CPU's
+// is built in; the GPU's comes from the shared library libhh_cuda.so, so that one program also
+// starts on machines without CUDA.
+#pragma once
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "engine/device/device.h"
+#include "engine/device/kernel_table.h"
+#include "engine/device/profiler.h"
+
+namespace hh {
+
+/// The device has no more memory. what() states the request, what is in use, and the cure.
+struct OutOfMemory : DeviceError {
+  using DeviceError::DeviceError;
+};
+
+/// Launches and copies recorded once, run again with one call to the driver.
+class LaunchGraph {
+ public:
+  virtual ~LaunchGraph() = default;
+  /// Queues them all on the backend's stream.
+  virtual void replay() = 0;
+};
+
+/// A float on its way to the host.
+class PendingFloat {
+ public:
+  virtual ~PendingFloat() = default;
+  /// Waits for it, not for what was queued after it.
+  virtual float wait() = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  /// 64-byte aligned memory of the driver or the C library. Throws OutOfMemory.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void release(void* memory) noexcept = 0;
+  /// Queued on stream(), in order with the kernels. Host memory is pageable: a copy from it has
+  /// been read when the call returns, a copy to it is complete when synchronize() returns.
+  void copy_from_host(void* to, const void* from, std::size_t bytes);
+  void copy_to_host(void* to, const void* from, std::size_t bytes);
+  /// Reads the float at `value` in stream order. The result must not outlive the backend.
+  std::unique_ptr<PendingFloat> read_later(const float* value);
+  void copy_within(void* to, const void* from, std::size_t bytes);
+  void zero(void* memory, std::size_t bytes);
+  /// Records what `work` queues on stream(), without running it. `work` must not copy from or to
+  /// the host, nor wait; what it throws is passed on. Null where the device can't record: then
+  /// nothing has been queued.
+  virtual std::unique_ptr<LaunchGraph> record(const std::function<void()>& work) = 0;
+  /// Waits for everything queued.
+  virtual void synchronize() = 0;
+  virtual StreamHandle stream() = 0;
+  virtual const KernelTable& kernels() const = 0;
+  /// The processor's name, for people.
+  virtual std::string name() const = 0;
+  /// Times what is queued on stream(). Null where queued work is done at once: the host times it.
+  virtual std::unique_ptr<DeviceTimeline> timeline() = 0;
+
+ private:
+  // The copies above, which a profiler times.
+  virtual void queue_copy_from_host(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void queue_copy_to_host(void* to, const void* from, std::size_t bytes) = 0;
+  virtual std::unique_ptr<PendingFloat> queue_read(const float* value) = 0;
+  virtual void queue_copy_within(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void queue_zero(void* memory, std::size_t bytes) = 0;
+};
+
+/// The device's backend, made on first use. Throws DeviceUnavailable.
+Backend& backend(Device device);
+
+/// What libhh_cuda.so exports under this name: its backend for GPU `index`, which the caller
+/// deletes. Throws DeviceUnavailable.
+using CreateCudaBackend = Backend*(int index);
+inline constexpr const char* kCudaLibrary = "libhh_cuda.so";
+inline constexpr const char* kCreateCudaBackend = "hh_create_cuda_backend";
+
+/// Also exported: what a user should know of an optional library that is missing, with the cure;
+/// empty when nothing is.
+using CudaNote = const char*();
+inline constexpr const char* kCudaNote = "hh_cuda_note";
+
+}  // namespace hh

@@ -1,0 +1,124 @@
+#include "engine/device/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+
+#include "engine/device/cuda/timeline.h"
+#include "kernels/conv/cudnn.cuh"
+#include "kernels/core/cuda_check.h"
+
+namespace hh {
+namespace {
+
+constexpr int kOldestMajor = 8;  // our kernels use mma.sync, ldmatrix and cp.async of sm_80
+
+std::string mebibytes(std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+/// The stream of GPU `index`, made current for the calling thread.
+cudaStream_t open_device(int index) {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaErrorInsufficientDriver) {
+    throw DeviceUnavailable(
+        "no NVIDIA driver here, or one older than CUDA 13 needs; install or update it, or use "
+        "--device cpu");
+  }
+  if (status != cudaSuccess || count == 0) {
+    throw DeviceUnavailable(
+        std::string("no usable NVIDIA GPU here (") +
+        (count == 0 && status == cudaSuccess ? "none found" : cudaGetErrorString(status)) +
+        "); use --device cpu");
+  }
+  if (index >= count) {
+    throw DeviceUnavailable("GPU " + std::to_string(index) + " of " + std::to_string(count) +
+                            ": use cuda:0 to cuda:" + std::to_string(count - 1));
+  }
+  cudaDeviceProp properties{};
+  HH_CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
+  if (properties.major < kOldestMajor) {
+    throw DeviceUnavailable(std::string(properties.name) + " has compute capability " +
+                            std::to_string(properties.major) + "." +
+                            std::to_string(properties.minor) +
+                            ", but 8.0 is the least our kernels run on; use --device cpu");
+  }
+  HH_CUDA_CHECK(cudaSetDevice(index));
+  cudaStream_t stream = nullptr;
+  HH_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return stream;
+}
+
+}  // namespace
+
+CudaBackend::CudaBackend(int index)
+    : index_(index),
+      stream_{open_device(index)},
+      uploads_(stream_.handle),
+      readbacks_(stream_.handle) {}
+
+CudaBackend::~CudaBackend() { cudaStreamSynchronize(stream_.handle); }
+
+void* CudaBackend::allocate(std::size_t bytes) {
+  HH_CUDA_CHECK(cudaSetDevice(index_));
+  void* memory = nullptr;
+  const cudaError_t status = cudaMalloc(&memory, std::max<std::size_t>(bytes, 1));
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // it isn't sticky, but the next check would report it
+    std::size_t free = 0, total = 0;
+    HH_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+    throw OutOfMemory("out of memory on the GPU: " + mebibytes(bytes) + " asked for, " +
+                      mebibytes(free) + " free of " + mebibytes(total) +
+                      "; use a smaller batch, train.recompute or bf16");
+  }
+  HH_CUDA_CHECK(status);
+  return memory;
+}
+
+void CudaBackend::release(void* memory) noexcept { cudaFree(memory); }
+
+void CudaBackend::queue_copy_from_host(void* to, const void* from, std::size_t bytes) {
+  uploads_.copy(to, from, bytes);
+}
+
+void CudaBackend::queue_copy_to_host(void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  HH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_.handle));
+}
+
+std::unique_ptr<PendingFloat> CudaBackend::queue_read(const float* value) {
+  return readbacks_.read(value);
+}
+
+void CudaBackend::queue_copy_within(void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  HH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_.handle));
+}
+
+void CudaBackend::queue_zero(void* memory, std::size_t bytes) {
+  if (bytes == 0) return;
+  HH_CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, stream_.handle));
+}
+
+std::string CudaBackend::name() const {
+  cudaDeviceProp properties{};
+  HH_CUDA_CHECK(cudaGetDeviceProperties(&properties, index_));
+  return properties.name;
+}
+
+std::unique_ptr<DeviceTimeline> CudaBackend::timeline() {
+  return std::make_unique<CudaTimeline>(stream_.handle);
+}
+
+void CudaBackend::synchronize() { HH_CUDA_CHECK(cudaStreamSynchronize(stream_.handle)); }
+
+}  // namespace hh
+
+extern "C" __attribute__((visibility("default"))) hh::Backend* hh_create_cuda_backend(int index) {
+  return new hh::CudaBackend(index);
+}
+
+extern "C" __attribute__((visibility("default"))) const char* hh_cuda_note() {
+  const char* wish = std::getenv("HH_CUDNN");
+  const bool unwanted = wish != nullptr && std::string(wish) == "0";
+  return unwanted ? "" : hh::gpu::cudnn_missing().c_str();
+}

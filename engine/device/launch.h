@@ -1,0 +1,26 @@
+// Running a kernel on a device: finds it, lends it scratch memory, queues it.
+#pragma once
+#include <optional>
+
+#include "engine/device/backend.h"
+#include "engine/device/memory.h"
+#include "engine/device/profiler.h"
+
+namespace hh {
+
+template <class Args>
+void launch(Device device, Args args) {
+  Backend& on = backend(device);
+  const Kernel<Args>& kernel = on.kernels().of<Args>();
+  HH_REQUIRE(kernel.run != nullptr, "the network runs in f16 on a GPU only; use bf16 or f32 here");
+  // Freed before the kernel has run on a GPU; the cache reuses it in stream order only.
+  std::optional<Storage> scratch;
+  if constexpr (requires { args.workspace; }) {
+    const std::size_t bytes = kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0;
+    if (bytes != 0) args.workspace = scratch.emplace(bytes, device).data();
+  }
+  const ProfileLaunch timed(on.stream(), args);
+  kernel.run(args, on.stream());
+}
+
+}  // namespace hh

@@ -1,0 +1,229 @@
+#include "model/training/checkpoint.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "engine/device/backend.h"
+
+namespace hh {
+namespace {
+
+constexpr const char* kBankCodes = "bank.codes";
+constexpr const char* kBankLabels = "bank.labels";
+constexpr const char *kLossScale = "loss_scale", *kFiniteSteps = "loss_scale_finite_steps",
+                     *kLastFinite = "loss_scale_last_finite";  // 0, 1, or 2: no step yet
+
+std::string optimizer_name(const std::string& state, const std::string& parameter) {
+  return "optimizer." + state + "." + parameter;
+}
+
+/// A tensor's bytes on the host.
+std::span<const std::byte> host_bytes(const Tensor& tensor,
+                                      std::vector<std::vector<std::byte>>& store) {
+  if (tensor.device().kind == DeviceKind::kCpu) return {tensor.raw(), tensor.bytes()};
+  std::vector<std::byte>& copy = store.emplace_back(tensor.bytes());
+  backend(tensor.device()).copy_to_host(copy.data(), tensor.raw(), copy.size());
+  backend(tensor.device()).synchronize();
+  return copy;
+}
+
+SafetensorsItem item_of(const std::string& name, const Tensor& tensor,
+                        std::vector<std::vector<std::byte>>& store) {
+  return {name, safetensors_dtype(tensor.dtype()), tensor.shape().to_vector(),
+          host_bytes(tensor, store)};
+}
+
+/// Each running average of each parameter as a tensor of its own: the flat arrays' padding is ours.
+template <class Visit>
+void for_each_state(Trainer& trainer, Visit visit) {
+  for (const auto& [state, values] : trainer.optimizer().state()) {
+    for (const Parameter& p : trainer.parameters().all()) {
+      visit(optimizer_name(state, p.name()), values.part(p.begin(), p.shape()));
+    }
+  }
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text = "[";
+  for (const std::int64_t n : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(n);
+  return text + "]";
+}
+
+void load_exact(const SafetensorsFile& file, const std::string& path, const std::string& name,
+                const Tensor& tensor) {
+  HH_REQUIRE(file.contains(name),
+             path << ": it has no " << name << ": it is of a run with another optimiser or bank");
+  const SafetensorsFile::Entry& entry = file.entry(name);
+  HH_REQUIRE(
+      entry.dtype == safetensors_dtype(tensor.dtype()) && entry.shape == tensor.shape().to_vector(),
+      path << ": " << name << " is " << entry.dtype << " " << shape_text(entry.shape)
+           << "; this run's is " << safetensors_dtype(tensor.dtype()) << " "
+           << to_string(tensor.shape()));
+  backend(tensor.device()).copy_from_host(tensor.raw(), entry.bytes.data(), entry.bytes.size());
+}
+
+const std::string& metadata_value(const Metadata& metadata, const std::string& path,
+                                  const std::string& key) {
+  const auto it = metadata.find(key);
+  if (it == metadata.end()) {
+    throw std::runtime_error(path + ": its metadata has no \"" + key + "\": not a checkpoint");
+  }
+  return it->second;
+}
+
+std::int64_t metadata_number(const Metadata& metadata, const std::string& path,
+                             const std::string& key) {
+  const std::string& text = metadata_value(metadata, path, key);
+  std::int64_t value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 0) {
+    throw std::runtime_error(path + ": metadata \"" + key + "\" is '" + text +
+                             "', not a whole number");
+  }
+  return value;
+}
+
+std::string list(const std::vector<std::string>& names) {
+  constexpr std::size_t kMost = 12;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(names.size(), kMost); ++i) {
+    text += (i ? ", " : "") + names[i];
+  }
+  if (names.size() > kMost) text += " and " + std::to_string(names.size() - kMost) + " more";
+  return text;
+}
+
+}  // namespace
+
+std::string LoadReport::summary() const {
+  std::string text = std::to_string(loaded.size()) + " of " +
+                     std::to_string(loaded.size() + missing.size()) + " parameters loaded";
+  if (!missing.empty()) text += "; left at their initial values: " + list(missing);
+  if (!ignored.empty()) text += "; in the file but not in this network: " + list(ignored);
+  if (!unused.empty())
+    text += "; accepted and not kept, the network never uses it: " + list(unused);
+  return text;
+}
+
+LoadReport load_weights(const SafetensorsFile& file, const std::string& name,
+                        Parameters& parameters, Loading loading) {
+  LoadReport report;
+  std::vector<std::string> other_shapes;
+  for (const std::string& tensor : file.names()) {
+    const Parameter* p = parameters.find(tensor);
+    if (p != nullptr) {
+      const auto& entry = file.entry(tensor);
+      if (entry.shape != p->shape().to_vector()) {
+        other_shapes.push_back(tensor + " is " + shape_text(entry.shape) + " there and " +
+                               to_string(p->shape()) + " here");
+      }
+    } else if (tensor.starts_with("FcLayer.")) {
+      report.unused.push_back(tensor);
+    } else if (!tensor.starts_with("optimizer.") && !tensor.starts_with("bank.")) {
+      report.ignored.push_back(tensor);
+    }
+  }
+  HH_REQUIRE(other_shapes.empty(), name << ": weights of another network: " << list(other_shapes)
+                                        << "; give [model] the sizes they were trained with");
+  for (const Parameter& p : parameters.all()) {
+    (file.contains(p.name()) ? report.loaded : report.missing).push_back(p.name());
+  }
+  if (loading == Loading::kStrict) {
+    HH_REQUIRE(report.missing.empty(), name << ": weights are missing: " << list(report.missing));
+    HH_REQUIRE(report.ignored.empty(),
+               name << ": tensors that this network doesn't have: " << list(report.ignored));
+  }
+  HH_REQUIRE(!report.loaded.empty(),
+             name << ": none of its tensors is a parameter of this network; it has "
+                  << list(file.names()));
+  for (const std::string& tensor : report.loaded) {
+    parameters.set(*parameters.find(tensor), file.to_floats(tensor));
+  }
+  parameters.refresh_compute();
+  return report;
+}
+
+std::vector<SafetensorsItem> weight_items(const Parameters& parameters,
+                                          std::vector<std::vector<std::byte>>& store) {
+  std::vector<SafetensorsItem> items;
+  for (const Parameter& p : parameters.all()) {
+    items.push_back(item_of(p.name(), p.weight(), store));
+  }
+  return items;
+}
+
+void save_checkpoint(const std::filesystem::path& path, Trainer& trainer, const Metadata& extra) {
+  std::vector<std::vector<std::byte>> store;
+  std::vector<SafetensorsItem> items = weight_items(trainer.parameters(), store);
+  for_each_state(trainer, [&](const std::string& name, const Tensor& values) {
+    items.push_back(item_of(name, values, store));
+  });
+  items.push_back(item_of(kBankCodes, trainer.bank().view().codes, store));
+  items.push_back(item_of(kBankLabels, trainer.bank().view().labels, store));
+  Metadata metadata = extra;
+  metadata["format"] = kCheckpointFormat;
+  metadata["config"] = to_json(trainer.config().model);
+  metadata["steps"] = std::to_string(trainer.optimizer().steps());
+  metadata["seed"] = std::to_string(trainer.config().seed);
+  metadata["classes"] = std::to_string(trainer.config().classes);
+  if (const auto scaling = trainer.loss_scaling()) {
+    metadata[kLossScale] = std::to_string(std::int64_t(scaling->scaler.scale));
+    metadata[kFiniteSteps] = std::to_string(scaling->scaler.finite_steps);
+    metadata[kLastFinite] = std::to_string(scaling->last_finite ? int(*scaling->last_finite) : 2);
+  }
+  write_safetensors(path, items, metadata);
+}
+
+Metadata load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
+  const std::string name = path.string();
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  const Metadata& metadata = file.metadata();
+  const std::string& format = metadata_value(metadata, name, "format");
+  HH_REQUIRE(format == kCheckpointFormat,
+             name << ": its format is '" << format << "'; wanted: '" << kCheckpointFormat << "'");
+  HybridHashConfig config;
+  try {
+    config = config_from_json(metadata_value(metadata, name, "config"));
+  } catch (const std::invalid_argument& error) {
+    throw std::runtime_error(name + ": " + error.what());
+  }
+  HH_REQUIRE(config == trainer.config().model,
+             name << ": it is of another network: " << to_json(config) << "; this run's is "
+                  << to_json(trainer.config().model));
+  const auto same = [&](const char* key, std::int64_t ours) {
+    const std::int64_t theirs = metadata_number(metadata, name, key);
+    HH_REQUIRE(theirs == ours,
+               name << ": its " << key << " is " << theirs << "; this run's is " << ours);
+  };
+  same("seed", std::int64_t(trainer.config().seed));
+  same("classes", trainer.config().classes);
+  // Weights of a checkpoint are F32; in another type they wouldn't go on bit for bit.
+  for (const Parameter& p : trainer.parameters().all())
+    load_exact(file, name, p.name(), p.weight());
+  for_each_state(trainer, [&](const std::string& state, const Tensor& values) {
+    load_exact(file, name, state, values);
+  });
+  load_exact(file, name, kBankCodes, trainer.bank().view().codes);
+  load_exact(file, name, kBankLabels, trainer.bank().view().labels);
+  trainer.optimizer().set_steps(metadata_number(metadata, name, "steps"));
+  trainer.parameters().refresh_compute();
+  if (trainer.loss_scaling() && metadata.contains(kLossScale)) {
+    const std::int64_t finite = metadata_number(metadata, name, kLastFinite);
+    Trainer::LossScaling scaling{
+        .scaler = {.scale = float(metadata_number(metadata, name, kLossScale)),
+                   .finite_steps = int(metadata_number(metadata, name, kFiniteSteps))},
+        .last_finite = std::nullopt};
+    const LossScaler& scaler = scaling.scaler;
+    if (!(scaler.scale >= LossScaler::kLeast && scaler.scale <= LossScaler::kMost) ||
+        scaler.finite_steps >= LossScaler::kPatience) {
+      throw std::runtime_error(name + ": its loss scale is out of range");
+    }
+    if (finite < 2) scaling.last_finite = finite == 1;
+    trainer.set_loss_scaling(scaling);
+  }
+  // The file is unmapped on return.
+  backend(trainer.device()).synchronize();
+  return metadata;
+}
+
+}  // namespace hh

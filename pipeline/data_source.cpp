@@ -1,0 +1,140 @@
+#include "pipeline/data_source.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "pipeline/experiment.h"
+#include "data/sets/folder.h"
+#include "data/sets/list_file.h"
+#include "data/images/resize.h"
+
+namespace hh::apps {
+namespace {
+
+/// Models of small images of one size (Fashion-MNIST) don't resize: a photograph would be cut down
+/// to its centre. So an image that doesn't fit is shrunk until its longer side does.
+void shrink_to_fit(data::Image& image, const data::TransformSpec& transform) {
+  const int longer = std::max(image.height, image.width);
+  if (transform.resize != data::Resize::kNone || longer <= transform.size) return;
+  const auto scaled = [&](int side) {
+    return std::max(1, int(std::int64_t{side} * transform.size / longer));
+  };
+  image = data::resize_bilinear(image, scaled(image.height), scaled(image.width));
+}
+
+/// Another data set's images, shrunk where the model needs it.
+class FittingDataset final : public data::Dataset {
+ public:
+  FittingDataset(std::shared_ptr<const data::Dataset> from, const data::TransformSpec& transform)
+      : Dataset(from->labels(), from->class_names()),
+        from_(std::move(from)),
+        transform_(transform) {}
+  std::string name(std::int64_t index) const override { return from_->name(index); }
+  std::string location(std::int64_t index) const override { return from_->location(index); }
+  bool available(std::int64_t index) const override { return from_->available(index); }
+  void load(std::int64_t index, data::Image& image) const override {
+    from_->load(index, image);
+    shrink_to_fit(image, transform_);
+  }
+
+ private:
+  std::shared_ptr<const data::Dataset> from_;
+  data::TransformSpec transform_;
+};
+
+Source part_of_protocol(const ModelInfo& model, const std::filesystem::path& model_path,
+                        const SourceOptions& options) {
+  const Recipe recipe = Recipe::parse(model.recipe, model_path.string(), options.settings);
+  std::filesystem::path split = options.split;
+  if (split.empty()) {
+    const auto beside = model_path.parent_path() / kSplitFile;
+    if (std::filesystem::exists(beside)) split = beside;
+  }
+  const data::Experiment experiment = open_experiment(recipe, split);
+  Source source{.dataset = experiment.dataset,
+                .name = recipe.data.protocol + " " + options.part,
+                .top_k = recipe.evaluate.top_k > 0 ? recipe.evaluate.top_k
+                                                   : std::max(experiment.protocol.top_k, 0)};
+  if (options.part == "query") {
+    source.items = experiment.split.query;
+  } else if (options.part == "train") {
+    source.items = experiment.split.train;
+  } else if (options.part == "database") {
+    source.items = experiment.split.database;
+  } else {
+    HH_REQUIRE(options.part == "all",
+               "part '" << options.part << "': use query, train, database or all");
+    source.items.resize(std::size_t(experiment.dataset->size()));
+    std::iota(source.items.begin(), source.items.end(), std::int64_t{0});
+  }
+  return source;
+}
+
+std::unique_ptr<data::Dataset> single_files(const std::vector<std::string>& files,
+                                            const data::DecodeOptions& decode) {
+  std::vector<data::FileDataset::Item> items;
+  for (const std::string& file : files) items.push_back({.path = file});
+  const auto count = std::int64_t(items.size());
+  return std::make_unique<data::FileDataset>(std::filesystem::path(), std::vector<std::string>(),
+                                             std::move(items), data::Labels(count, 1),
+                                             std::vector<std::string>(), decode);
+}
+
+}  // namespace
+
+Source open_source(const ModelInfo& model, const std::filesystem::path& model_path,
+                   const SourceOptions& options) {
+  const int kinds = !options.part.empty() + !options.folder.empty() +
+                    !options.class_folder.empty() + !options.list.empty() + !options.files.empty();
+  HH_REQUIRE(kinds == 1,
+             "what to encode? Give one of --part, --folder, --class-folder, --list and "
+             "image files");
+  if (!options.part.empty()) return part_of_protocol(model, model_path, options);
+  const data::DecodeOptions decode{.channels = model.config.in_channels,
+                                   .exif_orientation = options.exif_orientation};
+  std::unique_ptr<data::Dataset> dataset;
+  Source source;
+  if (!options.folder.empty()) {
+    dataset = data::open_images(options.folder, decode);
+    source.name = options.folder;
+  } else if (!options.class_folder.empty()) {
+    dataset = data::open_folder(options.class_folder, decode);
+    source.name = options.class_folder;
+  } else if (!options.list.empty()) {
+    std::vector<data::ImageList> lists;
+    lists.push_back(data::read_list(options.list));
+    dataset = data::open_lists(std::move(lists), options.image_root, decode);
+    source.name = options.list;
+  } else {
+    dataset = single_files(options.files, decode);
+    source.name = options.files.size() == 1 ? options.files[0]
+                                            : std::to_string(options.files.size()) + " files";
+  }
+  source.items.resize(std::size_t(dataset->size()));
+  std::iota(source.items.begin(), source.items.end(), std::int64_t{0});
+  source.dataset = std::make_shared<FittingDataset>(std::move(dataset), model.transform);
+  return source;
+}
+
+retrieval::CodeSet encode_source(const Model& model, const Source& source,
+                                 const EncoderOptions& options) {
+  const Encoder encoder(model.network, model.info.transform, model.dtype, model.device, options);
+  retrieval::CodeSet set = encoder.encode(*source.dataset, source.items, source.name);
+  set.model_hash = model.hash;
+  set.source = source.name;
+  return set;
+}
+
+std::vector<float> encode_image(const Model& model, data::Image image) {
+  const data::TransformSpec& transform = model.info.transform;
+  data::convert_channels(image, transform.channels);
+  shrink_to_fit(image, transform);
+  const auto side = std::size_t(transform.size);
+  std::vector<std::uint8_t> pixels(side * side * std::size_t(transform.channels));
+  data::Transformer(transform).run(image, {}, pixels.data());
+  const Tensor input =
+      patch_rows(model.network, pixels, pixel_statistics(transform), model.dtype, model.device);
+  return model.network.forward(input).code.to_host<float>();
+}
+
+}  // namespace hh::apps

@@ -1,0 +1,44 @@
+// What can be encoded: a part of a model's own data, folders, lists, single files.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pipeline/encoder.h"
+#include "pipeline/model_file.h"
+#include "data/sets/dataset.h"
+
+namespace hh::apps {
+
+/// Exactly one of part, folder, class_folder, list and files is given.
+struct SourceOptions {
+  std::string part;   // query, train, database or all, of the model's protocol
+  std::string split;  // split.json for it; empty: beside the model, else the recipe's
+  std::vector<std::string> settings;  // changes to the model's recipe, as data.path=/images
+  std::string folder;                 // images at any depth, without labels
+  std::string class_folder;           // a folder per class
+  std::string list, image_root;       // data/sets/list_file.h
+  std::vector<std::string> files;
+  bool exif_orientation = false;
+};
+
+struct Source {
+  std::shared_ptr<const data::Dataset> dataset;
+  std::vector<std::int64_t> items;
+  std::string name;        // in words
+  std::int64_t top_k = 0;  // of mAP, for parts of a protocol; 0: all
+};
+
+/// `model_path` is where the model lies. Throws std::invalid_argument and std::runtime_error.
+Source open_source(const ModelInfo& model, const std::filesystem::path& model_path,
+                   const SourceOptions& options);
+
+/// Codes of all its items, with the model's hash and the source's name.
+retrieval::CodeSet encode_source(const Model& model, const Source& source,
+                                 const EncoderOptions& options);
+
+/// The real-valued code of one decoded image, [bits].
+std::vector<float> encode_image(const Model& model, data::Image image);
+
+}  // namespace hh::apps

@@ -1,0 +1,61 @@
+#include "pipeline/encoder.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "pipeline/model_file.h"
+#include "pipeline/progress.h"
+
+namespace hh::apps {
+
+Encoder::Encoder(const HybridHash& network, const data::TransformSpec& transform, DType dtype,
+                 Device device, const EncoderOptions& options)
+    : network_(network), transform_(transform), dtype_(dtype), device_(device), options_(options) {
+  HH_REQUIRE(transform.fixed(), "codes need a transform without random choices");
+}
+
+retrieval::CodeSet Encoder::encode(const data::Dataset& dataset,
+                                   const std::vector<std::int64_t>& items,
+                                   const std::string& what) const {
+  const int bits = network_.config().bits;
+  const PixelStatistics statistics = pixel_statistics(transform_);
+  data::Loader loader(
+      dataset, items, transform_,
+      {.batch_size = options_.batch, .workers = options_.workers, .skip_bad = options_.skip_bad});
+  Progress progress(what, loader.items());
+  retrieval::CodeSet set;
+  data::Batch batch;
+  loader.start(0);
+  while (loader.next(batch)) {
+    const Tensor input = patch_rows(network_, batch.pixels, statistics, dtype_, device_);
+    const std::vector<float> values = network_.forward(input).code.to_host<float>();
+    set.codes.append(retrieval::PackedCodes::from_floats(values, batch.images, bits));
+    for (const std::int64_t position : batch.indices) {
+      const std::int64_t item = items[std::size_t(position)];
+      set.ids.push_back(item);
+      set.names.push_back(dataset.name(item));
+    }
+    set.labels.insert(set.labels.end(), batch.labels.begin(), batch.labels.end());
+    if (options_.keep_outputs) set.outputs.insert(set.outputs.end(), values.begin(), values.end());
+    progress.update(set.count());
+  }
+  report_bad(loader);
+  HH_REQUIRE(set.count() > 0, what << ": there is not one readable image");
+  if (std::any_of(set.labels.begin(), set.labels.end(), [](auto word) { return word != 0; })) {
+    set.classes = dataset.classes();
+    set.class_names = dataset.class_names();
+  } else {
+    set.labels.clear();
+  }
+  return set;
+}
+
+void report_bad(const data::Loader& loader) {
+  for (const data::BadImage& bad : loader.bad()) {
+    spdlog::warn("skipped {}: {}", bad.location, bad.error);
+  }
+  if (!loader.bad().empty()) spdlog::warn("{} bad images skipped", loader.bad().size());
+}
+
+}  // namespace hh::apps

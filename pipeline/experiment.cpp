@@ -1,0 +1,52 @@
+#include "pipeline/experiment.h"
+
+#include "engine/files/safetensors.h"
+
+namespace hh::apps {
+namespace {
+
+/// The split that a safetensors file lists (`query`, `train`), the database being all other images.
+data::Split listed_split(const std::filesystem::path& path, std::int64_t items) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  data::Split split{file.to_int64s("query"), file.to_int64s("train"), {}};
+  std::vector<bool> taken(std::size_t(items), false);
+  for (const auto* part : {&split.query, &split.train}) {
+    for (const std::int64_t item : *part) {
+      HH_REQUIRE(item >= 0 && item < items, path.string() << ": image " << item << " of " << items);
+      taken[std::size_t(item)] = true;
+    }
+  }
+  for (std::int64_t i = 0; i < items; ++i) {
+    if (!taken[std::size_t(i)]) split.database.push_back(i);
+  }
+  data::check_split(split, items);
+  return split;
+}
+
+/// The protocol's training transform with the recipe's changes.
+data::TransformSpec train_transform(data::TransformSpec transform, const Recipe::Data& changes) {
+  if (changes.flip >= 0) transform.flip_probability = float(changes.flip);
+  if (changes.max_shift >= 0) {
+    transform.crop = changes.max_shift > 0 ? data::Crop::kNearCentre : data::Crop::kCentre;
+    transform.max_shift = changes.max_shift;
+  }
+  transform.validate();
+  return transform;
+}
+
+}  // namespace
+
+data::Experiment open_experiment(const Recipe& recipe, const std::filesystem::path& saved_split) {
+  data::Experiment experiment =
+      data::open_protocol(recipe.data.protocol, recipe.protocol_options());
+  const std::int64_t items = experiment.dataset->size();
+  if (!saved_split.empty()) {
+    experiment.split = data::read_split(saved_split, recipe.data.protocol, items);
+  } else if (!recipe.data.split_file.empty()) {
+    experiment.split = listed_split(recipe.data.split_file, items);
+  }
+  experiment.train_transform = train_transform(experiment.train_transform, recipe.data);
+  return experiment;
+}
+
+}  // namespace hh::apps

@@ -1,0 +1,18 @@
+// The data that a recipe names: its data set, split and transforms.
+#pragma once
+#include <filesystem>
+
+#include "pipeline/recipe.h"
+#include "data/experiments/protocol.h"
+
+namespace hh::apps {
+
+inline constexpr const char* kSplitFile = "split.json";  // in a run folder
+
+/// Opens the protocol, with the split of `saved_split` (written by a run) or, when that is empty,
+/// of the recipe: listed in data.split_file or drawn by data.split_seed. The training transform has
+/// the recipe's changes. Throws what open_protocol() throws.
+data::Experiment open_experiment(const Recipe& recipe,
+                                 const std::filesystem::path& saved_split = {});
+
+}  // namespace hh::apps

@@ -1,0 +1,136 @@
+#include "pipeline/model_file.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "pipeline/sha256.h"
+
+namespace hh::apps {
+namespace {
+
+constexpr const char* kResizeNames[] = {"none", "shorter_side", "exact"};
+
+nlohmann::ordered_json transform_json(const data::TransformSpec& t) {
+  return {{"size", t.size},
+          {"channels", t.channels},
+          {"resize", kResizeNames[std::size_t(t.resize)]},
+          {"resize_to", t.resize_to},
+          {"mean", t.mean},
+          {"std", t.std}};
+}
+
+data::TransformSpec transform_from(const nlohmann::json& json) {
+  data::TransformSpec t;
+  json.at("size").get_to(t.size);
+  json.at("channels").get_to(t.channels);
+  const auto resize = json.at("resize").get<std::string>();
+  const auto* name = std::find(std::begin(kResizeNames), std::end(kResizeNames), resize);
+  HH_REQUIRE(name != std::end(kResizeNames), "unknown resize '" << resize << "'");
+  t.resize = data::Resize(name - std::begin(kResizeNames));
+  json.at("resize_to").get_to(t.resize_to);
+  json.at("mean").get_to(t.mean);
+  json.at("std").get_to(t.std);
+  t.validate();
+  return t;
+}
+
+const std::string& value(const Metadata& metadata, const std::string& key) {
+  const auto it = metadata.find(key);
+  if (it == metadata.end()) {
+    throw std::invalid_argument("its metadata has no \"" + key +
+                                "\", so it is no model of ours: plain weights are taken by "
+                                "hybridhash train (train.weights)");
+  }
+  return it->second;
+}
+
+}  // namespace
+
+Metadata model_metadata(const ModelInfo& info) {
+  return {{"format", kModelFormat},
+          {"config", to_json(info.config)},
+          {"transform", transform_json(info.transform).dump()},
+          {"class_names", nlohmann::json(info.class_names).dump()},
+          {"protocol", info.protocol},
+          {"recipe", info.recipe}};
+}
+
+ModelInfo parse_model_metadata(const Metadata& metadata, const std::string& file) {
+  try {
+    const std::string& format = value(metadata, "format");
+    HH_REQUIRE(format == kModelFormat || format == kCheckpointFormat,
+               "its format is '" << format << "'; wanted: '" << kModelFormat << "'");
+    ModelInfo info{.config = config_from_json(value(metadata, "config")),
+                   .transform = transform_from(nlohmann::json::parse(value(metadata, "transform"))),
+                   .protocol = value(metadata, "protocol"),
+                   .recipe = value(metadata, "recipe")};
+    nlohmann::json::parse(value(metadata, "class_names")).get_to(info.class_names);
+    HH_REQUIRE(info.transform.size == info.config.image_size &&
+                   info.transform.channels == info.config.in_channels,
+               "its transform makes images of " << info.transform.size << " pixels and "
+                                                << info.transform.channels
+                                                << " channels, and its network takes others");
+    return info;
+  } catch (const std::exception& error) {  // also the JSON library's
+    throw std::runtime_error(file + ": " + error.what());
+  }
+}
+
+void save_model(const std::filesystem::path& path, const Parameters& parameters,
+                const ModelInfo& info) {
+  std::vector<std::vector<std::byte>> store;
+  const std::vector<SafetensorsItem> items = weight_items(parameters, store);
+  Metadata metadata = model_metadata(info);
+  metadata["weights_sha256"] = weights_sha256(parameters);
+  write_safetensors(path, items, metadata);
+}
+
+Model::Model(const ModelInfo& info_in, Device device_in, DType dtype_in)
+    : info(info_in), device(device_in), dtype(dtype_in), network(info_in.config, parameters) {
+  parameters.place(device, dtype, /*trainable=*/false);
+}
+
+std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device device, DType dtype) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  const ModelInfo info = parse_model_metadata(file.metadata(), path.string());
+  auto model = std::make_unique<Model>(info, device, dtype);
+  load_weights(file, path.string(), model->parameters, Loading::kStrict);
+  const std::string sha256 = weights_sha256(model->parameters);
+  const auto saved = file.metadata().find("weights_sha256");
+  if (saved != file.metadata().end() && saved->second != sha256) {
+    throw std::runtime_error(path.string() +
+                             ": the weights aren't those that were saved (SHA-256 " + sha256 +
+                             ", not " + saved->second + "): the file is damaged");
+  }
+  model->hash = sha256.substr(0, 16);
+  return model;
+}
+
+std::string weights_sha256(const Parameters& parameters) {
+  std::vector<const Parameter*> sorted;
+  for (const Parameter& p : parameters.all()) sorted.push_back(&p);
+  std::sort(sorted.begin(), sorted.end(),
+            [](const Parameter* a, const Parameter* b) { return a->name() < b->name(); });
+  Sha256 sha;
+  for (const Parameter* p : sorted) {
+    sha.update(p->name() + " " + to_string(p->shape()) + "\n");
+    const std::vector<float> values = p->weight().to_host<float>();
+    sha.update(std::as_bytes(std::span(values)));
+  }
+  return sha.hex();
+}
+
+std::string model_hash(const Parameters& parameters) {
+  return weights_sha256(parameters).substr(0, 16);
+}
+
+PixelStatistics pixel_statistics(const data::TransformSpec& transform) {
+  PixelStatistics statistics;
+  for (std::size_t c = 0; c < 3; ++c) {
+    statistics.mean[c] = transform.mean[c];
+    statistics.std[c] = transform.std[c];
+  }
+  return statistics;
+}
+
+}  // namespace hh::apps

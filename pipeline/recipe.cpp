@@ -1,0 +1,313 @@
+#include "pipeline/recipe.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <numeric>
+
+#define TOML_HEADER_ONLY 1
+#include <toml++/toml.h>
+
+#include "engine/files/file.h"
+#include "model/hybridhash/hybridhash.h"
+
+namespace hh::apps {
+namespace {
+
+/// One key of the recipe: how it is read from TOML and written back.
+struct Key {
+  std::function<void(const toml::node&)> read;
+  std::function<std::string()> write;
+};
+using Keys = std::vector<std::pair<std::string, Key>>;
+
+template <class T>
+constexpr const char* kind_of() {
+  if constexpr (std::is_same_v<T, bool>) return "true or false";
+  if constexpr (std::is_same_v<T, std::string>) return "a string";
+  if constexpr (std::is_integral_v<T>) return "a whole number";
+  return "a number";
+}
+
+template <class T>
+T value_of(const std::string& name, const toml::node& node) {
+  if constexpr (std::is_same_v<T, std::array<int, 3>>) {
+    const toml::array* array = node.as_array();
+    HH_REQUIRE(array != nullptr && array->size() == 3,
+               name << ": write three whole numbers, one per level, as [32, 64, 128]");
+    std::array<int, 3> values{};
+    for (std::size_t i = 0; i < 3; ++i) values[i] = value_of<int>(name, *array->get(i));
+    return values;
+  } else if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::string>) {
+    const auto value = node.value_exact<T>();
+    HH_REQUIRE(value.has_value(), name << ": write " << kind_of<T>());
+    return *value;
+  } else if constexpr (std::is_integral_v<T>) {
+    const auto value = node.value_exact<std::int64_t>();
+    HH_REQUIRE(value.has_value() && std::in_range<T>(*value), name << ": write " << kind_of<T>());
+    return T(*value);
+  } else {
+    const auto value = node.value<double>();  // takes whole numbers too
+    HH_REQUIRE(value.has_value(), name << ": write " << kind_of<T>());
+    return T(*value);
+  }
+}
+
+template <class T>
+std::string text_of(const T& value) {
+  if constexpr (std::is_same_v<T, std::array<int, 3>>) {
+    return fmt::format("[{}]", fmt::join(value, ", "));
+  } else if constexpr (std::is_floating_point_v<T>) {
+    std::string text = fmt::format("{}", value);
+    if (text.find_first_of(".en") == std::string::npos) text += ".0";
+    return text;
+  } else {
+    return fmt::format("{}", value);
+  }
+}
+
+template <>
+std::string text_of(const std::string& value) {
+  std::string text = "\"";
+  for (const char c : value) {
+    if (c == '"' || c == '\\') text += '\\';
+    text += c;
+  }
+  return text + '"';
+}
+
+/// All keys, in the order they are written.
+Keys keys_of(Recipe& r) {
+  Keys keys;
+  const auto add = [&](const char* name, auto& field) {
+    using T = std::remove_reference_t<decltype(field)>;
+    keys.emplace_back(
+        name, Key{[name, &field](const toml::node& node) { field = value_of<T>(name, node); },
+                  [&field] { return text_of(field); }});
+  };
+  add("data.protocol", r.data.protocol);
+  add("data.path", r.data.path);
+  add("data.image_root", r.data.image_root);
+  add("data.split_file", r.data.split_file);
+  add("data.split_seed", r.data.split_seed);
+  add("data.query_per_class", r.data.query_per_class);
+  add("data.train_per_class", r.data.train_per_class);
+  add("data.allow_other_counts", r.data.allow_other_counts);
+  add("data.exif_orientation", r.data.exif_orientation);
+  add("data.scaled_decode", r.data.scaled_decode);
+  add("data.flip", r.data.flip);
+  add("data.max_shift", r.data.max_shift);
+  add("data.skip_bad", r.data.skip_bad);
+  add("data.workers", r.data.workers);
+  add("model.image_size", r.model.image_size);
+  add("model.patch", r.model.patch);
+  add("model.in_channels", r.model.in_channels);
+  add("model.dims", r.model.dims);
+  add("model.heads", r.model.heads);
+  add("model.depths", r.model.depths);
+  add("model.bits", r.model.bits);
+  add("model.drop_path", r.model.drop_path);
+  add("train.seed", r.train.seed);
+  add("train.epochs", r.train.epochs);
+  add("train.batch", r.train.batch);
+  add("train.accumulate", r.train.accumulate);
+  add("train.dtype", r.train.dtype);
+  add("train.bank_dtype", r.train.bank_dtype);
+  add("train.alpha", r.train.alpha);
+  add("train.recompute", r.train.recompute);
+  add("train.graph", r.train.graph);
+  add("train.initialisation", r.train.initialisation);
+  add("train.initial_std", r.train.initial_std);
+  add("train.weights", r.train.weights);
+  add("train.threads", r.train.threads);
+  add("train.checkpoint_minutes", r.train.checkpoint_minutes);
+  add("optimizer.kind", r.optimizer.kind);
+  add("optimizer.weight_decay", r.optimizer.weight_decay);
+  add("optimizer.decay_matrices_only", r.optimizer.decay_matrices_only);
+  add("optimizer.rho", r.optimizer.rho);
+  add("optimizer.beta1", r.optimizer.beta1);
+  add("optimizer.beta2", r.optimizer.beta2);
+  add("optimizer.momentum", r.optimizer.momentum);
+  add("optimizer.eps", r.optimizer.eps);
+  add("optimizer.clip_norm", r.optimizer.clip_norm);
+  add("schedule.kind", r.schedule.kind);
+  add("schedule.learning_rate", r.schedule.learning_rate);
+  add("schedule.warmup_epochs", r.schedule.warmup_epochs);
+  add("schedule.final_fraction", r.schedule.final_fraction);
+  add("evaluate.every", r.evaluate.every);
+  add("evaluate.hold_out", r.evaluate.hold_out);
+  add("evaluate.by_query", r.evaluate.by_query);
+  add("evaluate.top_k", r.evaluate.top_k);
+  add("evaluate.batch", r.evaluate.batch);
+  return keys;
+}
+
+std::size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t corner = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replaced = corner + (a[i] != b[j]);
+      corner = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+std::string nearest(const std::string& name, const Keys& keys) {
+  return std::min_element(keys.begin(), keys.end(),
+                          [&](const auto& a, const auto& b) {
+                            return edit_distance(a.first, name) < edit_distance(b.first, name);
+                          })
+      ->first;
+}
+
+constexpr const char* kPreset = "model.preset";
+
+void apply(const toml::table& table, Recipe& recipe) {
+  if (const toml::node_view preset = table["model"]["preset"]) {
+    recipe.model = HybridHashConfig::preset(value_of<std::string>(kPreset, *preset.node()));
+  }
+  const Keys keys = keys_of(recipe);
+  for (const auto& [section, node] : table) {
+    const toml::table* entries = node.as_table();
+    HH_REQUIRE(entries != nullptr, "recipe key '" << section.str()
+                                                  << "': keys stand in a section, as "
+                                                  << nearest(std::string(section.str()), keys));
+    for (const auto& [entry, value] : *entries) {
+      const std::string name = std::string(section.str()) + "." + std::string(entry.str());
+      if (name == kPreset) continue;
+      const auto key =
+          std::find_if(keys.begin(), keys.end(), [&](const auto& k) { return k.first == name; });
+      HH_REQUIRE(key != keys.end(),
+                 "recipe key '" << name << "' is unknown; the nearest is " << nearest(name, keys));
+      key->second.read(value);
+    }
+  }
+}
+
+/// "a.b=text": a value that TOML can't read is taken as a string, so that quotes may be left out.
+toml::table parse_setting(const std::string& setting) {
+  const std::size_t equals = setting.find('=');
+  HH_REQUIRE(equals != std::string::npos && equals > 0,
+             "setting '" << setting << "': write key=value, as train.epochs=3");
+  const std::string key = setting.substr(0, equals), value = setting.substr(equals + 1);
+  try {
+    return toml::parse(key + " = " + value);
+  } catch (const toml::parse_error&) {
+    try {
+      return toml::parse(key + " = " + text_of(value));
+    } catch (const toml::parse_error& error) {
+      throw std::invalid_argument("setting '" + setting + "': " + std::string(error.description()));
+    }
+  }
+}
+
+bool one_of(const std::string& value, std::initializer_list<const char*> choices) {
+  return std::any_of(choices.begin(), choices.end(), [&](const char* c) { return value == c; });
+}
+
+}  // namespace
+
+Recipe Recipe::read(const std::filesystem::path& file, const std::vector<std::string>& settings) {
+  if (file.empty()) return parse("", "", settings);
+  constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
+  const std::vector<std::uint8_t> bytes = read_file(file, kMaxBytes);
+  return parse(std::string(bytes.begin(), bytes.end()), file.string(), settings);
+}
+
+Recipe Recipe::parse(const std::string& text, const std::string& name,
+                     const std::vector<std::string>& settings) {
+  Recipe recipe;
+  try {
+    apply(toml::parse(text), recipe);
+  } catch (const toml::parse_error& error) {
+    throw std::invalid_argument(
+        fmt::format("{}:{}: {}", name, error.source().begin.line, error.description()));
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(name + ": " + error.what());
+  }
+  for (const std::string& setting : settings) apply(parse_setting(setting), recipe);
+  recipe.validate();
+  return recipe;
+}
+
+void Recipe::validate() const {
+  recompute_named(train.recompute);
+  model.validate();
+  optimizer.validate();
+  data::find_protocol(data.protocol);
+  LearningRateSchedule{.kind = schedule.kind,
+                       .base = schedule.learning_rate,
+                       .final_fraction = schedule.final_fraction}
+      .validate();
+  HH_REQUIRE(schedule.warmup_epochs >= 0,
+             "schedule.warmup_epochs = " << schedule.warmup_epochs << ": use 0 or more");
+  HH_REQUIRE(train.epochs >= 1 && train.epochs <= 100000,
+             "train.epochs = " << train.epochs << ": use 1 to 100000");
+  HH_REQUIRE(train.batch >= 1 && train.batch <= 65536,
+             "train.batch = " << train.batch << ": use 1 to 65536");
+  HH_REQUIRE(train.accumulate >= 1 && train.accumulate <= 65536,
+             "train.accumulate = " << train.accumulate << ": use 1 to 65536");
+  HH_REQUIRE(one_of(train.dtype, {"f32", "bf16", "f16"}),
+             "train.dtype = " << train.dtype << ": use f32, bf16 or (on a GPU) f16");
+  HH_REQUIRE(one_of(train.bank_dtype, {"f32", "f16", "bf16"}),
+             "train.bank_dtype = " << train.bank_dtype << ": use f32, f16 or bf16");
+  HH_REQUIRE(train.alpha > 0, "train.alpha = " << train.alpha << ": use a positive number");
+  HH_REQUIRE(
+      one_of(train.initialisation, {"normal", "fan_in", "generator"}),
+      "train.initialisation = " << train.initialisation << ": use normal, fan_in or generator");
+  HH_REQUIRE(train.initial_std > 0,
+             "train.initial_std = " << train.initial_std << ": use a positive number");
+  HH_REQUIRE(train.seed >= 0 && data.split_seed >= 0, "seeds are 0 or more");
+  HH_REQUIRE(train.threads >= 0 && train.threads <= 1024,
+             "train.threads = " << train.threads << ": use 0 (all) to 1024");
+  HH_REQUIRE(train.checkpoint_minutes >= 0,
+             "train.checkpoint_minutes = " << train.checkpoint_minutes << ": use 0 (off) or more");
+  HH_REQUIRE(data.workers >= 0 && data.workers <= 256,
+             "data.workers = " << data.workers << ": use 0 to 256");
+  HH_REQUIRE(data.flip == -1 || (data.flip >= 0 && data.flip <= 1),
+             "data.flip = " << data.flip << ": use 0 to 1, or -1 for the protocol's");
+  HH_REQUIRE(data.max_shift >= -1 && data.max_shift < model.image_size,
+             "data.max_shift = " << data.max_shift << ": use 0 to " << model.image_size - 1
+                                 << ", or -1 for the protocol's crop");
+  HH_REQUIRE(evaluate.every >= 1, "evaluate.every = " << evaluate.every << ": use 1 or more");
+  HH_REQUIRE(evaluate.hold_out >= 0,
+             "evaluate.hold_out = " << evaluate.hold_out << ": use 0 (none) or more");
+  HH_REQUIRE(evaluate.batch >= 1 && evaluate.batch <= 65536,
+             "evaluate.batch = " << evaluate.batch << ": use 1 to 65536");
+}
+
+std::string Recipe::to_toml() const {
+  Recipe copy = *this;
+  std::string text, section;
+  for (const auto& [name, key] : keys_of(copy)) {
+    const std::size_t dot = name.find('.');
+    if (name.substr(0, dot) != section) {
+      section = name.substr(0, dot);
+      text += (text.empty() ? "[" : "\n[") + section + "]\n";
+    }
+    text += name.substr(dot + 1) + " = " + key.write() + "\n";
+  }
+  return text;
+}
+
+data::ProtocolOptions Recipe::protocol_options() const {
+  return {.data = data.path,
+          .image_root = data.image_root,
+          .seed = std::uint64_t(data.split_seed),
+          .size = model.image_size,
+          .channels = model.in_channels,
+          .query_per_class = data.query_per_class,
+          .train_per_class = data.train_per_class,
+          .allow_other_counts = data.allow_other_counts,
+          .exif_orientation = data.exif_orientation,
+          .scaled_decode = data.scaled_decode};
+}
+
+}  // namespace hh::apps

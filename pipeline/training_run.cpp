@@ -1,0 +1,386 @@
+#include "pipeline/training_run.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "apps/commands/command.h"
+#include "pipeline/encoder.h"
+#include "apps/report/evaluation.h"
+#include "pipeline/experiment.h"
+#include "pipeline/metrics_log.h"
+#include "apps/report/plot.h"
+#include "pipeline/progress.h"
+#include "engine/files/file.h"
+#include "model/training/generator.h"
+
+namespace hh::apps {
+namespace {
+
+constexpr const char* kRecipeFile = "recipe.toml";
+constexpr const char* kMetricsFile = "metrics.csv";
+constexpr const char* kCheckpointFile = "last.safetensors";
+constexpr const char* kBestFile = "best.safetensors";
+constexpr const char* kBestByQueryFile = "best_by_query.safetensors";
+constexpr std::int64_t kStepsPerPoint = 10;  // of TensorBoard's loss within epochs
+constexpr const char* kMetricsHeader =
+    "epoch,steps,loss,learning_rate,images_per_s,seconds,held_out_map,query_map\n";
+
+}  // namespace
+
+TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device)
+    : TrainingRun(recipe, folder, device, /*resuming=*/false) {}
+
+Recipe TrainingRun::recipe_of(const std::filesystem::path& folder,
+                              const std::vector<std::string>& settings) {
+  HH_REQUIRE(std::filesystem::exists(folder / kRecipeFile),
+             folder.string() << " holds no training run (" << kRecipeFile << " is missing)");
+  return Recipe::read(folder / kRecipeFile, settings);
+}
+
+TrainingRun TrainingRun::resume(const Recipe& recipe, const std::filesystem::path& folder,
+                                Device device) {
+  return TrainingRun(recipe, folder, device, /*resuming=*/true);
+}
+
+TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
+                         bool resuming)
+    : recipe_(recipe), folder_(folder), device_(device) {
+  HH_REQUIRE(
+      resuming || !std::filesystem::exists(folder / kRecipeFile),
+      folder.string() << " already holds a run: continue it with --resume, or choose another "
+                         "folder with --out");
+  std::filesystem::create_directories(folder);
+  experiment_ = open_experiment(recipe, resuming ? folder / kSplitFile : std::filesystem::path());
+  const std::int64_t items = experiment_.dataset->size();
+  train_items_ = experiment_.split.train;
+  HH_REQUIRE(recipe.evaluate.hold_out < std::int64_t(train_items_.size()),
+             "evaluate.hold_out = " << recipe.evaluate.hold_out << ": there are only "
+                                    << train_items_.size() << " training images");
+  if (recipe.evaluate.hold_out > 0) {
+    std::tie(train_items_, held_out_items_) = data::hold_out(train_items_, recipe.evaluate.hold_out,
+                                                             std::uint64_t(recipe.data.split_seed));
+  }
+  fmt::print("{}", data::describe(experiment_));
+
+  loader_ = std::make_unique<data::Loader>(
+      *experiment_.dataset, train_items_, experiment_.train_transform,
+      data::LoaderOptions{.batch_size = recipe.train.batch,
+                          .shuffle = true,
+                          .seed = std::uint64_t(recipe.train.seed),
+                          .workers = recipe.data.workers,
+                          .skip_bad = recipe.data.skip_bad});
+  trainer_ = std::make_unique<Trainer>(
+      TrainerConfig{.model = recipe.model,
+                    .optimizer = recipe.optimizer,
+                    .pixels = pixel_statistics(experiment_.eval_transform),
+                    .dtype = activation_dtype(recipe.train.dtype),
+                    .bank_dtype = activation_dtype(recipe.train.bank_dtype),
+                    .bank_rows = std::int64_t(train_items_.size()),
+                    .classes = experiment_.dataset->classes(),
+                    .alpha = recipe.train.alpha,
+                    .seed = std::uint64_t(recipe.train.seed),
+                    .recompute = recompute_named(recipe.train.recompute),
+                    .graph = recipe.train.graph},
+      device);
+  const std::int64_t steps = steps_per_epoch();
+  schedule_ = {.kind = recipe.schedule.kind,
+               .base = recipe.schedule.learning_rate,
+               .warmup_steps = std::llround(recipe.schedule.warmup_epochs * double(steps)),
+               .total_steps = steps * recipe.train.epochs,
+               .final_fraction = recipe.schedule.final_fraction};
+  schedule_.validate();
+  fmt::print("network: {} parameters, {} bits, {} on {}\n", trainer_->parameters().count(),
+             recipe.model.bits, recipe.train.dtype, to_string(device));
+
+  if (resuming) {
+    load_checkpoint();
+  } else {
+    initialise();
+    write_file_atomically(folder / kMetricsFile, kMetricsHeader);
+    data::write_split(folder / kSplitFile, experiment_.split, recipe.data.protocol,
+                      std::uint64_t(recipe.data.split_seed), items);
+    save_checkpoint();
+  }
+  // Last: a folder with a recipe can be resumed, whenever the run was killed.
+  write_file_atomically(folder / kRecipeFile, recipe.to_toml());
+  events_ = std::make_unique<EventFile>(folder);
+}
+
+void TrainingRun::initialise() {
+  const std::uint64_t seed = std::uint64_t(recipe_.train.seed);
+  if (recipe_.train.initialisation == "generator") {
+    set_generated_weights(trainer_->parameters(), seed);
+  } else {
+    trainer_->parameters().initialise(seed, {.std = recipe_.train.initial_std,
+                                             .fan_in = recipe_.train.initialisation == "fan_in"});
+  }
+  if (recipe_.train.weights.empty()) return;
+  const LoadReport report =
+      load_weights(SafetensorsFile::open(recipe_.train.weights), recipe_.train.weights,
+                   trainer_->parameters(), Loading::kPartial);
+  fmt::print("{}: {}\n", recipe_.train.weights, report.summary());
+}
+
+std::int64_t TrainingRun::steps_per_epoch() const {
+  const std::int64_t accumulate = recipe_.train.accumulate;
+  return (loader_->batches() + accumulate - 1) / accumulate;
+}
+
+bool TrainingRun::run() {
+  const bool complete = run_epochs();
+  if (profile_) profile_->finish();
+  return complete;
+}
+
+bool TrainingRun::run_epochs() {
+  while (position_.epoch < recipe_.train.epochs) {
+    const bool complete = run_epoch();
+    if (complete) {
+      end_epoch();
+    } else {
+      save_checkpoint();
+    }
+    if (stop_requested() && position_.epoch < recipe_.train.epochs) {
+      fmt::print(
+          "stopped in epoch {} after {} batches; continue with: hybridhash train --resume {}\n",
+          position_.epoch + 1, position_.batch, folder_.string());
+      return false;
+    }
+  }
+  return true;
+}
+
+bool TrainingRun::run_epoch() {
+  using Clock = std::chrono::steady_clock;
+  const auto since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  Progress progress(fmt::format("epoch {}/{}", position_.epoch + 1, recipe_.train.epochs),
+                    std::int64_t(train_items_.size()), position_.images);
+  loader_->start(std::uint32_t(position_.epoch), position_.batch);
+  data::Batch batch;
+  auto before = Clock::now(), saved = before;
+  while (loader_->next(batch)) {
+    if (profile_) {
+      profile_->batch([&] {
+        take_batch(batch);
+        return trainer_->accumulated() == 0;
+      });
+      if (profile_->finished()) {
+        profile_ = nullptr;
+        trainer_->use_graph(recipe_.train.graph);
+      }
+    } else {
+      take_batch(batch);
+    }
+    position_.seconds += since(before);
+    before = Clock::now();
+    if (position_.images > 0) {
+      const double mean = position_.loss_sum / double(position_.images);
+      progress.update(position_.images, fmt::format("loss {:.4f}", mean));
+    }
+    // Gradients that wait for a step aren't in a checkpoint.
+    if (trainer_->accumulated() > 0 || position_.batch == loader_->batches()) continue;
+    if (stop_requested()) return false;
+    const double minutes = recipe_.train.checkpoint_minutes;
+    if (minutes > 0 && since(saved) > 60 * minutes) {
+      save_checkpoint();
+      before = saved = Clock::now();
+    }
+  }
+  settle_loss();
+  position_.seconds += since(before);
+  // Batches of nothing but bad images can leave a step open at the end.
+  if (trainer_->accumulated() > 0) trainer_->step(schedule_.at(trainer_->optimizer().steps()));
+  report_bad(*loader_);
+  HH_REQUIRE(position_.images > 0, "not one of the training images can be read");
+  return true;
+}
+
+void TrainingRun::take_batch(const data::Batch& batch) {
+  const Tensor loss = trainer_->accumulate(batch.pixels, batch.labels, batch.indices);
+  BatchLoss latest{.value = backend(trainer_->device()).read_later(loss.data<float>()),
+                   .images = batch.images,
+                   .step = {}};
+  position_.batch = batch.number + 1;
+  const bool last = position_.batch == loader_->batches();
+  if (trainer_->accumulated() == recipe_.train.accumulate || last) {
+    const std::int64_t step = trainer_->optimizer().steps();
+    trainer_->step(schedule_.at(step));
+    latest.step = step;
+  }
+  // The loss of the batch before this one: a GPU has this one to work on meanwhile.
+  settle_loss();
+  unsettled_ = std::move(latest);
+}
+
+void TrainingRun::settle_loss() {
+  if (!unsettled_.value) return;
+  const double value = double(unsettled_.value->wait());
+  HH_REQUIRE(std::isfinite(value), "the loss is no longer finite in epoch "
+                                       << position_.epoch + 1
+                                       << ": lower schedule.learning_rate, lengthen "
+                                          "schedule.warmup_epochs or set optimizer.clip_norm");
+  position_.loss_sum += value * unsettled_.images;
+  position_.images += unsettled_.images;
+  if (unsettled_.step && *unsettled_.step % kStepsPerPoint == 0) {
+    events_->scalar("batch_loss", value, *unsettled_.step);
+  }
+  unsettled_ = {};
+}
+
+void TrainingRun::end_epoch() {
+  const bool last = position_.epoch + 1 == recipe_.train.epochs;
+  const bool evaluate = last || (position_.epoch + 1) % recipe_.evaluate.every == 0;
+  const std::int64_t steps = trainer_->optimizer().steps();
+  const double loss = position_.loss_sum / double(std::max<std::int64_t>(position_.images, 1));
+  const double rate = double(position_.images) / std::max(position_.seconds, 1e-9);
+  const float learning_rate = schedule_.at(std::max<std::int64_t>(steps - 1, 0));
+  double held_out = NAN, query = NAN;
+  if (evaluate && !held_out_items_.empty())
+    held_out = retrieval_map(held_out_items_, train_items_, 0);
+  if (evaluate && recipe_.evaluate.by_query) {
+    const data::Split& split = experiment_.split;
+    const int cut =
+        recipe_.evaluate.top_k > 0 ? recipe_.evaluate.top_k : experiment_.protocol.top_k;
+    query = retrieval_map(split.query, split.database, std::max(cut, 0));
+  }
+
+  ++position_.epoch;
+  const auto cell = [](double v) {
+    return std::isnan(v) ? std::string() : fmt::format("{:.6f}", v);
+  };
+  append_line(folder_ / kMetricsFile,
+              fmt::format("{},{},{:.6f},{:.6g},{:.1f},{:.2f},{},{}\n", position_.epoch, steps, loss,
+                          learning_rate, rate, position_.seconds, cell(held_out), cell(query)));
+  events_->scalar("loss", loss, steps);
+  events_->scalar("learning_rate", double(learning_rate), steps);
+  events_->scalar("images_per_second", rate, steps);
+  if (!std::isnan(held_out)) events_->scalar("held_out_map", held_out, steps);
+  if (!std::isnan(query)) events_->scalar("query_map", query, steps);
+  events_->flush();
+  write_plots();
+  fmt::print("epoch {:>3}  loss {:.4f}  {:.0f} images/s{}{}\n", position_.epoch, loss, rate,
+             std::isnan(held_out) ? "" : fmt::format("  held-out mAP {:.4f}", held_out),
+             std::isnan(query) ? "" : fmt::format("  query mAP {:.4f}", query));
+  std::fflush(stdout);
+
+  // Without a held-out slice nothing but the training loss could choose, so the last epoch stands.
+  if (held_out_items_.empty() ? last : held_out > position_.best) {
+    position_.best = held_out_items_.empty() ? -1 : held_out;
+    save_model(kBestFile);
+  }
+  if (query > position_.best_by_query) {
+    position_.best_by_query = query;
+    save_model(kBestByQueryFile);
+  }
+  position_.batch = position_.images = 0;
+  position_.loss_sum = position_.seconds = 0;
+  save_checkpoint();
+}
+
+double TrainingRun::retrieval_map(const std::vector<std::int64_t>& queries,
+                                  const std::vector<std::int64_t>& database, int top_k) const {
+  const Encoder encoder(trainer_->network(), experiment_.eval_transform, trainer_->config().dtype,
+                        device_,
+                        {.batch = recipe_.evaluate.batch,
+                         .workers = recipe_.data.workers,
+                         .skip_bad = recipe_.data.skip_bad});
+  return mean_average_precision(encoder.encode(*experiment_.dataset, queries, "queries"),
+                                encoder.encode(*experiment_.dataset, database, "database"), top_k);
+}
+
+void TrainingRun::write_plots() const {
+  const MetricsLog log = MetricsLog::read(folder_ / kMetricsFile);
+  write_file_atomically(folder_ / "loss.svg", to_svg({.title = "Training loss",
+                                                      .x_label = "epoch",
+                                                      .y_label = "loss",
+                                                      .series = {log.series("loss")}}));
+  Plot map{.title = "Mean average precision", .x_label = "epoch", .y_label = "mAP"};
+  for (const char* name : {"held_out_map", "query_map"}) {
+    Series series = log.series(name);
+    if (!series.x.empty()) map.series.push_back(std::move(series));
+  }
+  if (map.series.size() == 1) map.y_label = map.series[0].name;
+  if (!map.series.empty()) write_file_atomically(folder_ / "map.svg", to_svg(map));
+}
+
+ModelInfo TrainingRun::model_info() const {
+  return {.config = recipe_.model,
+          .transform = experiment_.eval_transform,
+          .class_names = experiment_.dataset->class_names(),
+          .protocol = recipe_.data.protocol,
+          .recipe = recipe_.to_toml()};
+}
+
+void TrainingRun::save_model(const std::string& file) const {
+  apps::save_model(folder_ / file, trainer_->parameters(), model_info());
+}
+
+std::string TrainingRun::summary() const {
+  std::string text =
+      fmt::format("trained {} epochs; {} holds\n", position_.epoch, folder_.string());
+  const auto line = [&](const char* file, const std::string& what) {
+    if (std::filesystem::exists(folder_ / file)) text += fmt::format("  {:<26} {}\n", file, what);
+  };
+  line(kBestFile,
+       held_out_items_.empty()
+           ? std::string("the model after the last epoch")
+           : fmt::format("the best model by held-out training images: mAP {:.4f}", position_.best));
+  line(kBestByQueryFile,
+       fmt::format("the best model by the query set, as papers choose it: mAP {:.4f}",
+                   position_.best_by_query));
+  line(kCheckpointFile, "checkpoint");
+  line(kMetricsFile, "one line an epoch");
+  line("loss.svg", "plot of the loss");
+  line("map.svg", "plot of the mAP");
+  line(kTraceFile, "the profiled steps, for https://ui.perfetto.dev");
+  line(kProfileFile, "their time by layer and kernel");
+  return text;
+}
+
+void TrainingRun::save_checkpoint() {
+  settle_loss();
+  const nlohmann::json position{{"epoch", position_.epoch},
+                                {"batch", position_.batch},
+                                {"loss_sum", position_.loss_sum},
+                                {"images", position_.images},
+                                {"seconds", position_.seconds},
+                                {"best", position_.best},
+                                {"best_by_query", position_.best_by_query}};
+  // A checkpoint serves as a model as well.
+  Metadata metadata = model_metadata(model_info());
+  metadata["position"] = position.dump();
+  hh::save_checkpoint(folder_ / kCheckpointFile, *trainer_, metadata);
+}
+
+void TrainingRun::load_checkpoint() {
+  const auto metadata = hh::load_checkpoint(folder_ / kCheckpointFile, *trainer_);
+  try {
+    const auto json = nlohmann::json::parse(metadata.at("position"));
+    json.at("epoch").get_to(position_.epoch);
+    json.at("batch").get_to(position_.batch);
+    json.at("loss_sum").get_to(position_.loss_sum);
+    json.at("images").get_to(position_.images);
+    json.at("seconds").get_to(position_.seconds);
+    json.at("best").get_to(position_.best);
+    json.at("best_by_query").get_to(position_.best_by_query);
+  } catch (const std::exception& error) {
+    throw std::invalid_argument((folder_ / kCheckpointFile).string() +
+                                ": no usable training position: " + error.what());
+  }
+  // Lines of epochs after the checkpoint (a killed run) are dropped: they will be written again.
+  keep_lines(folder_ / kMetricsFile, std::size_t(position_.epoch) + 1);
+  HH_REQUIRE(position_.epoch >= 0 && position_.batch >= 0 && position_.batch < loader_->batches(),
+             (folder_ / kCheckpointFile).string()
+                 << ": it stands at batch " << position_.batch << " of epoch "
+                 << position_.epoch + 1 << ", and an epoch has " << loader_->batches());
+  fmt::print("continuing in epoch {} after {} batches\n", position_.epoch + 1, position_.batch);
+}
+
+}  // namespace hh::apps

@@ -1,0 +1,102 @@
+// One training run: its folder, its data, its trainer, and the loop over epochs. It can be stopped
+// after any batch and resumed bit for bit.
+//
+// The run folder:
+//   recipe.toml            the recipe as it was used
+//   split.json             which images are query, training and database
+//   metrics.csv            one line per epoch
+//   loss.svg, map.svg      the same as plots
+//   events.out.tfevents.*  the same for TensorBoard, and the loss within epochs
+//   last.safetensors       checkpoint: weights, optimiser, memory bank, place in the data
+//   trace.json, profile.tsv   where the time of some steps went; with --profile
+//   best.safetensors       weights of the best epoch by the held-out slice (without one: the last)
+//   best_by_query.safetensors   the same by the query set, as the paper chose; if the recipe asks
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "pipeline/model_file.h"
+#include "pipeline/recipe.h"
+#include "pipeline/step_profile.h"
+#include "data/experiments/loader.h"
+#include "engine/files/event_file.h"
+#include "model/training/trainer.h"
+
+namespace hh::apps {
+
+class TrainingRun {
+ public:
+  /// Starts a run in a new or empty folder, or continues the one that lies there.
+  /// Throws std::invalid_argument if a new run would overwrite an old one.
+  /// The loss of a batch, which on a GPU is known some time after it was queued.
+  struct BatchLoss {
+    std::unique_ptr<PendingFloat> value;  // null: none
+    int images = 0;
+    std::optional<std::int64_t> step;  // the optimizer's, of the batch that completes one
+  };
+
+  TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device);
+  /// The recipe of a run folder, with `settings` over it.
+  static Recipe recipe_of(const std::filesystem::path& folder,
+                          const std::vector<std::string>& settings);
+  /// Throws std::invalid_argument if there is no checkpoint, or it is of another network or data.
+  static TrainingRun resume(const Recipe& recipe, const std::filesystem::path& folder,
+                            Device device);
+
+  /// Times the kernels of these steps. On a GPU the steps up to the last of them are launched
+  /// kernel by kernel, since a recording has no kernels to time. Call it before run().
+  void profile(ProfiledSteps steps) {
+    profile_ = std::make_unique<StepProfile>(folder_, device_, steps);
+    trainer_->use_graph(false);
+  }
+  /// Trains to the end, or until stop_requested(); true when the end was reached.
+  bool run();
+  /// What the run left and where, for people.
+  std::string summary() const;
+
+ private:
+  /// Where the run stands between two batches, and what the epoch under way has added up.
+  struct Position {
+    int epoch = 0;
+    std::int64_t batch = 0;                // batches of that epoch done
+    double loss_sum = 0;                   // over images of the epoch
+    std::int64_t images = 0;               // of the epoch
+    double seconds = 0;                    // spent in the epoch's batches
+    double best = -1, best_by_query = -1;  // mAP; -1: none yet
+  };
+
+  TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
+              bool resuming);
+  bool run_epochs();
+  bool run_epoch();
+  void end_epoch();
+  void initialise();
+  void take_batch(const data::Batch& batch);
+  /// Adds the loss that is still on its way to position_. Throws if it isn't finite.
+  void settle_loss();
+  double retrieval_map(const std::vector<std::int64_t>& queries,
+                       const std::vector<std::int64_t>& database, int top_k) const;
+  void write_plots() const;
+  void save_checkpoint();
+  void load_checkpoint();
+  ModelInfo model_info() const;
+  void save_model(const std::string& file) const;
+  std::int64_t steps_per_epoch() const;
+
+  Recipe recipe_;
+  std::filesystem::path folder_;
+  Device device_;
+  data::Experiment experiment_;
+  std::vector<std::int64_t> train_items_, held_out_items_;
+  std::unique_ptr<data::Loader> loader_;
+  std::unique_ptr<Trainer> trainer_;
+  LearningRateSchedule schedule_;
+  Position position_;
+  BatchLoss unsettled_;
+  std::unique_ptr<EventFile> events_;
+  std::unique_ptr<StepProfile> profile_;  // null: none is asked for
+};
+
+}  // namespace hh::apps

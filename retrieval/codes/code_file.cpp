@@ -1,0 +1,236 @@
+#include "retrieval/codes/code_file.h"
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <stdexcept>
+
+#include "engine/files/safetensors.h"
+#include "kernels/core/check.h"
+#include "retrieval/files/npy.h"
+
+namespace hh::retrieval {
+namespace {
+
+constexpr const char* kFormat = "hybridhash codes";
+
+template <class T>
+std::span<const std::byte> bytes_of(const std::vector<T>& values) {
+  return std::as_bytes(std::span(values));
+}
+
+/// Reads the parts of a file, each with its checks.
+class Reader {
+ public:
+  Reader(const SafetensorsFile& file, const std::string& name) : file_(file), name_(name) {}
+
+  [[noreturn]] void fail(const std::string& what) const {
+    throw std::runtime_error(name_ + ": not a usable code file: " + what);
+  }
+
+  std::string metadata(const std::string& key) const {
+    const auto it = file_.metadata().find(key);
+    return it == file_.metadata().end() ? std::string() : it->second;
+  }
+
+  int number(const std::string& key, int least, int most) const {
+    const std::string text = metadata(key);
+    // At most six digits, so it can't overflow.
+    const bool digits = !text.empty() && text.size() <= 6 &&
+                        text.find_first_not_of("0123456789") == std::string::npos;
+    const int value = digits ? std::stoi(text) : -1;
+    if (value < least || value > most) {
+      fail("metadata " + key + " = '" + text + "', not a number from " + std::to_string(least) +
+           " to " + std::to_string(most));
+    }
+    return value;
+  }
+
+  bool has(const std::string& tensor) const { return file_.contains(tensor); }
+
+  /// Copies a tensor whose type and shape must be these.
+  template <class T>
+  std::vector<T> values(const std::string& tensor, const std::string& dtype,
+                        const std::vector<std::int64_t>& shape) const {
+    const auto& entry = file_.entry(tensor);
+    if (entry.dtype != dtype) fail(tensor + " is " + entry.dtype + ", not " + dtype);
+    if (entry.shape != shape)
+      fail(tensor + " has the shape " + text(entry.shape) + ", not " + text(shape));
+    std::vector<T> values(entry.bytes.size() / sizeof(T));
+    if (!values.empty()) std::memcpy(values.data(), entry.bytes.data(), entry.bytes.size());
+    return values;
+  }
+
+  /// Rows of `codes`, whatever their number.
+  std::int64_t count() const {
+    const auto& shape = file_.entry("codes").shape;
+    if (shape.size() != 2) fail("codes has " + std::to_string(shape.size()) + " axes, not 2");
+    return shape[0];
+  }
+
+  std::vector<std::string> names(std::int64_t count) const {
+    const auto& blob = file_.entry("names");
+    if (blob.dtype != "U8" || blob.shape.size() != 1) fail("names isn't a list of bytes");
+    const auto offsets = values<std::int64_t>("name_offsets", "I64", {count + 1});
+    const auto end = std::int64_t(blob.bytes.size());
+    if (offsets.front() != 0 || offsets.back() != end) {
+      fail("name_offsets run from " + std::to_string(offsets.front()) + " to " +
+           std::to_string(offsets.back()) + ", but the names from 0 to " + std::to_string(end));
+    }
+    const char* bytes = reinterpret_cast<const char*>(blob.bytes.data());
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
+      if (offsets[i] > offsets[i + 1] || offsets[i + 1] > end) {
+        fail("name " + std::to_string(i) + " ends before it begins");
+      }
+      names.emplace_back(bytes + offsets[i], bytes + offsets[i + 1]);
+    }
+    return names;
+  }
+
+  std::vector<std::string> class_names(int classes) const {
+    const std::string text = metadata("class_names");
+    if (text.empty()) return {};
+    if (text.size() > (std::size_t{1} << 24)) fail("its class_names are too long");
+    const auto json = nlohmann::json::parse(text, nullptr, false);
+    if (!json.is_array() || json.size() != std::size_t(classes)) {
+      fail("class_names isn't a list of " + std::to_string(classes) + " names");
+    }
+    std::vector<std::string> names;
+    for (const auto& name : json) {
+      if (!name.is_string()) fail("a class name isn't a string");
+      names.push_back(name.get<std::string>());
+    }
+    return names;
+  }
+
+ private:
+  static std::string text(const std::vector<std::int64_t>& shape) {
+    std::string text = "[";
+    for (const std::int64_t extent : shape)
+      text += (text.size() > 1 ? ", " : "") + std::to_string(extent);
+    return text + "]";
+  }
+
+  const SafetensorsFile& file_;
+  const std::string& name_;
+};
+
+void check_labels(const CodeSet& set, const Reader& reader) {
+  const int words = (set.classes + 63) / 64;
+  if (set.classes % 64 == 0) return;
+  for (std::int64_t i = 0; i < set.count(); ++i) {
+    if (set.labels[std::size_t((i + 1) * words - 1)] >> (set.classes % 64) != 0) {
+      reader.fail("item " + std::to_string(i) + " has a class past the last of " +
+                  std::to_string(set.classes));
+    }
+  }
+}
+
+CodeSet parse(const SafetensorsFile& file, const std::string& name) {
+  const Reader reader(file, name);
+  if (reader.metadata("format") != kFormat) {
+    reader.fail("its format is '" + reader.metadata("format") + "', not '" + kFormat + "'");
+  }
+  const int version = reader.number("version", 1, 999'999);
+  if (version > kCodeFileVersion) {
+    reader.fail("version " + std::to_string(version) + " is newer than this program's " +
+                std::to_string(kCodeFileVersion) + "; use a newer hybridhash");
+  }
+  const int bits = reader.number("bits", kMinBits, kMaxBits);
+  if (bits % 8 != 0) reader.fail("bits = " + std::to_string(bits) + " isn't a multiple of 8");
+  CodeSet set;
+  const std::int64_t n = reader.count();
+  set.codes =
+      PackedCodes::from_bytes(reader.values<std::uint8_t>("codes", "U8", {n, bits / 8}), n, bits);
+  set.ids = reader.values<std::int64_t>("ids", "I64", {n});
+  set.classes = reader.number("classes", 0, kMaxClasses);
+  if (set.classes > 0) {
+    set.labels = reader.values<std::uint64_t>("labels", "I64", {n, (set.classes + 63) / 64});
+    check_labels(set, reader);
+    set.class_names = reader.class_names(set.classes);
+  }
+  if (reader.has("names")) set.names = reader.names(n);
+  if (reader.has("outputs")) set.outputs = reader.values<float>("outputs", "F32", {n, bits});
+  set.model_hash = reader.metadata("model_hash");
+  set.source = reader.metadata("source");
+  return set;
+}
+
+}  // namespace
+
+std::string CodeSet::name(std::int64_t i) const {
+  return names.empty() ? "#" + std::to_string(ids[std::size_t(i)]) : names[std::size_t(i)];
+}
+
+void CodeSet::validate() const {
+  check_bits(codes.bits());
+  const auto n = std::size_t(count());
+  HH_REQUIRE(ids.size() == n, n << " codes, but " << ids.size() << " ids");
+  HH_REQUIRE(classes >= 0 && classes <= kMaxClasses, "classes = " << classes);
+  HH_REQUIRE(
+      labels.size() == n * ((std::size_t(classes) + 63) / 64),
+      n << " codes, but " << labels.size() << " words of labels of " << classes << " classes");
+  HH_REQUIRE(names.empty() || names.size() == n, n << " codes, but " << names.size() << " names");
+  HH_REQUIRE(outputs.empty() || outputs.size() == n * std::size_t(codes.bits()),
+             n << " codes of " << codes.bits() << " bits, but " << outputs.size() << " outputs");
+  HH_REQUIRE(class_names.empty() || class_names.size() == std::size_t(classes),
+             classes << " classes, but " << class_names.size() << " class names");
+}
+
+void write_code_file(const std::filesystem::path& path, const CodeSet& set) {
+  set.validate();
+  const std::int64_t n = set.count(), bits = set.codes.bits();
+  const auto codes = set.codes.to_bytes();
+  std::vector<SafetensorsItem> items{{"codes", "U8", {n, bits / 8}, bytes_of(codes)},
+                                     {"ids", "I64", {n}, bytes_of(set.ids)}};
+  if (set.classes > 0) {
+    items.push_back({"labels", "I64", {n, (set.classes + 63) / 64}, bytes_of(set.labels)});
+  }
+  std::string blob;
+  std::vector<std::int64_t> offsets{0};
+  if (!set.names.empty()) {
+    for (const std::string& name : set.names) {
+      blob += name;
+      offsets.push_back(std::int64_t(blob.size()));
+    }
+    items.push_back({"names", "U8", {std::int64_t(blob.size())}, std::as_bytes(std::span(blob))});
+    items.push_back({"name_offsets", "I64", {n + 1}, bytes_of(offsets)});
+  }
+  if (!set.outputs.empty()) {
+    items.push_back({"outputs", "F32", {n, bits}, bytes_of(set.outputs)});
+  }
+  std::map<std::string, std::string> metadata{{"format", kFormat},
+                                              {"version", std::to_string(kCodeFileVersion)},
+                                              {"bits", std::to_string(bits)},
+                                              {"classes", std::to_string(set.classes)},
+                                              {"model_hash", set.model_hash},
+                                              {"source", set.source}};
+  if (!set.class_names.empty()) metadata["class_names"] = nlohmann::json(set.class_names).dump();
+  write_safetensors(path, items, metadata);
+}
+
+CodeSet read_code_file(const std::filesystem::path& path) {
+  return parse(SafetensorsFile::open(path), path.string());
+}
+
+CodeSet parse_code_file(std::span<const std::byte> bytes, const std::string& name) {
+  return parse(SafetensorsFile::parse(bytes, name), name);
+}
+
+CodeSet read_codes(const std::filesystem::path& path) {
+  if (path.extension() != ".npy") return read_code_file(path);
+  const auto array = read_npy<std::uint8_t>(path);
+  if (array.shape.size() != 2 || array.shape[1] < kMinBits / 8 || array.shape[1] > kMaxBits / 8) {
+    throw std::runtime_error(path.string() +
+                             ": codes must be an array [n, bits/8] with 1 to 64 bytes a row");
+  }
+  CodeSet set;
+  set.codes = PackedCodes::from_bytes(array.values, array.shape[0], int(array.shape[1]) * 8);
+  set.ids.resize(std::size_t(array.shape[0]));
+  std::iota(set.ids.begin(), set.ids.end(), 0);
+  set.source = path.string();
+  return set;
+}
+
+}  // namespace hh::retrieval

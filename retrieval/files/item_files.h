@@ -1,0 +1,48 @@
+// Items of an index in other programs' formats. docs/formats.md has each with its bit order.
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "retrieval/index/index.h"
+
+namespace hh::retrieval {
+
+/// From a code file, an .npy array, a FAISS binary index, or a .csv file: by the first bytes and
+/// the name. Throws std::runtime_error with the file and the place.
+ItemSet read_items(const std::filesystem::path& path);
+
+enum class ItemFormat { kCodes, kNpy, kFaiss, kCsv, kPgvector, kMilvus };
+inline constexpr const char* kItemFormats = "codes, npy, faiss, csv, pgvector or milvus";
+
+/// By its name, or, when that is empty, by the ending of `path`: .npy .faiss .csv .copy .jsonl, and
+/// a code file for any other. Throws std::invalid_argument.
+ItemFormat item_format(const std::string& name, const std::filesystem::path& path);
+
+/// Atomically. npy has the codes only. Throws std::runtime_error.
+void write_items(const std::filesystem::path& path, const ItemSet& items, ItemFormat format);
+
+// One format each, as text; items of [begin, end).
+
+/// A header id,code,labels,path,metadata; codes in hexadecimal, byte 0 first; labels as numbers
+/// with a blank between. Quoted as RFC 4180 says.
+std::string csv_header();
+std::string to_csv(const ItemSet& items, std::int64_t begin, std::int64_t end);
+/// The same, columns in any order; all but `code` may lack (ids are then 0, 1, ...).
+ItemSet parse_csv(const std::string& text, const std::string& name);
+
+/// Rows for PostgreSQL's COPY ... (id, code, path, labels, metadata) FROM STDIN, code being
+/// bit(BITS) with bit 0 first, as pgvector's <~> takes it.
+std::string to_copy_text(const ItemSet& items, std::int64_t begin, std::int64_t end);
+
+/// Milvus' rows for bulk insert, a JSON object a line; the binary vector `code` is a list of bytes.
+std::string to_milvus_rows(const ItemSet& items, std::int64_t begin, std::int64_t end);
+
+/// "0fa0...", two digits a byte, byte 0 first.
+std::string code_to_hex(CodesView codes, std::int64_t row);
+/// "0110...", bit 0 first.
+std::string code_to_bits(CodesView codes, std::int64_t row);
+/// Either of the two, told apart by its length. bits = 0: any width, and hexadecimal only.
+/// Throws std::invalid_argument.
+PackedCodes parse_code(const std::string& text, int bits);
+
+}  // namespace hh::retrieval

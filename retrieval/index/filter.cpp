@@ -1,0 +1,27 @@
+#include "retrieval/index/filter.h"
+
+#include <array>
+
+#include "kernels/core/check.h"
+
+namespace hh::retrieval {
+
+IndexFilter IndexFilter::parse(const std::string& text) {
+  const std::size_t at = text.find_first_of("=!<>~");
+  HH_REQUIRE(
+      at != std::string::npos && at > 0,
+      "filter '" << text << "': write it as label=dog, path~holiday/*, id>=100 or year<2020");
+  constexpr std::array kOperators{"!=", "<=", ">=", "=", "<", ">", "~"};  // the longer ones first
+  for (const std::string op : kOperators) {
+    if (text.compare(at, op.size(), op) != 0) continue;
+    IndexFilter filter{text.substr(0, at), op, text.substr(at + op.size())};
+    HH_REQUIRE(op != "~" || filter.field == "path", "filter '" << text << "': ~ is for paths only");
+    HH_REQUIRE(
+        op == "=" || op == "!=" || op == "~" || (filter.field != "path" && filter.field != "label"),
+        "filter '" << text << "': a " << filter.field << " can't be " << op);
+    return filter;
+  }
+  HH_REQUIRE(false, "filter '" << text << "': operators are = != < <= > >= ~");
+}
+
+}  // namespace hh::retrieval

@@ -1,0 +1,294 @@
+#include "retrieval/index/index.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "kernels/core/check.h"
+#include "retrieval/index/checksum.h"
+#include "retrieval/index/filter.h"
+
+namespace hh::retrieval {
+namespace {
+
+constexpr std::size_t kMaxMetadata = 1 << 16;
+constexpr int kMaxMetadataDepth = 64;
+
+std::pair<std::uint64_t, std::uint64_t> file_id(const std::filesystem::path& path) {
+  struct stat facts {};
+  if (::stat(path.c_str(), &facts) != 0) return {};
+  return {facts.st_dev, facts.st_ino};
+}
+
+[[noreturn]] void damaged(const std::filesystem::path& path, const std::string& what) {
+  throw std::runtime_error(path.string() + ": " + what + "; the index is damaged");
+}
+
+bool is_metadata(const std::string& text) {
+  if (text.empty()) return true;
+  int deepest = 0;
+  const auto json = nlohmann::json::parse(
+      text,
+      [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
+        deepest = std::max(deepest, depth);
+        return depth <= kMaxMetadataDepth;
+      },
+      false);
+  return json.is_object() && deepest <= kMaxMetadataDepth;
+}
+
+}  // namespace
+
+void ItemSet::validate() const {
+  set.validate();
+  const auto n = std::size_t(set.count());
+  HH_REQUIRE(metadata.empty() || metadata.size() == n,
+             n << " codes, but " << metadata.size() << " metadata");
+  for (const std::string& text : metadata) {
+    HH_REQUIRE(text.size() <= kMaxMetadata,
+               "metadata of " << text.size() << " bytes; the most is " << kMaxMetadata);
+    HH_REQUIRE(is_metadata(text), "metadata must be a JSON object, not " << text.substr(0, 80));
+  }
+}
+
+Index::Index(const std::filesystem::path& folder, const IndexManifest& manifest,
+             std::shared_ptr<const ItemTable> items, const Index* older)
+    : folder_(folder), manifest_(manifest), rows_(manifest.rows()), items_(std::move(items)) {
+  // First what the next change would remove.
+  const bool marked = manifest.deleted_file >= 0;
+  std::optional<RowMask> live;
+  const bool known = older != nullptr && older->manifest_.base == manifest.base &&
+                     older->manifest_.deleted_file == manifest.deleted_file;
+  if (marked && !known) live = read_live();
+  const auto codes = folder / manifest.codes_name();
+  file_ = file_id(codes);
+  codes_ = MappedRows(codes, manifest.code_bytes(), rows_);
+  if (file_ != file_id(codes)) file_ = {};  // replaced meanwhile: which of the two it is, who knows
+  ids_ = MappedRows(folder / manifest.ids_name(), sizeof(std::int64_t), rows_);
+  if (manifest.outputs) {
+    outputs_ = MappedRows(folder / manifest.outputs_name(), manifest.output_bytes(), rows_);
+  }
+  if (known && continues(*older)) {
+    live = older->live_;
+    live->resize(rows_, true);
+  } else if (marked && !live) {
+    live = read_live();
+  }
+  live_ = live ? std::move(*live) : RowMask(rows_, true);
+  if (!items_) {
+    items_ = std::make_shared<ItemTable>(folder / manifest.items_name(), ItemTable::Mode::kRead);
+  }
+  if (manifest.last_described >= 0 && items_->get(manifest.last_described).empty()) {
+    damaged(folder / manifest.items_name(), "it has lost what it knew of the last items");
+  }
+}
+
+bool Index::continues(const Index& older) const {
+  return file_ != std::pair<std::uint64_t, std::uint64_t>{} && file_ == older.file_ &&
+         manifest_.base == older.manifest_.base && rows_ >= older.rows_;
+}
+
+RowMask Index::read_live() const {
+  const auto path = folder_ / manifest_.deleted_name();
+  const MappedFile file(path);
+  const auto bytes = file.bytes();
+  std::vector<std::uint64_t> words(std::size_t(rows_ + 63) / 64);
+  if (bytes.size() % sizeof(std::uint64_t) != 0 || bytes.size() > words.size() * sizeof words[0]) {
+    damaged(path, std::to_string(bytes.size()) + " bytes of delete marks for " +
+                      std::to_string(rows_) + " rows");
+  }
+  if (xxh64(bytes) != manifest_.deleted_checksum) damaged(path, "its check sum is wrong");
+  std::memcpy(words.data(), bytes.data(), bytes.size());
+  for (std::uint64_t& word : words) word = ~word;
+  RowMask live(rows_, std::move(words));
+  if (rows_ - live.count() != manifest_.deleted) damaged(path, "its marks aren't those counted");
+  return live;
+}
+
+void Index::check(const Index* older) const {
+  const std::int64_t checked = older != nullptr && continues(*older) ? older->rows_ : 0;
+  std::int64_t row = 0;
+  for (const IndexSegment& segment : manifest_.segments) {
+    const std::int64_t begin = row, end = row + segment.rows;
+    row = end;
+    if (end <= checked) continue;
+    const auto check_part = [&](const MappedRows& rows, std::size_t size, std::uint64_t sum,
+                                const std::string& name) {
+      const auto part =
+          rows.bytes().subspan(std::size_t(begin) * size, std::size_t(segment.rows) * size);
+      if (xxh64(part) == sum) return;
+      damaged(folder_ / name, "the check sum of rows " + std::to_string(begin) + " to " +
+                                  std::to_string(end - 1) + " is wrong");
+    };
+    check_part(codes_, manifest_.code_bytes(), segment.codes, manifest_.codes_name());
+    check_part(ids_, sizeof(std::int64_t), segment.ids, manifest_.ids_name());
+    if (!manifest_.outputs) continue;
+    check_part(outputs_, manifest_.output_bytes(), segment.outputs, manifest_.outputs_name());
+  }
+}
+
+Index Index::open(const std::filesystem::path& folder, const Index* older) {
+  constexpr int kAttempts = 100;
+  for (int attempt = 1;; ++attempt) {
+    const IndexManifest manifest = read_index_manifest(folder);
+    try {
+      Index index(folder, manifest, nullptr, older);
+      index.check(older);
+      // A compaction since then may have removed the database's log before we had it open.
+      if (attempt == kAttempts || read_index_manifest(folder).base == manifest.base) return index;
+    } catch (const std::runtime_error&) {
+      // What the manifest named is gone because there is a newer one; otherwise it's an error.
+      if (attempt == kAttempts || read_index_manifest(folder).generation == manifest.generation) {
+        throw;
+      }
+    }
+  }
+}
+
+CodesView Index::codes() const {
+  return {reinterpret_cast<const std::uint64_t*>(codes_.bytes().data()), rows_, bits()};
+}
+
+std::span<const std::int64_t> Index::ids() const {
+  return {reinterpret_cast<const std::int64_t*>(ids_.bytes().data()), std::size_t(rows_)};
+}
+
+std::span<const float> Index::outputs() const {
+  return {reinterpret_cast<const float*>(outputs_.bytes().data()),
+          outputs_.bytes().size() / sizeof(float)};
+}
+
+std::span<const float> Index::outputs_of(std::int64_t row) const {
+  if (!manifest_.outputs) return {};
+  const auto width = std::size_t(bits());
+  return outputs().subspan(std::size_t(row) * width, width);
+}
+
+std::optional<std::int64_t> Index::row_of(std::int64_t id) const {
+  const auto all = ids();
+  for (auto at = all.begin(); (at = std::find(at, all.end(), id)) != all.end(); ++at) {
+    if (is_live(at - all.begin())) return at - all.begin();
+  }
+  return std::nullopt;
+}
+
+IndexItem Index::item(std::int64_t row) const {
+  return {row, ids()[std::size_t(row)],
+          row <= manifest_.last_described ? items_->get(row) : Description{}};
+}
+
+std::string Index::class_name(int c) const {
+  return std::size_t(c) < manifest_.class_names.size() ? manifest_.class_names[std::size_t(c)]
+                                                       : std::to_string(c);
+}
+
+RowMask Index::passing(const std::string& text) const {
+  const IndexFilter filter = IndexFilter::parse(text);
+  RowMask mask(rows_, false);
+  if (filter.field == "id") {
+    char* end = nullptr;
+    const std::int64_t value = std::strtoll(filter.value.c_str(), &end, 10);
+    HH_REQUIRE(!filter.value.empty() && *end == '\0', "filter '" << text << "': not a number");
+    for (std::int64_t row = 0; row < rows_; ++row) {
+      const std::int64_t id = ids()[std::size_t(row)];
+      const std::string& op = filter.op;
+      mask.set(row, op == "="    ? id == value
+                    : op == "!=" ? id != value
+                    : op == "<"  ? id < value
+                    : op == "<=" ? id <= value
+                    : op == ">"  ? id > value
+                                 : id >= value);
+    }
+    return mask;
+  }
+  std::vector<std::int64_t> rows;
+  const bool negated = filter.op == "!=";
+  if (filter.field == "label") {
+    std::vector<int> classes;
+    for (std::size_t at = 0; at <= filter.value.size();) {
+      const std::size_t comma = std::min(filter.value.find(',', at), filter.value.size());
+      classes.push_back(class_of(filter.value.substr(at, comma - at)));
+      at = comma + 1;
+    }
+    rows = items_->rows_with_class(classes, rows_);
+  } else if (filter.field == "path") {
+    rows = items_->rows_with_path(filter.value, filter.op == "~", rows_);
+  } else {
+    rows = items_->rows_with_metadata(filter.field, negated ? "=" : filter.op, filter.value, rows_);
+  }
+  for (const std::int64_t row : rows) mask.set(row, true);
+  return negated ? RowMask(rows_, true) -= mask : mask;
+}
+
+int Index::class_of(const std::string& name) const {
+  const auto& names = manifest_.class_names;
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found != names.end()) return int(found - names.begin());
+  const bool digits = !name.empty() && name.size() <= 6 &&
+                      name.find_first_not_of("0123456789") == std::string::npos;
+  const int c = digits ? std::stoi(name) : -1;
+  std::string known;
+  for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 20); ++i) {
+    known += (i > 0 ? ", " : "") + names[i];
+  }
+  HH_REQUIRE(c >= 0 && c < manifest_.classes, "label '" << name << "': the index has "
+                                                        << manifest_.classes << " classes"
+                                                        << (known.empty() ? "" : ": " + known));
+  return c;
+}
+
+RowMask Index::select(const std::vector<std::string>& filters) const {
+  RowMask mask = live_;
+  for (const std::string& filter : filters) mask &= passing(filter);
+  return mask;
+}
+
+ItemSet Index::contents() const {
+  ItemSet items;
+  CodeSet& set = items.set;
+  set.codes = PackedCodes(0, bits());
+  set.classes = manifest_.classes;
+  set.class_names = manifest_.class_names;
+  set.model_hash = manifest_.model_hash;
+  set.source = manifest_.source;
+  const bool described = manifest_.last_described >= 0;
+  const auto words = std::size_t(set.classes + 63) / 64;
+  bool any_path = false, any_metadata = false;
+  for (std::int64_t row = 0; row < rows_; ++row) {
+    if (!is_live(row)) continue;
+    set.codes.append(codes().slice(row, row + 1));
+    set.ids.push_back(ids()[std::size_t(row)]);
+    const auto values = outputs_of(row);
+    set.outputs.insert(set.outputs.end(), values.begin(), values.end());
+    set.labels.resize(set.labels.size() + words);
+    if (!described) continue;
+    const Description d = item(row).description;
+    for (const int c : d.labels) {
+      if (c < 0 || c >= set.classes) {
+        damaged(folder_ / manifest_.items_name(), "there is a label " + std::to_string(c));
+      }
+      set.labels[set.labels.size() - words + std::size_t(c / 64)] |= std::uint64_t{1} << (c % 64);
+    }
+    any_path = any_path || !d.path.empty();
+    any_metadata = any_metadata || !d.metadata.empty();
+    set.names.push_back(d.path);
+    items.metadata.push_back(d.metadata);
+  }
+  if (!any_path) set.names.clear();
+  if (!any_metadata) items.metadata.clear();
+  return items;
+}
+
+void Index::check_belongs(int width, const std::string& model_hash) const {
+  HH_REQUIRE(width == bits(), "codes of " << width << " bits for an index of " << bits()
+                                          << " bits; encode both with the same model");
+  HH_REQUIRE(
+      model_hash.empty() || manifest_.model_hash.empty() || model_hash == manifest_.model_hash,
+      "codes of the model " << model_hash << " for an index of the model " << manifest_.model_hash
+                            << "; encode both with one model");
+}
+
+}  // namespace hh::retrieval

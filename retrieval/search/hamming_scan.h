@@ -1,0 +1,68 @@
+// Exact search by Hamming distance: scan every code. Results are ordered by distance, then by row,
+// so they are one and the same for any machine and number of threads (cpu::set_num_threads).
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/device/device.h"
+#include "engine/tensor/tensor.h"
+#include "retrieval/codes/codes.h"
+#include "retrieval/codes/row_mask.h"
+
+namespace hh::retrieval {
+
+/// The k nearest rows of each query.
+struct TopkResult {
+  std::int64_t queries = 0, k = 0;
+  std::vector<std::int64_t> rows;       // [queries, k], nearest first; -1 where there are fewer
+  std::vector<std::int32_t> distances;  // [queries, k]; -1 where there are fewer
+
+  std::span<const std::int64_t> rows_of(std::int64_t query) const {
+    return std::span(rows).subspan(std::size_t(query * k), std::size_t(k));
+  }
+  std::span<const std::int32_t> distances_of(std::int64_t query) const {
+    return std::span(distances).subspan(std::size_t(query * k), std::size_t(k));
+  }
+};
+
+/// All rows within a radius of each query.
+struct RadiusResult {
+  std::vector<std::int64_t> offsets;  // [queries + 1]; query q has entries offsets[q]..[q + 1]
+  std::vector<std::int64_t> rows;     // nearest first
+  std::vector<std::int32_t> distances;
+
+  std::int64_t queries() const { return std::int64_t(offsets.size()) - 1; }
+  std::span<const std::int64_t> rows_of(std::int64_t query) const;
+  std::span<const std::int32_t> distances_of(std::int64_t query) const;
+};
+
+/// Throws std::invalid_argument when widths or the size of the mask don't fit.
+void check_search(CodesView database, CodesView queries, const RowMask* allowed);
+
+/// A database ready to be scanned on a device.
+class HammingScan {
+ public:
+  /// On the CPU it keeps the view, whose memory must outlive it; a GPU gets a copy.
+  explicit HammingScan(CodesView database, Device device = kCpu);
+
+  /// k >= 1. `allowed`: only these rows (null: all); its size must be the database's.
+  /// Throws std::invalid_argument.
+  TopkResult topk(CodesView queries, std::int64_t k, const RowMask* allowed = nullptr) const;
+  /// Rows at distance <= radius, radius >= 0.
+  RadiusResult radius(CodesView queries, int radius, const RowMask* allowed = nullptr) const;
+
+  CodesView database() const { return database_; }
+
+ private:
+  const std::uint64_t* codes() const;
+
+  CodesView database_;
+  Device device_;
+  Tensor copy_;  // of the codes, on a GPU
+};
+
+/// Row numbers to the caller's ids, in place; -1 stays.
+void rows_to_ids(std::span<std::int64_t> rows, std::span<const std::int64_t> ids);
+
+}  // namespace hh::retrieval

@@ -1,0 +1,137 @@
+// encode and eval, as a user runs them.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include "retrieval/codes/code_file.h"
+#include "retrieval/files/npy.h"
+#include "tests/apps/program.h"
+#include "tests/apps/tiny_data.h"
+#include "tests/support/temporary_folder.h"
+
+namespace hh {
+namespace {
+
+using Catch::Contains;
+using testing::Outcome, testing::run_program;
+
+TEST_CASE("codes of a trained model go through files into the same evaluation", "[encode][eval]") {
+  const testing::TemporaryFolder folder;
+  testing::make_tiny_images(folder / "images");
+  testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
+  const auto path = [&](const std::string& name) { return (folder / name).string(); };
+  const auto run = [&](const std::vector<std::string>& words) {
+    const Outcome outcome = run_program(folder.path(), words);
+    INFO(outcome.err);
+    REQUIRE(outcome.status == 0);
+    return outcome.out;
+  };
+  run({"train", path("tiny.toml"), "--out", path("run"), "--set", "train.epochs=12"});
+  const std::string model = path("run/best.safetensors");
+  run({"encode", "--model", model, "--part", "query", "--out", path("q.codes"), "--npy",
+       path("q.npy"), "--npy-outputs", path("q_outputs.npy")});
+  run({"encode", "--model", model, "--part", "database", "--out", path("db.codes"), "--outputs"});
+
+  const retrieval::CodeSet queries = retrieval::read_code_file(path("q.codes"));
+  const retrieval::CodeSet database = retrieval::read_code_file(path("db.codes"));
+  CHECK(queries.count() == 12);
+  CHECK(database.count() == 48);
+  CHECK(queries.classes == 3);
+  CHECK(queries.class_names == std::vector<std::string>{"blue", "green", "red"});
+  CHECK_THAT(queries.name(0), Contains(".ppm"));
+  CHECK(queries.model_hash.size() == 16);
+  CHECK(queries.model_hash == database.model_hash);
+  CHECK(queries.outputs.empty());
+  CHECK(database.outputs.size() == 48 * 16);
+
+  SECTION("the arrays say the same") {
+    const auto bits = retrieval::read_npy<std::uint8_t>(path("q.npy"));
+    CHECK(bits.shape == std::vector<std::int64_t>{12, 2});
+    CHECK(bits.values == queries.codes.to_bytes());
+    const auto outputs = retrieval::read_npy<float>(path("q_outputs.npy"));
+    REQUIRE(outputs.shape == std::vector<std::int64_t>{12, 16});
+    CHECK(retrieval::PackedCodes::from_floats(outputs.values, 12, 16).to_bytes() == bits.values);
+  }
+  SECTION("eval of files equals eval of the run, and three colours are learnt") {
+    const std::string text =
+        run({"eval", "--queries", path("q.codes"), "--database", path("db.codes"), "--json",
+             path("files.json"), "--out", path("report")});
+    CHECK_THAT(text, Contains("12 queries, 48 database items, 16 bits"));
+    run({"eval", "--run", path("run"), "--json", path("run.json")});
+    const auto read = [&](const char* name) {
+      return nlohmann::json::parse(testing::read_text(folder / name));
+    };
+    CHECK(read("files.json") == read("run.json"));
+    const double map = read("files.json").at("map").at("stable");
+    CHECK(map > 0.6);  // chance is 1/3
+    for (const char* file : {"eval.json", "report.html", "precision_recall.svg",
+                             "precision_at_k.svg", "recall_at_k.svg", "radius.svg", "bits.svg"}) {
+      CAPTURE(file);
+      CHECK(std::filesystem::file_size(folder / "report" / file) > 100);
+    }
+    const std::string page = testing::read_text(folder / "report/report.html");
+    CHECK_THAT(page, Contains("<svg") && Contains("green"));
+    for (const char* outside : {"<script", "src=", "href=", "url("})
+      CHECK(page.find(outside) == std::string::npos);
+  }
+  SECTION("folder, class folder, list and files give the codes of the data set") {
+    run({"encode", "--model", model, "--part", "all", "--out", path("all.codes")});
+    const auto all = retrieval::read_code_file(path("all.codes")).codes.to_bytes();
+    run({"encode", "--model", model, "--class-folder", path("images"), "--out",
+         path("classes.codes")});
+    const auto classes = retrieval::read_code_file(path("classes.codes"));
+    CHECK(classes.codes.to_bytes() == all);
+    CHECK(classes.classes == 3);
+    run({"encode", "--model", model, "--folder", path("images"), "--out", path("folder.codes"),
+         "--workers", "3", "--batch", "7"});
+    const auto plain = retrieval::read_code_file(path("folder.codes"));
+    CHECK(plain.codes.to_bytes() == all);
+    CHECK(plain.classes == 0);
+    testing::write_text(folder / "list.txt", path("images/green/100.ppm") + " 0 1 0\n" +
+                                                 path("images/red/101.ppm") + " 0 0 1\n");
+    run({"encode", "--model", model, "--list", path("list.txt"), "--out", path("list.codes")});
+    run({"encode", "--model", model, path("images/green/100.ppm"), path("images/red/101.ppm"),
+         "--out", path("two.codes")});
+    const auto list = retrieval::read_code_file(path("list.codes"));
+    const auto two = retrieval::read_code_file(path("two.codes"));
+    CHECK(list.codes.to_bytes() == two.codes.to_bytes());
+    CHECK(list.label_view().has(1, 2));
+    CHECK(two.names.at(1) == path("images/red/101.ppm"));
+  }
+  SECTION("a broken image stops encoding with its name, or is skipped") {
+    testing::write_text(folder / "images/red/103.ppm", "P6\n16 16\n255\n cut");
+    const Outcome outcome = run_program(
+        folder.path(), {"encode", "--model", model, "--part", "all", "--out", path("x.codes")});
+    CHECK(outcome.status == 2);
+    CHECK_THAT(outcome.err, Contains("103.ppm"));
+    CHECK(!std::filesystem::exists(folder / "x.codes"));
+    const Outcome skipped = run_program(folder.path(), {"encode", "--model", model, "--part", "all",
+                                                        "--out", path("x.codes"), "--skip-bad"});
+    CHECK(skipped.status == 0);
+    CHECK_THAT(skipped.err, Contains("103.ppm"));
+    CHECK(retrieval::read_code_file(path("x.codes")).count() == 59);
+  }
+  SECTION("codes of another model are refused") {
+    run({"train", path("tiny.toml"), "--out", path("other"), "--set", "train.epochs=1", "--set",
+         "train.seed=9"});
+    run({"encode", "--model", path("other/best.safetensors"), "--part", "query", "--out",
+         path("o.codes")});
+    const Outcome outcome = run_program(
+        folder.path(), {"eval", "--queries", path("o.codes"), "--database", path("db.codes")});
+    CHECK(outcome.status == 2);
+    CHECK_THAT(outcome.err, Contains("encode both with one model"));
+  }
+  SECTION("a model whose weights were changed is refused") {
+    std::string bytes = testing::read_text(model);
+    bytes[bytes.size() - 3] = char(bytes[bytes.size() - 3] ^ 1);
+    testing::write_text(folder / "damaged.safetensors", bytes);
+    const Outcome outcome =
+        run_program(folder.path(), {"encode", "--model", path("damaged.safetensors"), "--part",
+                                    "query", "--out", path("x.codes")});
+    CHECK(outcome.status == 2);
+    CHECK_THAT(outcome.err, Contains("the file is damaged"));
+  }
+}
+
+}  // namespace
+}  // namespace hh

@@ -1,0 +1,131 @@
+// hybridhash index, as a user runs it.
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include "retrieval/files/item_files.h"
+#include "retrieval/files/npy.h"
+#include "tests/apps/program.h"
+#include "tests/support/codes.h"
+#include "tests/support/temporary_folder.h"
+
+namespace hh {
+namespace {
+
+using Catch::Contains;
+using testing::Outcome, testing::run_program;
+
+class Folder {
+ public:
+  std::string operator/(const std::string& name) const { return (folder_ / name).string(); }
+
+  std::string run(std::vector<std::string> words, int status = 0) const {
+    words.insert(words.begin(), "index");
+    const Outcome outcome = run_program(folder_.path(), words);
+    CAPTURE(words, outcome.err);
+    REQUIRE(outcome.status == status);
+    return status == 0 ? outcome.out : outcome.err;
+  }
+  nlohmann::json info(const std::string& name) const {
+    return nlohmann::json::parse(run({"info", *this / name, "--json"}));
+  }
+
+ private:
+  testing::TemporaryFolder folder_;
+};
+
+/// A code file of n items with ids first, first + 1, ..., classes by turns and names.
+void write_codes(const std::string& path, std::int64_t first, std::int64_t n,
+                 const std::string& model) {
+  retrieval::CodeSet set;
+  const auto words = testing::codes(first + n, 32, 5);
+  set.codes.append({words.data() + first, n, 32});
+  set.classes = 2;
+  set.class_names = {"cat", "dog"};
+  set.model_hash = model;
+  for (std::int64_t i = first; i < first + n; ++i) {
+    set.ids.push_back(i);
+    set.names.push_back("n" + std::to_string(i) + ".png");
+    set.labels.push_back(std::uint64_t{1} << (i % 2));
+  }
+  retrieval::write_code_file(path, set);
+}
+
+TEST_CASE("an index is built, changed, described and exported", "[index]") {
+  const Folder folder;
+  write_codes(folder / "a.codes", 0, 10, "aaaa");
+  write_codes(folder / "b.codes", 8, 4, "aaaa");
+  write_codes(folder / "other.codes", 20, 1, "bbbb");
+  const std::string index = folder / "x.index";
+  CHECK_THAT(folder.run({"build", "--codes", folder / "a.codes", "--out", index}),
+             Contains("10 items of 32 bits"));
+  CHECK_THAT(folder.run({"build", "--codes", folder / "a.codes", "--out", index}, 2),
+             Contains("--overwrite"));
+  CHECK_THAT(folder.run({"add", index, "--codes", folder / "other.codes"}, 2),
+             Contains("one model"));
+  CHECK_THAT(folder.run({"add", index, "--codes", folder / "b.codes"}, 2), Contains("--renumber"));
+  CHECK_THAT(folder.run({"add", "--index", index, "--codes", folder / "b.codes", "--replace"}),
+             Contains("4 items added in place of 2; 12 items"));
+  CHECK_THAT(folder.run({"delete", index, "--ids", "1,3,77"}), Contains("2 items deleted; 10"));
+  CHECK_THAT(folder.run({"delete", index, "--filter", "label=dog", "--filter", "id<8"}),
+             Contains("2 items deleted; 8"));
+  folder.run({"update", index, "--id", "4", "--label", "dog", "--metadata", R"({"year":2020})"});
+  CHECK_THAT(folder.run({"update", index, "--id", "5"}, 2), Contains("no item with id 5"));
+  const auto info = folder.info("x.index");
+  CHECK(info.at("items") == 8);
+  CHECK(info.at("bits") == 32);
+  CHECK(info.at("deleted") == 7);
+  CHECK(info.at("model") == "aaaa");
+  CHECK(info.at("class_names") == nlohmann::json({"cat", "dog"}));
+  CHECK_THAT(folder.run({"info", index}), Contains("check sums are right") && Contains("cat, dog"));
+  CHECK_THAT(folder.run({"compact", index}), Contains("7 deleted rows removed; 8 items"));
+  CHECK(folder.info("x.index").at("deleted") == 0);
+
+  folder.run({"export", index, "--out", folder / "x.csv"});
+  const auto csv = retrieval::read_items(folder / "x.csv");
+  CHECK(csv.set.ids == std::vector<std::int64_t>{0, 2, 6, 8, 9, 10, 11, 4});
+  CHECK(csv.set.names[7] == "n4.png");
+  CHECK(csv.metadata[7] == R"({"year":2020})");
+  CHECK(csv.set.label_view().has(7, 1));
+  for (const char* file : {"x.npy", "x.faiss", "x.codes", "x.csv"}) {
+    CAPTURE(file);
+    folder.run({"export", index, "--out", folder / file});
+    const auto back = retrieval::read_items(folder / file);
+    CHECK(back.set.codes.to_bytes() == csv.set.codes.to_bytes());
+  }
+  folder.run({"export", index, "--out", folder / "x.copy"});
+  folder.run({"export", index, "--out", folder / "x.txt", "--format", "milvus"});
+  CHECK_THAT(testing::read_text(folder / "x.copy"), Contains("n4.png\t{1}\t{\"year\":2020}"));
+  CHECK_THAT(testing::read_text(folder / "x.txt"), Contains("{\"id\":0,\"code\":["));
+
+  folder.run({"build", "--codes", folder / "x.csv", "--out", folder / "y.index"});
+  CHECK_THAT(folder.run({"merge", folder / "y.index", index, "--renumber"}),
+             Contains("8 items of 1 indexes added; 16 items"));
+  CHECK_THAT(folder.run({"merge", folder / "y.index", index}, 2), Contains("--renumber"));
+  CHECK(folder.info("y.index").at("next_id") == 20);
+}
+
+TEST_CASE("an index of a plain array", "[index]") {
+  const Folder folder;
+  const std::vector<std::uint8_t> bytes{1, 2, 3, 4, 5, 6};
+  retrieval::write_npy<std::uint8_t>(folder / "db.npy", std::vector<std::int64_t>{2, 3}, bytes);
+  folder.run({"build", "--codes", folder / "db.npy", "--out", folder / "new/x"});
+  CHECK(folder.info("new/x").at("items") == 2);
+  CHECK(folder.info("new/x").at("bits") == 24);
+  folder.run({"export", folder / "new/x", "--out", folder / "back.npy"});
+  CHECK(retrieval::read_npy<std::uint8_t>(folder / "back.npy").values == bytes);
+}
+
+TEST_CASE("mistakes with indexes are answered in one line", "[index]") {
+  const Folder folder;
+  testing::write_text(folder / "noise", std::string(100, '\xa5'));
+  CHECK_THAT(folder.run({"info", folder / "none"}, 2), Contains("no such index"));
+  CHECK_THAT(folder.run({"build", "--codes", folder / "noise", "--out", folder / "x"}, 2),
+             Contains("noise"));
+  CHECK_THAT(folder.run({"build", "--out", folder / "x"}, 2), Contains("--codes"));
+  CHECK_THAT(folder.run({"delete", folder / "none"}, 2), Contains("--ids"));
+  CHECK_THAT(folder.run({}, 2), Contains("subcommand"));
+  CHECK(!std::filesystem::exists(folder / "x"));
+}
+
+}  // namespace
+}  // namespace hh

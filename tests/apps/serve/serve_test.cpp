@@ -1,0 +1,663 @@
+// hybridhash serve, as browsers, programs and whoever else may reach it use it. Loopback only.
+// HH_SERVE_FULL=1: 10,000 malformed requests, 1,000 malformed pictures and 30 kills.
+#include <httplib.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+
+#include "apps/report/thumbnail.h"
+#include "kernels/core/philox.h"
+#include "retrieval/index/index.h"
+#include "retrieval/files/item_files.h"
+#include "retrieval/search/hamming_scan.h"
+#include "tests/apps/program.h"
+#include "tests/apps/tiny_data.h"
+#include "tests/support/temporary_folder.h"
+
+namespace hh {
+namespace {
+
+using Catch::Contains;
+using nlohmann::json;
+using testing::Program;
+
+bool full_run() { return std::getenv("HH_SERVE_FULL") != nullptr; }
+
+/// A model, its pictures and an index of 60 items, made once for all tests.
+struct Material {
+  testing::TemporaryFolder folder;
+
+  Material() {
+    testing::make_tiny_images(folder / "images");
+    testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
+    const auto run = [&](const std::vector<std::string>& words) {
+      const testing::Outcome outcome = testing::run_program(folder.path(), words);
+      INFO(outcome.err);
+      REQUIRE(outcome.status == 0);
+    };
+    run({"train", path("tiny.toml"), "--out", path("run")});
+    run({"index", "build", "--model", model(), "--class-folder", path("images"), "--out",
+         path("index")});
+  }
+  std::string path(const std::string& name) const { return (folder / name).string(); }
+  std::string model() const { return path("run/best.safetensors"); }
+  std::string picture(const std::string& name) const {
+    return testing::read_text(folder / "images" / name);
+  }
+};
+
+const Material& material() {
+  static const Material made;
+  return made;
+}
+
+/// A server on a copy of the index in a folder of its own.
+class Served {
+ public:
+  explicit Served(const std::vector<std::string>& more = {}, bool with_model = true,
+                  const std::filesystem::path& at = {})
+      : place_(at.empty() ? folder_ / "index" : at) {
+    if (!std::filesystem::exists(place_ / "manifest.json")) {
+      std::filesystem::copy(material().path("index"), place_);
+    }
+    words_ = {"serve", "--index",      place_.string(),           "--port",
+              "0",     "--image-root", material().path("images"), "--device",
+              "cpu"};
+    if (with_model) words_.insert(words_.end(), {"--model", material().model()});
+    words_.insert(words_.end(), more.begin(), more.end());
+    start();
+  }
+  void start() {
+    program_.emplace(folder_.path(), words_);
+    REQUIRE(testing::wait_for(
+        [&] { return program_->out().ends_with("/\n") || !program_->running(); }));
+    INFO(program_->err());
+    const std::string line = program_->out();
+    REQUIRE_THAT(line, Contains("60 items of 16 bits at http://127.0.0.1:") || Contains(" items"));
+    port_ = std::atoi(line.c_str() + line.rfind(':') + 1);
+    REQUIRE(port_ > 0);
+  }
+  httplib::Client client() const {
+    httplib::Client made("127.0.0.1", port_);
+    made.set_read_timeout(60);
+    return made;
+  }
+  Program& program() { return *program_; }
+  int port() const { return port_; }
+  const std::filesystem::path& index() const { return place_; }
+
+ private:
+  testing::TemporaryFolder folder_;
+  std::filesystem::path place_;
+  std::vector<std::string> words_;
+  std::optional<Program> program_;
+  int port_ = 0;
+};
+
+json parsed(const httplib::Result& result, int status) {
+  REQUIRE(result);
+  CAPTURE(result->body);
+  REQUIRE(result->status == status);
+  return json::parse(result->body);
+}
+
+/// Everything that comes back for these bytes, after which the client says no more.
+std::string answer_to(int port, const std::string& bytes) {
+  const int descriptor = ::socket(AF_INET, SOCK_STREAM, 0);
+  const timeval limit{.tv_sec = 20, .tv_usec = 0};
+  ::setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  ::setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(std::uint16_t(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  REQUIRE(::connect(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  for (std::size_t done = 0; done < bytes.size();) {
+    const ssize_t put = ::send(descriptor, bytes.data() + done, bytes.size() - done, MSG_NOSIGNAL);
+    if (put <= 0) break;
+    done += std::size_t(put);
+  }
+  ::shutdown(descriptor, SHUT_WR);
+  std::string answer;
+  char block[4096];
+  for (ssize_t got; (got = ::recv(descriptor, block, sizeof block, 0)) > 0;) {
+    answer.append(block, std::size_t(got));
+  }
+  ::close(descriptor);
+  return answer;
+}
+
+/// That there is an answer, and all answers are 4xx with a JSON error.
+void check_refused(const std::string& answer) {
+  REQUIRE_THAT(answer, Catch::StartsWith("HTTP/1.1 4"));
+  for (std::size_t at = 0; (at = answer.find("HTTP/1.1 ", at)) != std::string::npos; ++at) {
+    REQUIRE(answer[at + 9] == '4');
+    const std::size_t body = answer.find("\r\n\r\n", at);
+    REQUIRE(body != std::string::npos);
+    const std::size_t end = std::min(answer.find("HTTP/1.1 ", body), answer.size());
+    REQUIRE(json::parse(answer.substr(body + 4, end - body - 4)).contains("error"));
+  }
+}
+
+std::string get(const std::string& target, const std::string& heads = "") {
+  return "GET " + target + " HTTP/1.1\r\nHost: localhost\r\n" + heads + "\r\n";
+}
+std::string post(const std::string& target, const std::string& heads, const std::string& body) {
+  return "POST " + target + " HTTP/1.1\r\nHost: localhost\r\n" + heads + "\r\n" + body;
+}
+std::string post(const std::string& target, const std::string& body) {
+  return post(target, "Content-Length: " + std::to_string(body.size()) + "\r\n", body);
+}
+
+class Draws {
+ public:
+  explicit Draws(std::uint64_t seed) : random_(seed, RandomPurpose::kTest) {}
+  std::uint32_t below(std::uint32_t n) { return random_.below(draw_++, n); }
+  std::string bytes(std::size_t count) {
+    std::string text;
+    for (std::size_t i = 0; i < count; ++i) text += char(below(256));
+    return text;
+  }
+
+ private:
+  Philox random_;
+  std::uint64_t draw_ = 0;
+};
+
+std::string malformed_request(Draws& draws) {
+  const std::string picture = material().picture("red/100.ppm");
+  const std::string n = std::to_string(draws.below(1000));
+  switch (draws.below(24)) {
+    case 0:
+      return "\x01" + draws.bytes(1 + draws.below(400));
+    case 1:
+      return "\x01" + draws.bytes(draws.below(60)) + "\r\n\r\n";
+    case 2:
+      return "FETCH / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    case 3:
+      return "GET / HTTP/" + n + "9\r\n\r\n";
+    case 4:
+      return get("/").substr(0, 1 + draws.below(15));
+    case 5:
+      return get("/" + std::string(9000 + draws.below(9000), 'a'));
+    case 6:
+      return get("/", "X: " + std::string(70000 + draws.below(9000), 'b') + "\r\n");
+    case 7:
+      return get("/none/" + n);
+    case 8:
+      return get("/api/search?id=" + n + "x");
+    case 9:
+      return get("/api/search?id=9" + n + "&k=5");  // from 90 on: there are 60
+    case 10:
+      return get("/api/search?code=" + std::string(draws.below(200), 'g'));
+    case 11:
+      return get("/api/search?id=1&k=-" + n);
+    case 12:
+      return get("/api/search?id=1&radius=1" + n + "00000000000000000000");
+    case 13:
+      return get("/api/search?id=1&filter=%ff%00" + n);
+    case 14:
+      return get("/api/items/" + n + "99999999999999999999");
+    case 15:
+      return post("/api/search", "Content-Length: " + n + "e5\r\n", picture);
+    case 16:
+      return post("/api/search", "Content-Length: 5\r\nContent-Length: 6\r\n", picture);
+    case 17:
+      return post("/api/encode", "Content-Length: 99999999999999999" + n + "\r\n", picture);
+    case 18:
+      return post("/api/encode", "Transfer-Encoding: " + n + "\r\n", picture);
+    case 19:
+      return post("/api/encode", "Transfer-Encoding: chunked\r\n",
+                  "zz" + n + "\r\n" + draws.bytes(50));
+    case 20:
+      return post("/api/encode", "Content-Length: 2000\r\n", picture.substr(0, 500));
+    case 21:
+      return post("/api/encode",
+                  "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 50\r\n",
+                  "--b\r\nContent-Disposition: form-data; name=\"image\"\r\n");
+    case 22:
+      return post("/api/encode", "Content-Encoding: gzip\r\nContent-Length: 40\r\n",
+                  draws.bytes(40));
+    default:
+      return "DELETE /api/items/" + n + "x HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  }
+}
+
+std::string decode_base64(const std::string& uri) {
+  const std::string digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string bytes;
+  unsigned bits = 0;
+  int count = 0;
+  for (std::size_t i = uri.find(',') + 1; i < uri.size() && uri[i] != '='; ++i) {
+    bits = bits << 6 | unsigned(digits.find(uri[i]));
+    if ((count += 6) >= 8) bytes += char(bits >> (count -= 8) & 255);
+  }
+  return bytes;
+}
+
+/// A PNG (up to 64 pixels) or a JPEG of noise.
+std::string noise_file(int side) {
+  Draws draws(7);
+  data::Image image;
+  image.reshape(side, side, 3);
+  for (auto& value : image.pixels) value = std::uint8_t(draws.below(256));
+  return decode_base64(apps::encode_thumbnail(image, side).uri);
+}
+
+std::string malformed_picture(Draws& draws, const std::vector<std::string>& whole) {
+  const std::string& file = whole[draws.below(std::uint32_t(whole.size()))];
+  switch (draws.below(5)) {
+    case 0:
+      return draws.bytes(1 + draws.below(500));
+    case 1:
+      return file.substr(0, 1 + draws.below(std::uint32_t(file.size() * 6 / 10)));
+    case 2:  // a header, then noise that is too short for its pixels
+      return file.substr(0, 2 + draws.below(8)) + draws.bytes(draws.below(64));
+    case 3:
+      return "P6 " + std::to_string(1 + draws.below(60000)) + "000 " +
+             std::to_string(1 + draws.below(60000)) + "000 255\n" + draws.bytes(20);
+    default:
+      return "P" + std::to_string(7 + draws.below(3)) + "\n1 1\n255\nabc";
+  }
+}
+
+TEST_CASE("routes of the server", "[serve]") {
+  Served served;
+  httplib::Client client = served.client();
+  const std::string red = material().picture("red/100.ppm");
+
+  const json info = parsed(client.Get("/api/info"), 200);
+  CHECK(info.at("items") == 60);
+  CHECK(info.at("classes") == json{"blue", "green", "red"});
+
+  SECTION("a picture is searched, raw and in a form, with the same answer") {
+    const json raw = parsed(client.Post("/api/search?k=5&label=red", red, "image/any"), 200);
+    REQUIRE(raw.at("results").size() == 5);
+    CHECK(raw.at("results")[0].at("distance") == 0);  // it is in the index itself
+    const httplib::MultipartFormDataItems form{
+        {"image", red, "x.ppm", "image/any"}, {"k", "5", "", ""}, {"label", "red", "", ""}};
+    const json sent = parsed(client.Post("/api/search", form), 200);
+    CHECK(sent.at("results") == raw.at("results"));
+    CHECK(sent.at("precision") == raw.at("precision"));
+    double same = 0;
+    for (const json& r : raw.at("results")) {
+      CHECK(r.at("same_class") == (r.at("labels") == json{"red"}));
+      same += r.at("same_class").get<bool>();
+    }
+    CHECK(raw.at("precision") == same / 5);
+    const json code = parsed(client.Post("/api/encode", red, "image/any"), 200);
+    CHECK(code.at("code") == raw.at("query").at("code"));
+    CHECK(code.at("outputs").size() == 16);
+    const json by_code =
+        parsed(client.Get("/api/search?k=5&code=" + code.at("code").get<std::string>()), 200);
+    for (int i = 0; i < 5; ++i) {
+      CHECK(by_code.at("results")[std::size_t(i)].at("id") ==
+            raw.at("results")[std::size_t(i)].at("id"));
+    }
+  }
+  SECTION("by item, within a radius, with filters: as the index itself says") {
+    const auto index = retrieval::Index::open(served.index());
+    const json near = parsed(client.Get("/api/search?id=3&radius=4&k=1000"), 200);
+    std::size_t expected = 0;
+    for (std::int64_t row = 0; row < index.rows(); ++row) {
+      const int distance =
+          retrieval::hamming_distance(index.codes().row(3), index.codes().row(row));
+      expected += distance <= 4 && row != 3;
+    }
+    CHECK(near.at("results").size() == expected);
+    CHECK(near.at("within_radius") == expected);
+    const json green = parsed(client.Get("/api/search?id=3&k=100&filter=label=green"), 200);
+    CHECK(green.at("results").size() == 20);
+    CHECK(green.at("precision") == 0.);
+    const json path = parsed(client.Get("/api/search?id=3&filter=path~red%2F10*"), 200);
+    CHECK(path.at("results").size() == 10);
+    const json item = parsed(client.Get("/api/items/3"), 200);
+    CHECK(item.at("name") == "blue/103.ppm");
+    CHECK(item.at("code") == retrieval::code_to_hex(index.codes(), 3));
+    const auto picture = client.Get("/api/items/3/image");
+    REQUIRE(picture);
+    CHECK(picture->get_header_value("Content-Type") == "image/png");
+    CHECK(picture->body.starts_with("\x89PNG"));
+  }
+  SECTION("items are added, replaced and deleted, and all of it lasts") {
+    const httplib::MultipartFormDataItems form{{"image", red, "x.ppm", ""},
+                                               {"name", "new/one.ppm", "", ""},
+                                               {"label", "red,blue", "", ""},
+                                               {"metadata", R"({"year":2024})", "", ""}};
+    const json added = parsed(client.Post("/api/items", form), 201);
+    CHECK(added.at("id") == 60);
+    const json item = parsed(client.Get("/api/items/60"), 200);
+    CHECK(item.at("labels") == json{"blue", "red"});
+    CHECK(item.at("metadata") == json{{"year", 2024}});
+    CHECK(parsed(client.Get("/api/search?id=60&filter=year%3E2023"), 200).at("results").empty());
+    parsed(client.Post("/api/items?id=60", red, ""), 409);
+    parsed(client.Post("/api/items?id=60&replace=1", red, ""), 201);
+    parsed(client.Delete("/api/items/7"), 200);
+    parsed(client.Delete("/api/items/7"), 404);
+    parsed(client.Get("/api/items/7"), 404);
+    parsed(client.Post("/api/items?name=../../etc/x", red, ""), 400);
+    parsed(client.Post("/api/items?name=/etc/x", red, ""), 400);
+    parsed(client.Post("/api/items?label=pink", red, ""), 400);
+    parsed(client.Post("/api/items?metadata=%5B1%5D", red, ""), 400);
+    const auto index = retrieval::Index::open(served.index());
+    CHECK(index.count() == 60);
+    CHECK(!index.row_of(7));
+    CHECK(index.row_of(60));
+  }
+  SECTION("changes of another process show") {
+    retrieval::IndexWriter writer(served.index());
+    const std::int64_t id = 5;
+    writer.remove(std::span(&id, 1));
+    parsed(client.Get("/api/items/5"), 404);
+    CHECK(parsed(client.Get("/api/info"), 200).at("items") == 59);
+  }
+  SECTION("health, metrics and page") {
+    const auto health = client.Get("/healthz");
+    REQUIRE(health);
+    CHECK(health->body == "ok\n");
+    const auto page = client.Get("/");
+    REQUIRE(page);
+    CHECK_THAT(page->body, Contains("/page.js") && !Contains("https://") && !Contains("//cdn"));
+    for (const char* part : {"/page.js", "/page.css"}) {
+      const auto file = client.Get(part);
+      REQUIRE(file);
+      CHECK(file->status == 200);
+    }
+    parsed(client.Get("/nothing"), 404);
+    parsed(client.Put("/api/info", "x", "text/plain"), 405);
+    const auto metrics = client.Get("/metrics");
+    REQUIRE(metrics);
+    CHECK_THAT(metrics->body,
+               Contains("hybridhash_index_items 60\n") &&
+                   Contains("hybridhash_requests_total{route=\"/healthz\",status=\"200\"} 1\n") &&
+                   Contains("hybridhash_requests_total{route=\"other\",status=\"404\"} 1\n") &&
+                   Contains("hybridhash_request_seconds_count{route=\"page\"} 3\n"));
+  }
+  SECTION("other sites' pages are refused") {
+    CHECK_THAT(answer_to(served.port(), "GET /api/info HTTP/1.1\r\nHost: evil.test\r\n\r\n"),
+               Catch::StartsWith("HTTP/1.1 403"));
+    CHECK_THAT(answer_to(served.port(), post("/api/items",
+                                             "Origin: http://evil.test\r\nContent-Length: " +
+                                                 std::to_string(red.size()) + "\r\n",
+                                             red)),
+               Catch::StartsWith("HTTP/1.1 403"));
+    CHECK(retrieval::Index::open(served.index()).count() == 60);
+  }
+}
+
+TEST_CASE("tables give the scan's answers while the index changes", "[serve]") {
+  const testing::TemporaryFolder folder;
+  const testing::Outcome built = testing::run_program(
+      folder.path(), {"index", "build", "--model", material().model(), "--class-folder",
+                      material().path("images"), "--keep-outputs", "--out", folder / "index"});
+  REQUIRE(built.status == 0);
+  Served served({"--method", "multi-index"}, true, folder / "index");
+  httplib::Client client = served.client();
+  const auto check = [&] {
+    const auto index = retrieval::Index::open(served.index());
+    const retrieval::HammingScan scan(index.codes());
+    for (const char* code : {"0000", "1234", "ff0f"}) {
+      const json got = parsed(client.Get("/api/search?k=100&code=" + std::string(code)), 200);
+      const auto query = retrieval::parse_code(code, 16);
+      const auto want = scan.topk(query, 100, index.allowed());
+      REQUIRE(got.at("results").size() == std::size_t(index.count()));
+      for (std::size_t i = 0; i < std::size_t(index.count()); ++i) {
+        REQUIRE(got.at("results")[i].at("id") == index.ids()[std::size_t(want.rows[i])]);
+        REQUIRE(got.at("results")[i].at("distance") == want.distances[i]);
+      }
+    }
+  };
+  check();
+  const std::string red = material().picture("red/100.ppm");
+  for (int i = 0; i < 8; ++i) {  // more than a tenth: the tables are built anew meanwhile
+    parsed(client.Post("/api/items?label=red", red, ""), 201);
+    parsed(client.Delete("/api/items/" + std::to_string(5 * i)), 200);
+    check();
+  }
+  REQUIRE(testing::run_program(folder.path(), {"index", "compact", folder / "index"}).status == 0);
+  check();
+  const json ranked = parsed(client.Post("/api/search?k=3&rerank=50", red, ""), 200);
+  CHECK(ranked.at("rerank") == 50);
+  CHECK(ranked.at("results")[0].at("distance") < 1e-6);
+  CHECK(ranked.at("results")[2].at("distance") >= ranked.at("results")[1].at("distance"));
+  CHECK(parsed(client.Get("/api/search?id=60&rerank=50&k=2"), 200).at("results").size() == 2);
+  parsed(client.Get("/api/search?code=0000&rerank=5"), 400);
+  parsed(client.Get("/api/search?id=60&rerank=5&radius=3"), 400);
+}
+
+TEST_CASE("writes take the token", "[serve]") {
+  const std::string red = material().picture("red/100.ppm");
+  SECTION("when there is one") {
+    Served served({"--token", "secret-7"});
+    httplib::Client client = served.client();
+    parsed(client.Post("/api/items", red, ""), 401);
+    parsed(client.Delete("/api/items/1"), 401);
+    parsed(client.Delete("/api/items/1", {{"Authorization", "Bearer secret-8"}}), 401);
+    parsed(client.Delete("/api/items/1", {{"Authorization", "Bearer secret-77"}}), 401);
+    parsed(client.Get("/api/items/1"), 200);
+    parsed(client.Delete("/api/items/1", {{"Authorization", "Bearer secret-7"}}), 200);
+  }
+  SECTION("and over the network are refused without one") {
+    Served served({"--host", "0.0.0.0"});
+    httplib::Client client = served.client();
+    parsed(client.Post("/api/items", red, ""), 403);
+    parsed(client.Delete("/api/items/1"), 403);
+    parsed(client.Post("/api/search", red, ""), 200);
+  }
+  SECTION("and are refused altogether by --read-only; without a model there are no pictures") {
+    Served served({"--read-only"}, false);
+    httplib::Client client = served.client();
+    parsed(client.Delete("/api/items/1"), 403);
+    parsed(client.Post("/api/search", red, ""), 501);
+    parsed(client.Get("/api/search?id=1"), 200);
+  }
+}
+
+TEST_CASE("limits of the server", "[serve]") {
+  Served served(
+      {"--max-body", "0.01", "--max-pixels", "0.001", "--max-concurrent", "4", "--timeout", "1"});
+  httplib::Client client = served.client();
+  const int port = served.port();
+  const std::string large(20000, 'x');
+  SECTION("bodies") {
+    CHECK_THAT(answer_to(port, post("/api/encode", large)), Catch::StartsWith("HTTP/1.1 413"));
+    CHECK_THAT(answer_to(port, post("/api/encode", "Transfer-Encoding: chunked\r\n",
+                                    "4e20\r\n" + large + "\r\n0\r\n\r\n")),
+               Catch::StartsWith("HTTP/1.1 413"));
+  }
+  SECTION("pictures, by their header") {
+    const json error = parsed(client.Post("/api/encode", "P5 1000 1000 255\n", ""), 400);
+    CHECK_THAT(error.at("error").get<std::string>(), Contains("the limit is 1000"));
+    parsed(client.Post("/api/encode", material().picture("red/100.ppm"), ""), 200);
+  }
+  SECTION("time: neither silence nor single bytes hold a connection") {
+    const int descriptor = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(std::uint16_t(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::connect(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    ssize_t sent = 1;
+    int steps = 0;
+    char block[512];
+    ssize_t got = -1;
+    for (; steps < 100 && sent == 1 && got < 0; ++steps) {
+      sent = ::send(descriptor, "G", 1, MSG_NOSIGNAL);
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      got = ::recv(descriptor, block, sizeof block, MSG_DONTWAIT);
+    }
+    ::close(descriptor);
+    CHECK(steps < 90);
+    REQUIRE(got > 12);
+    CHECK_THAT(std::string(block, std::size_t(got)), Catch::StartsWith("HTTP/1.1 408"));
+  }
+  SECTION("connections: more than so many are told to come back, and can") {
+    std::vector<int> held;
+    for (int i = 0; i < 4; ++i) {
+      const int descriptor = ::socket(AF_INET, SOCK_STREAM, 0);
+      sockaddr_in address{};
+      address.sin_family = AF_INET;
+      address.sin_port = htons(std::uint16_t(port));
+      address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      REQUIRE(::connect(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+      REQUIRE(::send(descriptor, "GET /", 5, MSG_NOSIGNAL) == 5);
+      held.push_back(descriptor);
+    }
+    std::string answer;
+    CHECK(testing::wait_for([&] {
+      answer = answer_to(port, get("/healthz", "Connection: close\r\n"));
+      return answer.starts_with("HTTP/1.1 503");
+    }));
+    CHECK_THAT(answer, Contains("--max-concurrent") && Contains("Retry-After"));
+    for (const int descriptor : held) ::close(descriptor);
+    CHECK(testing::wait_for([&] {
+      return answer_to(port, get("/healthz", "Connection: close\r\n")).starts_with("HTTP/1.1 200");
+    }));
+  }
+}
+
+TEST_CASE("malformed requests get 4xx and nothing else", "[serve]") {
+  Served served;
+  Draws draws(11);
+  const int count = full_run() ? 10000 : 500;
+  for (int i = 0; i < count; ++i) {
+    const std::string request = malformed_request(draws);
+    CAPTURE(i, request.substr(0, 200));
+    const std::string answer = answer_to(served.port(), request);
+    CAPTURE(answer.substr(0, 400));
+    check_refused(answer);
+  }
+  CHECK(parsed(served.client().Get("/api/info"), 200).at("items") == 60);
+}
+
+TEST_CASE("malformed pictures get 4xx and nothing else", "[serve]") {
+  Served served;
+  httplib::Client client = served.client();
+  Draws draws(12);
+  const std::vector<std::string> whole{material().picture("red/100.ppm"), noise_file(20),
+                                       noise_file(100)};
+  REQUIRE(whole[1].starts_with("\x89PNG"));
+  REQUIRE(whole[2].starts_with("\xff\xd8"));
+  for (const std::string& file : whole) parsed(client.Post("/api/encode", file, ""), 200);
+  const int count = full_run() ? 1000 : 200;
+  const char* const targets[] = {"/api/encode", "/api/search", "/api/items"};
+  for (int i = 0; i < count; ++i) {
+    const std::string picture = malformed_picture(draws, whole);
+    CAPTURE(i, picture.substr(0, 60), picture.size());
+    const json error = parsed(client.Post(targets[i % 3], picture, "image/any"), 400);
+    REQUIRE(error.contains("error"));
+  }
+  CHECK(parsed(client.Get("/api/info"), 200).at("items") == 60);
+}
+
+TEST_CASE("acknowledged changes survive kill -9", "[serve]") {
+  Served served;
+  const std::string red = material().picture("red/100.ppm");
+  std::vector<std::int64_t> ids;
+  Draws draws(13);
+  const int rounds = full_run() ? 30 : 3;
+  for (int round = 0; round < rounds; ++round) {
+    if (round > 0) served.start();
+    std::atomic<std::size_t> acknowledged = 0;
+    std::thread adding([&] {
+      httplib::Client client = served.client();
+      for (;;) {
+        const auto result = client.Post("/api/items", red, "");
+        if (!result || result->status != 201) return;
+        ids.push_back(json::parse(result->body).at("id").get<std::int64_t>());
+        ++acknowledged;
+      }
+    });
+    CHECK(testing::wait_for([&] { return acknowledged > 0; }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(draws.below(200)));
+    served.program().signal(SIGKILL);
+    adding.join();
+    CHECK(served.program().wait() == 128 + SIGKILL);
+    const auto index = retrieval::Index::open(served.index());
+    for (const std::int64_t id : ids) CHECK(index.row_of(id));
+    // At most the one in flight, of each round, is there without having been acknowledged.
+    CHECK(index.count() >= 60 + std::int64_t(ids.size()));
+    CHECK(index.count() <= 60 + std::int64_t(ids.size()) + round + 1);
+  }
+}
+
+TEST_CASE("a full disk refuses changes and keeps the index", "[serve]") {
+  const testing::TemporaryFolder folder;
+  const std::filesystem::path disk = folder / "disk";
+  std::filesystem::create_directory(disk);
+  if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=1m") != 0) {
+    WARN("not tested: no small disk can be mounted here: " << std::strerror(errno));
+    return;
+  }
+  struct Unmount {
+    std::filesystem::path disk;
+    ~Unmount() { ::umount2(disk.c_str(), MNT_DETACH); }
+  } const unmount{disk};
+  {
+    Served served({}, true, disk / "index");
+    httplib::Client client = served.client();
+    const std::string red = material().picture("red/100.ppm");
+    parsed(client.Post("/api/items", red, ""), 201);
+    {
+      std::ofstream filler(disk / "filler", std::ios::binary);
+      const std::string block(4096, 'x');
+      while (filler.write(block.data(), 4096).flush()) continue;
+    }
+    int refused = 0;
+    std::int64_t added = 1;  // what still fits in pages that the files have
+    for (int i = 0; i < 12; ++i) {
+      const auto result = client.Post("/api/items?name=" + std::string(900, 'n'), red, "");
+      REQUIRE(result);
+      CAPTURE(result->body);
+      REQUIRE((result->status == 507 || result->status == 201));
+      result->status == 507 ? void(++refused) : void(++added);
+    }
+    CHECK(refused > 0);
+    CHECK(parsed(client.Get("/api/info"), 200).at("items") == 60 + added);
+    CHECK(parsed(client.Get("/api/search?id=60&k=3"), 200).at("results").size() == 3);
+    std::filesystem::remove(disk / "filler");
+    parsed(client.Post("/api/items", red, ""), 201);
+    served.program().signal(SIGTERM);
+    CHECK(served.program().wait() == 0);
+    CHECK(retrieval::Index::open(disk / "index").count() == 61 + added);
+  }
+}
+
+TEST_CASE("a signal lets running requests finish", "[serve]") {
+  Served served;
+  const std::string red = material().picture("red/100.ppm");
+  // The rest of this request comes after the signal.
+  const std::string request = post("/api/encode", red);
+  const int descriptor = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(std::uint16_t(served.port()));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  REQUIRE(::connect(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  REQUIRE(::send(descriptor, request.data(), 100, MSG_NOSIGNAL) == 100);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  served.program().signal(SIGTERM);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  CHECK(served.program().running());
+  REQUIRE(::send(descriptor, request.data() + 100, request.size() - 100, MSG_NOSIGNAL) > 0);
+  std::string answer;
+  char block[4096];
+  for (ssize_t got; (got = ::recv(descriptor, block, sizeof block, 0)) > 0;) {
+    answer.append(block, std::size_t(got));
+  }
+  ::close(descriptor);
+  CHECK_THAT(answer, Catch::StartsWith("HTTP/1.1 200") && Contains("outputs"));
+  CHECK(served.program().wait() == 0);
+}
+
+}  // namespace
+}  // namespace hh

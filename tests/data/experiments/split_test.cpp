@@ -1,0 +1,140 @@
+#include "data/experiments/split.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <set>
+#include <string>
+
+#include "engine/files/file.h"
+#include "tests/support/temporary_folder.h"
+
+namespace hh::data {
+namespace {
+
+using Catch::Contains;
+using testing::TemporaryFolder;
+using Indices = std::vector<std::int64_t>;
+
+/// `per_class` items of each of three classes, in turn; some have a second, higher class.
+Labels turns(std::int64_t per_class) {
+  Labels labels(3 * per_class, 3);
+  for (std::int64_t i = 0; i < labels.items(); ++i) {
+    labels.set(i, int(i % 3));
+    if (i % 4 == 0) labels.set(i, 2);
+  }
+  return labels;
+}
+
+bool same(const Split& a, const Split& b) {
+  return a.query == b.query && a.train == b.train && a.database == b.database;
+}
+
+TEST_CASE("a stratified split: counts of each class, class after class", "[data][split]") {
+  const Labels labels = turns(20);
+  const Split split = stratified_split(labels, 3, 5, 7);
+  REQUIRE(split.query.size() == 9);
+  REQUIRE(split.train.size() == 15);
+  REQUIRE(split.database.size() == 36);
+  Indices all;
+  for (const auto& [part, per_class] :
+       {std::pair(split.query, 3), std::pair(split.train, 5), std::pair(split.database, 12)}) {
+    for (std::size_t i = 0; i < part.size(); ++i) {
+      REQUIRE(labels.first_class(part[i]) == int(i) / per_class);
+    }
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  REQUIRE(std::set(all.begin(), all.end()).size() == 60);
+  REQUIRE_NOTHROW(check_split(split, 60));
+  REQUIRE_FALSE(std::is_sorted(split.database.begin(), split.database.begin() + 12));
+}
+
+TEST_CASE("a split depends on the seed and on nothing else", "[data][split]") {
+  const Labels labels = turns(20);
+  REQUIRE(same(stratified_split(labels, 3, 5, 7), stratified_split(labels, 3, 5, 7)));
+  REQUIRE_FALSE(same(stratified_split(labels, 3, 5, 7), stratified_split(labels, 3, 5, 8)));
+  // More training images a class: the queries stay.
+  REQUIRE(stratified_split(labels, 3, 5, 7).query == stratified_split(labels, 3, 9, 7).query);
+}
+
+TEST_CASE("stratified_split names what it refuses", "[data][split]") {
+  REQUIRE_THROWS_WITH(stratified_split(turns(5), 3, 3, 0),
+                      Contains("class 0 has 5 images, and 3 queries and 3 training"));
+  REQUIRE_THROWS_AS(stratified_split(turns(5), -1, 3, 0), std::invalid_argument);
+  REQUIRE_THROWS_WITH(stratified_split(Labels(4, 2), 0, 0, 0), Contains("item 0 has no class"));
+}
+
+TEST_CASE("hold_out takes some out and keeps the order", "[data][split]") {
+  Indices items;
+  for (std::int64_t i = 0; i < 100; ++i) items.push_back((i * 37) % 101);
+  const auto [kept, held] = hold_out(items, 10, 3);
+  REQUIRE(kept.size() == 90);
+  REQUIRE(held.size() == 10);
+  Indices merged;
+  std::merge(kept.begin(), kept.end(), held.begin(), held.end(), std::back_inserter(merged),
+             [&](auto a, auto b) {
+               return std::find(items.begin(), items.end(), a) <
+                      std::find(items.begin(), items.end(), b);
+             });
+  REQUIRE(merged == items);
+  REQUIRE(hold_out(items, 10, 3).second == held);
+  REQUIRE(hold_out(items, 10, 4).second != held);
+  REQUIRE(hold_out(items, 0, 3).second.empty());
+  REQUIRE(hold_out(items, 100, 3).first.empty());
+  REQUIRE_THROWS_AS(hold_out(items, 101, 3), std::invalid_argument);
+}
+
+TEST_CASE("check_split finds strays, repeats and queries elsewhere", "[data][split]") {
+  REQUIRE_NOTHROW(check_split({{0}, {1, 2}, {2, 3}}, 4));
+  REQUIRE_THROWS_WITH(check_split({{0}, {1}, {4}}, 4), Contains("database holds item 4"));
+  REQUIRE_THROWS_WITH(check_split({{-1}, {}, {}}, 4), Contains("query holds item -1"));
+  REQUIRE_THROWS_WITH(check_split({{}, {1, 2, 1}, {}}, 4), Contains("train holds item 1 twice"));
+  REQUIRE_THROWS_WITH(check_split({{1}, {1}, {}}, 4), Contains("item 1 is a query and in train"));
+  REQUIRE_THROWS_WITH(check_split({{1}, {}, {1}}, 4), Contains("query and in database"));
+}
+
+TEST_CASE("a split is kept in a file", "[data][split]") {
+  const TemporaryFolder folder;
+  const Split split = stratified_split(turns(20), 3, 5, 7);
+  const auto path = folder / "split.json";
+  write_split(path, split, "cifar10", 7, 60);
+  REQUIRE(same(read_split(path, "cifar10", 60), split));
+  REQUIRE_THROWS_WITH(read_split(path, "coco", 60),
+                      Contains("split.json") && Contains("of protocol \"cifar10\" with 60"));
+  REQUIRE_THROWS_AS(read_split(path, "cifar10", 61), std::runtime_error);
+  REQUIRE_THROWS_AS(write_split(path, {{70}, {}, {}}, "cifar10", 7, 60), std::invalid_argument);
+}
+
+TEST_CASE("broken split files are refused", "[data][split]") {
+  const TemporaryFolder folder;
+  const auto path = folder / "split.json";
+  const auto refuse = [&](const std::string& text, const std::string& what) {
+    write_file_atomically(path, text);
+    INFO(text);
+    REQUIRE_THROWS_AS(read_split(path, "p", 9), std::runtime_error);
+    REQUIRE_THROWS_WITH(read_split(path, "p", 9), Contains("split.json") && Contains(what));
+  };
+  const auto with = [](const std::string& train) {
+    return R"({"format": "hybridhash split 1", "protocol": "p", "seed": 1, "items": 9,
+               "query": [0], "database": [], "train": )" +
+           train + "}";
+  };
+  write_file_atomically(path, with("[1, 2]"));
+  REQUIRE(read_split(path, "p", 9).train == Indices{1, 2});
+  refuse("", "parse error");
+  refuse("[]", "type_error");
+  refuse("{}", "format");
+  refuse(R"({"format": "other"})", "its format is \"other\"");
+  refuse(with("null"), "train is no array");
+  refuse(with("[1.5]"), "train holds 1.5");
+  refuse(with("[true]"), "train holds true");
+  refuse(with("[9]"), "train holds item 9");
+  refuse(with("[18446744073709551615]"), "train holds item");
+  refuse(with("[1, 1]"), "twice");
+  refuse(with("[0]"), "is a query");
+  refuse(with("[1"), "parse error");
+  refuse(std::string(100'000, '['), "split.json");
+  REQUIRE_THROWS_WITH(read_split(folder / "none.json", "p", 9), Contains("none.json"));
+}
+
+}  // namespace
+}  // namespace hh::data

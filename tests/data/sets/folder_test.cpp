@@ -1,0 +1,81 @@
+#include "data/sets/folder.h"
+
+#include <sys/stat.h>
+
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "engine/files/file.h"
+#include "tests/support/images.h"
+#include "tests/support/temporary_folder.h"
+
+namespace hh::data {
+namespace {
+
+using Catch::Contains;
+using testing::as_text;
+using testing::encode_png;
+using testing::picture;
+using testing::TemporaryFolder;
+namespace fs = std::filesystem;
+
+std::vector<std::string> names(const Dataset& set) {
+  std::vector<std::string> all;
+  for (std::int64_t i = 0; i < set.size(); ++i) all.push_back(set.name(i));
+  return all;
+}
+
+TEST_CASE("a folder per class: classes and images sorted, at any depth", "[data][folder]") {
+  const TemporaryFolder folder;
+  for (const char* sub : {"dog/young", "cat", ".cache", "empty"}) {
+    fs::create_directories(folder / sub);
+  }
+  const std::string png = as_text(encode_png(picture(4, 4, 3)));
+  for (const char* name : {"dog/b.png", "dog/young/a.PNG", "dog/B.jpg", "cat/z.pgm", "cat/._z.jpg",
+                           "cat/notes.txt", ".cache/c.png", "loose.png"}) {
+    write_file_atomically(folder / name, png);
+  }
+  const auto set = open_folder(folder.path(), {});
+  REQUIRE(set->class_names() == std::vector<std::string>{"cat", "dog", "empty"});
+  REQUIRE(names(*set) ==
+          std::vector<std::string>{"cat/z.pgm", "dog/B.jpg", "dog/b.png", "dog/young/a.PNG"});
+  REQUIRE(set->labels().first_class(0) == 0);
+  REQUIRE(set->labels().first_class(3) == 1);
+  REQUIRE(set->load(1).width == 4);  // by content, not by name
+  REQUIRE(set->location(2) == "dog/b.png");
+
+  const auto all = open_images(folder.path(), {});
+  REQUIRE(all->size() == 5);
+  REQUIRE(all->labels().first_class(0) == -1);
+}
+
+TEST_CASE("links in loops, to nowhere, and pipes don't trap us", "[data][folder]") {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "a/deep");
+  write_file_atomically(folder / "a/x.png", as_text(encode_png(picture(4, 4, 3))));
+  fs::create_directory_symlink(folder.path(), folder / "a/deep/up");
+  fs::create_symlink("self", folder / "self");
+  fs::create_symlink("self.png", folder / "a/self.png");
+  fs::create_symlink("x.png", folder / "a/y.png");
+  REQUIRE(::mkfifo((folder / "a/pipe.png").c_str(), 0600) == 0);
+  const auto set = open_folder(folder.path(), {});
+  REQUIRE(names(*set) ==
+          std::vector<std::string>{"a/pipe.png", "a/self.png", "a/x.png", "a/y.png"});
+  REQUIRE_THROWS_WITH(set->load(0), Contains("a/pipe.png: not a regular file"));
+  REQUIRE_THROWS_AS(set->load(1), ImageError);
+  REQUIRE_FALSE(set->available(1));
+  REQUIRE(set->load(3).width == 4);
+}
+
+TEST_CASE("folders without images are refused", "[data][folder]") {
+  const TemporaryFolder folder;
+  REQUIRE_THROWS_WITH(open_folder(folder / "none", {}), Contains("none: there is no such folder"));
+  REQUIRE_THROWS_WITH(open_images(folder / "none", {}), Contains("none: there is no such folder"));
+  REQUIRE_THROWS_WITH(open_folder(folder.path(), {}), Contains("no class folders"));
+  REQUIRE_THROWS_WITH(open_images(folder.path(), {}), Contains("no images"));
+  fs::create_directory(folder / "a");
+  REQUIRE_THROWS_WITH(open_folder(folder.path(), {}), Contains("hold no images"));
+}
+
+}  // namespace
+}  // namespace hh::data

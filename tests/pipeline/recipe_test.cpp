@@ -1,0 +1,72 @@
+#include "pipeline/recipe.h"
+
+#include <catch2/catch.hpp>
+
+#include "tests/apps/program.h"
+#include "tests/support/temporary_folder.h"
+
+namespace hh::apps {
+namespace {
+
+using Catch::Contains;
+
+TEST_CASE("a recipe reads keys, presets and settings in that order", "[recipe]") {
+  const Recipe recipe = Recipe::parse(
+      "[model]\nbits = 48\npreset = \"micro\"\n[train]\nepochs = 7\n[schedule]\nlearning_rate = "
+      "1\n",
+      "r.toml", {"train.epochs=9", "data.path=some/folder", "model.dims=[16, 32, 64]"});
+  CHECK(recipe.model.bits == 48);  // the preset comes first wherever it stands
+  CHECK(recipe.model.image_size == 32);
+  CHECK(recipe.model.dims == std::array<int, 3>{16, 32, 64});
+  CHECK(recipe.train.epochs == 9);
+  CHECK(recipe.schedule.learning_rate == 1);
+  CHECK(recipe.data.path == "some/folder");
+}
+
+TEST_CASE("a recipe survives writing and reading", "[recipe]") {
+  const Recipe recipe = Recipe::parse("", "",
+                                      {"data.path=a \"b\" \\c", "schedule.learning_rate=3e-05",
+                                       "optimizer.weight_decay=0.1", "evaluate.by_query=true"});
+  const Recipe again = Recipe::parse(recipe.to_toml(), "again", {});
+  CHECK(again.to_toml() == recipe.to_toml());
+  CHECK(again.data.path == "a \"b\" \\c");
+  CHECK(again.schedule.learning_rate == 3e-05f);
+  CHECK(again.evaluate.by_query);
+}
+
+TEST_CASE("a recipe names what it refuses", "[recipe]") {
+  const auto parse = [](const std::string& text) { return Recipe::parse(text, "r.toml", {}); };
+  CHECK_THROWS_WITH(parse("[train]\nepoch = 3\n"),
+                    Contains("r.toml") && Contains("train.epoch'") && Contains("train.epochs"));
+  CHECK_THROWS_WITH(parse("[trian]\nepochs = 3\n"), Contains("nearest is train.epochs"));
+  CHECK_THROWS_WITH(parse("epochs = 3\n"), Contains("section"));
+  CHECK_THROWS_WITH(parse("[train]\nepochs = \"3\"\n"),
+                    Contains("train.epochs: write a whole number"));
+  CHECK_THROWS_WITH(parse("[train]\nepochs = 0\n"), Contains("train.epochs = 0: use 1 to 100000"));
+  CHECK_THROWS_WITH(parse("[train]\nepochs = 99999999999\n"), Contains("train.epochs"));
+  CHECK_THROWS_WITH(parse("[train]\nbatch = 0\n"), Contains("train.batch = 0"));
+  CHECK_THROWS_WITH(parse("[data]\nflip = 1.5\n"), Contains("data.flip = 1.5"));
+  CHECK_THROWS_WITH(parse("[data]\nprotocol = \"cifar\"\n"), Contains("there are:"));
+  CHECK_THROWS_WITH(parse("[model]\nbits = 12\n"), Contains("bits = 12"));
+  CHECK_THROWS_WITH(parse("[model]\ndims = [8, 8]\n"), Contains("three whole numbers"));
+  CHECK_THROWS_WITH(parse("[model]\npreset = \"macro\"\n"),
+                    Contains("paper, class-default or micro"));
+  CHECK_THROWS_WITH(parse("[optimizer]\nkind = \"adam\"\n"), Contains("rmsprop, adamw or sgd"));
+  CHECK_THROWS_WITH(parse("[train]\n\nepochs = = 3\n"), Contains("r.toml:3"));
+  CHECK_THROWS_WITH(Recipe::parse("", "", {"train.epochs"}), Contains("key=value"));
+  CHECK_THROWS_WITH(Recipe::read("/nowhere/r.toml", {}), Contains("/nowhere/r.toml"));
+}
+
+TEST_CASE("the recipes of this repository are valid", "[recipe]") {
+  int count = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(HH_SOURCE_DIR) / "recipes")) {
+    CAPTURE(entry.path());
+    CHECK_NOTHROW(Recipe::read(entry.path(), {}));
+    ++count;
+  }
+  CHECK(count >= 4);
+}
+
+}  // namespace
+}  // namespace hh::apps

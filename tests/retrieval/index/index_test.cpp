@@ -1,0 +1,436 @@
+#include "retrieval/index/index.h"
+
+#include <catch2/catch.hpp>
+#include <fstream>
+#include <map>
+
+#include "retrieval/index/checksum.h"
+#include "retrieval/index/filter.h"
+#include "retrieval/search/hamming_scan.h"
+#include "tests/support/codes.h"
+#include "tests/support/temporary_folder.h"
+
+namespace hh::retrieval {
+namespace {
+
+using Catch::Contains;
+using Ids = std::vector<std::int64_t>;
+
+/// Items first, first + 1, ...; item i has the class i % 3, the path p/i.png, metadata {"n": i}.
+ItemSet make_items(std::int64_t first, std::int64_t count, int bits = 40) {
+  ItemSet items;
+  items.set.codes = PackedCodes(count, bits);
+  const auto words = testing::codes(first + count, bits, 7);
+  const int row_words = items.set.codes.row_words();
+  items.set.classes = 3;
+  items.set.class_names = {"cat", "dog", "fish"};
+  items.set.model_hash = "0123456789abcdef";
+  items.set.source = "test";
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t id = first + i;
+    std::copy_n(words.begin() + id * row_words, row_words, items.set.codes.row(i).begin());
+    items.set.ids.push_back(id);
+    items.set.labels.push_back(std::uint64_t{1} << (id % 3));
+    items.set.names.push_back("p/" + std::to_string(id) + ".png");
+    items.metadata.push_back("{\"n\":" + std::to_string(id) + "}");
+  }
+  return items;
+}
+
+/// id -> everything else, as text.
+std::map<std::int64_t, std::string> state(const Index& index) {
+  std::map<std::int64_t, std::string> state;
+  const ItemSet all = index.contents();
+  const auto bytes = all.set.codes.to_bytes();
+  const auto width = std::size_t(index.bits()) / 8;
+  for (std::int64_t i = 0; i < all.set.count(); ++i) {
+    std::string text(bytes.begin() + std::ptrdiff_t(std::size_t(i) * width),
+                     bytes.begin() + std::ptrdiff_t(std::size_t(i + 1) * width));
+    const auto at = std::size_t(i);
+    if (!all.set.names.empty()) text += " " + all.set.names[at];
+    if (!all.metadata.empty()) text += " " + all.metadata[at];
+    for (int c = 0; c < all.set.classes; ++c) {
+      if (all.set.label_view().has(i, c)) text += " " + std::to_string(c);
+    }
+    REQUIRE(state.emplace(all.set.ids[at], text).second);
+  }
+  return state;
+}
+
+Ids ids_of(const Index& index, const RowMask& mask) {
+  Ids ids;
+  for (std::int64_t row = 0; row < index.rows(); ++row) {
+    if (mask.test(row)) ids.push_back(index.ids()[std::size_t(row)]);
+  }
+  return ids;
+}
+
+TEST_CASE("XXH64 gives the published sums", "[index]") {
+  const auto sum = [](std::string_view text, std::uint64_t seed = 0) {
+    return xxh64(std::as_bytes(std::span(text)), seed);
+  };
+  // From xxHash's own tests and its Python binding's documentation.
+  CHECK(sum("") == 0xEF46DB3751D8E999);
+  CHECK(sum("a") == 0xD24EC4F1A98C6E5B);
+  CHECK(sum("abc") == 0x44BC2CF5AD770999);
+  CHECK(sum("xxhash") == 0x32DD38952C4BC720);
+  CHECK(sum("xxhash", 20141025) == 0xB559B98D844E0635);
+  CHECK(sum("Nobody inspects the spammish repetition") == 0xFBCEA83C8A378BF1);
+}
+
+TEST_CASE("an index holds what was put in, through every change", "[index]") {
+  const testing::TemporaryFolder folder;
+  const auto path = folder / "a.index";
+  const int bits = GENERATE(8, 64, 72, 512);
+  CAPTURE(bits);
+  build_index(path, make_items(0, 10, bits));
+  const auto expected = [&](const Ids& ids) {
+    std::map<std::int64_t, std::string> chosen;
+    build_index(folder / "all", make_items(0, 30, bits), true);
+    const auto all = state(Index::open(folder / "all"));
+    for (const std::int64_t id : ids) chosen[id] = all.at(id);
+    return chosen;
+  };
+  CHECK(state(Index::open(path)) == expected({0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
+  {
+    IndexWriter writer(path);
+    CHECK(writer.add(make_items(10, 3, bits)) == 0);
+    CHECK(writer.remove(Ids{3, 99, 0, 12}) == 3);
+    CHECK(writer.remove(Ids{3}) == 0);
+    CHECK(writer.index().count() == 10);
+  }
+  const auto left = expected({1, 2, 4, 5, 6, 7, 8, 9, 10, 11});
+  CHECK(state(Index::open(path)) == left);
+  const Index before = Index::open(path);
+  {
+    IndexWriter writer(path);
+    writer.compact();
+    CHECK(writer.index().rows() == 10);
+    CHECK(writer.index().allowed() == nullptr);
+    CHECK(state(writer.index()) == left);
+    // The ids of deleted items are free again.
+    writer.add(make_items(12, 1, bits));
+    Description changed{"q.jpg", {0, 2}, R"({"n": -1})"};
+    writer.update(5, changed);
+    CHECK_THROWS_WITH(writer.update(50, changed), Contains("no item with id 50"));
+    ItemSet other = make_items(6, 1, bits);
+    other.set.codes = make_items(20, 1, bits).set.codes;
+    CHECK(writer.add(other, SameId::kReplace) == 1);
+    other.set.ids = {0};
+    CHECK(writer.add(other, SameId::kRenumber) == 0);
+  }
+  // A reader keeps the state that it opened, even when its files are gone.
+  CHECK(state(before) == left);
+  const Index index = Index::open(path);
+  CHECK(index.count() == 12);
+  CHECK(index.manifest().next_id == 14);
+  const IndexItem five = index.item(*index.row_of(5));
+  CHECK(five.description.path == "q.jpg");
+  CHECK(five.description.labels == std::vector<int>{0, 2});
+  const auto now = state(index);
+  CHECK(now.at(5).substr(0, std::size_t(bits) / 8) == left.at(5).substr(0, std::size_t(bits) / 8));
+  CHECK(now.at(6).substr(0, std::size_t(bits) / 8) ==
+        expected({20}).at(20).substr(0, std::size_t(bits) / 8));
+  CHECK(now.at(13) == now.at(6));
+  CHECK(!index.row_of(0));
+  CHECK(index.item(*index.row_of(12)).description.path == "p/12.png");
+}
+
+TEST_CASE("searches of an index see neither deleted nor filtered rows", "[index]") {
+  const testing::TemporaryFolder folder;
+  build_index(folder / "a", make_items(0, 100));
+  IndexWriter writer(folder / "a");
+  const auto found = [&](const std::vector<std::string>& filters) {
+    return ids_of(writer.index(), writer.index().select(filters));
+  };
+  writer.remove(Ids{0, 50, 99});
+  const Index& index = writer.index();
+  const HammingScan scan(index.codes());
+  const auto all = scan.topk(index.codes().slice(50, 51), 100, index.allowed());
+  CHECK(std::count(all.rows.begin(), all.rows.end(), -1) == 3);
+  CHECK(std::count(all.rows.begin(), all.rows.end(), 50) == 0);
+  CHECK(found({"label=cat", "id<10"}) == Ids{3, 6, 9});
+  CHECK(found({"label=0", "id<=9", "id>3"}) == Ids{6, 9});
+  CHECK(found({"label=cat,dog", "id<5"}) == Ids{1, 3, 4});
+  CHECK(found({"label!=cat", "id<5"}) == Ids{1, 2, 4});
+  CHECK(found({"path=p/7.png"}) == Ids{7});
+  CHECK(found({"path~p/1?.png", "id!=12", "label=dog"}) == Ids{10, 13, 16, 19});
+  CHECK(found({"n>=97"}) == Ids{97, 98});
+  CHECK(found({"n=8"}) == Ids{8});
+  CHECK(found({"n!=8", "id=8"}).empty());
+  CHECK(found({"nothing=8"}).empty());
+  CHECK(found({"id=50"}).empty());
+  CHECK_THROWS_WITH(found({"label=bird"}), Contains("3 classes: cat, dog, fish"));
+  CHECK_THROWS_WITH(found({"label=3"}), Contains("3 classes"));
+  CHECK_THROWS_WITH(found({"label"}), Contains("label=dog"));
+  CHECK_THROWS_WITH(found({"label<3"}), Contains("can't be <"));
+  CHECK_THROWS_WITH(found({"id=x"}), Contains("not a number"));
+  CHECK_THROWS_WITH(found({"n~x"}), Contains("paths only"));
+}
+
+/// Outputs of these items: those of item i start with i.
+ItemSet with_outputs(ItemSet items) {
+  const auto bits = std::size_t(items.set.codes.bits());
+  items.set.outputs.resize(std::size_t(items.set.count()) * bits, -0.5F);
+  for (std::size_t i = 0; i < items.set.ids.size(); ++i) {
+    items.set.outputs[i * bits] = float(items.set.ids[i]);
+  }
+  return items;
+}
+
+TEST_CASE("an index keeps outputs through every change", "[index]") {
+  const testing::TemporaryFolder folder;
+  build_index(folder / "a", with_outputs(make_items(0, 20)), false, true);
+  const auto check = [&](const Ids& ids) {
+    const Index index = Index::open(folder / "a");
+    const ItemSet all = index.contents();
+    REQUIRE(all.set.ids == ids);
+    REQUIRE(all.set.outputs == with_outputs(all).set.outputs);
+    REQUIRE(std::int64_t(index.outputs().size()) == index.rows() * 40);
+  };
+  {
+    IndexWriter writer(folder / "a");
+    writer.add(with_outputs(make_items(20, 3)));
+    writer.remove(Ids{1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18});
+    writer.update(0, {.path = "x", .labels = {}, .metadata = ""});
+    check({3, 19, 20, 21, 22, 0});
+    writer.compact();
+    check({3, 19, 20, 21, 22, 0});
+    CHECK_THROWS_WITH(writer.add(make_items(30, 1)), Contains("--outputs"));
+    CHECK(std::filesystem::exists(writer.index().folder() /
+                                  writer.index().manifest().outputs_name()));
+  }
+  check({3, 19, 20, 21, 22, 0});
+  CHECK_THROWS_WITH(build_index(folder / "b", make_items(0, 2), false, true),
+                    Contains("--outputs"));
+  CHECK(!std::filesystem::exists(folder / "b"));
+  // Without the wish they are left out, and the index is one that older programs read.
+  build_index(folder / "c", with_outputs(make_items(0, 2)));
+  CHECK(Index::open(folder / "c").outputs().empty());
+  CHECK(to_text(Index::open(folder / "c").manifest()).find("outputs") == std::string::npos);
+  // A wrong byte shows.
+  const auto path = folder / "a" / read_index_manifest(folder / "a").outputs_name();
+  std::fstream(path, std::ios::in | std::ios::out | std::ios::binary).seekp(64 + 3).put('x');
+  CHECK_THROWS_WITH(Index::open(folder / "a"), Contains("check sum of rows 0 to"));
+}
+
+TEST_CASE("a later state is opened from an older one", "[index]") {
+  const testing::TemporaryFolder folder;
+  build_index(folder / "a", make_items(0, 200));
+  const Index first = Index::open(folder / "a");
+  IndexWriter(folder / "a", 10, &first).add(make_items(200, 30));
+  IndexWriter(folder / "a", 10, &first).remove(Ids{3, 210});
+  const Index second = Index::open(folder / "a", &first);
+  CHECK(second.continues(first));
+  CHECK(!first.continues(second));
+  CHECK(state(second) == state(Index::open(folder / "a")));
+  IndexWriter(folder / "a").add(make_items(300, 5));
+  const Index third = Index::open(folder / "a", &second);
+  CHECK(third.count() == 200 + 30 - 2 + 5);
+  CHECK(!third.is_live(3));
+  CHECK(state(third) == state(Index::open(folder / "a")));
+  // What came since is checked, what was there isn't again.
+  const auto path = folder / "a" / third.manifest().ids_name();
+  std::fstream(path, std::ios::in | std::ios::out | std::ios::binary).seekp(64 + 8 * 232).put('x');
+  CHECK_THROWS_WITH(Index::open(folder / "a", &second), Contains("check sum"));
+  // A compacted or replaced index is another one, whatever its files are called.
+  IndexWriter(folder / "a", 10, &third).compact();
+  CHECK(!Index::open(folder / "a", &third).continues(third));
+  build_index(folder / "b", make_items(0, 10));
+  const Index old = Index::open(folder / "b");
+  build_index(folder / "b", make_items(100, 20), true);
+  const Index replaced = Index::open(folder / "b", &old);
+  CHECK(!replaced.continues(old));
+  CHECK(state(replaced).begin()->first == 100);
+}
+
+TEST_CASE("metadata compare by their types", "[index]") {
+  const testing::TemporaryFolder folder;
+  ItemSet items = make_items(0, 6);
+  items.metadata = {R"({"a":{"b":2},"t":"10","f":true})",
+                    R"({"a":{"b":10.5},"t":"9"})",
+                    R"({"a":{"b":"10.5"},"f":false})",
+                    "",
+                    R"({"t":10,"f":null})",
+                    R"({"t":"O'Brien; --"})"};
+  build_index(folder / "a", items);
+  const Index index = Index::open(folder / "a");
+  const auto found = [&](const std::string& filter) {
+    return ids_of(index, index.select({filter}));
+  };
+  CHECK(found("a.b>2") == Ids{1});
+  CHECK(found("a.b>=2") == Ids{0, 1});
+  CHECK(found("a.b=10.5") == Ids{1, 2});
+  CHECK(found("t=10") == Ids{0, 4});
+  CHECK(found("t>9") == Ids{4});
+  CHECK(found("f=true") == Ids{0});
+  CHECK(found("f=null") == Ids{4});
+  CHECK(found("f!=false") == Ids{0, 1, 3, 4, 5});
+  CHECK(found("t=O'Brien; --") == Ids{5});
+  CHECK(found("t>=A") == Ids{5});
+}
+
+TEST_CASE("an index refuses what doesn't belong in it", "[index]") {
+  const testing::TemporaryFolder folder;
+  const auto path = folder / "a";
+  build_index(path, make_items(0, 4));
+  CHECK_THROWS_WITH(build_index(path, make_items(0, 4)), Contains("exists already"));
+  build_index(path, make_items(0, 5), true);
+  std::filesystem::create_directory(folder / "photos");
+  std::ofstream(folder / "photos/x.png") << "x";
+  CHECK_THROWS_WITH(build_index(folder / "photos", make_items(0, 4), true),
+                    Contains("isn't an index"));
+  IndexWriter writer(path);
+  const auto refused = [&](const ItemSet& items, const std::string& why) {
+    CAPTURE(why);
+    CHECK_THROWS_WITH(writer.add(items), Contains(why));
+    CHECK(writer.index().rows() == 5);
+  };
+  refused(make_items(4, 3), "id 4 and 0 others are in the index");
+  refused(make_items(10, 3, 64), "64 bits for an index of 40");
+  ItemSet items = make_items(10, 3);
+  items.set.model_hash = "fedcba9876543210";
+  refused(items, "one model");
+  items = make_items(10, 3);
+  items.set.ids[1] = 10;
+  refused(items, "id 10 comes twice");
+  items.set.ids[1] = -1;
+  refused(items, "ids from 0 on");
+  items = make_items(10, 3);
+  items.set.class_names[0] = "cow";
+  refused(items, "different classes");
+  items = make_items(10, 3);
+  for (const std::string text : {"[1]", "{", "3", "{} {}"}) {
+    items.metadata[2] = text;
+    refused(items, "must be a JSON object");
+  }
+  items.metadata[2] = "{\"a\":" + std::string(2000, '[') + std::string(2000, ']') + "}";
+  refused(items, "must be a JSON object");
+  items.metadata[2] = "{\"a\":\"" + std::string(70000, 'x') + "\"}";
+  refused(items, "the most is");
+  // Unknown models are taken.
+  items = make_items(10, 1);
+  items.set.model_hash.clear();
+  CHECK(writer.add(items) == 0);
+  CHECK_THROWS_WITH(IndexWriter(path, 0.05), Contains("another process writes"));
+  CHECK(Index::open(path).count() == 6);
+  CHECK_THROWS_WITH(Index::open(folder / "none"), Contains("no such index"));
+  CHECK_THROWS_WITH(Index::open(folder / "photos"), Contains("not an index"));
+}
+
+TEST_CASE("an empty index works", "[index]") {
+  const testing::TemporaryFolder folder;
+  ItemSet none;
+  none.set.codes = PackedCodes(0, 48);
+  build_index(folder / "a", none);
+  const Index index = Index::open(folder / "a");
+  CHECK(index.count() == 0);
+  CHECK(index.codes().bits == 48);
+  const PackedCodes query(1, 48);
+  CHECK(HammingScan(index.codes()).topk(query, 2).rows == Ids{-1, -1});
+  CHECK(index.contents().set.count() == 0);
+  IndexWriter writer(folder / "a");
+  writer.compact();
+  writer.add(make_items(5, 2, 48));
+  CHECK(writer.remove(Ids{5, 6}) == 2);
+  writer.compact();
+  CHECK(writer.index().rows() == 0);
+  CHECK(writer.index().manifest().next_id == 7);
+}
+
+TEST_CASE("many small changes leave few segments and few files", "[index]") {
+  const testing::TemporaryFolder folder;
+  build_index(folder / "a", make_items(0, 1));
+  {
+    IndexWriter writer(folder / "a");
+    for (int i = 1; i < 40; ++i) writer.add(make_items(i, 1));
+    writer.remove(Ids{7});
+    writer.remove(Ids{8});
+    CHECK(writer.index().manifest().segments.size() <= 7);
+  }
+  const Index index = Index::open(folder / "a");
+  CHECK(index.count() == 38);
+  std::size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "a")) {
+    files += !entry.path().string().ends_with("-wal") && !entry.path().string().ends_with("-shm");
+  }
+  CHECK(files == 6);  // manifest, codes, ids, items, deleted, lock
+}
+
+TEST_CASE("damage to an index is told, not searched", "[index]") {
+  const testing::TemporaryFolder folder;
+  const auto path = folder / "a";
+  build_index(path, make_items(0, 100));
+  IndexWriter(path).remove(Ids{1, 2});
+  const IndexManifest manifest = read_index_manifest(path);
+  const auto spoil = [&](const std::string& name, std::int64_t at, int change) {
+    std::fstream file(path / name, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(at, at < 0 ? std::ios::end : std::ios::beg);
+    const auto place = file.tellg();
+    const char byte = char(file.get() ^ change);
+    file.seekp(place);
+    file.put(byte);
+  };
+  const auto check_damage = [&](const std::string& why) {
+    CAPTURE(why);
+    CHECK_THROWS_WITH(Index::open(path), Contains(why));
+    CHECK_THROWS_WITH(IndexWriter(path), Contains(why));
+  };
+  for (const auto& name : {manifest.codes_name(), manifest.ids_name(), manifest.deleted_name()}) {
+    spoil(name, -1, 4);
+    check_damage(name == manifest.deleted_name() ? "check sum is wrong" : "rows 0 to 99 is wrong");
+    spoil(name, -1, 4);
+  }
+  spoil(manifest.codes_name(), 3, 1);
+  check_damage("header");
+  spoil(manifest.codes_name(), 3, 1);
+  Index::open(path);
+
+  const std::string text = to_text(manifest);
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string changed = text;
+    const auto at = changed.find(from);
+    REQUIRE(at != std::string::npos);
+    std::ofstream(path / "manifest.json") << changed.replace(at, from.size(), to);
+  };
+  with("\"bits\": 40", "\"bits\": 48");
+  check_damage("its check sum is wrong");
+  with("\"version\": 1", "\"version\": 3");
+  check_damage("version 3 is newer than this program's 2");
+  with("\"version\": 1", "\"version\": 1e99");
+  check_damage("version = ");
+  with("hybridhash index", "hybridhash codes");
+  check_damage("isn't JSON of the format");
+  std::ofstream(path / "manifest.json") << text.substr(0, text.size() / 2);
+  check_damage("isn't JSON");
+  std::ofstream(path / "manifest.json") << "";
+  check_damage("isn't JSON");
+  // A manifest that is sound in itself and wrong about the files.
+  IndexManifest wrong = manifest;
+  wrong.segments[0].rows = 101;
+  write_index_manifest(path, wrong);
+  check_damage("cut short: 100 of 101 rows");
+  wrong = manifest;
+  wrong.deleted = 3;
+  write_index_manifest(path, wrong);
+  check_damage("its marks aren't those counted");
+  wrong = manifest;
+  wrong.segments[0].rows = std::int64_t{1} << 41;
+  write_index_manifest(path, wrong);
+  check_damage("rows = 2199023255552");
+  write_index_manifest(path, manifest);
+  Index::open(path);
+
+  std::filesystem::resize_file(path / manifest.codes_name(), 64 + 99 * 8);
+  check_damage("cut short: 99 of 100 rows");
+  build_index(path, make_items(0, 100), true);
+  std::ofstream(path / "items-0.db", std::ios::trunc) << "not a database";
+  check_damage("items-0.db");
+  build_index(path, make_items(0, 100), true);
+  std::filesystem::remove(path / "items-0.db");
+  ItemTable(path / "items-0.db", ItemTable::Mode::kCreate);
+  check_damage("has lost");
+}
+
+}  // namespace
+}  // namespace hh::retrieval
