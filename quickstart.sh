@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # From nothing to a trained and searchable model on real images: installs, builds, trains on
 # Fashion-MNIST, evaluates, encodes, indexes, searches. Leaves runs/quickstart/.
 #   ./quickstart.sh --build-only   installs and builds; the last line is the program's path

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds, runs all tests. The last line is "N passed, N failed".
 #   ./test.sh             everything but what takes very long
 #   ./test.sh --extended  also the address sanitizer's build and 30 seconds of each fuzz target

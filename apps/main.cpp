@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The program: a table of subcommands, and errors turned into one line and an exit status.
 //   0 done, 1 the answer is no (a failed verify or dataset check), 2 the user can mend it, 3 it is our fault
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,7 +31,8 @@ constexpr const char* kHelp =
     "                     C channels, H heads, D head width, S side, G grid, K bits\n"
     "  --dtype LIST       f32, bf16, f16, with commas between\n"
     "  --device LIST      cpu (default), cuda, cuda:1\n"
-    "  --min-time S       seconds of samples for a case, default 0.2; 12 rounds over all cases of 2\n"
+    "  --min-time S       seconds of samples for a case, default 0.2; 12 rounds over all cases of "
+    "2\n"
     "                     to 20 samples each\n"
     "  --cold, --warm     whether caches are emptied before a sample (default: warm)\n"
     "  --threads N        CPU threads (also HH_THREADS); HH_SIMD chooses the instruction set\n"

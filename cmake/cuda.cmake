@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The CUDA language, as everything of ours is compiled with it. PTX for sm_80 runs on everything
 # since; HH_CUDA_SASS adds machine code.
 set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # hh_use_highway(TARGET): its files are compiled for each instruction set that the kernels know.
 # SSSE3 and SSE4 are left out: a machine without AVX2 takes the scalar baseline, which is slow and
 # there so that the program runs at all. AVX3_DL adds VPOPCNTDQ, which the Hamming scan wants.

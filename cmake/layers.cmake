@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # hh_library(NAME DIR LINKS...): a layer. All .cpp files of its folder; the links state the layers.
 function(hh_library name dir)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.cpp)

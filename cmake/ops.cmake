@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # hh_op(FAMILY STEM), one line per op. Configuring fails when the contract, a twin, the test or the
 # benchmark is missing. Collects, for whoever builds them: HH_OP_CPU, HH_OP_GPU, HH_OP_TESTS and
 # HH_OP_BENCHES, global properties.

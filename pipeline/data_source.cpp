@@ -1,12 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "pipeline/data_source.h"
 
 #include <algorithm>
 #include <numeric>
 
-#include "pipeline/experiment.h"
+#include "data/images/resize.h"
 #include "data/sets/folder.h"
 #include "data/sets/list_file.h"
-#include "data/images/resize.h"
+#include "pipeline/experiment.h"
 
 namespace hh::apps {
 namespace {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What can be encoded: a part of a model's own data, folders, lists, single files.
 #pragma once
 #include <filesystem>
@@ -5,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "data/sets/dataset.h"
 #include "pipeline/encoder.h"
 #include "pipeline/model_file.h"
-#include "data/sets/dataset.h"
 
 namespace hh::apps {
 

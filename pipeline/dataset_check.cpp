@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "pipeline/dataset_check.h"
 
 #include <fmt/format.h>
@@ -6,9 +7,9 @@
 #include <filesystem>
 #include <unordered_set>
 
-#include "pipeline/sha256.h"
 #include "engine/files/file.h"
 #include "kernels/core/parallel.h"
+#include "pipeline/sha256.h"
 
 namespace hh::apps {
 namespace {

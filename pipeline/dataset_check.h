@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Whether the parts of an experiment are what its figures take them for: queries that nobody
 // trained on, labels for every image, each image once, the protocol's counts, files that are there.
 #pragma once

@@ -1,12 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
 // Images to codes: items of a data set through the loader and the network, in batches.
 #pragma once
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "data/sets/dataset.h"
 #include "data/experiments/loader.h"
 #include "data/images/transform.h"
+#include "data/sets/dataset.h"
 #include "model/hybridhash/hybridhash.h"
 #include "retrieval/codes/code_file.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "pipeline/experiment.h"
 
 #include "engine/files/safetensors.h"

@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 // The data that a recipe names: its data set, split and transforms.
 #pragma once
 #include <filesystem>
 
-#include "pipeline/recipe.h"
 #include "data/experiments/protocol.h"
+#include "pipeline/recipe.h"
 
 namespace hh::apps {
 

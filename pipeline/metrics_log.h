@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // metrics.csv of a run, read back for its plots.
 #pragma once
 #include <filesystem>

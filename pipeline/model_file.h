@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A trained network as it serves: a safetensors file of weights under the reference's names, with
 // everything in its metadata that turns an image into a code. docs/formats.md
 #pragma once
@@ -7,8 +8,8 @@
 #include <vector>
 
 #include "data/images/transform.h"
-#include "model/training/checkpoint.h"
 #include "model/hybridhash/hybridhash.h"
+#include "model/training/checkpoint.h"
 #include "model/training/pixels.h"
 
 namespace hh::apps {

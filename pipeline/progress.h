@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a long command tells while it runs: a bar on a terminal, a plain line now and then
 // elsewhere.
 #pragma once

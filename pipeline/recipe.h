@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A training recipe: everything that decides what a run computes, read from TOML.
 #pragma once
 #include <cstdint>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // SHA-256 (FIPS 180-4), by which model files are known and results compared.
 #pragma once
 #include <array>

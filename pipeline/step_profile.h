@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where the time of a few training steps goes, by layer and kernel (train --profile).
 #pragma once
 #include <filesystem>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "pipeline/training_run.h"
 
 #include <fmt/format.h>
@@ -9,14 +10,14 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/commands/command.h"
-#include "pipeline/encoder.h"
 #include "apps/report/evaluation.h"
-#include "pipeline/experiment.h"
-#include "pipeline/metrics_log.h"
 #include "apps/report/plot.h"
-#include "pipeline/progress.h"
 #include "engine/files/file.h"
 #include "model/training/generator.h"
+#include "pipeline/encoder.h"
+#include "pipeline/experiment.h"
+#include "pipeline/metrics_log.h"
+#include "pipeline/progress.h"
 
 namespace hh::apps {
 namespace {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One training run: its folder, its data, its trainer, and the loop over epochs. It can be stopped
 // after any batch and resumed bit for bit.
 //
@@ -17,12 +18,12 @@
 #include <optional>
 #include <vector>
 
-#include "pipeline/model_file.h"
-#include "pipeline/recipe.h"
-#include "pipeline/step_profile.h"
 #include "data/experiments/loader.h"
 #include "engine/files/event_file.h"
 #include "model/training/trainer.h"
+#include "pipeline/model_file.h"
+#include "pipeline/recipe.h"
+#include "pipeline/step_profile.h"
 
 namespace hh::apps {
 

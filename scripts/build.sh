@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Configures and builds a preset: scripts/build.sh PRESET [TARGET...]. Quiet unless something fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Who may include whom: each layer only those to its left. Prints the lines that break the rule.
 set -uo pipefail
 cd "$(dirname "$0")/.."

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Installs the Debian packages that are missing and nothing else. Usage: scripts/install.sh [run|test|extended]
 #   run       what the program needs to be built, and the images of the quickstart
 #   test      that and what the tests need

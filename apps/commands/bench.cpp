@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // hybridhash bench: images per second of whole training steps and of encoding, with made-up images.
 #include <fmt/format.h>
 #include <sys/resource.h>

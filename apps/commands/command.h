@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the subcommands share: options that all of them take, and how each is added to the program.
 #pragma once
 #include <CLI/CLI.hpp>

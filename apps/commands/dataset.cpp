@@ -1,10 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
 // hybridhash dataset: what a data set holds, before anyone trains on it.
 #include <fmt/format.h>
 
 #include "apps/commands/command.h"
+#include "kernels/core/parallel.h"
 #include "pipeline/dataset_check.h"
 #include "pipeline/experiment.h"
-#include "kernels/core/parallel.h"
 
 namespace hh::apps {
 namespace {

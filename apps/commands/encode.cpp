@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // hybridhash encode: images to a code file.
 #include <fmt/format.h>
 

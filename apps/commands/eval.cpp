@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // hybridhash eval: how good codes are, from two code files or from a model and its data.
 #include <fmt/format.h>
 
@@ -5,9 +6,9 @@
 #include <optional>
 
 #include "apps/commands/command.h"
-#include "pipeline/data_source.h"
 #include "apps/report/evaluation.h"
 #include "engine/files/file.h"
+#include "pipeline/data_source.h"
 
 namespace hh::apps {
 namespace {

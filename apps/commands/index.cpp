@@ -1,11 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
 // hybridhash index: make, change, describe and export an index of codes.
 #include "retrieval/index/index.h"
 
 #include <fmt/format.h>
 
 #include "apps/commands/command.h"
-#include "pipeline/data_source.h"
 #include "apps/commands/index_info.h"
+#include "pipeline/data_source.h"
 #include "retrieval/files/item_files.h"
 
 namespace hh::apps {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What an index has, for people and programs.
 #pragma once
 #include <string>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // hybridhash info: what a file is, or what this machine has.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -9,13 +10,13 @@
 
 #include "apps/commands/command.h"
 #include "apps/commands/index_info.h"
-#include "pipeline/metrics_log.h"
-#include "pipeline/model_file.h"
-#include "pipeline/recipe.h"
 #include "engine/device/backend.h"
 #include "engine/files/file.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
+#include "pipeline/metrics_log.h"
+#include "pipeline/model_file.h"
+#include "pipeline/recipe.h"
 #include "retrieval/codes/code_file.h"
 #include "retrieval/codes/code_statistics.h"
 

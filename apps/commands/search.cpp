@@ -1,6 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
 // hybridhash search: the items of an index whose codes are nearest to those of queries.
-#include "retrieval/search/hamming_scan.h"
-
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -11,16 +10,17 @@
 #include <optional>
 
 #include "apps/commands/command.h"
-#include "pipeline/data_source.h"
 #include "apps/report/gallery.h"
 #include "data/experiments/shuffle.h"
 #include "engine/files/file.h"
-#include "retrieval/search/asymmetric.h"
-#include "retrieval/index/index.h"
+#include "pipeline/data_source.h"
 #include "retrieval/files/item_files.h"
-#include "retrieval/search/multi_index.h"
 #include "retrieval/files/npy.h"
+#include "retrieval/index/index.h"
+#include "retrieval/search/asymmetric.h"
 #include "retrieval/search/choice.h"
+#include "retrieval/search/hamming_scan.h"
+#include "retrieval/search/multi_index.h"
 
 namespace hh::apps {
 namespace {

@@ -1,4 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
 // hybridhash serve: search by pictures in a browser, and by HTTP from programs.
+#include "apps/serve/serve.h"
+
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
@@ -8,7 +11,6 @@
 #include <fstream>
 
 #include "apps/commands/command.h"
-#include "apps/serve/serve.h"
 
 namespace hh::apps {
 namespace {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // hybridhash train: a recipe to a run folder.
 #include <fmt/format.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Codes of queries against codes of a database: numbers, plots, and a page that shows both.
 #pragma once
 #include <filesystem>

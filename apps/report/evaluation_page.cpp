@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The HTML page of an evaluation: no scripts, and nothing loaded from elsewhere.
 #include <fmt/format.h>
 

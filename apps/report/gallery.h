@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A page that shows what searches found: query, code, results with distance and class. One HTML
 // file without scripts that loads nothing from elsewhere; light and dark, from a phone's width up.
 #pragma once

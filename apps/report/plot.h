@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Line plots as SVG, for reports: axes with round numbers, a light grid, a legend. No scripts, no
 // outside fonts or files, so that a plot can stand alone or inside a page.
 #pragma once

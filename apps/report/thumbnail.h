@@ -1,11 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
 // Small pictures of items, as data: URIs for pages that load nothing from elsewhere.
 #pragma once
 #include <filesystem>
 #include <memory>
 #include <string>
 
-#include "data/sets/dataset.h"
 #include "data/images/image.h"
+#include "data/sets/dataset.h"
 
 namespace hh::apps {
 

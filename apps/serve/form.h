@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Bodies of multipart/form-data (RFC 7578), as browsers and curl -F send them.
 #pragma once
 #include <string>

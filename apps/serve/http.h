@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // HTTP for `hybridhash serve`: cpp-httplib's protocol code on sockets that are read and written
 // here, because the library alone bounds neither the time nor the memory a client can take: its
 // timeout starts anew with every byte, and lines, chunked and compressed bodies may be endless.

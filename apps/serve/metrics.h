@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Counters of the server in Prometheus' text format 0.0.4.
 #pragma once
 #include <array>

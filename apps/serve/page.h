@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The page of the server, from apps/serve/web: CMake makes its text part of the program.
 #pragma once
 

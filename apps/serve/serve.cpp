@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "apps/serve/serve.h"
 
 #include <algorithm>
@@ -6,13 +7,13 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "pipeline/data_source.h"
 #include "apps/serve/form.h"
 #include "apps/serve/page.h"
 #include "data/images/decode.h"
 #include "kernels/core/check.h"
-#include "retrieval/search/asymmetric.h"
+#include "pipeline/data_source.h"
 #include "retrieval/files/item_files.h"
+#include "retrieval/search/asymmetric.h"
 #include "retrieval/search/multi_index_tail.h"
 
 namespace hh::apps {

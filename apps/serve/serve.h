@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The API of `hybridhash serve`: what each path answers. docs/serving.md has it for users.
 #pragma once
 #include <memory>
@@ -5,11 +6,11 @@
 #include <semaphore>
 #include <string>
 
-#include "pipeline/model_file.h"
-#include "apps/serve/http.h"
-#include "apps/serve/served_index.h"
-#include "apps/serve/metrics.h"
 #include "apps/report/thumbnail.h"
+#include "apps/serve/http.h"
+#include "apps/serve/metrics.h"
+#include "apps/serve/served_index.h"
+#include "pipeline/model_file.h"
 
 namespace hh::apps {
 

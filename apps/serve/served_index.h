@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The index that the server shows: the newest state for all threads to search, and one writer at a
 // time. Other processes may write too; their changes show at the next request.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A connection of the server: reads and writes with a deadline for the whole request, and with a
 // limit on its head.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tables of multi-index hashing beside a served index: built by a thread of their own, while the
 // scan answers, and built again when the index has outgrown them.
 #pragma once

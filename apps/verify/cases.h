@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The kinds of golden cases (spec section 8), each checked by one function.
 #pragma once
 #include <filesystem>

@@ -1,11 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "retrieval/metrics/metrics.h"
+
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
-#include "pipeline/sha256.h"
 #include "apps/verify/cases.h"
+#include "pipeline/sha256.h"
 #include "retrieval/codes/code_file.h"
-#include "retrieval/metrics/metrics.h"
 #include "retrieval/search/hamming_scan.h"
 
 namespace hh::apps {

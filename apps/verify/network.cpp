@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include <cmath>
 #include <functional>
 #include <map>
@@ -7,8 +8,8 @@
 #include "apps/verify/ties.h"
 #include "engine/optim/optimizer.h"
 #include "kernels/core/philox.h"
-#include "model/training/generator.h"
 #include "model/hybridhash/hybridhash.h"
+#include "model/training/generator.h"
 #include "model/training/memory_bank.h"
 
 namespace hh::apps {

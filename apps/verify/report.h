@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The outcome of `hybridhash verify`: one row per compared tensor or number.
 #pragma once
 #include <functional>

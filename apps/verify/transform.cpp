@@ -1,10 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/images/transform.h"
+
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
 #include "apps/verify/cases.h"
 #include "data/images/decode.h"
-#include "data/images/transform.h"
 
 namespace hh::apps {
 namespace {

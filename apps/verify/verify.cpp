@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // hybridhash verify: runs golden cases and compares every tensor with the reference.
 #include <fmt/format.h>
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables from a ptxsim profile: report.py PROFILE.jsonl [--step] [--json OUT]
 First a row a case (which hh_bench marks in the profile), beside its limits: the time its declared bytes take at
 the GPU's DRAM rate, its operations at the peak of their type, and its instructions at four a cycle and SM. Then each row is a kernel at one grid size. Times are the simulator's ESTIMATES; everything else is counted.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Usage: hh_data_bench   one JSON object per line: images/s of one thread for each step from a file
 // to the network's pixels, and what the loader costs beside it. Times are of the thread's own
 // processor time (the loader's: wall), the least of several rounds, so that a busy machine shows
@@ -10,8 +11,8 @@
 #include <functional>
 #include <string>
 
-#include "data/images/decode.h"
 #include "data/experiments/loader.h"
+#include "data/images/decode.h"
 #include "data/images/transform.h"
 #include "kernels/core/simd.h"
 #include "tests/support/images.h"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exact search of HybridHash and of FAISS's IndexBinaryFlat on the same codes: compare.py SEARCH_CODES [--rows N]
 [--bits 64,128,256] [--threads 1,2] [--rounds R] [--index ROWS] [--map] [--json OUT].
 

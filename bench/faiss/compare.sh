@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Builds our side, makes a throw-away Python environment with FAISS (.venv-faiss), and compares exact search on
 # the same codes, answers included. Arguments go to compare.py.
 set -euo pipefail

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Our side of compare.py: times exact searches over codes in .npy files and prints one JSON line.
 #include <sys/resource.h>
 
@@ -12,10 +13,10 @@
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
 #include "retrieval/codes/code_file.h"
-#include "retrieval/metrics/metrics.h"
-#include "retrieval/search/multi_index.h"
 #include "retrieval/files/npy.h"
+#include "retrieval/metrics/metrics.h"
 #include "retrieval/search/hamming_scan.h"
+#include "retrieval/search/multi_index.h"
 
 namespace {
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which GEMM for the network's linear layers? Times the candidates at the network's own shapes, in
 // turn within one run, and prints GFLOP/s of the fastest of many calls. See docs/decisions/gemm.md.
 //

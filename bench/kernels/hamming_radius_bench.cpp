@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "bench/support/codes.h"
 #include "bench/support/harness.h"
 #include "kernels/hamming/hamming_radius.h"

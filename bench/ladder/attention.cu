@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "bench/ladder/attention_1_three_kernels.cuh"
 #include "bench/ladder/attention_2_online_softmax.cuh"
 #include "bench/ladder/attention_3_shared_tiles.cuh"

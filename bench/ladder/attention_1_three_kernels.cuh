@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    The formula, a kernel for each of its steps: scores S, softmax in the place of S, P
 //         v. A thread an element of S or out, a thread a row of the softmax.
 // Costs   The N x N matrix goes to memory and comes back several times, in float32.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    One kernel, a thread a query. q and the running o, sum and maximum are in registers;
 //         when a larger score comes, what there is of o and the sum is multiplied by exp(old -
 //         new).

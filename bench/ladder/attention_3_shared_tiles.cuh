@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    The block brings 32 rows of k and v at a time to shared memory, widened to float32,
 //         where its threads read them, all the same ones at once (a broadcast).
 // Gains   k and v come from global memory once a block, 16 bytes at a time, rather than once a

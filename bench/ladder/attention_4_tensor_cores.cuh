@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    Both products on tensor cores (mma.sync): a warp has 16 queries and passes over the
 //         keys 16 at a time. All of k and v of the head lie in shared memory, in bf16.
 // Gains   An instruction is 64 multiply-adds a lane instead of one; a block fetches no key

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    k and v come by cp.async, 16 bytes at a time and past the registers; ldmatrix hands
 //         four 8 x 8 matrices to a warp, those of v transposed; rows are 80 bytes apart, so
 //         that eight of them lie on different banks.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where the rows of one head of one window are, for all rungs.
 #pragma once
 #include "bench/ladder/rung.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A warp's 16 queries on tensor cores, for rungs 4 and 5, which differ in how k and v come to
 // shared memory and from there to the instruction. Fragments: see kernels/core/mma.cuh.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "bench/ladder/layer_norm_1_thread_per_row.cuh"
 #include "bench/ladder/layer_norm_2_warp_per_row.cuh"
 #include "bench/ladder/layer_norm_3_row_in_registers.cuh"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    A thread a row, as a CPU would do it: z, its mean, its variance, y, a loop each.
 // Costs   The threads of a warp are a whole row apart, so each of their 2-byte accesses asks
 //         for a sector of 32 bytes of its own; z comes back from memory twice.

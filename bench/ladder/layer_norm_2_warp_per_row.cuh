@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    A warp a row: neighbouring lanes have neighbouring columns, and sums go over the warp
 //         by shuffles.
 // Gains   An access of a warp asks for two whole sectors instead of 32 pieces.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    A lane keeps its columns of z in registers, where both passes of the variance and y
 //         find them.
 // Gains   z is written, and never read.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    A lane has packs of 4 neighbouring columns: 8 bytes an access of bf16, 16 of float32.
 // Gains   A quarter of the memory instructions for the same bytes.
 // Costs   Every warp reads bias, gamma and beta again, in float32 six times the bytes of its row

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "bench/ladder/layer_norm_backward_1_two_passes.cuh"
 #include "bench/ladder/layer_norm_backward_2_chunks.cuh"
 #include "bench/ladder/layer_norm_backward_3_one_pass.cuh"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    Two kernels: a warp a row for the gradients of residual and branch, then a thread a
 //         column, down all rows, for those of gamma, beta and bias.
 // Costs   All inputs are read twice. The second kernel has as many threads as columns, and each

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    Rows in chunks: a thread has a column of one chunk and leaves its sums in memory; a third
 //         kernel adds up the chunks in order. No atomics, so the same bits every time.
 // Gains   Work for every multiprocessor.

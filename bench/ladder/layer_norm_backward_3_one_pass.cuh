@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    A warp that has a row in registers has all that the sums need: it goes through many rows
 //         and keeps its columns' sums in registers as well.
 // Gains   Every array is read once.

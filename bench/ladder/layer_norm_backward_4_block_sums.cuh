@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    The warps of a block add up their sums in shared memory, in order, and leave one row.
 // Gains   An eighth of the partial sums to write, and for the last kernel to read.
 // Costs   2 bytes a lane and access. The product's kernel has 16, gives a row only as many lanes as

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // hh_ladder: numbered versions of kernels, see rung.h. Without arguments all are checked on small
 // shapes; --large runs each at the paper's shapes, and times it where there is a GPU.
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Inputs of the ladders, and float64 references with a bound for each result.
 #pragma once
 #include <string>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A ladder is one op in numbered versions, from the naive one to the product's. Each version, a
 // rung, is a file with one idea more than the one before. Rungs take the op's own arguments, and
 // only what the ladder needs of its generality: the top of each list says what.

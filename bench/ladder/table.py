@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ladders as Markdown tables, counted and ESTIMATED by ptxsim: bench/ladder/table.py [GPU] [PROFILE.jsonl]
 GPU: h100 (default), a100, rtx4090. A profile that is there is read; else build/cuda/bin/hh_ladder --large makes one.
   calls     launches

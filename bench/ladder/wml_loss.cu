@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "bench/ladder/wml_loss_1_stored_theta.cuh"
 #include "bench/ladder/wml_loss_2_streaming.cuh"
 #include "bench/ladder/wml_loss_3_shared_tiles.cuh"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    The formula, a kernel for each of its steps: the count of pairs, theta as a batch x
 //         bank array, the loss from it, the gradient from it.
 // Costs   theta goes to memory and comes back, once for the loss and once for each bit of the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    One pass: a warp has an image and a chunk of the bank, a lane every 32nd bit. For
 //         each bank row the warp sums theta, and at once adds the row, times the slope, to its
 //         gradient in registers. Chunks leave partial sums, which the last kernel adds up in

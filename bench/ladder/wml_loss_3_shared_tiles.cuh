@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    A block has 32 images and a chunk of the bank, 32 rows at a time in shared memory.
 //         First a lane has a bank row and makes theta of four images; the slopes go to shared
 //         memory. Then a thread has a bit of some images and adds slope times row over the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Idea    A float more a row: the 32 rows that a warp reads at one bit begin in 32 banks.
 // Gains   One wavefront a read where rung 3 has 32.
 // Costs   Every product still fetches operands from shared memory, and one block counts the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What all rungs do with a pair of an image and a bank row, and the count of similar pairs.
 #pragma once
 #include "bench/ladder/rung.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Views that hold a level's tokens in the order of the image and in that of the blocks.
 #pragma once
 #include "bench/peers/composition.h"

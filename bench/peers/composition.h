@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A list of cuDNN calls, one elementary operation each, over arrays in GPU memory.
 #pragma once
 #include <cudnn.h>

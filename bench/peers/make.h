@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The peers, one file an op.
 #pragma once
 #include "bench/peers/composition.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The same op as separate calls of cuDNN, each reading and writing memory: what a fused kernel of
 // ours is compared with on a GPU. A library of its own (libhh_bench_peers.so), so that hh_bench
 // links neither CUDA nor cuDNN.

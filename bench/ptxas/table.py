@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Registers, spills, shared memory and occupancy of every CUDA kernel, from `ptxas -v` on the PTX in the library.
   table.py LIBRARY [--arch 80,90]                     prints the table
   table.py LIBRARY --check baseline.tsv               status 1 on a new spill or a lost occupancy

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Load on a running `hybridhash serve`, from this machine, bounded in count and time.
 
     load.py http://127.0.0.1:8080 [--image FILE] [--clients 4] [--requests 2000] [--seconds 20]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Packed codes on a device.
 #pragma once
 #include "bench/support/harness.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Whether two runs of a case differ.
 #pragma once
 #include <span>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What `hh_bench run` and `hh_bench list` may be told.
 #pragma once
 #include <map>

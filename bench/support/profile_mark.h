@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lines of our own in a profile of ptxsim, which appends its launches to the same file.
 #pragma once
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A measured case, as a line of JSON.
 #pragma once
 #include <algorithm>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks hybridhash_torch.py against a golden case, so that the yardstick is the same network:
 check_torch.py GOLDENS_DIR"""
 import json

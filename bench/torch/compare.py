@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HybridHash and PyTorch side by side on this machine: compare.py PROGRAM [--seconds S] [--compile] [--json OUT].
 The two take turns, each measurement in a process of its own, so that both meet the same machine."""
 import argparse

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Builds the program, makes a throw-away Python environment with PyTorch (.venv-torch, about 1 GB), checks that
 # the PyTorch network is the same one, and compares speed and memory. Arguments go to compare.py.
 set -euo pipefail

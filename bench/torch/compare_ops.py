@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fused kernels beside PyTorch, op by op, float32: compare_ops.py HH_BENCH [--threads 2] [--filter REGEX] [--seconds 0.1]
 The shapes are those of hh_bench's cases at the preset `paper`. PyTorch is the faster of eager and torch.compile. A case
 is timed in turns, ours and then PyTorch's, --rounds times, each side by its median; the ratio is the median of the

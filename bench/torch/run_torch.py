@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One PyTorch measurement in a process of its own: run_torch.py PRESET MODE BATCH THREADS SECONDS COMPILE
 prints one JSON line, in the terms of `hybridhash bench --json`."""
 import json

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Batches have numbers; a worker takes the next number that is less than `ahead` beyond the one the
 // consumer waits for, and puts the result into slot number % ahead. One mutex guards all of it: it
 // is taken twice a batch.

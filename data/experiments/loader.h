@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Batches of transformed images, made ahead by worker threads. What comes out depends on nothing
 // but data set, list, transform, seed and epoch: not on the number of workers, nor on timing.
 // These threads wait for files while the kernels compute, so they are not
@@ -8,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "data/sets/dataset.h"
 #include "data/images/transform.h"
+#include "data/sets/dataset.h"
 
 namespace hh::data {
 

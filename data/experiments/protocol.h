@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The retrieval experiments: which data set, which split, which transform, and the counts that a
 // published figure rests on. Goldens README, section 4.
 #pragma once
@@ -7,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "data/sets/dataset.h"
 #include "data/experiments/split.h"
 #include "data/images/transform.h"
+#include "data/sets/dataset.h"
 
 namespace hh::data {
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fisher-Yates on counter-based random numbers: the order depends on (seed, purpose, index) alone.
 #pragma once
 #include <cstdint>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which items of a data set are queries, training images and database, in order: position i of
 // `train` is row i of the memory bank. Made once per run, whatever the code length, and kept in the
 // run folder as split.json.

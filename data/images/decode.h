@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Image files to pixels: JPEG by libjpeg-turbo, PNG and BMP by stb_image, PNM by code of ours. The
 // result is what PIL's Image.open(f).convert('RGB') or convert('L') gives: alpha is dropped (not
 // blended), palettes are looked up, CMYK follows PIL's formula; of 16-bit samples the upper byte is

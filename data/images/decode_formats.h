@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The decoders behind decode.h, by format. Each checks sizes against the options before it
 // allocates, throws ImageError, and returns the channels that the file has (1 or 3).
 #pragma once

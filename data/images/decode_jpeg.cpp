@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // libjpeg reports an error by calling error_exit, which must not return. It is C code, so we leave
 // by longjmp; every function below that calls setjmp has no local with a destructor, and what
 // changes after setjmp is a member, not a local.

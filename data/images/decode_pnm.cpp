@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Our own, because stb_image 2.27 doesn't notice that a PNM file is truncated (it returns
 // uninitialised memory), ignores the declared maximum, and takes 16-bit samples as little-endian.
 #include <string>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A decoded image: 8 bits a channel, rows from the top, channels interleaved (HWC), no padding.
 #pragma once
 #include <cstddef>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Both passes are sums of 22-bit coefficients times 8-bit pixels in 32-bit integers, so the order
 // of the terms is free and the vector code gives PIL's bits. The horizontal pass takes one output
 // pixel (R, G, B and a fourth lane for nothing) per vector, the vertical one a row in whole

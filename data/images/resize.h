@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // PIL's Image.resize(size, BILINEAR) on 8-bit channels, bit for bit: a triangle filter whose
 // support grows with the reduction (antialiasing), horizontal pass first, each pass rounded to 8
 // bits, with coefficients in fixed point (22 bits). Source: Pillow, libImaging/Resample.c.

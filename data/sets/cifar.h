@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CIFAR-10's binary version: records of 1 label byte and 3072 pixel bytes (planes R, G, B of
 // 32x32). Source: www.cs.toronto.edu/~kriz/cifar.html.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Images with labels, by index. Either all in memory (Fashion-MNIST, CIFAR-10) or one file each.
 // Reading is const and safe from many threads.
 #pragma once

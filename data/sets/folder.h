@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A folder per class: its sub-folders, sorted by name, are the classes; the image files below them
 // (at any depth), sorted by path, the items. Names that begin with a dot are passed over.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // gzip, as data sets are shipped in.
 #pragma once
 #include <cstddef>

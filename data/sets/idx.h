@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The idx format of the MNIST family, plain or gzipped, 8-bit data only:
 //   0, 0, type (0x08: u8), number of axes; each axis' size (32 bits, big-endian); the values.
 // Source: yann.lecun.com/exdb/mnist.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Labels of a data set: per item one bit a class, packed into 64-bit words (bit c of the item is
 // word[c / 64] >> (c % 64) & 1), so that "share a class" is an AND.
 #pragma once

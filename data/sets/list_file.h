@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Image lists: one image a line, `path l_1 l_2 ... l_n`, each l 0 or 1 (n classes). Blank lines are
 // skipped, lines may end in CR LF, a byte order mark is passed over; a path holds no white space.
 #pragma once

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draws the pictures of these pages: docs/kernels/pictures.py writes the .svg files beside itself."""
 import os
 

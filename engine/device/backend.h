@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the engine needs of a device: raw memory, copies in stream order, and its kernels. The CPU's
 // is built in; the GPU's comes from the shared library libhh_cuda.so, so that one program also
 // starts on machines without CUDA.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where tensors live and where work is queued.
 #pragma once
 #include <compare>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The kernels of a device, found by the type of their arguments. One table per device holds them
 // all, so the operations in ops.h are written once.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Running a kernel on a device: finds it, lends it scratch memory, queues it.
 #pragma once
 #include <optional>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory of tensors: blocks on a device with counted owners, from a caching allocator.
 #pragma once
 #include <cstddef>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where the time of a step goes: ranges of the host, kernels and copies, each with the layer it
 // serves and the work it must do, and the memory in use.
 // Off, which is the rule, each range, kernel, copy and Storage costs a load of a pointer, each step

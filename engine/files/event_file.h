@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // TensorBoard's event file: a training run's numbers over its steps. Records of
 //   length (u64) | masked CRC-32C of the length (u32) | bytes | masked CRC-32C of the bytes (u32)
 // each a protocol buffer `Event`, all little-endian.

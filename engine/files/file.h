@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Files: read whole or mapped, and written so that a killed process loses nothing.
 #pragma once
 #include <cstddef>

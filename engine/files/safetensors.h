@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The safetensors format: 8 bytes of header length (little-endian), a JSON header that gives name,
 // dtype, shape and byte range of every tensor, then the bytes. Nothing in a file is trusted.
 // Source: https://github.com/huggingface/safetensors, "Format".
@@ -10,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/tensor/dtype.h"
 #include "engine/files/file.h"
+#include "engine/tensor/dtype.h"
 #include "engine/tensor/tensor.h"
 
 namespace hh {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The differentiable operations HybridHash is made of, each one fused kernel (or library call). The
 // maths, shapes and layouts are in the kernel headers named beside them. Activations are f32 or
 // bf16, channels-last; all inputs of a call are on one device. While a Tape records (tape.h),

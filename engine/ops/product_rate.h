@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How fast a device multiplies matrices at best: what a kernel's flops are a share of.
 #pragma once
 #include <string_view>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Dynamic loss scaling: gradients in f16 vanish below 6e-8 and overflow above 65504, so the loss is
 // multiplied by a factor before backward and the gradients by its inverse before the optimizer,
 // which leaves out a step whose gradients aren't finite. Source: Micikevicius et al., arXiv

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Optimisers over all parameters of a network, in one pass over the flat arrays.
 #pragma once
 #include <memory>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Parameters: the trained tensors of a network, by name, in one flat array per purpose (weights,
 // gradients, 16-bit copies), so that an optimiser step is one pass over memory.
 #pragma once

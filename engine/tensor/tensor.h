@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tensor: a dense, row-major array of one type on one device; a view of a Storage.
 #pragma once
 #include <array>
@@ -10,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "engine/tensor/dtype.h"
 #include "engine/device/memory.h"
+#include "engine/tensor/dtype.h"
 
 namespace hh {
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Register-blocked products of matrices that fit the caches: what attention is made of. Included
 // like simd-inl.h, once per target.
 #if defined(HH_KERNELS_ATTENTION_SMALL_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Chooses among the kernels of window_attention_*.cuh; the mapping of each is at its top.
 #include "kernels/attention/window_attention.h"
 #include "kernels/attention/window_attention_backward_one_pass.cuh"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Multi-head self-attention inside windows (the blocks of an image), never storing the N x N
 // matrix:
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Window attention backward on tensor cores, for heads 32 or 64 wide, in two passes over P.
 //
 // Mapping   A block takes some heads of a window, or of several small windows. First it separates

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Window attention backward in one pass over P, for 16-bit heads 32 wide and windows of 129 to 256
 // tokens, where dS of a part of the queries fits in shared memory.
 //

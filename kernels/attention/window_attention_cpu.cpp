@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   A work item is a window, or some of its heads when windows are few. Forward keeps
 //           queries in lanes: S^T, the softmax and O^T run down columns, without a horizontal
 //           operation, and the interleaved output is a plain transpose of [d*H, N]. Backward keeps

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Window attention forward on tensor cores, for heads 32 or 64 wide.
 //
 // Mapping   A block takes some heads of a window, or of several small windows, in stages: k and v

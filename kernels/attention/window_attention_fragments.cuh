@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How a warp of the tensor-core kernels reads tiles of 16 rows of planes
 // (window_attention_tiles.cuh) and multiplies them.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Window attention for every size and both types, in float32 arithmetic.
 //
 // Mapping   A block of 128 threads takes 32 rows of one window and head: queries in forward and for

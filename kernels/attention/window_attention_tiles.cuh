@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the tensor-core kernels of window attention share: which windows and heads a block takes,
 // and where their rows lie in shared memory.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where blocks are in an image. `side` tokens of a block that lie in one line of the image are
 // together in both orders; they are a run. Runs are numbered in block order.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   A group of up to 32 threads keeps a token's row in registers, as in
 //           residual_layer_norm.cu, and goes through the images at one position, so that the
 //           position's embedding, or its gradient, stays in registers too. Where positions are few,

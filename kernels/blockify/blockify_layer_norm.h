@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Block aggregation, position embedding and the level's first LayerNorm in one pass:
 //
 //   z[b,t,n,c] = x[b, i, j, c] + pos[t,n,c]     t = (i/s)*grid + j/s,  n = (i%s)*s + j%s

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Traffic   Each operand goes to and from memory once; see residual_layer_norm_cpu.cpp. Backward
 //           takes a few positions at a time through all images, so that their part of dpos, the
 //           one operand that is as large as an image, stays in the cache.

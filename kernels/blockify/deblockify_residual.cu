@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   A thread has 16 bytes of a token at one position and goes through some of the images:
 //           its place in image order, its share of the bias, and of the bias's gradient, stay in
 //           registers.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Block disaggregation fused with a level's last residual addition:
 //
 //   out[b,i,j,c] = z[b,t,n,c] + s_b * (branch[b,t,n,c] + bias[c])     t, n as in

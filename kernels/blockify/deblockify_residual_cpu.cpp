@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Traffic   Each operand goes to and from memory once.
 // Numerics  float32. The sums over tokens are cut into chunks by the sizes, added up in order.
 #undef HWY_TARGET_INCLUDE

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How the kernels between image order and block order share out their work: by positions (t, n) of
 // an image, so that a thread finds its place in image order once and then goes through the images.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A convolution with a 1x1 kernel as the linear layer on its pixels that it is, for both devices.
 #pragma once
 #include "kernels/conv/conv2d.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A convolution's weights from the state dict's order [Cout, Cin, taps] to channels-last
 // [Cout, taps, Cin], in which cuDNN is fast and a pixel's channels are copied as they lie, and
 // sums of their gradient back. A block takes kChannels input channels of one output channel, which

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A 1x1 kernel is a linear layer. Other convolutions are cuDNN's where it can be used (cudnn.cuh);
 // else a convolution is one matrix product per group of images: the patch under each output pixel
 // becomes a row of "columns" [pixels, taps * Cin] in scratch memory, so that

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two-dimensional convolution, stride 1, "same" padding, odd kernel sides (3x3, 1x3, 3x1, 1x1):
 //
 //   y[b,i,j,o] = bias[o] + sum_{u,v,c} w[o,c,u,v] x[b, i+u-(kh-1)/2, j+v-(kw-1)/2, c]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Library   oneDNN's direct convolution on channels-last images. It wants the weights in blocks of
 //           its own: they are reordered on each call, which is small beside the convolution.
 // bf16      Native, or else the images are converted to float32 as a whole.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Numerics  float32 sums; float products are exact float32 ones unless HH_TF32=1, as in gemm.cuh.
 //           Only algorithms that cuDNN calls deterministic are taken.
 #include <dlfcn.h>

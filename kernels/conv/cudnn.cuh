@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The convolutions that cuDNN does for conv2d.cu. The library is loaded when the first of them is
 // asked for, so that a machine without it runs all the same: conv2d.cu then makes matrix products.
 #pragma once

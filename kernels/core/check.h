@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Errors of the kernel library. No CUDA header here: CPU-only builds include this file.
 #pragma once
 #include <sstream>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sums over the rows of a matrix, such as the gradient of a bias, without atomics: each block
 // leaves a row of partial sums in scratch memory, and one small kernel adds those up, in a fixed
 // order.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Errors of CUDA calls. For .cu files and files that wrap a CUDA library only.
 #pragma once
 #include <cuda_runtime_api.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the CUDA kernels share: storage types as float32, 16-byte vectors, warp and block sums.
 #pragma once
 #include <cuda_bf16.h>

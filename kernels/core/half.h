@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The 16-bit storage types of activations and codes, as plain bits that host and device share.
 // bf16 is float32's upper half; f16 is IEEE binary16. Arithmetic on them is always float32.
 #pragma once

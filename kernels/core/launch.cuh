@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Launching kernels that need more dynamic shared memory than 48 KiB.
 #pragma once
 #include <cstdint>

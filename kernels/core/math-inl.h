@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Elementary functions on float32 vectors. The polynomials are minimax fits of relative error made
 // for this file; the errors stated are theirs plus the roundings of their evaluation. NaN gives
 // NaN. Included like simd-inl.h, once per target.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Instructions of sm_80 that CUDA C++ has no name for: tensor-core products of bf16, f16 and TF32
 // matrices, loads of their operands, and asynchronous copies to shared memory.
 //

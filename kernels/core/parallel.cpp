@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "kernels/core/parallel.h"
 
 #include <algorithm>
@@ -86,8 +87,7 @@ void parallel_for(std::int64_t n, std::int64_t grain,
   const std::int64_t most = (n + grain - 1) / grain;
   const auto workers = inside ? 1 : std::min<std::int64_t>(num_threads(), most);
   if (workers == 1) return body(0, n);
-  run_workers(int(workers),
-              [&](int i) { body(n * i / workers, n * (i + 1) / workers); });
+  run_workers(int(workers), [&](int i) { body(n * i / workers, n * (i + 1) / workers); });
 }
 
 void parallel_chunks(std::int64_t chunks, const std::function<void(std::int64_t)>& body) {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Threads of the CPU kernels. All of them go through here, so that one setting rules them all and
 // a sanitizer build can swap the runtime (HH_STD_THREADS: std::thread in place of OpenMP, whose
 // runtime ThreadSanitizer can't see into).

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Philox4x32-10, the counter-based random numbers of Salmon and others, "Parallel random numbers:
 // as easy as 1, 2, 3", SC 2011. Number i of stream (seed, stream) depends on nothing but those
 // three, so results don't depend on threads, batches or devices. Host and device code.

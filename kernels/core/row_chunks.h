@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How rows are cut into chunks for sums over rows, such as the gradient of a bias: by the sizes
 // alone, so that the sums don't depend on the number of threads.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How the threads of a block share the rows of a matrix [rows, cols], for kernels that keep a row,
 // or a few columns of it, in registers.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // LayerNorm of one row, forward and backward, for the kernels that fuse it with something else.
 // A row is short enough to stay in L1, so passing over it again costs no memory traffic.
 // Numerics: float32 arithmetic on any storage type; the variance is the mean squared deviation, as

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // LayerNorm of rows that a group of up to 32 threads keeps in registers, forward and backward, for
 // the kernels that fuse it with what stands before it. Longer rows (kLongestRow) are for kernels
 // that give a block to a row.

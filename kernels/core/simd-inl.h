@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Loads and stores that the Highway kernels share: any storage type in memory, float32 in lanes.
 // Included inside HWY_BEFORE_NAMESPACE, once per target, hence the toggled guard.
 #if defined(HH_KERNELS_CORE_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)

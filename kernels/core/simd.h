@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which instruction set the CPU kernels use. Each kernel is compiled for several by Highway and
 // picks the best that the machine has; this forces a lesser one, for tests and comparisons.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A loop over n values in vectors, whose body is written once for whole vectors and for the rest.
 // Included inside HWY_BEFORE_NAMESPACE, once per target, hence the toggled guard.
 #if defined(HH_KERNELS_CORE_SIMD_LOOP_INL_H_) == defined(HWY_TARGET_TOGGLE)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Transposition of a matrix in blocks of Lanes(d) rows by 4 columns, with a conversion of storage
 // types and an operation on the way. Included like simd-inl.h, once per target.
 #if defined(HH_KERNELS_CORE_TRANSPOSE_INL_H_) == defined(HWY_TARGET_TOGGLE)

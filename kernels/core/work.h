@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a call must do, from its arguments alone: what its time is held against.
 #pragma once
 

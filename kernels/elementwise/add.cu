@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   One thread per 16 bytes; the odd end and arrays off a 16-byte boundary go one by one.
 // Traffic   reads x and y and writes y: three accesses of n elements.
 #include "kernels/core/device.cuh"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Accumulation of gradients: y[i] += x[i].
 #pragma once
 #include <cstdint>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   A thread has the same 16 bytes of every row, and its share of the bias, and of the
 //           bias's gradient, in registers; a block goes through neighbouring rows.
 // Traffic   x is read and y written once; backward reads x and dy and writes dx. Per block and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Bias and exact GELU, y = v * Phi(v) with v = x + bias and Phi the normal distribution function
 // (erf, not the tanh form). Backward recomputes v from x:
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Traffic   x and dy are read, y and dx written once. bias and the partial sums of its gradient
 // stay
 //           in L1.
@@ -12,9 +13,9 @@
 
 #include "kernels/core/parallel.h"
 #include "kernels/core/row_chunks.h"
+#include "kernels/core/row_norm-inl.h"
 #include "kernels/elementwise/bias_gelu.h"
 #include "kernels/elementwise/gelu-inl.h"
-#include "kernels/core/row_norm-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   One thread per four elements, 16 bytes of the float32 side; the odd end and arrays off
 // a
 //           16-byte boundary go one by one.

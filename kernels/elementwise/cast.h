@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Conversion between storage types, rounding to nearest even: to[i] = From -> To of from[i].
 #pragma once
 #include <cstdint>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // GELU and its derivative on float32 vectors. Both come from a function of a = |v| that is
 // tabulated as polynomials on eight pieces, which needs no exponential and half the instructions of
 // one:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tables of gelu-inl.h, which says what they hold.
 #pragma once
 #include <cstddef>

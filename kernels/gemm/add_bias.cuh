@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A bias added to the rows of a matrix in a pass of its own, where no product's epilogue does it.
 // A thread has the same 16 bytes of every row of its block, and its share of the bias in registers.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One matrix product by cuBLASLt, row-major:
 //
 //   D[rows, cols] = (accumulate ? D : 0) + A[rows, inner] B[inner, cols] (+ bias[cols])

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What linear and conv2d share of oneDNN: its engine, its errors as ours, and a store of
 // primitives, because making one compiles code (milliseconds). Private to the CPU kernels.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Row-wise helpers that linear and conv2d share. Private to the CPU kernels.
 #pragma once
 #include <cstdint>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How the CPU scans see a database: in blocks of 64 rows, transposed so that one vector instruction
 // works on many rows. 64, because that many rows share one word of a row mask.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Latency   A bucket begins with a cache miss, so the next ones' addresses and codes are asked for
 //           ahead.
 #undef HWY_TARGET_INCLUDE

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   See scan.cuh: one scan counts distances per chunk of the database, a second knows the
 // rank
 //           of every row and sets a bit at the ranks of relevant ones. Then a block per query walks

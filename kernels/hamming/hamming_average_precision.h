@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Average precision of queries against a database, by counting. Row r is relevant to query q when
 // their labels share a class; rows are ranked by (Hamming distance, row). With c_d and h_d the rows
 // and the relevant rows at distance d, the j-th row at distance d has rank  sum_{e<d} c_e + j, so

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Traffic   Codes and labels are transposed to blocks of 64 rows once a call, and then read once
 // per
 //           kTogether queries, which leave 2 bytes a row behind for the second pass.

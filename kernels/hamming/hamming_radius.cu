@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   One warp per four queries walks the whole database in order, so a row's place is the
 // number
 //           of rows found before it: no counts, no second scan.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // All rows of a database of packed codes within a Hamming distance of each query (hamming_topk.h
 // defines distance and layout). How many there are is known only afterwards:
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Traffic   The database is read once per group of queries that a thread has, a tile at a time.
 // Threads   Each has its share of the queries.
 #undef HWY_TARGET_INCLUDE

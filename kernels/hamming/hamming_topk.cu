@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   1. A sample of the rows bounds each query's k-th distance from above. 2. A warp has a
 // few
 //           queries in registers and walks a chunk of the database; it counts only the rows within

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The k rows of a database of packed codes that are nearest to each query by Hamming distance:
 //
 //   d(q, r) = number of set bits of queries[q] XOR database[r]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Traffic   The database is read once per group of up to 256 queries, a tile at a time; per tile
 // the
 //           queries of the group pass over what is in L1. What a query touches besides is a few

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   One warp per 32 bits: a vote packs them. Lanes read neighbouring values.
 // Traffic   values are read once; words are a 32nd of that.
 #include "kernels/core/device.cuh"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A scan of some rows for some queries that reports the rows nearer than a bound, by words or by
 // nibbles.
 // Included inside HWY_BEFORE_NAMESPACE, once per target, hence the toggled guard.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the Hamming kernels of the GPU share: a warp walks a chunk of the database 32 rows at a
 // time, in order, with a few queries in registers. Counts per chunk, added up over the chunks, tell
 // every row its place before it is written, so that answers come out in order without a sort.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a scan of some rows for some queries needs, and how it is tiled (scan-inl.h does it).
 #pragma once
 #include <algorithm>

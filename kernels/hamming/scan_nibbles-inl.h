@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Distances by nibbles: one table lookup of 16 entries per nibble, where the table already knows
 // the query's nibble, so that a lookup and an addition deal with 4 bits of 32 rows (AVX2) or 64.
 // The nibbles of a tile are unpacked once for all queries of a group. Included inside

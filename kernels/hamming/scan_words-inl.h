@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Distances by words: XOR and a population count of each 64-bit word, which AVX-512 has an
 // instruction for (AVX3_DL).
 // Included inside HWY_BEFORE_NAMESPACE, once per target, hence the toggled guard.

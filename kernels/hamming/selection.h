@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The k nearest rows so far of one query, while a scan brings rows in ascending order. Distances
 // are small integers, so counts by distance tell at once how near a row must be to matter: no heap.
 #pragma once

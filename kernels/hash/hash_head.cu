@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   Forward: a warp has 4 images times 4 bits, its lanes along the channels. Backward:
 //           dpooled a thread per channel and 4 images, dw a thread per channel and 4 bits, with the
 //           dlogits of a block in shared memory. Each sum adds up in the order it has alone.

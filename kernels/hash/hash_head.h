@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Projection to K logits and tanh, in float32 whatever the storage type, since codes feed the bank:
 //
 //   logits[b,k] = bias[k] + sum_c pooled[b,c] w[k,c],   code = tanh(logits)

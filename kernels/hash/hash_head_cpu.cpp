@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   Forward: tiles of 4 images x 4 bits, each logit a vector of partial sums over channels.
 //           Backward: dpooled by blocks of 4 images, dweight by blocks of 4 bits, both with vectors
 //           along the channels; dlogits of a block is recomputed on the stack.

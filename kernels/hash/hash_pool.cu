@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   A lane per channel: neighbouring lanes read neighbouring channels. A warp walks down a
 //           strip of up to 4 x 7 windows and keeps each row's largest sums in registers, so that
 //           rows shared by two windows are read once; forward adds the strips' means up in shared

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The hash layer between its convolutions and its projection:
 //
 //   sum[b,i,j,c] = local[b,i,j,c] + glob[b,c]      in float32; the upsampled 1x1 map is constant

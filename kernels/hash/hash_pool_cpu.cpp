@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   Forward: one task per image and block of channels, whose mean lies in the first cache.
 //           Backward: one task per row of dlocal; each pixel gathers from the windows that hold it,
 //           at most four, so dlocal is written once and nothing is scattered.

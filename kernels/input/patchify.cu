@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   A block has a strip, a row of patches; a thread kVec neighbouring pixels of a patch's
 //           line. Neighbouring threads take a patch's lines, then the strip's patches, then
 //           channels: with patches of 4 x 4 a warp's accesses are whole sectors on both sides.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Images to the rows of the patch-embedding GEMM, whose weight is the state dict's
 // [C0, Cin, p, p] read as [C0, Cin*p*p]:
 //

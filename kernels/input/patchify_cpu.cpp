@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Traffic   One line of patches at a time, whose rows stay in L1 while the p image lines of each
 //           channel are dealt out to them; images and rows go to and from memory once.
 // Numerics  A pixel has 256 values, so normalising it is a table of each channel, made by the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   Forward: a block makes 32 vectors of channels of one output; its eight warps each add
 //           up an eighth of the pixels, then one warp adds the eight sums in order. Backward: one
 //           thread per vector of channels of s neighbouring pixels, which share a vector of dy; a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Average over s x s blocks, stride s, of channels-last images:
 //
 //   y[b,i,j,c] = 1/s^2 sum_{u,v < s} x[b, i*s+u, j*s+v, c]

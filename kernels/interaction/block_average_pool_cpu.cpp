@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   Forward: one task per output pixel and block of channels; its sums lie in the first
 //           cache. Backward: one task per row of dx.
 // Traffic   x is read once, in runs of s*C values; y is small. Backward writes (and, adding, reads)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   Forward: a warp walks the pixels under seven windows of a row of windows, for four
 //           rows of windows; it holds a pixel's channels in registers. The maximum is taken along
 //           the row first (in registers), then down the rows (in shared memory, where a lane

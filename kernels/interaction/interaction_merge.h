@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The end of an interaction module: add the global path, normalise, pool.
 //
 //   sum[b,i,j,c]  = local[b,i,j,c] + up(glob)[b,i,j,c]   up: bilinear by factor s, corners not

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   Forward: a thread walks over rows of windows. Of the normalised map there exist four
 //           pixels at a time, the column to their left, and the row above as maxima over three
 //           columns: the maximum is separable, and so are its ties. Backward: a chunk is a band of

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How the CPU kernels of interaction_merge.h lay out their scratch memory and share out the work.
 #pragma once
 #include <algorithm>

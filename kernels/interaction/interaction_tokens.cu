@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   A block takes 64 channels of one image through shared memory: rows of channels on the
 //           map's side, rows of positions on the tokens' side, both read and written in order.
 //           dpos: one thread per (token, channel) adds up the images in their order.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tokens of the interaction attention. The reference RESHAPES its channels-first map (C, m, m)
 // to (M, C), M = m*m, without permuting it, so with our channels-last map z[b, position, channel]:
 //

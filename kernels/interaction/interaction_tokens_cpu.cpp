@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Traffic   Both directions read and write each element of the maps once; the backward pass reads
 //           the tokens' gradient a second time for dpos. A map is a transpose of its tokens.
 // Numerics  One float32 addition, rounded to T. dpos is added up over the images in their order.

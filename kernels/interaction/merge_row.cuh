@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What both directions of interaction_merge do with one pixel: a warp holds its channels in
 // registers.
 #pragma once

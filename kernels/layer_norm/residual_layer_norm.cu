@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   A group of up to 32 threads per row, which it keeps in registers; a block takes
 //           neighbouring rows. bias, gamma and beta wait in shared memory. Sums over rows stay in
 //           registers until the block's last row. Rows of more than kLongestRow columns: a block
@@ -6,8 +7,8 @@
 //           partial sums for each of their gradients.
 // Numerics  float32, see row_norm.cuh.
 #include "kernels/core/column_sum.cuh"
-#include "kernels/layer_norm/residual_layer_norm.h"
 #include "kernels/core/row_norm.cuh"
+#include "kernels/layer_norm/residual_layer_norm.h"
 
 namespace hh::gpu {
 namespace {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What stands between two GEMMs of a transformer layer, in one pass over the rows:
 //
 //   z[r,c] = residual[r,c] + s[r / rows_per_image] * (branch[r,c] + bias[c])

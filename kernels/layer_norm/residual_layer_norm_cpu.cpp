@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Traffic   Each operand goes to and from memory once; the passes of a LayerNorm over a row run on
 //           what the first has brought into L1. bias, gamma, beta and the partial sums of their
 //           gradients stay there too.
@@ -11,8 +12,8 @@
 
 #include "kernels/core/parallel.h"
 #include "kernels/core/row_chunks.h"
-#include "kernels/layer_norm/residual_layer_norm.h"
 #include "kernels/core/row_norm-inl.h"
+#include "kernels/layer_norm/residual_layer_norm.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Linear layer on rows:
 //
 //   y[r,o] = sum_i x[r,i] w[o,i] + bias[o]                  (bias may be null: nothing is added)

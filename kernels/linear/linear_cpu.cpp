@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Library   oneDNN. Its sgemm where a plain product is wanted; its matmul primitive where a bias is
 //           added (in the epilogue, not in a pass of its own) or bf16 is native.
 // Weights   dw = dy^T x sums over the rows. Blocks of rows are shared out to threads with a dw
@@ -16,8 +17,8 @@
 #include <hwy/highway.h>
 
 #include "kernels/core/simd-inl.h"
-#include "kernels/linear/linear.h"
 #include "kernels/gemm/rows.h"
+#include "kernels/linear/linear.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {

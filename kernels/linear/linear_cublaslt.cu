@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The products are cuBLASLt's; bias is its epilogue, and so are the sums of dy that dbias gets.
 // Where it can't make them they are a pass of their own down the columns of dy.
 #include "kernels/core/column_sum.cuh"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   One block per image of the batch. It leaves its row alone when a later image has the
 // same
 //           one, so no two blocks write the same place.

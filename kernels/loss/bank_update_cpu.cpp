@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   One thread, image by image: a batch is a few thousand numbers, less than it costs to
 //           wake another thread, and equal indices resolve themselves in this order.
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Products as good as float32's on tensor cores that take bf16. A float32 has 24 significant bits
 // and is the exact sum of three bf16 of 8; an f16 has 11 and needs two. Of the products of parts
 // those with i + j <= 2 are taken: what is left out is below 2^-22 of the product where the parts

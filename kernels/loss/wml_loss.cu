@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   One launch, whose blocks are all there at once and meet twice. First each counts the
 //           similar pairs of its share; while the others' counts arrive it makes the theta of its
 //           first pairs. A block takes 64 images and a chunk of the bank. Each of its four warps

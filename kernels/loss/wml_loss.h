@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Weighted maximum-likelihood hashing loss of a batch against the memory bank, and its gradient, in
 // one streaming pass over the bank (no batch x bank matrix):
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   Lanes are images. The codes of up to 64 images lie transposed, [K][width], and a tile
 //           of bank rows is widened to float32 beside them in L1. Two products of one shape follow,
 //           theta = U u^T and du^T += U^T g, both C[rows][width] from a broadcast and a vector,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   CUB's device-wide reduction of the squares in float64, whose order is fixed for a size
 // and
 //           a GPU; then one thread turns the sum into norm, scale and skip.

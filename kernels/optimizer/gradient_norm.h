@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The l2 norm of all gradients, the factor that clips it, and whether anything isn't finite,
 // without a word to the host:
 //

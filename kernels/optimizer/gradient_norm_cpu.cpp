@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Traffic   Reads each gradient once.
 // Numerics  A square of a float32 is exact in float64 and their sum can't overflow it, so the norm
 //           is good to a unit of float32, and not finite exactly when a gradient isn't or the norm

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   One thread per four elements of one segment, a block's width apart, so that every
 // access
 //           of a warp is contiguous; a block lies in one segment. Segments, host memory, travel in

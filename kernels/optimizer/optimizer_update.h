@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One optimiser step over all parameters at once. They lie in one flat array; `segments` says which
 // parts of it exist and how much weight decay each takes. With g = scale[0] * gradient:
 //

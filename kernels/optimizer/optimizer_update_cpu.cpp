@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   All segments end to end are one range of elements, of which each thread takes a share;
 //           elements don't depend on each other.
 // Traffic   RMSprop and SGD read w, g and one average and write two of them, AdamW one average

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   One thread per scale. The rates, host memory, travel in the launch's own arguments.
 #include <cstring>
 

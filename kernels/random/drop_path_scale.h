@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Drop-path scales of one training step for all residual branches (stochastic depth per image):
 //
 //   scale[r, b] = 0 if draw(r, b) < rate[r], else 1 / (1 - rate[r])

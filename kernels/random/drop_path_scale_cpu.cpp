@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mapping   One thread: a step needs a few thousand numbers, four to a Philox block.
 #include <algorithm>
 

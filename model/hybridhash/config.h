@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sizes of a HybridHash network. Everything else follows from them (spec section 1,
 // "Notation").
 #pragma once

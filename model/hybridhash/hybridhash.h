@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The HybridHash network (spec section 1): patch embedding, three levels of block-wise transformer
 // layers with interaction modules between them, and the hash layer.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "model/hybridhash/interaction.h"
 
 #include "model/hybridhash/stages.h"

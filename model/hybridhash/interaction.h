@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The interaction module between levels and the attention inside it (spec section 1).
 #pragma once
 #include <string>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Stages that the reference has and our fused kernels never form (a branch with its bias, an
 // upsampled map, a sum before its LayerNorm): computed here from their inputs, for probes only.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "model/hybridhash/transformer_layer.h"
 
 #include "model/hybridhash/stages.h"

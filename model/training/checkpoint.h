@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Weights and whole training states in safetensors files. Tensors of weights carry the reference's
 // state-dict names, so that its own weights (converted to safetensors) load as they are.
 //

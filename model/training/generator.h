@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The goldens' weight and input generator (spec section 7): values that any program in any language
 // can make exactly, from a name and a seed.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "model/training/memory_bank.h"
 
 namespace hh {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A batch of 8-bit images as the network takes them.
 #pragma once
 #include <array>

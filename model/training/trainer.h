@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A network in training: its parameters, optimiser, memory bank and the number of steps done, which
 // is all that a resumed run needs besides its place in the data.
 #pragma once

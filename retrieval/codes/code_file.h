@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The file that `hybridhash encode` writes and every other command reads: codes and all that is
 // known about their items. A safetensors container (engine/files/safetensors.h) with
 //

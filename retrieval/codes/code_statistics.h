@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How well codes use their bits.
 #pragma once
 #include <cstdint>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Binary codes of up to 512 bits, packed: what models are trained to give and all searches run on.
 // Bit j of a code is byte[j / 8] >> (j % 8) & 1, 1 for +1 and 0 for -1, in files as in memory. In
 // memory a code is a row of 64-bit words, little-endian, whose bits past the last one are zero.

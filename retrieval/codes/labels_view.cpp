@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "retrieval/codes/labels_view.h"
 
 #include "kernels/core/check.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Labels of coded items: one bit a class, packed into 64-bit words (bit c of an item is
 // word[c / 64] >> (c % 64) & 1), as data::Labels has them. Two items are similar when they share a
 // class; an item without labels is similar to none.

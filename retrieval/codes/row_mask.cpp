@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "retrieval/codes/row_mask.h"
 
 #include <bit>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A set of database rows, one bit each: what a search may return. Deleted rows and filters are
 // applied inside the scan by it.
 #pragma once

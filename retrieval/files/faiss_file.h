@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // FAISS's files of exact binary indexes: IndexBinaryFlat ("IBxF"), alone or in an IndexBinaryIDMap
 // ("IBMp", read also as "IBM2"). Little-endian, nothing aligned:
 //   header  fourcc, d i32, code_size i32, ntotal i64, is_trained u8, metric_type i32

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Items of an index in other programs' formats. docs/formats.md has each with its bit order.
 #pragma once
 #include <filesystem>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The formats of item_files.h that are text.
 #include <charconv>
 #include <map>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // NumPy's .npy arrays, for exchange with other programs: versions 1.0 to 3.0, little-endian, C
 // order, of the few types that codes and results have. Anything else is refused with the reason.
 // Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html

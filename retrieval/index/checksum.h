@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // XXH64, the check sum of an index's files: faster than the memory it reads.
 // Source: https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md
 #pragma once

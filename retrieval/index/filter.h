@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Conditions on the items of an index, as users write them:
 //   label=dog  label=3  label=dog,cat (either)  label!=dog     by class name or number
 //   path=a/b.jpg  path~holiday/* (a glob: * ? [...])  path!=a/b.jpg

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "retrieval/index/index.h"
 
 #include <sys/stat.h>

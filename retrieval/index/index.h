@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An index: codes and all that is known of their items, in a folder that grows, shrinks and
 // survives. Exact search runs on its mapped codes (search.h, multi_index.h); labels, paths and
 // metadata lie in SQLite. One process writes at a time, any number read.
@@ -22,10 +23,10 @@
 
 #include "retrieval/codes/code_file.h"
 #include "retrieval/codes/codes.h"
+#include "retrieval/codes/row_mask.h"
 #include "retrieval/index/items.h"
 #include "retrieval/index/manifest.h"
 #include "retrieval/index/rows.h"
-#include "retrieval/codes/row_mask.h"
 
 namespace hh::retrieval {
 

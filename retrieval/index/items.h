@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What an index knows of its items beside their codes: a SQLite database with
 //   items(row INTEGER PRIMARY KEY, path TEXT, metadata TEXT)      only rows that have either
 //   item_labels(row, class), an index on (class, row)             one row a label

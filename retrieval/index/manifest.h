@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // manifest.json of an index: what the index is at this moment. It is the only file that is ever
 // replaced, in one step; all others are new files, or grow behind what the manifest counts.
 #pragma once

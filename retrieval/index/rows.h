@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Files of rows of one size (codes, ids of an index): 64 bytes of header, then the rows. They only
 // grow; how many rows count is the manifest's to say.
 //   header  "HHROWS1\0", row size in bytes (u64, little-endian), zeros

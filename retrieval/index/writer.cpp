@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -13,8 +14,8 @@
 #include <thread>
 
 #include "kernels/core/check.h"
-#include "retrieval/index/index.h"
 #include "retrieval/index/checksum.h"
+#include "retrieval/index/index.h"
 
 namespace hh::retrieval {
 namespace {

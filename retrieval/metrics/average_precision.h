@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Average precision of one query from counts by distance, under each rule for ties. Items at one
 // distance have no order of their own, so a ranking needs a rule:
 //   stable    by database row (the reference leaves it to numpy's unstable sort)

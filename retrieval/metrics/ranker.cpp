@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "retrieval/metrics/ranker.h"
 
 #include "engine/device/launch.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Ranks queries against a database on a device, some at a time: the first half of an evaluation.
 #pragma once
 #include <cstdint>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Searches that use the network's real-valued outputs, which say more than their signs.
 //
 //   asymmetric distance of a real query u and a code b:  sum over bits with sign(u_j) != b_j of

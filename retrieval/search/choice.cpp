@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "retrieval/search/choice.h"
 
 #include <unistd.h>
@@ -5,9 +6,9 @@
 #include <algorithm>
 
 #include "kernels/core/parallel.h"
+#include "retrieval/search/hamming_scan.h"
 #include "retrieval/search/multi_index.h"
 #include "retrieval/search/multi_index_tables.h"
-#include "retrieval/search/hamming_scan.h"
 #include "retrieval/search/substring_tables.h"
 #include "retrieval/search/timing.h"
 

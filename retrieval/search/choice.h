@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which exact search answers a batch sooner: the plain scan, or multi-index hashing, whose tables
 // must be built first. Decided by what parts of both take on this machine, some hundredths of it
 // all. Answers are the same either way, so a wrong guess costs time and nothing else.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The nearest rows so far of a search that meets rows in any order, each once.
 #pragma once
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Exact search by Hamming distance: scan every code. Results are ordered by distance, then by row,
 // so they are one and the same for any machine and number of threads (cpu::set_num_threads).
 #pragma once

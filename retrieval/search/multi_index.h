@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Multi-index hashing: exact search without looking at every code. A code is cut into m substrings,
 // each with a table of its own; codes within distance r of a query agree with it in some substring
 // up to r / m bits, so growing r step by step looks up ever more distant substrings until the k-th

@@ -1,11 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <vector>
 
 #include "kernels/core/parallel.h"
 #include "kernels/core/philox.h"
 #include "kernels/hamming/bucket_scan.h"
-#include "retrieval/search/multi_index_tables.h"
 #include "retrieval/search/hamming_scan.h"
+#include "retrieval/search/multi_index_tables.h"
 #include "retrieval/search/timing.h"
 
 namespace hh::retrieval {

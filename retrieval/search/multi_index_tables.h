@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Inside MultiIndex: its tables, what looking them up costs, and the search through them.
 #pragma once
 #include <cstdint>
@@ -6,9 +7,9 @@
 #include <vector>
 
 #include "retrieval/codes/codes.h"
+#include "retrieval/codes/row_mask.h"
 #include "retrieval/search/found_rows.h"
 #include "retrieval/search/multi_index.h"
-#include "retrieval/codes/row_mask.h"
 #include "retrieval/search/substring_tables.h"
 
 namespace hh::retrieval {

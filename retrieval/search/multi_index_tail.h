@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Search of a database that has grown since its tables were built: multi-index hashing for the rows
 // that were there, a scan for those behind them. Answers are those of HammingScan.
 #pragma once

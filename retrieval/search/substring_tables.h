@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tables of multi-index hashing: for each substring of the codes, all codes in order of the
 // value they have there.
 #pragma once

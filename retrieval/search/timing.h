@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Wall-clock time of work that is measured to choose between ways.
 #pragma once
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Running the built program (HH_PROGRAM) as a user does.
 #pragma once
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A made-up data set, a folder per class, and a recipe that trains on it in seconds.
 #pragma once
 #include <array>

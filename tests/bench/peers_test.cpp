@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The peers compute what our kernels compute, so that timing one beside the other means something.
 #include "bench/peers/peers.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // hh_bench as a user runs it.
 #define HH_PROGRAM HH_BENCH_PROGRAM
 #include "tests/apps/program.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "data/images/decode_formats.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What every fuzz target has: its input, and that only the documented errors may come out.
 #pragma once
 #include <cstddef>

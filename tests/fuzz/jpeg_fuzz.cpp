@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // libjpeg-turbo, and our longjmp around it.
 #include "tests/fuzz/fuzz.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "data/sets/list_file.h"
 #include "tests/fuzz/fuzz.h"
 

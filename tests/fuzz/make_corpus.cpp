@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The seeds of the fuzz targets: small valid files of every kind, and some that are nearly so.
 #include <cstdio>
 #include <filesystem>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Inputs get the right check sum, which no fuzzer would guess.
 #include <nlohmann/json.hpp>
 

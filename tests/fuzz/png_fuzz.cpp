@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // stb_image (PNG and BMP) behind our checks.
 #include "tests/fuzz/fuzz.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Our PNM reader.
 #include "tests/fuzz/fuzz.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sizes, crops and flips from the input; memory around the result is guarded by the sanitizer.
 #include <vector>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "kernels/optimizer/gradient_norm.h"
 
 #include <catch2/catch.hpp>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "kernels/layer_norm/residual_layer_norm.h"
 
 #include <bit>

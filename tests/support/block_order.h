@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Blocks of an image by their definition, element for element.
 #pragma once
 #include <vector>

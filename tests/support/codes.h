@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Packed codes for tests.
 #pragma once
 #include <bit>

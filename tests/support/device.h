@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One test body for every device: arrays with guards around them, and kernels found in the device's
 // table, so a test names neither cpu:: nor gpu::.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where the reference results lie: $HH_GOLDENS, or ../shared/goldens beside the checkout.
 #pragma once
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tests/support/images.h"
 
 // jpeglib.h needs stdio.h before it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Pictures and image files made in memory, for tests, fuzzing seeds and measurements.
 #pragma once
 #include <cstdint>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The main of every test program: Catch2's, after HH_SIMD and HH_THREADS are obeyed. Programs that
 // use devices give them back at the end, so that leak checkers see only what was lost.
 #define CATCH_CONFIG_RUNNER

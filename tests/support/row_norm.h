@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // LayerNorm of one row in fp64, forward and backward, each with the bound of any float32
 // implementation that starts from the same inputs.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What every trace must satisfy.
 #pragma once
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Test inputs and how errors are judged.
 #pragma once
 #include <cmath>

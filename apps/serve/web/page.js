@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 "use strict";
 const $ = (id) => document.getElementById(id);
 let info = { classes: [], bits: 0, takes_pictures: false };

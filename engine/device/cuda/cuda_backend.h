@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The GPU's Backend: one stream for all kernels of a device, memory of the driver.
 // Part of libhh_cuda.so, which the program loads when asked for a GPU.
 #pragma once

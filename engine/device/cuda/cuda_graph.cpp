@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Recording a stream into a CUDA graph.
 #include <utility>
 

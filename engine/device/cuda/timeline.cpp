@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/device/cuda/timeline.h"
 
 #include <nvtx3/nvToolsExt.h>

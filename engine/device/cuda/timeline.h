@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // When the work of a stream ran, by CUDA events, and NVTX ranges.
 #pragma once
 #include <cuda_runtime_api.h>

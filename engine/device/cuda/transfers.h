@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Copies between host and GPU that leave the kernels running: batches on their way in, logged
 // scalars on their way out.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // hybridhash dataset check on lists whose faults are known one by one.
 #include <algorithm>
 #include <catch2/catch.hpp>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What users get wrong: one line that says what, exit status 2.
 #include <algorithm>
 #include <catch2/catch.hpp>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // train --profile, as a user runs it.
 #include <catch2/catch.hpp>
 #include <cstdlib>

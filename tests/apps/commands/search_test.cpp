@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // hybridhash search, as a user and as a program run it.
 #include <algorithm>
 #include <bit>

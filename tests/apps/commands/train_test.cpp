@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // train, as a user runs it: stopped, killed and resumed runs end where an undisturbed one does.
 #include <algorithm>
 #include <catch2/catch.hpp>

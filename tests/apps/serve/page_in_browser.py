@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The serve page in headless Chromium: page_in_browser.py PROGRAM | --url URL. Builds a small index of codes, serves it,
 opens links to searches, and looks at what the page then shows. Without Chromium it says so and passes."""
 import random

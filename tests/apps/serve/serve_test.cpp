@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // hybridhash serve, as browsers, programs and whoever else may reach it use it. Loopback only.
 // HH_SERVE_FULL=1: 10,000 malformed requests, 1,000 malformed pictures and 30 kills.
 #include <httplib.h>
@@ -16,8 +17,8 @@
 
 #include "apps/report/thumbnail.h"
 #include "kernels/core/philox.h"
-#include "retrieval/index/index.h"
 #include "retrieval/files/item_files.h"
+#include "retrieval/index/index.h"
 #include "retrieval/search/hamming_scan.h"
 #include "tests/apps/program.h"
 #include "tests/apps/tiny_data.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // verify: exit status and table, on cases made here and on changed copies of the goldens.
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>

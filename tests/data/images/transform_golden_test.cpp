@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Against torchvision and Pillow: shared/goldens/transform.safetensors (its README, section 8).
 #include <algorithm>
 #include <catch2/catch.hpp>

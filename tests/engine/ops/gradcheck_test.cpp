@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Every operation of engine/ops/ops.h: its gradients against differences of its own outputs.
 #include <catch2/catch.hpp>
 #include <cmath>

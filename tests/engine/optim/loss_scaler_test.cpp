@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/optim/loss_scaler.h"
 
 #include <catch2/catch.hpp>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A training step on each device: recorded or not, it leaves the same bits; sizes may change.
 #include "model/training/trainer.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What an index must keep when its writer is killed at any moment, or the disk is full.
 #include <signal.h>
 #include <sys/resource.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Other programs' formats, and the order of bits in each.
 #include <catch2/catch.hpp>
 #include <cstring>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Metrics against the goldens (spec section 8) and against plain definitions.
 #include "retrieval/metrics/metrics.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The choice between scan and multi-index hashing: what it weighs, and that no answer depends on
 // it.
 #include "retrieval/search/choice.h"
@@ -6,9 +7,9 @@
 #include <numeric>
 
 #include "kernels/core/philox.h"
+#include "retrieval/search/hamming_scan.h"
 #include "retrieval/search/multi_index.h"
 #include "retrieval/search/multi_index_tail.h"
-#include "retrieval/search/hamming_scan.h"
 #include "tests/support/codes.h"
 
 namespace hh::retrieval {

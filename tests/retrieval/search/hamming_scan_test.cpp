@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The searches against a plain one, and against each other.
 #include "retrieval/search/hamming_scan.h"
 
