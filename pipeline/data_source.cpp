@@ -9,7 +9,7 @@
 #include "data/sets/list_file.h"
 #include "pipeline/experiment.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 namespace {
 
 /// Models of small images of one size (Fashion-MNIST) don't resize: a photograph would be cut down
@@ -138,4 +138,4 @@ std::vector<float> encode_image(const Model& model, data::Image image) {
   return model.network.forward(input).code.to_host<float>();
 }
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

@@ -10,7 +10,7 @@
 #include "pipeline/encoder.h"
 #include "pipeline/model_file.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 
 /// Exactly one of part, folder, class_folder, list and files is given.
 struct SourceOptions {
@@ -42,4 +42,4 @@ retrieval::CodeSet encode_source(const Model& model, const Source& source,
 /// The real-valued code of one decoded image, [bits].
 std::vector<float> encode_image(const Model& model, data::Image image);
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

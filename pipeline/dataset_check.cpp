@@ -11,7 +11,7 @@
 #include "kernels/core/parallel.h"
 #include "pipeline/sha256.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 namespace {
 
 using data::Dataset, data::FileDataset;
@@ -240,4 +240,4 @@ nlohmann::ordered_json to_json(const DatasetCheck& check) {
   return json;
 }
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

@@ -10,7 +10,7 @@
 
 #include "data/experiments/protocol.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 
 /// What makes two images equal, beside their paths.
 enum class Content {
@@ -57,4 +57,4 @@ DatasetCheck check_dataset(const data::Experiment& experiment, Content content);
 std::string to_text(const DatasetCheck& check);
 nlohmann::ordered_json to_json(const DatasetCheck& check);
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

@@ -8,7 +8,7 @@
 #include "pipeline/model_file.h"
 #include "pipeline/progress.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 
 Encoder::Encoder(const HybridHash& network, const data::TransformSpec& transform, DType dtype,
                  Device device, const EncoderOptions& options)
@@ -59,4 +59,4 @@ void report_bad(const data::Loader& loader) {
   if (!loader.bad().empty()) spdlog::warn("{} bad images skipped", loader.bad().size());
 }
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

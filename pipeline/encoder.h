@@ -11,7 +11,7 @@
 #include "model/hybridhash/hybridhash.h"
 #include "retrieval/codes/code_file.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 
 struct EncoderOptions {
   int batch = 256;
@@ -43,4 +43,4 @@ class Encoder {
 /// One warning per image that the loader left out.
 void report_bad(const data::Loader& loader);
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

@@ -3,7 +3,7 @@
 
 #include "engine/files/safetensors.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 namespace {
 
 /// The split that a safetensors file lists (`query`, `train`), the database being all other images.
@@ -50,4 +50,4 @@ data::Experiment open_experiment(const Recipe& recipe, const std::filesystem::pa
   return experiment;
 }
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

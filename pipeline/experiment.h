@@ -6,7 +6,7 @@
 #include "data/experiments/protocol.h"
 #include "pipeline/recipe.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 
 inline constexpr const char* kSplitFile = "split.json";  // in a run folder
 
@@ -16,4 +16,4 @@ inline constexpr const char* kSplitFile = "split.json";  // in a run folder
 data::Experiment open_experiment(const Recipe& recipe,
                                  const std::filesystem::path& saved_split = {});
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

@@ -9,7 +9,7 @@
 
 #include "engine/files/file.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 namespace {
 
 constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
@@ -56,18 +56,15 @@ MetricsLog MetricsLog::read(const std::filesystem::path& path) {
   return log;
 }
 
-Series MetricsLog::series(const std::string& column) const {
-  Series series{.name = column};
-  std::replace(series.name.begin(), series.name.end(), '_', ' ');
-  const auto at = std::find(columns_.begin(), columns_.end(), column) - columns_.begin();
+MetricsLog::Column MetricsLog::column(const std::string& name) const {
+  const auto at = std::size_t(std::find(columns_.begin(), columns_.end(), name) - columns_.begin());
+  Column column;
   for (const std::vector<double>& row : rows_) {
-    if (std::size_t(at) >= row.size() || std::isnan(row[std::size_t(at)])) continue;
-    series.x.push_back(row[0]);
-    series.y.push_back(row[std::size_t(at)]);
+    if (at >= row.size() || std::isnan(row[at])) continue;
+    column.epochs.push_back(row[0]);
+    column.values.push_back(row[at]);
   }
-  constexpr std::size_t kFew = 60;
-  series.dots = series.x.size() <= kFew;
-  return series;
+  return column;
 }
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

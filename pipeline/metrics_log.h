@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-// metrics.csv of a run, read back for its plots.
+// metrics.csv of a run, read back: for its plots, for `info`.
 #pragma once
 #include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
-#include "apps/report/plot.h"
-
-namespace hh::apps {
+namespace hh::pipeline {
 
 class MetricsLog {
  public:
   /// Throws std::runtime_error naming the line that isn't numbers under the header's columns.
   static MetricsLog read(const std::filesystem::path& path);
 
-  /// A column over the epochs, without the epochs that lack it. Empty for an unknown column.
-  Series series(const std::string& column) const;
+  struct Column {
+    std::vector<double> epochs, values;  // of the epochs that have one
+  };
+  /// Empty for an unknown column.
+  Column column(const std::string& name) const;
 
  private:
   std::vector<std::string> columns_;
   std::vector<std::vector<double>> rows_;  // NaN: an empty cell
 };
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

@@ -6,7 +6,7 @@
 
 #include "pipeline/sha256.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 namespace {
 
 constexpr const char* kResizeNames[] = {"none", "shorter_side", "exact"};
@@ -134,4 +134,4 @@ PixelStatistics pixel_statistics(const data::TransformSpec& transform) {
   return statistics;
 }
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

@@ -12,7 +12,7 @@
 #include "model/training/checkpoint.h"
 #include "model/training/pixels.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 
 /// What a model file says about itself.
 struct ModelInfo {
@@ -60,4 +60,4 @@ std::string model_hash(const Parameters& parameters);
 /// What the network's first kernel subtracts and divides by.
 PixelStatistics pixel_statistics(const data::TransformSpec& transform);
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 
-namespace hh::apps {
+namespace hh::pipeline {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -68,4 +68,4 @@ void Progress::finish() {
   drawn_ = false;
 }
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

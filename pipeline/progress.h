@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-namespace hh::apps {
+namespace hh::pipeline {
 
 /// "1 h 02 min", "3 min 20 s", "4.2 s".
 std::string duration_text(double seconds);
@@ -36,4 +36,4 @@ class Progress {
   std::chrono::steady_clock::time_point start_, last_;
 };
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

@@ -15,7 +15,7 @@
 #include "engine/files/file.h"
 #include "model/hybridhash/hybridhash.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 namespace {
 
 /// One key of the recipe: how it is read from TOML and written back.
@@ -311,4 +311,4 @@ data::ProtocolOptions Recipe::protocol_options() const {
           .scaled_decode = data.scaled_decode};
 }
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

@@ -10,7 +10,7 @@
 #include "engine/optim/optimizer.h"
 #include "model/hybridhash/config.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 
 struct Recipe {
   struct Data {
@@ -80,4 +80,4 @@ struct Recipe {
   data::ProtocolOptions protocol_options() const;
 };
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

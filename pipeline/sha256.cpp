@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstring>
 
-namespace hh::apps {
+namespace hh::pipeline {
 namespace {
 
 constexpr std::uint32_t kRound[64] = {
@@ -83,4 +83,4 @@ std::string Sha256::hex() {
   return text;
 }
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

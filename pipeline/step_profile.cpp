@@ -14,7 +14,7 @@
 #include "engine/ops/product_rate.h"
 #include "kernels/core/parallel.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 namespace {
 
 constexpr const char* kBatch = "batch";
@@ -206,4 +206,4 @@ void StepProfile::finish() {
   }
 }
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

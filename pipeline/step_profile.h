@@ -7,7 +7,7 @@
 
 #include "engine/device/profiler.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 
 inline constexpr const char* kTraceFile = "trace.json";
 inline constexpr const char* kProfileFile = "profile.tsv";
@@ -42,4 +42,4 @@ class StepProfile {
   bool finished_ = false;
 };
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

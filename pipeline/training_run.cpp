@@ -9,17 +9,14 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "apps/commands/command.h"
-#include "apps/report/evaluation.h"
-#include "apps/report/plot.h"
 #include "engine/files/file.h"
 #include "model/training/generator.h"
 #include "pipeline/encoder.h"
 #include "pipeline/experiment.h"
-#include "pipeline/metrics_log.h"
 #include "pipeline/progress.h"
+#include "retrieval/metrics/metrics.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 namespace {
 
 constexpr const char* kRecipeFile = "recipe.toml";
@@ -132,21 +129,21 @@ std::int64_t TrainingRun::steps_per_epoch() const {
   return (loader_->batches() + accumulate - 1) / accumulate;
 }
 
-bool TrainingRun::run() {
-  const bool complete = run_epochs();
+bool TrainingRun::run(const Hooks& hooks) {
+  const bool complete = run_epochs(hooks);
   if (profile_) profile_->finish();
   return complete;
 }
 
-bool TrainingRun::run_epochs() {
+bool TrainingRun::run_epochs(const Hooks& hooks) {
   while (position_.epoch < recipe_.train.epochs) {
-    const bool complete = run_epoch();
+    const bool complete = run_epoch(hooks);
     if (complete) {
-      end_epoch();
+      end_epoch(hooks);
     } else {
       save_checkpoint();
     }
-    if (stop_requested() && position_.epoch < recipe_.train.epochs) {
+    if (hooks.stop() && position_.epoch < recipe_.train.epochs) {
       fmt::print(
           "stopped in epoch {} after {} batches; continue with: hybridhash train --resume {}\n",
           position_.epoch + 1, position_.batch, folder_.string());
@@ -156,7 +153,7 @@ bool TrainingRun::run_epochs() {
   return true;
 }
 
-bool TrainingRun::run_epoch() {
+bool TrainingRun::run_epoch(const Hooks& hooks) {
   using Clock = std::chrono::steady_clock;
   const auto since = [](Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
@@ -187,7 +184,7 @@ bool TrainingRun::run_epoch() {
     }
     // Gradients that wait for a step aren't in a checkpoint.
     if (trainer_->accumulated() > 0 || position_.batch == loader_->batches()) continue;
-    if (stop_requested()) return false;
+    if (hooks.stop()) return false;
     const double minutes = recipe_.train.checkpoint_minutes;
     if (minutes > 0 && since(saved) > 60 * minutes) {
       save_checkpoint();
@@ -235,7 +232,7 @@ void TrainingRun::settle_loss() {
   unsettled_ = {};
 }
 
-void TrainingRun::end_epoch() {
+void TrainingRun::end_epoch(const Hooks& hooks) {
   const bool last = position_.epoch + 1 == recipe_.train.epochs;
   const bool evaluate = last || (position_.epoch + 1) % recipe_.evaluate.every == 0;
   const std::int64_t steps = trainer_->optimizer().steps();
@@ -265,7 +262,7 @@ void TrainingRun::end_epoch() {
   if (!std::isnan(held_out)) events_->scalar("held_out_map", held_out, steps);
   if (!std::isnan(query)) events_->scalar("query_map", query, steps);
   events_->flush();
-  write_plots();
+  hooks.epoch_ended(MetricsLog::read(folder_ / kMetricsFile));
   fmt::print("epoch {:>3}  loss {:.4f}  {:.0f} images/s{}{}\n", position_.epoch, loss, rate,
              std::isnan(held_out) ? "" : fmt::format("  held-out mAP {:.4f}", held_out),
              std::isnan(query) ? "" : fmt::format("  query mAP {:.4f}", query));
@@ -292,23 +289,12 @@ double TrainingRun::retrieval_map(const std::vector<std::int64_t>& queries,
                         {.batch = recipe_.evaluate.batch,
                          .workers = recipe_.data.workers,
                          .skip_bad = recipe_.data.skip_bad});
-  return mean_average_precision(encoder.encode(*experiment_.dataset, queries, "queries"),
-                                encoder.encode(*experiment_.dataset, database, "database"), top_k);
-}
-
-void TrainingRun::write_plots() const {
-  const MetricsLog log = MetricsLog::read(folder_ / kMetricsFile);
-  write_file_atomically(folder_ / "loss.svg", to_svg({.title = "Training loss",
-                                                      .x_label = "epoch",
-                                                      .y_label = "loss",
-                                                      .series = {log.series("loss")}}));
-  Plot map{.title = "Mean average precision", .x_label = "epoch", .y_label = "mAP"};
-  for (const char* name : {"held_out_map", "query_map"}) {
-    Series series = log.series(name);
-    if (!series.x.empty()) map.series.push_back(std::move(series));
-  }
-  if (map.series.size() == 1) map.y_label = map.series[0].name;
-  if (!map.series.empty()) write_file_atomically(folder_ / "map.svg", to_svg(map));
+  const retrieval::CodeSet query_codes = encoder.encode(*experiment_.dataset, queries, "queries");
+  const retrieval::CodeSet database_codes =
+      encoder.encode(*experiment_.dataset, database, "database");
+  return retrieval::evaluate(retrieval::labelled(query_codes), retrieval::labelled(database_codes),
+                             {.top_k = top_k, .ks = {}, .bootstrap_samples = 0})
+      .map[retrieval::TieRule::kStable];
 }
 
 ModelInfo TrainingRun::model_info() const {
@@ -320,7 +306,7 @@ ModelInfo TrainingRun::model_info() const {
 }
 
 void TrainingRun::save_model(const std::string& file) const {
-  apps::save_model(folder_ / file, trainer_->parameters(), model_info());
+  pipeline::save_model(folder_ / file, trainer_->parameters(), model_info());
 }
 
 std::string TrainingRun::summary() const {
@@ -338,8 +324,6 @@ std::string TrainingRun::summary() const {
                    position_.best_by_query));
   line(kCheckpointFile, "checkpoint");
   line(kMetricsFile, "one line an epoch");
-  line("loss.svg", "plot of the loss");
-  line("map.svg", "plot of the mAP");
   line(kTraceFile, "the profiled steps, for https://ui.perfetto.dev");
   line(kProfileFile, "their time by layer and kernel");
   return text;
@@ -384,4 +368,4 @@ void TrainingRun::load_checkpoint() {
   fmt::print("continuing in epoch {} after {} batches\n", position_.epoch + 1, position_.batch);
 }
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

@@ -6,7 +6,6 @@
 //   recipe.toml            the recipe as it was used
 //   split.json             which images are query, training and database
 //   metrics.csv            one line per epoch
-//   loss.svg, map.svg      the same as plots
 //   events.out.tfevents.*  the same for TensorBoard, and the loss within epochs
 //   last.safetensors       checkpoint: weights, optimiser, memory bank, place in the data
 //   trace.json, profile.tsv   where the time of some steps went; with --profile
@@ -14,6 +13,7 @@
 //   best_by_query.safetensors   the same by the query set, as the paper chose; if the recipe asks
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -21,16 +21,15 @@
 #include "data/experiments/loader.h"
 #include "engine/files/event_file.h"
 #include "model/training/trainer.h"
+#include "pipeline/metrics_log.h"
 #include "pipeline/model_file.h"
 #include "pipeline/recipe.h"
 #include "pipeline/step_profile.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 
 class TrainingRun {
  public:
-  /// Starts a run in a new or empty folder, or continues the one that lies there.
-  /// Throws std::invalid_argument if a new run would overwrite an old one.
   /// The loss of a batch, which on a GPU is known some time after it was queued.
   struct BatchLoss {
     std::unique_ptr<PendingFloat> value;  // null: none
@@ -38,6 +37,16 @@ class TrainingRun {
     std::optional<std::int64_t> step;  // the optimizer's, of the batch that completes one
   };
 
+  /// What a run tells and asks the program around it.
+  struct Hooks {
+    /// Asked after each batch that completes a step: true saves and ends the run.
+    std::function<bool()> stop = [] { return false; };
+    /// After each epoch, with all of metrics.csv so far.
+    std::function<void(const MetricsLog&)> epoch_ended = [](const MetricsLog&) {};
+  };
+
+  /// Starts a run in a new or empty folder.
+  /// Throws std::invalid_argument if it would overwrite an old one.
   TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device);
   /// The recipe of a run folder, with `settings` over it.
   static Recipe recipe_of(const std::filesystem::path& folder,
@@ -52,8 +61,8 @@ class TrainingRun {
     profile_ = std::make_unique<StepProfile>(folder_, device_, steps);
     trainer_->use_graph(false);
   }
-  /// Trains to the end, or until stop_requested(); true when the end was reached.
-  bool run();
+  /// Trains to the end, or until it is told to stop; true when the end was reached.
+  bool run(const Hooks& hooks);
   /// What the run left and where, for people.
   std::string summary() const;
 
@@ -70,16 +79,15 @@ class TrainingRun {
 
   TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
               bool resuming);
-  bool run_epochs();
-  bool run_epoch();
-  void end_epoch();
+  bool run_epochs(const Hooks& hooks);
+  bool run_epoch(const Hooks& hooks);
+  void end_epoch(const Hooks& hooks);
   void initialise();
   void take_batch(const data::Batch& batch);
   /// Adds the loss that is still on its way to position_. Throws if it isn't finite.
   void settle_loss();
   double retrieval_map(const std::vector<std::int64_t>& queries,
                        const std::vector<std::int64_t>& database, int top_k) const;
-  void write_plots() const;
   void save_checkpoint();
   void load_checkpoint();
   ModelInfo model_info() const;
@@ -100,4 +108,4 @@ class TrainingRun {
   std::unique_ptr<StepProfile> profile_;  // null: none is asked for
 };
 
-}  // namespace hh::apps
+}  // namespace hh::pipeline

@@ -38,11 +38,12 @@ void check(const Options& o) {
   settings.push_back("data.allow_other_counts=true");
   HH_REQUIRE(!o.recipe.empty() || !o.protocol.empty(),
              "which data set? Give a recipe or --protocol (and --data)");
-  const Recipe recipe = Recipe::read(o.recipe, settings);
-  const DatasetCheck found =
-      check_dataset(open_experiment(recipe, o.split), o.content == "none"     ? Content::kNone
-                                                      : o.content == "pixels" ? Content::kPixels
-                                                                              : Content::kBytes);
+  const pipeline::Recipe recipe = pipeline::Recipe::read(o.recipe, settings);
+  const pipeline::DatasetCheck found =
+      pipeline::check_dataset(pipeline::open_experiment(recipe, o.split),
+                              o.content == "none"     ? pipeline::Content::kNone
+                              : o.content == "pixels" ? pipeline::Content::kPixels
+                                                      : pipeline::Content::kBytes);
   if (o.json) {
     fmt::print("{}\n",
                to_json(found).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));

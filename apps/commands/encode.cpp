@@ -15,8 +15,8 @@ namespace {
 
 struct Options {
   std::string model, out, npy, npy_outputs, dtype = "f32";
-  SourceOptions source;
-  EncoderOptions encoder;
+  pipeline::SourceOptions source;
+  pipeline::EncoderOptions encoder;
   ComputeOptions compute;
 };
 
@@ -24,12 +24,12 @@ void run(const Options& o) {
   HH_REQUIRE(!o.out.empty() || !o.npy.empty() || !o.npy_outputs.empty(),
              "where to? Give --out, --npy or --npy-outputs");
   const Device device = o.compute.apply();
-  const auto model = load_model(o.model, device, activation_dtype(o.dtype));
-  const Source source = open_source(model->info, o.model, o.source);
-  EncoderOptions options = o.encoder;
+  const auto model = pipeline::load_model(o.model, device, activation_dtype(o.dtype));
+  const pipeline::Source source = pipeline::open_source(model->info, o.model, o.source);
+  pipeline::EncoderOptions options = o.encoder;
   options.keep_outputs = options.keep_outputs || !o.npy_outputs.empty();
   const auto start = std::chrono::steady_clock::now();
-  retrieval::CodeSet set = encode_source(*model, source, options);
+  retrieval::CodeSet set = pipeline::encode_source(*model, source, options);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const std::int64_t count = set.count(), bits = set.codes.bits();
@@ -44,7 +44,8 @@ void run(const Options& o) {
   if (!o.encoder.keep_outputs) set.outputs.clear();
   if (!o.out.empty()) retrieval::write_code_file(o.out, set);
   fmt::print("{}: {} codes of {} bits in {} on {} ({:.0f} images/s)\n", source.name, count, bits,
-             duration_text(seconds), to_string(device), double(count) / std::max(seconds, 1e-9));
+             pipeline::duration_text(seconds), to_string(device),
+             double(count) / std::max(seconds, 1e-9));
 }
 
 }  // namespace
@@ -55,7 +56,7 @@ void add_encode(CLI::App& program) {
   command->add_option("--model", options->model, "model file or checkpoint of a training run")
       ->required()
       ->check(CLI::ExistingFile);
-  SourceOptions& source = options->source;
+  pipeline::SourceOptions& source = options->source;
   command->add_option("--part", source.part,
                       "query, train, database or all, of the model's own data");
   command->add_option("--split", source.split,
@@ -75,7 +76,7 @@ void add_encode(CLI::App& program) {
   command->add_option("--npy", options->npy, "also the packed codes, uint8 [n, bits/8]");
   command->add_option("--npy-outputs", options->npy_outputs,
                       "also the real-valued codes, float32 [n, bits]");
-  EncoderOptions& encoder = options->encoder;
+  pipeline::EncoderOptions& encoder = options->encoder;
   command->add_flag("--outputs", encoder.keep_outputs, "keep real-valued codes in the code file");
   command->add_flag("--skip-bad", encoder.skip_bad, "leave out images that can't be read");
   command->add_option("--batch", encoder.batch, "images at once")

@@ -34,14 +34,16 @@ Codes encode_protocol(const Options& o, Device device) {
   const std::filesystem::path path = o.model.empty()
                                          ? std::filesystem::path(o.run) / "best.safetensors"
                                          : std::filesystem::path(o.model);
-  const auto model = load_model(path, device, activation_dtype(o.dtype));
-  const EncoderOptions options{.batch = o.batch, .workers = o.workers, .skip_bad = o.skip_bad};
+  const auto model = pipeline::load_model(path, device, activation_dtype(o.dtype));
+  const pipeline::EncoderOptions options{
+      .batch = o.batch, .workers = o.workers, .skip_bad = o.skip_bad};
   const auto open = [&](const char* part) {
-    return open_source(model->info, path, {.part = part, .split = o.split, .settings = o.settings});
+    return pipeline::open_source(model->info, path,
+                                 {.part = part, .split = o.split, .settings = o.settings});
   };
-  const Source queries = open("query"), database = open("database");
-  return {encode_source(*model, queries, options), encode_source(*model, database, options),
-          queries.top_k};
+  const pipeline::Source queries = open("query"), database = open("database");
+  return {pipeline::encode_source(*model, queries, options),
+          pipeline::encode_source(*model, database, options), queries.top_k};
 }
 
 void run(const Options& o) {

@@ -19,8 +19,8 @@ struct Options {
   std::vector<std::string> others, filters, labels;
   std::vector<std::int64_t> ids;
   std::int64_t id = 0;
-  SourceOptions source;
-  EncoderOptions encoder;
+  pipeline::SourceOptions source;
+  pipeline::EncoderOptions encoder;
   ComputeOptions compute;
   bool keep_outputs = false, overwrite = false, replace = false, renumber = false, json = false;
 
@@ -35,11 +35,12 @@ ItemSet items_of(const Options& o, bool outputs) {
              "what to index? Give --codes, or --model and images");
   if (!o.codes.empty()) return retrieval::read_items(o.codes);
   const Device device = o.compute.apply();
-  const auto model = load_model(o.model, device, activation_dtype(o.dtype));
+  const auto model = pipeline::load_model(o.model, device, activation_dtype(o.dtype));
   ItemSet items;
-  EncoderOptions encoder = o.encoder;
+  pipeline::EncoderOptions encoder = o.encoder;
   encoder.keep_outputs = outputs;
-  items.set = encode_source(*model, open_source(model->info, o.model, o.source), encoder);
+  items.set = pipeline::encode_source(*model, pipeline::open_source(model->info, o.model, o.source),
+                                      encoder);
   return items;
 }
 

@@ -52,7 +52,7 @@ void describe_machine(const std::string& version) {
   line("GPU", cuda_text());
 }
 
-void describe_network(const ModelInfo& info) {
+void describe_network(const pipeline::ModelInfo& info) {
   const HybridHashConfig& c = info.config;
   Parameters parameters;
   const HybridHash network(c, parameters);
@@ -93,16 +93,17 @@ void describe_safetensors(const std::string& path, bool tensors) {
   const auto format = metadata.find("format");
   const std::string kind = format == metadata.end() ? "" : format->second;
   if (kind == "hybridhash codes") return describe_codes(path);
-  if (kind == kModelFormat || (kind == kCheckpointFormat && metadata.contains("transform"))) {
+  if (kind == pipeline::kModelFormat ||
+      (kind == kCheckpointFormat && metadata.contains("transform"))) {
     const bool checkpoint = kind == kCheckpointFormat;
     fmt::print("{}: {}\n", path, checkpoint ? "checkpoint of a training run" : "trained model");
-    describe_network(parse_model_metadata(metadata, path));
+    describe_network(pipeline::parse_model_metadata(metadata, path));
     if (checkpoint) {
       line("steps", metadata.at("steps"));
       if (metadata.contains("position")) line("position", metadata.at("position"));
     } else {
       // Loading checks the weights against their hash.
-      line("model", load_model(path, kCpu, DType::f32)->hash);
+      line("model", pipeline::load_model(path, kCpu, DType::f32)->hash);
     }
   } else {
     fmt::print("{}: {}\n", path, kind.empty() ? "safetensors file" : kind);
@@ -116,18 +117,19 @@ void describe_safetensors(const std::string& path, bool tensors) {
 }
 
 void describe_run(const std::filesystem::path& folder) {
-  const Recipe recipe = Recipe::read(folder / "recipe.toml", {});
+  const pipeline::Recipe recipe = pipeline::Recipe::read(folder / "recipe.toml", {});
   fmt::print("{}: training run\n", folder.string());
   line("protocol", recipe.data.protocol);
   line("bits", std::to_string(recipe.model.bits));
-  const Series loss = MetricsLog::read(folder / "metrics.csv").series("loss");
-  line("epochs", fmt::format("{} of {} done", loss.x.size(), recipe.train.epochs));
-  if (!loss.y.empty()) line("loss", fmt::format("{:.4f}", loss.y.back()));
-  for (const char* column : {"held_out_map", "query_map"}) {
-    const Series map = MetricsLog::read(folder / "metrics.csv").series(column);
-    if (map.y.empty()) continue;
-    line(column, fmt::format("{:.4f} last, {:.4f} best", map.y.back(),
-                             *std::max_element(map.y.begin(), map.y.end())));
+  const auto log = pipeline::MetricsLog::read(folder / "metrics.csv");
+  const std::vector<double> loss = log.column("loss").values;
+  line("epochs", fmt::format("{} of {} done", loss.size(), recipe.train.epochs));
+  if (!loss.empty()) line("loss", fmt::format("{:.4f}", loss.back()));
+  for (const char* name : {"held_out_map", "query_map"}) {
+    const std::vector<double> map = log.column(name).values;
+    if (map.empty()) continue;
+    line(name, fmt::format("{:.4f} last, {:.4f} best", map.back(),
+                           *std::max_element(map.begin(), map.end())));
   }
 }
 
@@ -161,7 +163,8 @@ void describe(const std::string& path, bool tensors) {
   }
   HH_REQUIRE(std::filesystem::exists(path), path << ": there is no such file");
   if (path.ends_with(".toml")) {
-    fmt::print("{}: recipe, with all defaults\n{}", path, Recipe::read(path, {}).to_toml());
+    fmt::print("{}: recipe, with all defaults\n{}", path,
+               pipeline::Recipe::read(path, {}).to_toml());
   } else if (path.ends_with(".json")) {
     describe_json(path);
   } else if (path.ends_with(".npy")) {

@@ -35,7 +35,7 @@ struct Options {
   std::optional<int> radius;
   std::uint64_t seed = 0;
   bool json = false, exclude_self = false;
-  EncoderOptions encoder;
+  pipeline::EncoderOptions encoder;
   ComputeOptions compute;
   ThumbnailSource pictures;
 };
@@ -83,14 +83,15 @@ CodeSet codes_as_queries(const std::vector<std::string>& texts, int bits) {
 
 CodeSet images_as_queries(const Options& o, Device device) {
   HH_REQUIRE(!o.model.empty(), "to search by images, give the --model that made the index's codes");
-  const auto model = load_model(o.model, device, activation_dtype(o.dtype));
-  SourceOptions source;
+  const auto model = pipeline::load_model(o.model, device, activation_dtype(o.dtype));
+  pipeline::SourceOptions source;
   source.files = o.images;
   source.list = o.list;
   source.image_root = o.pictures.image_root;
-  EncoderOptions encoder = o.encoder;
+  pipeline::EncoderOptions encoder = o.encoder;
   encoder.keep_outputs = true;
-  return encode_source(*model, open_source(model->info, o.model, source), encoder);
+  return pipeline::encode_source(*model, pipeline::open_source(model->info, o.model, source),
+                                 encoder);
 }
 
 /// The chosen ones, in their order.

@@ -56,9 +56,9 @@ void run(const Options& o) {
   options.loopback = is_loopback(o.host);
   options.max_pixels = std::int64_t(o.max_megapixels * 1e6);
   options.seconds = limits.seconds;
-  std::unique_ptr<Model> model;
+  std::unique_ptr<pipeline::Model> model;
   if (!o.model.empty()) {
-    model = load_model(o.model, device, activation_dtype(o.dtype));
+    model = pipeline::load_model(o.model, device, activation_dtype(o.dtype));
   }
   ServedIndex index(o.index, std::min(5., limits.seconds), o.method);
   Server application(index, std::move(model), options);

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "apps/commands/command.h"
+#include "apps/report/training_plots.h"
 #include "pipeline/training_run.h"
 
 namespace hh::apps {
@@ -19,33 +20,44 @@ struct Options {
 };
 
 /// The recipe's number of threads, where the command line leaves it open.
-Device apply(const Options& o, const Recipe& recipe) {
+Device apply(const Options& o, const pipeline::Recipe& recipe) {
   ComputeOptions compute = o.compute;
   compute.verbose = true;  // a long run on the wrong device should show at its start
   if (compute.threads == 0) compute.threads = recipe.train.threads;
   return compute.apply();
 }
 
-void finish(TrainingRun run, const std::optional<ProfiledSteps>& profiled) {
+void finish(pipeline::TrainingRun run, const std::filesystem::path& folder,
+            const std::optional<pipeline::ProfiledSteps>& profiled) {
   catch_stop_signals();
   if (profiled) run.profile(*profiled);
-  if (run.run()) fmt::print("{}", run.summary());
+  const bool complete =
+      run.run({.stop = stop_requested, .epoch_ended = [&](const pipeline::MetricsLog& log) {
+                 write_training_plots(folder, log);
+               }});
+  if (!complete) return;
+  fmt::print("{}", run.summary());
+  for (const auto& [file, what] :
+       {std::pair("loss.svg", "plot of the loss"), std::pair("map.svg", "plot of the mAP")}) {
+    if (std::filesystem::exists(folder / file)) fmt::print("  {:<26} {}\n", file, what);
+  }
 }
 
 void run(const Options& o) {
-  std::optional<ProfiledSteps> profiled;
+  std::optional<pipeline::ProfiledSteps> profiled;
   if (o.profile) profiled.emplace();
-  if (o.profile_steps) profiled = ProfiledSteps::parse(*o.profile_steps);
+  if (o.profile_steps) profiled = pipeline::ProfiledSteps::parse(*o.profile_steps);
   std::vector<std::string> settings = o.settings;
   if (o.skip_bad) settings.push_back("data.skip_bad=true");
   if (!o.resume.empty()) {
     HH_REQUIRE(o.recipe.empty() && o.out.empty(), "--resume goes on with the recipe in "
                                                       << o.resume
                                                       << ": leave out RECIPE and --out");
-    const Recipe recipe = TrainingRun::recipe_of(o.resume, settings);
-    return finish(TrainingRun::resume(recipe, o.resume, apply(o, recipe)), profiled);
+    const pipeline::Recipe recipe = pipeline::TrainingRun::recipe_of(o.resume, settings);
+    return finish(pipeline::TrainingRun::resume(recipe, o.resume, apply(o, recipe)), o.resume,
+                  profiled);
   }
-  const Recipe recipe = Recipe::read(o.recipe, settings);
+  const pipeline::Recipe recipe = pipeline::Recipe::read(o.recipe, settings);
   if (o.print_recipe) return fmt::print("{}", recipe.to_toml());
   HH_REQUIRE(!o.recipe.empty() || !settings.empty(),
              "no RECIPE: give one, as recipes/micro_fashion.toml, or --set some of its keys "
@@ -53,7 +65,8 @@ void run(const Options& o) {
              "shows them all)");
   const std::string name =
       o.recipe.empty() ? "default" : std::filesystem::path(o.recipe).stem().string();
-  finish(TrainingRun(recipe, o.out.empty() ? "runs/" + name : o.out, apply(o, recipe)), profiled);
+  const std::string folder = o.out.empty() ? "runs/" + name : o.out;
+  finish(pipeline::TrainingRun(recipe, folder, apply(o, recipe)), folder, profiled);
 }
 
 }  // namespace

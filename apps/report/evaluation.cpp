@@ -13,10 +13,6 @@ namespace {
 using retrieval::kTieRules;
 using retrieval::TieRule;
 
-retrieval::LabelledCodes labelled(const retrieval::CodeSet& set) {
-  return {set.codes.view(), set.label_view()};
-}
-
 std::string top_k_text(const retrieval::Evaluation& e) {
   return e.top_k >= e.database ? "all" : std::to_string(e.top_k);
 }
@@ -40,13 +36,6 @@ nlohmann::ordered_json by_rule(const retrieval::ByTieRule<double>& values) {
 
 }  // namespace
 
-double mean_average_precision(const retrieval::CodeSet& queries, const retrieval::CodeSet& database,
-                              std::int64_t top_k) {
-  return retrieval::evaluate(labelled(queries), labelled(database),
-                             {.top_k = top_k, .ks = {}, .bootstrap_samples = 0})
-      .map[TieRule::kStable];
-}
-
 std::string EvaluationReport::class_name(int label) const {
   return std::size_t(label) < class_names.size() ? class_names[std::size_t(label)]
                                                  : std::to_string(label);
@@ -69,7 +58,8 @@ EvaluationReport evaluate_codes(const retrieval::CodeSet& queries,
                           .model_hash = database.model_hash,
                           .confidence = options.confidence,
                           .class_names = database.class_names};
-  report.evaluation = retrieval::evaluate(labelled(queries), labelled(database), options);
+  report.evaluation =
+      retrieval::evaluate(retrieval::labelled(queries), retrieval::labelled(database), options);
   report.statistics = retrieval::code_statistics(database.codes);
   return report;
 }

@@ -14,10 +14,6 @@
 
 namespace hh::apps {
 
-/// mAP with ties ordered by row; top_k as retrieval::EvaluationOptions has it.
-double mean_average_precision(const retrieval::CodeSet& queries, const retrieval::CodeSet& database,
-                              std::int64_t top_k);
-
 /// Everything that `hybridhash eval` reports.
 struct EvaluationReport {
   std::string queries, database;  // where the codes come from, in words

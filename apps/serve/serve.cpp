@@ -344,7 +344,8 @@ struct Server::Upload {
   }
 };
 
-Server::Server(ServedIndex& index, std::unique_ptr<Model> model, const ServerOptions& options)
+Server::Server(ServedIndex& index, std::unique_ptr<pipeline::Model> model,
+               const ServerOptions& options)
     : index_(index),
       model_(std::move(model)),
       options_(options),
@@ -355,7 +356,7 @@ Server::Server(ServedIndex& index, std::unique_ptr<Model> model, const ServerOpt
   // The first picture takes seconds, in which the kernels are chosen: before anyone waits for it.
   data::Image blank;
   blank.reshape(model_->info.transform.size, model_->info.transform.size, 3);
-  encode_image(*model_, std::move(blank));
+  pipeline::encode_image(*model_, std::move(blank));
 }
 
 Server::~Server() = default;
@@ -482,7 +483,7 @@ std::vector<float> Server::encode(std::string_view picture) {
                           .max_pixels = options_.max_pixels});
   const std::unique_lock lock(network_, wait);
   if (!lock) throw busy;
-  return encode_image(*model_, std::move(image));
+  return pipeline::encode_image(*model_, std::move(image));
 }
 
 HttpResponse Server::info() {

@@ -28,7 +28,7 @@ class Server final : public HttpApplication {
  public:
   /// `model` may be null: then pictures are refused. Throws std::invalid_argument when the index
   /// holds another model's codes.
-  Server(ServedIndex& index, std::unique_ptr<Model> model, const ServerOptions& options);
+  Server(ServedIndex& index, std::unique_ptr<pipeline::Model> model, const ServerOptions& options);
   ~Server() override;
 
   std::optional<HttpResponse> before_body(const HttpRequest& request) override;
@@ -55,7 +55,7 @@ class Server final : public HttpApplication {
   HttpResponse picture(std::int64_t id);
 
   ServedIndex& index_;
-  std::unique_ptr<Model> model_;
+  std::unique_ptr<pipeline::Model> model_;
   ServerOptions options_;
   ServerMetrics metrics_;
   std::timed_mutex network_;              // one picture at a time: its kernels use all threads

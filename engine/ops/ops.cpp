@@ -402,6 +402,7 @@ Tensor conv2d(const Tensor& x, const Parameter& weight, const Parameter& bias) {
                           .out_channels = int(weight.shape()[0]),
                           .kernel_h = int(weight.shape()[2]),
                           .kernel_w = int(weight.shape()[3])};
+  if (shape.taps() == 1) return linear(x, weight, &bias);
   Tensor y = like(x, with_last(x.shape(), shape.out_channels));
   with_activation_type(x.dtype(), [&](auto t) {
     using T = decltype(t);

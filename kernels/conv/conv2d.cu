@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A 1x1 kernel is a linear layer. Other convolutions are cuDNN's where it can be used (cudnn.cuh);
-// else a convolution is one matrix product per group of images: the patch under each output pixel
+// Convolutions are cuDNN's where it can be used (cudnn.cuh); else a convolution is one matrix product per group of images: the patch under each output pixel
 // becomes a row of "columns" [pixels, taps * Cin] in scratch memory, so that
 //   y = columns W^T,   dW = dy^T columns,   dcolumns = dy W,
 // and dx gathers from dcolumns what each input pixel was copied to. Weights are made channels-last
@@ -9,7 +8,6 @@
 // Mapping   Columns and dx: a thread has 16 bytes of channels.
 // Traffic   the columns are written and read once more than cuDNN's implicit form would; groups are
 //           kept small enough to stay in a large L2.
-#include "kernels/conv/as_linear.h"
 #include "kernels/conv/channels_last.cuh"
 #include "kernels/conv/conv2d.h"
 #include "kernels/conv/cudnn.cuh"
@@ -141,7 +139,6 @@ void for_each_group(const T* x, const Conv2dShape& s, void* memory, StreamHandle
 template <class T>
 std::size_t workspace_bytes(const Conv2dForward<T>& p) {
   const Conv2dShape& s = p.shape;
-  if (s.is_linear()) return workspace_bytes(as_linear(p));
   return Scratch<T>::before_rest(s) + (cudnn_takes<T>(ConvPass::kForward, s)
                                            ? cudnn_workspace_bytes<T>(ConvPass::kForward, s)
                                            : Groups(s, sizeof(T)).bytes);
@@ -149,7 +146,6 @@ std::size_t workspace_bytes(const Conv2dForward<T>& p) {
 template <class T>
 std::size_t workspace_bytes(const Conv2dBackwardInput<T>& p) {
   const Conv2dShape& s = p.shape;
-  if (s.is_linear()) return workspace_bytes(as_linear(p));
   return Scratch<T>::before_rest(s) + (cudnn_takes<T>(ConvPass::kBackwardInput, s)
                                            ? cudnn_workspace_bytes<T>(ConvPass::kBackwardInput, s)
                                            : Groups(s, sizeof(float)).bytes);
@@ -157,7 +153,6 @@ std::size_t workspace_bytes(const Conv2dBackwardInput<T>& p) {
 template <class T>
 std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p) {
   const Conv2dShape& s = p.shape;
-  if (s.is_linear()) return workspace_bytes(as_linear(p));
   const std::size_t sums = column_sum_bytes(s.pixels(), s.out_channels);
   const std::size_t product = cudnn_takes<T>(ConvPass::kBackwardWeight, s)
                                   ? cudnn_workspace_bytes<T>(ConvPass::kBackwardWeight, s)
@@ -169,7 +164,6 @@ template <class T>
 void conv2d_forward(const Conv2dForward<T>& p, StreamHandle stream) {
   p.validate();
   const Conv2dShape& s = p.shape;
-  if (s.is_linear()) return linear_forward(as_linear(p), stream);
   if (s.images == 0) return;
   const Scratch<T> scratch(p.workspace, s);
   weights_to_channels_last(p.weight, s, scratch.weights, stream);
@@ -196,7 +190,6 @@ template <class T>
 void conv2d_backward_input(const Conv2dBackwardInput<T>& p, StreamHandle stream) {
   p.validate();
   const Conv2dShape& s = p.shape;
-  if (s.is_linear()) return linear_backward_input(as_linear(p), stream);
   if (s.images == 0) return;
   const Scratch<T> scratch(p.workspace, s);
   weights_to_channels_last(p.weight, s, scratch.weights, stream);
@@ -230,7 +223,6 @@ void conv2d_backward_weight(const Conv2dBackwardWeight<T>& p, StreamHandle strea
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
-  if (s.is_linear()) return linear_backward_weight(as_linear(p), stream);
   const Scratch<float> scratch(p.workspace, s);
   if (p.dbias != nullptr) {
     // Its partial sums are done with before the columns need the scratch memory.

@@ -5,9 +5,9 @@
 //
 // Images are channels-last [B, H, W, C]; weights keep the state dict's order [Cout, Cin, kh, kw].
 // Arrays don't overlap. Storage type T is float or bf16, sums are float32; on a GPU cuDNN rounds y
-// to T once more before the bias is added. A 1x1 kernel is a linear layer on the pixels and runs as
-// one; the rest is oneDNN on the CPU (docs/decisions/gemm.md) and cuDNN on the GPU where it is
-// installed.
+// to T once more before the bias is added. oneDNN on the CPU (docs/decisions/gemm.md), cuDNN on the
+// GPU where it is installed. A 1x1 kernel is a linear layer on the pixels, which is faster: the
+// engine's conv2d takes that.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -25,7 +25,6 @@ struct Conv2dShape {
   int kernel_h = 1, kernel_w = 1;         // odd
 
   std::int64_t pixels() const { return std::int64_t{images} * height * width; }
-  bool is_linear() const { return kernel_h == 1 && kernel_w == 1; }
   constexpr int taps() const { return kernel_h * kernel_w; }
   std::int64_t weights() const { return std::int64_t{out_channels} * in_channels * taps(); }
 

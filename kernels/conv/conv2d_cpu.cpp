@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cassert>
 
-#include "kernels/conv/as_linear.h"
 #include "kernels/conv/conv2d.h"
 #include "kernels/gemm/onednn.h"
 #include "kernels/gemm/rows.h"
@@ -187,7 +186,6 @@ void conv2d_forward(const Conv2dForward<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
-  if (s.is_linear()) return linear_forward(as_linear(p));
   const auto conv = Convolution::of(Pass::kForward, compute_type<T>(), s, p.bias != nullptr);
   if constexpr (!is_float<T>) {
     if (converts<T>()) {
@@ -207,7 +205,6 @@ void conv2d_backward_input(const Conv2dBackwardInput<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
-  if (s.is_linear()) return linear_backward_input(as_linear(p));
   const auto conv = Convolution::of(Pass::kBackwardInput, compute_type<T>(), s, false);
   if constexpr (!is_float<T>) {
     if (converts<T>()) {
@@ -227,7 +224,6 @@ void conv2d_backward_weight(const Conv2dBackwardWeight<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
-  if (s.is_linear()) return linear_backward_weight(as_linear(p));
   if (p.dbias != nullptr) {
     // Its partial sums are done with before the convolution needs the scratch.
     add_column_sums(p.dy, s.pixels(), s.out_channels, static_cast<float*>(p.workspace), p.dbias);
@@ -249,7 +245,6 @@ std::size_t workspace_bytes(const Conv2dForward<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return 0;
-  if (s.is_linear()) return workspace_bytes(as_linear(p));
   std::size_t bytes =
       Convolution::of(Pass::kForward, compute_type<T>(), s, p.bias != nullptr)->scratch_bytes();
   if (converts<T>()) {
@@ -264,7 +259,6 @@ std::size_t workspace_bytes(const Conv2dBackwardInput<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return 0;
-  if (s.is_linear()) return workspace_bytes(as_linear(p));
   std::size_t bytes =
       Convolution::of(Pass::kBackwardInput, compute_type<T>(), s, false)->scratch_bytes();
   if (converts<T>()) {
@@ -279,7 +273,6 @@ std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return 0;
-  if (s.is_linear()) return workspace_bytes(as_linear(p));
   std::size_t bytes =
       Convolution::of(Pass::kBackwardWeight, compute_type<T>(), s, false)->scratch_bytes();
   if (converts<T>()) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/device/device.h"
+#include "retrieval/codes/code_file.h"
 #include "retrieval/codes/codes.h"
 #include "retrieval/codes/labels_view.h"
 
@@ -31,6 +32,8 @@ struct LabelledCodes {
   CodesView codes;
   LabelsView labels;
 };
+/// Views of `set`, which must outlive them.
+inline LabelledCodes labelled(const CodeSet& set) { return {set.codes.view(), set.label_view()}; }
 
 struct EvaluationOptions {
   std::int64_t top_k = 0;  // ranks that count for mAP and the rank curve; 0: all; -1: all but the

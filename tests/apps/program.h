@@ -16,18 +16,9 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/text_file.h"
+
 namespace hh::testing {
-
-inline std::string read_text(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-inline void write_text(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
 
 /// A running program, its output going to files in `folder`.
 class Program {

@@ -3,10 +3,10 @@
 
 #include <catch2/catch.hpp>
 
-#include "tests/apps/program.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/text_file.h"
 
-namespace hh::apps {
+namespace hh::pipeline {
 namespace {
 
 using Catch::Contains;
@@ -70,4 +70,4 @@ TEST_CASE("the recipes of this repository are valid", "[recipe]") {
 }
 
 }  // namespace
-}  // namespace hh::apps
+}  // namespace hh::pipeline

@@ -3,7 +3,7 @@
 
 #include <catch2/catch.hpp>
 
-namespace hh::apps {
+namespace hh::pipeline {
 namespace {
 
 std::string sha256(const std::string& text) {
@@ -33,4 +33,4 @@ TEST_CASE("sha256 doesn't depend on how the bytes come", "[sha256]") {
 }
 
 }  // namespace
-}  // namespace hh::apps
+}  // namespace hh::pipeline
