@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // An index: codes and all that is known of their items, in a folder that grows, shrinks and
-// survives. Exact search runs on its mapped codes (search.h, multi_index.h); labels, paths and
-// metadata lie in SQLite. One process writes at a time, any number read.
+// survives. Exact search runs on its mapped codes (search/hamming_scan.h, search/multi_index.h);
+// labels, paths and metadata lie in SQLite. One process writes at a time, any number read.
 //
-//   manifest.json   what counts (index_manifest.h)        codes-B.bin  rows of 64-bit words
+//   manifest.json   what counts (manifest.h)              codes-B.bin  rows of 64-bit words
 //   items-B.db      paths, labels, metadata               ids-B.bin    rows of int64
 //   deleted-G.bin   a bit a row, of generation G          lock         held by who writes
 //   outputs-B.bin   rows of float32, where the network's real-valued outputs are kept
@@ -75,7 +75,7 @@ class Index {
   std::string class_name(int c) const;
   /// A class by its name or number. Throws std::invalid_argument.
   int class_of(const std::string& name) const;
-  /// Rows that are not deleted and pass all filters (index_filter.h). Throws std::invalid_argument.
+  /// Rows that are not deleted and pass all filters (filter.h). Throws std::invalid_argument.
   RowMask select(const std::vector<std::string>& filters) const;
   /// All items, in order of their rows.
   ItemSet contents() const;
