@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kinds of golden cases (spec section 8), each checked by one function.
+// The kinds of golden cases (docs/specification.md, section 8), each checked by one function.
 #pragma once
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>

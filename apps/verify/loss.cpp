@@ -7,8 +7,9 @@
 namespace hh::apps {
 namespace {
 
-constexpr double kLossTolerance = 1e-6;      // relative; PyTorch's float32 is within 3e-7
-constexpr double kGradientTolerance = 3e-5;  // of the largest magnitude (spec section 9)
+constexpr double kLossTolerance = 1e-6;  // relative; PyTorch's float32 is within 3e-7
+// Of the largest magnitude (docs/specification.md, section 9).
+constexpr double kGradientTolerance = 3e-5;
 
 std::vector<std::int64_t> packed_bytes(const std::vector<std::int64_t>& labels, std::int64_t rows) {
   const std::size_t classes = labels.size() / std::size_t(rows);

@@ -15,7 +15,7 @@
 namespace hh::apps {
 namespace {
 
-// Tolerances of spec section 9, relative to the largest magnitude of each tensor.
+// Tolerances of docs/specification.md, section 9, relative to the largest magnitude of each tensor.
 constexpr double kStageTolerance = 1e-5;
 constexpr double kGradientTolerance = 3e-5;
 // A gradient whose largest error passes must pass in l2 as well, ten times looser than an element:
@@ -142,9 +142,9 @@ struct Setup {
   std::vector<std::uint64_t> labels;
 };
 
-/// One optimiser step's weights over all tensors (spec section 9): RMSprop divides by the size of
-/// the gradient, which turns rounding noise into steps where the gradient is near 0. So a share of
-/// elements must be close, and all within what the steps can move them.
+/// One optimiser step's weights over all tensors (docs/specification.md, section 9): RMSprop
+/// divides by the size of the gradient, which turns rounding noise into steps where the gradient is
+/// near 0. So a share of elements must be close, and all within what the steps can move them.
 class StepWeights {
  public:
   StepWeights(int step, double learning_rate)
@@ -241,7 +241,7 @@ void verify_drop_path(Setup& setup, const SafetensorsFile& file, const GoldenTen
                  kGradientL2Tolerance, report);
 }
 
-/// Codes and loss in bf16 or f16: all that can be compared (spec section 9).
+/// Codes and loss in bf16 or f16: all that can be compared (docs/specification.md, section 9).
 void verify_half(Setup& setup, const SafetensorsFile& file, const std::string& prefix, float alpha,
                  std::span<const double> code, double loss, Report& report) {
   const double tolerance = half_code_tolerance(setup.dtype, setup.network.config().layers());
@@ -262,7 +262,7 @@ std::vector<double> flattened(const nlohmann::json& rows) {
   return values;
 }
 
-/// How gradients are judged that rounding in max pools can move (spec section 9).
+/// How gradients are judged that rounding in max pools can move (docs/specification.md, section 9).
 enum class TieRule {
   kStrict,    // by element and in l2
   kTolerant,  // one that fails is judged by l2 alone, within what near-tied windows explain
@@ -304,7 +304,8 @@ class GradientJudge {
   }
 
  private:
-  // Of the largest magnitude: what one moved window did to PyTorch's own gradient (spec section 9).
+  // Of the largest magnitude: what one moved window did to PyTorch's own gradient
+  // (docs/specification.md, section 9).
   static constexpr double kTiedTolerance = 1.7e-2;
   const GoldenTensors& golden_;
   PoolTies ties_;
@@ -476,7 +477,7 @@ void verify_full_network(const GoldenCase& files, const nlohmann::json& json, De
   const SafetensorsFile file = SafetensorsFile::open(files.sibling(".safetensors"));
   const auto seed = json.at("seed").get<std::uint64_t>();
   const int batch = json.at("batch").get<int>();
-  constexpr float kAlpha = 0.5f;  // spec section 8, full224
+  constexpr float kAlpha = 0.5f;  // docs/specification.md, section 8, full224
   for (const auto& [bits, codes] : json.at("code_f64").items()) {
     HybridHashConfig config = HybridHashConfig::preset("paper");
     config.bits = std::stoi(bits);

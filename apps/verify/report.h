@@ -50,8 +50,8 @@ class Report {
   std::vector<Check> checks_;
 };
 
-/// A golden tensor as the files keep it: in full, or as samples (spec section 8: first., strided.,
-/// stat.).
+/// A golden tensor as the files keep it: in full, or as samples (first., strided., stat.:
+/// docs/specification.md, section 8).
 class GoldenTensors {
  public:
   explicit GoldenTensors(const SafetensorsFile& file) : file_(file) {}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Max pools whose two best candidates lie closer together than float32 can tell. Which one wins is
 // then a matter of rounding, and the loser's gradient moves to the winner: not an error, but more
-// than rounding (spec section 9: "Judge gradients by l2 as well").
+// than rounding (docs/specification.md, section 9: "Judge gradients by l2 as well").
 #pragma once
 #include <cstdint>
 #include <span>

@@ -13,8 +13,8 @@ namespace {
 
 // (v / 255 - mean) / std in float32 as torch computes it: the same operations in the same order.
 constexpr double kNormalisedTolerance = 0;
-// JPEG decoders may differ in the inverse transform and in how chroma is enlarged (goldens README,
-// section 8): "a few levels". PNG is exact.
+// JPEG decoders may differ in the inverse transform and in how chroma is enlarged: "a few
+// levels" (docs/specification.md, section 8). PNG is exact.
 constexpr double kJpegLevels = 3;
 
 data::Image image_of(const SafetensorsFile& file, const std::string& key) {

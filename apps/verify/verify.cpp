@@ -20,7 +20,7 @@ struct Options {
   ComputeOptions compute;
 };
 
-/// Which kind of case a JSON file is shows in its keys (spec section 8).
+/// Which kind of case a JSON file is shows in its keys (docs/specification.md, section 8).
 void verify(const GoldenCase& files, const nlohmann::json& json, Device device, DType dtype,
             Report& report) {
   const bool network = json.contains("config"), full = json.contains("code_f64") && !network;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HybridHash in plain PyTorch, after the specification (../shared/goldens/README.md section 1), with the
-reference's parameter names: what a PyTorch user would run, and the yardstick of compare.py."""
+"""HybridHash in plain PyTorch, after docs/specification.md, section 1, with the reference's
+parameter names: what a PyTorch user would run, and the yardstick of compare.py."""
 import torch
 import torch.nn.functional as F
 from torch import nn

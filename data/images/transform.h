@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a decoded image of any size to the S x S pixels that the network sees. Resize, then crop
 // (random or centre), then flip; what a crop takes from outside the image is zero, so an image
-// smaller than S is padded. Spec: goldens README, section 4.
+// smaller than S is padded. Source: docs/specification.md, section 4.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -11,7 +11,7 @@
 
 namespace hh {
 
-/// How a parameter starts (spec section 1, "Initialisation").
+/// How a parameter starts (docs/specification.md, section 1, "Initialisation").
 enum class Initialisation { kZero, kOne, kNormal };
 
 /// How wide the normal distribution of kNormal parameters is.

@@ -11,8 +11,9 @@
 // Backward recomputes P = exp(S - lse):
 //   dv = P^T do,  dP = do v^T,  dS = P * (dP - D) with D[n] = sum_e do[n,e] o[n,e],
 //   dq = d^-0.5 dS k,  dk = d^-0.5 dS^T q
-// With N = 1, P = 1: out is v, and dq and dk are exactly zero (spec section 6, oddity 4).
-// Source: spec section 1, "attn" and "Interactive Attention"; Dao and others, arXiv 2307.08691.
+// With N = 1, P = 1: out is v, and dq and dk are exactly zero (section 6, oddity 4).
+// Source: docs/specification.md, section 1, "attn" and "Interactive Attention"; Dao and others,
+// arXiv 2307.08691.
 #pragma once
 #include <cstddef>
 #include <cstdint>

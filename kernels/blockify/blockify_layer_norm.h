@@ -6,7 +6,8 @@
 //
 // s is the block side, grid the blocks per side (4, 2 or 1), so x has grid*s rows and columns.
 // Backward: dtotal = dz + dLayerNorm(dy); dx is dtotal put back in image order; dpos += sum_b
-// dtotal. Images are channels-last. Source: spec section 1, "Level l", steps 2 and 3.
+// dtotal. Images are channels-last.
+// Source: docs/specification.md, section 1, "Level l", steps 2 and 3.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -6,7 +6,7 @@
 //
 // s_b is the drop-path scale of image b (null: 1).
 // Backward: dz is dout in block order, dbranch = s_b * dz, dbias += sum of dbranch over tokens.
-// Source: spec section 1, "Level l", step 5.
+// Source: docs/specification.md, section 1, "Level l", step 5.
 #pragma once
 #include "kernels/blockify/blockify_layer_norm.h"
 

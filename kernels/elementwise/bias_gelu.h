@@ -4,7 +4,7 @@
 //
 //   dx = dy * (Phi(v) + v * phi(v)),   dbias += sum_r dx
 //
-// Source: spec section 1, "All LayerNorms ... GELU: exact".
+// Source: docs/specification.md, section 1, "All LayerNorms ... GELU: exact".
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -10,7 +10,7 @@
 //   relevant, t <= cut
 //
 // Labels are packed: class k of row j is bit k % 64 of word labels[j * words + k / 64].
-// Source: spec section 5, "stable".
+// Source: docs/specification.md, section 5, "stable".
 #pragma once
 #include <cstddef>
 #include <cstdint>

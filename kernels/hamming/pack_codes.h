@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Signs of real codes, packed: bit j % 64 of word j / 64 of row i is 1 where values[i,j] > 0, so
-// 0, negative values and NaN give 0. Bits past the last are zero. Source: spec section 8, "packed
-// codes".
+// 0, negative values and NaN give 0. Bits past the last are zero.
+// Source: docs/specification.md, section 8, "packed codes".
 #pragma once
 #include <cstdint>
 

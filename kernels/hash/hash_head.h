@@ -6,7 +6,7 @@
 //   dw += dlogits^T pooled,           dbias += sum_b dlogits
 //
 // A code whose logit is large rounds to 1 or -1 and then passes no gradient.
-// Source: spec section 1, "Hash layer": conv2 (1x1), mean, tanh.
+// Source: docs/specification.md, section 1, "Hash layer": conv2 (1x1), mean, tanh.
 #pragma once
 #include <cstdint>
 

@@ -9,7 +9,7 @@
 // first and the projection (hash_head.h) then runs on one vector per image instead of a map.
 // The map has side o = (s-1)/2 + 1. Ties and argmax as in interaction_merge.h.
 // Backward: each window's winner gets dpooled[b,c] / o^2; dglob[b,c] = sum of those = dpooled[b,c].
-// Source: spec section 1, "Hash layer".
+// Source: docs/specification.md, section 1, "Hash layer".
 #pragma once
 #include <cstdint>
 

@@ -7,7 +7,7 @@
 // From float channels-first images (the goldens' inputs), with the gradient back to them, or from
 // 8-bit channels-last images as the loader delivers them, normalised on the way:
 //   (pixel / 255 - mean[c]) / std[c]     computed as pixel * (1/(255 std)) - mean/std in float32
-// Source: spec section 1, "Patch embedding"; section 4, image pipeline.
+// Source: docs/specification.md, section 1, "Patch embedding"; section 4, image pipeline.
 #pragma once
 #include <cstdint>
 

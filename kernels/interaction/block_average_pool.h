@@ -5,7 +5,8 @@
 //   dx[b, i*s+u, j*s+v, c] (+)= dy[b,i,j,c] / s^2
 //
 // Sums are float32 whatever T is.
-// Source: spec section 1, "Interactive Module", global path; "Hash layer", global path.
+// Source: docs/specification.md, section 1, "Interactive Module", global path; "Hash layer",
+// global path.
 #pragma once
 #include <cstdint>
 

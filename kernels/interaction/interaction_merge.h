@@ -18,7 +18,7 @@
 //   dglob = transpose of up applied to dsum (before its rounding to T)
 //   dgamma += sum dnorm * xhat,   dbeta += sum dout     over images and pixels
 //
-// Source: spec section 1, "Interactive Module" and "Bilinear".
+// Source: docs/specification.md, section 1, "Interactive Module" and "Bilinear".
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -5,7 +5,7 @@
 //   tokens[b,t,c] = z[b, f % M, f / M] + pos[t,c],    f = t*C + c
 //
 // Backward: dz[b, f % M, f / M] = dtokens[b,t,c];  dpos[t,c] += sum_b dtokens[b,t,c].
-// Source: spec section 1, "Interactive Attention"; section 6, oddity 2.
+// Source: docs/specification.md, section 1, "Interactive Attention"; section 6, oddity 2.
 #pragma once
 #include <cstdint>
 

@@ -15,7 +15,7 @@
 //   dgamma += sum_r dy * (z - mean) * rstd,   dbeta += sum_r dy
 //
 // Rows are tokens, R = B*T*N; columns are channels. Arrays are dense and row-major.
-// Source: spec section 1, "Transformer layer"; section 3, drop path.
+// Source: docs/specification.md, section 1, "Transformer layer"; section 3, drop path.
 #pragma once
 #include <cstddef>
 #include <cstdint>

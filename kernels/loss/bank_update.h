@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stores a batch in the memory bank: bank[index[i]] = u[i], bank_labels[index[i]] = labels[i].
-// It comes before the loss, so that every image meets its own fresh code (spec section 2, step 1).
+// It comes before the loss, so that every image meets its own fresh code
+// (docs/specification.md, section 2, step 1).
 // u is rounded to nearest even. Of equal indices the last wins. Indices outside [0, M) are the
 // caller's error: they are not written (the engine checks them on the host before the batch is
 // uploaded).

@@ -8,11 +8,12 @@
 //   du_i = alpha * sum_j w_ij (sigmoid(theta_ij) - s_ij) U_j     w = 1/S1 or 1/S0
 //
 // An empty side adds nothing. Where theta is exactly 0 the derivative is 1 - s, as PyTorch's is for
-// the reference's formula (spec section 2). Bank rows never seen are zero codes with no label:
-// dissimilar to everything, adding log 2 each. U_j is a constant: no gradient goes to it. A code or
-// bank value that isn't finite makes the loss and the gradients it touches not finite.
+// the reference's formula. Bank rows never seen are zero codes with no label: dissimilar to
+// everything, adding log 2 each. U_j is a constant: no gradient goes to it. A code or bank value
+// that isn't finite makes the loss and the gradients it touches not finite.
 // Labels are packed: class k of row j is bit k % 64 of word labels[j * words + k / 64]. Bank
-// storage TB: float (goldens), f16 (the reference) or bf16. Source: spec section 2.
+// storage TB: float (goldens), f16 (the reference) or bf16.
+// Source: docs/specification.md, section 2.
 #pragma once
 #include <cstddef>
 #include <cstdint>

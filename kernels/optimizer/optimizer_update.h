@@ -9,8 +9,8 @@
 //
 // Nothing is changed when skip[0] is not 0 (non-finite gradients under a loss scaler).
 // `copy` and `f16_copy`, when given, receive the new weights rounded in the same pass.
-// Source: spec section 3 (RMSprop, as PyTorch computes it); Loshchilov and Hutter, arXiv 1711.05101
-// (AdamW); PyTorch's SGD without dampening.
+// Source: docs/specification.md, section 3 (RMSprop, as PyTorch computes it); Loshchilov and
+// Hutter, arXiv 1711.05101 (AdamW); PyTorch's SGD without dampening.
 #pragma once
 #include <cstdint>
 

@@ -6,7 +6,7 @@
 // Row r is one branch of one layer. The draw is Philox::uniform of number b of the stream (seed,
 // kDropPath, r) advanced by step * 2^32: word b % 4 of block step * 2^30 + b / 4. So it doesn't
 // depend on device, threads or batch size; it repeats after 2^34 steps.
-// Source: spec section 3, "drop path".
+// Source: docs/specification.md, section 3, "drop path".
 #pragma once
 #include <cstdint>
 

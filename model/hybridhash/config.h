@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The sizes of a HybridHash network. Everything else follows from them (spec section 1,
-// "Notation").
+// The sizes of a HybridHash network. Everything else follows from them
+// (docs/specification.md, section 1, "Notation").
 #pragma once
 #include <array>
 #include <string>

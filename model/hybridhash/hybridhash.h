@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The HybridHash network (spec section 1): patch embedding, three levels of block-wise transformer
-// layers with interaction modules between them, and the hash layer.
+// The HybridHash network (docs/specification.md, section 1): patch embedding, three levels of
+// block-wise transformer layers with interaction modules between them, and the hash layer.
 //
 // Two linear steps are reordered where that saves work and changes only rounding: the interaction
 // module pools before its 1x1 convolution, and the hash layer averages before its own.
@@ -49,7 +49,7 @@ class HybridHash {
   HashCode forward(const Tensor& patch_rows, const ForwardOptions& options = {}) const;
 
   /// Drop-path rate of each residual branch, [2 * layers]: layer j's attention and MLP branch are
-  /// 2j and 2j+1. Rises linearly from 0 over all layers (spec section 3).
+  /// 2j and 2j+1. Rises linearly from 0 over all layers (docs/specification.md, section 3).
   std::vector<float> drop_path_rates() const;
 
  private:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The interaction module between levels and the attention inside it (spec section 1).
+// The interaction module between levels and the attention inside it
+// (docs/specification.md, section 1).
 #pragma once
 #include <string>
 

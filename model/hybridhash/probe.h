@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A look at the tensors inside a forward pass, by the stage names of the goldens (spec section 8).
+// A look at the tensors inside a forward pass, by the stage names of the goldens
+// (docs/specification.md, section 8).
 #pragma once
 #include <string>
 

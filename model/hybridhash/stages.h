@@ -21,7 +21,8 @@ inline void see_image(Probe* probe, const std::string& stage, const Tensor& valu
 Tensor with_bias(const Tensor& branch, const Parameter& bias);
 /// Image [B, h, h, C] in block order [B, T, N, C].
 Tensor blockified(const Tensor& image, int grid);
-/// Bilinear enlargement of [B, m, m, C] by `factor`, align_corners = false (spec section 1).
+/// Bilinear enlargement of [B, m, m, C] by `factor`, align_corners = false
+/// (docs/specification.md, section 1).
 Tensor upsampled(const Tensor& map, int factor);
 Tensor sum(const Tensor& a, const Tensor& b);
 Tensor layer_norm(const Tensor& x, const NormParameters& norm);

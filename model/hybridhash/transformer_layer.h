@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// One transformer layer of a level (spec section 1). Its two residual additions are fused with the
-// LayerNorms that follow them, so a layer takes the normalised stream and leaves its last branch
-// open: whoever comes next (the next layer's norm1, deblockify, the final norm) adds it.
+// One transformer layer of a level (docs/specification.md, section 1). Its two residual additions
+// are fused with the LayerNorms that follow them, so a layer takes the normalised stream and leaves
+// its last branch open: whoever comes next (the next layer's norm1, deblockify, the final norm)
+// adds it.
 #pragma once
 #include <string>
 

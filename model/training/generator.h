@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The goldens' weight and input generator (spec section 7): values that any program in any language
-// can make exactly, from a name and a seed.
+// The goldens' weight and input generator (docs/specification.md, section 7): values that any
+// program in any language can make exactly, from a name and a seed.
 #pragma once
 #include <cstdint>
 #include <string>

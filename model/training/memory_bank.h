@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory bank of the loss: the last code and the labels of every training image (spec section
-// 2).
+// The memory bank of the loss: the last code and the labels of every training image
+// (docs/specification.md, section 2).
 #pragma once
 #include <cstdint>
 #include <span>

@@ -2,10 +2,10 @@
 // Average precision of one query from counts by distance, under each rule for ties. Items at one
 // distance have no order of their own, so a ranking needs a rule:
 //   stable    by database row (the reference leaves it to numpy's unstable sort)
-//   expected  the mean over all orders, in closed form (spec section 5)
+//   expected  the mean over all orders, in closed form (docs/specification.md, section 5)
 //   best      relevant items first;  worst: relevant items last
 // AP = 1/n sum_i i / t_i over the hits at ranks t_1 < ... < t_n inside the first k: divided by the
-// hits found there, not by all relevant items. No hit: 0. Source: spec section 5.
+// hits found there, not by all relevant items. No hit: 0. Source: docs/specification.md, section 5.
 #pragma once
 #include <cstdint>
 #include <span>

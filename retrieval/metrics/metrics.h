@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a set of codes is worth: mean average precision and its companions, for queries against a
 // database. Similar = the items share a class. Time grows with the number of pairs, never faster:
-// items are put in order by counting distances. Source: spec section 5.
+// items are put in order by counting distances. Source: docs/specification.md, section 5.
 #pragma once
 #include <array>
 #include <cstdint>

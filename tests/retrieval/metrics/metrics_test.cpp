@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Metrics against the goldens (spec section 8) and against plain definitions.
+// Metrics against the goldens (docs/specification.md, section 8) and against plain definitions.
 #include "retrieval/metrics/metrics.h"
 
 #include <algorithm>
@@ -192,7 +192,7 @@ TEST_CASE("tie rules agree with all orders of ties", "[metrics]") {
   }
 }
 
-/// The same sums as in spec section 5, term by term in long double.
+/// The same sums as in docs/specification.md, section 5, term by term in long double.
 double expected_by_sums(const std::vector<std::uint32_t>& retrieved,
                         const std::vector<std::uint32_t>& relevant) {
   long double sum = 0, N = 0, R = 0;
