@@ -7,4 +7,9 @@ function(hh_use_highway target)
   target_link_libraries(${target} PRIVATE ${HH_HWY_LIBRARY})
   target_compile_definitions(${target} PRIVATE
     HWY_WANT_AVX3_DL "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4)")
+  if(HH_ONLY_AVX2)
+    target_compile_definitions(${target} PRIVATE HWY_COMPILE_ONLY_STATIC)
+    # AES and PCLMUL belong to what Highway calls AVX2.
+    target_compile_options(${target} PRIVATE -march=x86-64-v3 -maes -mpclmul)
+  endif()
 endfunction()

@@ -20,6 +20,9 @@ std::string best() { return simd_available().back(); }
 
 std::vector<std::string> simd_available() {
   static const std::int64_t targets = hwy::SupportedTargets();  // before anything is disabled
+#ifdef HWY_COMPILE_ONLY_STATIC
+  return {"avx2"};  // HH_ONLY_AVX2
+#endif
   std::vector<std::string> names{"baseline"};
   if (targets & HWY_AVX2) names.emplace_back("avx2");
   if (targets & HWY_AVX3) names.emplace_back("avx512");
