@@ -24,6 +24,7 @@ int hardware_threads() {
 
 int threads = 0;  // 0: not set yet
 thread_local bool inside = false;
+thread_local int limit = 0;  // of ThreadLimit; 0: none
 
 /// Keeps the first exception of a parallel region, which must not leave an OpenMP body.
 class FirstError {
@@ -70,8 +71,13 @@ void run_workers(int workers, const Work& work) {
 
 int num_threads() {
   if (threads == 0) set_num_threads(0);
-  return threads;
+  return limit > 0 ? std::min(limit, threads) : threads;
 }
+
+ThreadLimit::ThreadLimit(int most) : before_(limit) {
+  limit = before_ > 0 ? std::min(before_, std::max(most, 1)) : std::max(most, 1);
+}
+ThreadLimit::~ThreadLimit() { limit = before_; }
 
 void set_num_threads(int n) {
   threads = n > 0 ? n : hardware_threads();

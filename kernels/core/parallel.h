@@ -8,11 +8,25 @@
 
 namespace hh::cpu {
 
-/// Threads that parallel_for uses, and that the GEMM library is told to use. At least 1.
+/// Threads that parallel_for uses, and that the GEMM library is told to use. At least 1; no more
+/// than the calling thread's ThreadLimit.
 int num_threads();
 
 /// Sets them; n = 0 means one per hardware thread. Not to be called while kernels run.
 void set_num_threads(int n);
+
+/// While it lives, parallel_for of the thread that made it uses at most `most` threads: for programs
+/// whose own threads share the machine.
+class ThreadLimit {
+ public:
+  explicit ThreadLimit(int most);  // >= 1
+  ~ThreadLimit();
+  ThreadLimit(const ThreadLimit&) = delete;
+  ThreadLimit& operator=(const ThreadLimit&) = delete;
+
+ private:
+  int before_;
+};
 
 /// Runs body(begin, end) on ranges that cover [0, n) exactly once; returns when all are done.
 /// At most num_threads() ranges of at least `grain` items (but the last); which thread runs which
