@@ -2,7 +2,6 @@
 // hybridhash serve: search by pictures in a browser, and by HTTP from programs.
 #include "apps/serve/serve.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,19 +15,11 @@ namespace hh::apps {
 namespace {
 
 struct Options {
-  std::string index, model, host = "127.0.0.1", token, token_file, dtype = "f32", method = "auto";
-  int port = 8080;
-  HttpLimits limits;
+  std::string token, token_file, dtype = "f32";
   double max_body_mib = 32, max_megapixels = 50;
-  ServerOptions server;
+  ServeOptions serve;
   ComputeOptions compute;
 };
-
-bool is_loopback(const std::string& host) {
-  in_addr v4{};
-  if (::inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
-  return host == "localhost" || host == "::1";
-}
 
 std::string read_token(const Options& o) {
   std::string token = o.token;
@@ -46,30 +37,18 @@ std::string read_token(const Options& o) {
 }
 
 void run(const Options& o) {
-  const Device device = o.compute.apply();
+  ServeOptions options = o.serve;
+  options.device = o.compute.apply();
+  options.dtype = activation_dtype(o.dtype);
+  options.limits.body = std::size_t(o.max_body_mib * (1 << 20));
+  options.api.access.token = read_token(o);
+  options.api.max_pixels = std::int64_t(o.max_megapixels * 1e6);
   catch_stop_signals();
   std::signal(SIGPIPE, SIG_IGN);
-  HttpLimits limits = o.limits;
-  limits.body = std::size_t(o.max_body_mib * (1 << 20));
-  ServerOptions options = o.server;
-  options.token = read_token(o);
-  options.loopback = is_loopback(o.host);
-  options.max_pixels = std::int64_t(o.max_megapixels * 1e6);
-  options.seconds = limits.seconds;
-  std::unique_ptr<pipeline::Model> model;
-  if (!o.model.empty()) {
-    model = pipeline::load_model(o.model, device, activation_dtype(o.dtype));
-  }
-  ServedIndex index(o.index, std::min(5., limits.seconds), o.method);
-  Server application(index, std::move(model), options);
-  HttpServer server(application, limits);
-  const int port = server.bind(o.host, o.port);
-  const bool v6 = o.host.find(':') != std::string::npos;
-  const std::string host = v6 ? "[" + o.host + "]" : o.host;
-  fmt::print("{} items of {} bits at http://{}:{}/\n", index.state()->index.count(),
-             index.state()->index.bits(), host, port);
-  std::fflush(stdout);
-  server.run(stop_requested);
+  serve(options, stop_requested, [](const std::string& line) {
+    fmt::print("{}\n", line);
+    std::fflush(stdout);
+  });
 }
 
 }  // namespace
@@ -78,33 +57,34 @@ void add_serve(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       program.add_subcommand("serve", "Search an index in a browser, or by HTTP from programs");
-  command->add_option("--index", options->index, "folder of the index")
+  command->add_option("--index", options->serve.index, "folder of the index")
       ->required()
       ->check(CLI::ExistingDirectory);
   command
-      ->add_option("--model", options->model,
+      ->add_option("--model", options->serve.model,
                    "model that made the index's codes; without it pictures can't be searched")
       ->check(CLI::ExistingFile);
   command
-      ->add_option("--method", options->method,
+      ->add_option("--method", options->serve.method,
                    "scan; multi-index: the same answers by tables, built at the start; auto: by "
                    "tables, once they are built, where they are measured to be twice as fast")
       ->check(CLI::IsMember({"auto", "scan", "multi-index"}))
       ->capture_default_str();
   command
-      ->add_option("--host", options->host, "address to listen on; 0.0.0.0: all of the machine's")
+      ->add_option("--host", options->serve.host,
+                   "address to listen on; 0.0.0.0: all of the machine's")
       ->capture_default_str();
-  command->add_option("--port", options->port, "0: any that is free")
+  command->add_option("--port", options->serve.port, "0: any that is free")
       ->check(CLI::Range(0, 65535))
       ->capture_default_str();
   command->add_option("--token", options->token,
                       "what adding and deleting take (better: --token-file, or HH_SERVE_TOKEN)");
   command->add_option("--token-file", options->token_file, "file with the token in its first line")
       ->check(CLI::ExistingFile);
-  command->add_flag("--read-only", options->server.read_only, "refuse to add and delete");
-  command->add_option("--image-root", options->server.image_root,
+  command->add_flag("--read-only", options->serve.api.access.read_only, "refuse to add and delete");
+  command->add_option("--image-root", options->serve.api.image_root,
                       "what the items' paths start from, for their pictures");
-  command->add_flag("--exif", options->server.exif, "turn photographs as their EXIF data says");
+  command->add_flag("--exif", options->serve.api.exif, "turn photographs as their EXIF data says");
   command->add_option("--max-body", options->max_body_mib, "largest request, MiB")
       ->check(CLI::Range(.001, 4096.))
       ->capture_default_str();
@@ -113,12 +93,12 @@ void add_serve(CLI::App& program) {
       ->check(CLI::Range(.0001, 1000.))
       ->capture_default_str();
   command
-      ->add_option("--max-concurrent", options->limits.concurrent,
+      ->add_option("--max-concurrent", options->serve.limits.concurrent,
                    "connections served at once; others are told to come back")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   command
-      ->add_option("--timeout", options->limits.seconds,
+      ->add_option("--timeout", options->serve.limits.seconds,
                    "seconds for a request to arrive, and for its answer to be taken")
       ->check(CLI::Range(.1, 3600.))
       ->capture_default_str();

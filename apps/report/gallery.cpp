@@ -69,14 +69,14 @@ std::string strip(const std::string& bits, const std::string& label) {
 }
 
 std::string frame(const GalleryItem& item) {
-  if (item.picture.uri.empty()) {
+  if (item.picture.empty()) {
     return "<div class=\"frame\"><span class=\"none\">no picture</span></div>";
   }
   constexpr int kSmall = 64;
   return fmt::format(
       "<div class=\"frame\"><img{} width=\"{}\" height=\"{}\" src=\"{}\" alt=\"{}\"></div>",
       item.picture.width <= kSmall ? " class=\"small\"" : "", item.picture.width,
-      item.picture.height, item.picture.uri,
+      item.picture.height, item.picture.uri(),
       escape_xml(item.label.empty() ? item.name : item.label + ", " + item.name));
 }
 

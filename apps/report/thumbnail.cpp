@@ -57,8 +57,11 @@ Thumbnail encode_thumbnail(data::Image image, int side) {
     stbi_write_jpg_to_func(append, &bytes, image.width, image.height, image.channels,
                            image.pixels.data(), kJpegQuality);
   }
-  return {std::string(small ? "data:image/png;base64," : "data:image/jpeg;base64,") + base64(bytes),
-          image.width, image.height};
+  return {std::move(bytes), small ? "image/png" : "image/jpeg", image.width, image.height};
+}
+
+std::string Thumbnail::uri() const {
+  return std::string("data:") + type + ";base64," + base64(bytes);
 }
 
 Thumbnails::Thumbnails(const ThumbnailSource& source) : source_(source) {
@@ -76,15 +79,21 @@ bool Thumbnails::from_dataset(const std::string& name, data::Image& image) {
   const auto [end, error] =
       std::from_chars(name.data() + mark + 1, name.data() + name.size(), index);
   if (error != std::errc() || end != name.data() + name.size()) return false;
+  const auto dataset = dataset_for(name);
+  if (!dataset || index < 0 || index >= dataset->size() || dataset->name(index) != name) {
+    return false;
+  }
+  dataset->load(index, image);
+  return true;
+}
+
+std::shared_ptr<const data::Dataset> Thumbnails::dataset_for(const std::string& name) {
+  const std::lock_guard lock(mutex_);
   if (!dataset_ && !looked_for_fashion_ && name.starts_with("fashion-mnist#")) {
     looked_for_fashion_ = true;
     dataset_ = data::open_protocol("fashion_mnist", {.data = source_.data}).dataset;
   }
-  if (!dataset_ || index < 0 || index >= dataset_->size() || dataset_->name(index) != name) {
-    return false;
-  }
-  dataset_->load(index, image);
-  return true;
+  return dataset_;
 }
 
 Thumbnail Thumbnails::of(const std::string& name) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small pictures of items, as data: URIs for pages that load nothing from elsewhere.
+// Small pictures of items, for the server and for pages that load nothing from elsewhere.
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "data/images/image.h"
@@ -19,8 +20,12 @@ struct ThumbnailSource {
 };
 
 struct Thumbnail {
-  std::string uri;  // empty: there is no picture
+  std::string bytes;      // of a file; empty: there is no picture
+  const char* type = "";  // image/png or image/jpeg
   int width = 0, height = 0;
+
+  bool empty() const { return bytes.empty(); }
+  std::string uri() const;  // data:TYPE;base64,...
 };
 
 class Thumbnails {
@@ -30,13 +35,15 @@ class Thumbnails {
 
   /// By an item's name: "fashion-mnist#123" is item 123 of the data set in memory (Fashion-MNIST at
   /// its usual place is found by itself), and anything else the path of a file. A picture that
-  /// can't be had is no error.
+  /// can't be had is no error. Safe from many threads, which decode side by side.
   Thumbnail of(const std::string& name);
 
  private:
   bool from_dataset(const std::string& name, data::Image& image);
+  std::shared_ptr<const data::Dataset> dataset_for(const std::string& name);
 
   ThumbnailSource source_;
+  std::mutex mutex_;  // of what follows
   bool looked_for_fashion_ = false;
   std::shared_ptr<const data::Dataset> dataset_;
 };
@@ -44,6 +51,7 @@ class Thumbnails {
 /// A PNG of small images, and a JPEG of large ones.
 Thumbnail encode_thumbnail(data::Image image, int side);
 
+/// RFC 4648, with padding.
 std::string base64(const std::string& bytes);
 
 }  // namespace hh::apps

@@ -203,10 +203,12 @@ std::vector<std::string> HttpRequest::all(const std::string& name) const {
 
 HttpResponse error_response(int status, const std::string& message) {
   // What a client sent may come back in the message, and need not be UTF-8.
-  return {.status = status,
-          .body = nlohmann::json{{"error", message}}.dump(
-                      -1, ' ', false, nlohmann::json::error_handler_t::replace) +
-                  "\n"};
+  HttpResponse response{.status = status,
+                        .body = nlohmann::json{{"error", message}}.dump(
+                                    -1, ' ', false, nlohmann::json::error_handler_t::replace) +
+                                "\n"};
+  if (status == 503) response.headers.emplace_back("Retry-After", "1");
+  return response;
 }
 
 class HttpServer::Library final : public httplib::Server {

@@ -34,7 +34,7 @@ struct HttpResponse {
   std::string route = "other";  // for the metrics: of a fixed set, whatever clients send
 };
 
-/// {"error": message}
+/// {"error": message}; of status 503 with Retry-After.
 HttpResponse error_response(int status, const std::string& message);
 
 struct HttpLimits {

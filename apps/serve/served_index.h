@@ -12,15 +12,15 @@
 
 #include "apps/serve/tables.h"
 #include "retrieval/index/index.h"
-#include "retrieval/search/hamming_scan.h"
+#include "retrieval/search/index_search.h"
 
 namespace hh::apps {
 
 /// A state of the index, ready to be searched. Stays as it is, however the index changes.
 struct IndexState {
-  explicit IndexState(retrieval::Index opened) : index(std::move(opened)), scan(index.codes()) {}
+  explicit IndexState(retrieval::Index opened) : index(std::move(opened)), search(index) {}
   retrieval::Index index;
-  retrieval::HammingScan scan;
+  retrieval::IndexSearch search;
 };
 
 /// A change that couldn't be made; the index is as it was.

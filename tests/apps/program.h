@@ -45,6 +45,7 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
+  pid_t pid() const { return pid_; }
   void signal(int number) const { kill(pid_, number); }
 
   /// Its exit status, or 128 + the signal that ended it.

@@ -233,25 +233,13 @@ std::string malformed_request(Draws& draws) {
   }
 }
 
-std::string decode_base64(const std::string& uri) {
-  const std::string digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string bytes;
-  unsigned bits = 0;
-  int count = 0;
-  for (std::size_t i = uri.find(',') + 1; i < uri.size() && uri[i] != '='; ++i) {
-    bits = bits << 6 | unsigned(digits.find(uri[i]));
-    if ((count += 6) >= 8) bytes += char(bits >> (count -= 8) & 255);
-  }
-  return bytes;
-}
-
 /// A PNG (up to 64 pixels) or a JPEG of noise.
 std::string noise_file(int side) {
   Draws draws(7);
   data::Image image;
   image.reshape(side, side, 3);
   for (auto& value : image.pixels) value = std::uint8_t(draws.below(256));
-  return decode_base64(apps::encode_thumbnail(image, side).uri);
+  return apps::encode_thumbnail(image, side).bytes;
 }
 
 std::string malformed_picture(Draws& draws, const std::vector<std::string>& whole) {
@@ -524,6 +512,38 @@ TEST_CASE("limits of the server", "[serve]") {
       return answer_to(port, get("/healthz", "Connection: close\r\n")).starts_with("HTTP/1.1 200");
     }));
   }
+}
+
+TEST_CASE("however many search at once, the threads are those asked for", "[serve]") {
+  // As many words as are worth splitting among four threads.
+  constexpr int kBits = 512, kConnections = 16, kThreads = 4;
+  constexpr std::int64_t kRows = kThreads << 17;
+  const testing::TemporaryFolder folder;
+  retrieval::ItemSet items;
+  items.set.codes = retrieval::PackedCodes(kRows, kBits);
+  for (std::int64_t i = 0; i < kRows; ++i) {
+    items.set.codes.row(i)[0] = std::uint64_t(i) * 0x9E3779B97F4A7C15;
+    items.set.ids.push_back(i);
+  }
+  retrieval::build_index(folder / "index", items);
+  Served served({"--threads", std::to_string(kThreads), "--max-concurrent",
+                 std::to_string(kConnections), "--method", "scan"},
+                false, folder / "index");
+  std::vector<std::thread> clients;
+  std::atomic<int> answered = 0;
+  for (int i = 0; i < kConnections - 1; ++i) {
+    clients.emplace_back([&, i] {
+      httplib::Client client = served.client();
+      const auto result = client.Get("/api/search?k=3&id=" + std::to_string(1000 * i));
+      answered += result && result->status == 200;
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  CHECK(answered == kConnections - 1);
+  // Connections, who refuses more, who watches for the end, the team, and the main thread.
+  const auto tasks = std::filesystem::directory_iterator(
+      "/proc/" + std::to_string(served.program().pid()) + "/task");
+  CHECK(std::distance(begin(tasks), end(tasks)) <= kConnections + 1 + 1 + kThreads + 1);
 }
 
 TEST_CASE("malformed requests get 4xx and nothing else", "[serve]") {

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who may ask the server, and who may change its index.
+#pragma once
+#include <string>
+
+#include "apps/serve/http.h"
+
+namespace hh::apps {
+
+struct AccessRules {
+  std::string token;       // changes need it; empty: none
+  bool loopback = true;    // only this machine reaches the server
+  bool read_only = false;  // no changes at all
+};
+
+/// Throws ApiError: the request comes from another site's page.
+void check_site(const AccessRules& rules, const HttpRequest& request);
+/// Throws ApiError: the request may not change anything.
+void check_write(const AccessRules& rules, const HttpRequest& request);
+
+}  // namespace hh::apps

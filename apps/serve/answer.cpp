@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/serve/answer.h"
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "apps/serve/compute.h"
+#include "apps/serve/served_index.h"
+#include "data/images/decode.h"
+#include "kernels/core/check.h"
+
+namespace hh::apps {
+
+HttpResponse json_response(const nlohmann::json& value, int status) {
+  return {.status = status,
+          .body = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"};
+}
+
+HttpResponse answered_as(const std::string& route, const std::function<HttpResponse()>& answer) {
+  HttpResponse response;
+  try {
+    response = answer();
+  } catch (const ApiError& error) {
+    response = error_response(error.status, error.message);
+    if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  } catch (const std::invalid_argument& error) {
+    response = error_response(400, error.what());
+  } catch (const data::ImageError& error) {
+    response = error_response(400, std::string("the picture can't be used: ") + error.what());
+  } catch (const DiskFull& error) {
+    response = error_response(507, std::string("nothing was changed: ") + error.what());
+  } catch (const IndexBusy& error) {
+    response = error_response(503, error.what());
+  } catch (const ComputeBusy& error) {
+    response = error_response(503, error.what());
+  }
+  response.route = route;
+  return response;
+}
+
+std::int64_t number(const std::string& name, const std::string& text, std::int64_t least,
+                    std::int64_t most) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  HH_REQUIRE(
+      error == std::errc() && end == text.data() + text.size() && value >= least && value <= most,
+      name << " = '" << text.substr(0, 40) << "': a whole number from " << least << " to " << most);
+  return value;
+}
+
+}  // namespace hh::apps

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/serve/api.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "apps/serve/answer.h"
+#include "apps/serve/api_search.h"
+#include "apps/serve/page.h"
+#include "apps/serve/upload.h"
+#include "data/images/decode.h"
+#include "kernels/core/check.h"
+#include "pipeline/data_source.h"
+#include "retrieval/files/item_files.h"
+
+namespace hh::apps {
+namespace {
+
+using nlohmann::json;
+using retrieval::IndexItem, retrieval::PackedCodes;
+
+constexpr std::size_t kMaxText = 1024, kMaxMetadata = std::size_t{64} << 10;
+
+/// N of /api/items/N<tail>, or -1.
+std::int64_t id_in(const std::string& path, const std::string& tail) {
+  const std::string head = "/api/items/";
+  if (!path.starts_with(head) || !path.ends_with(tail)) return -1;
+  const std::string text = path.substr(head.size());
+  std::int64_t id = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  return error == std::errc() && std::string_view(end) == tail ? id : -1;
+}
+
+/// What the paths are called in the metrics, and how they may be asked.
+struct Route {
+  std::string name;
+  std::vector<std::string> methods;
+};
+
+Route route_of(const std::string& path) {
+  if (path == "/" || path == "/page.css" || path == "/page.js") return {"page", {"GET"}};
+  if (path == "/healthz" || path == "/metrics") return {path, {"GET"}};
+  if (path == "/api/info") return {path, {"GET"}};
+  if (path == "/api/encode") return {path, {"POST"}};
+  if (path == "/api/search") return {path, {"GET", "POST"}};
+  if (path == "/api/items") return {path, {"POST"}};
+  if (id_in(path, "") >= 0) return {"/api/items/N", {"GET", "DELETE"}};
+  if (id_in(path, "/image") >= 0) return {"/api/items/N/image", {"GET"}};
+  return {};
+}
+
+HttpResponse page_response(const std::string& path) {
+  HttpResponse response{.body = path == "/"          ? kPageHtml
+                                : path == "/page.js" ? kPageJs
+                                                     : kPageCss,
+                        .type = path == "/"          ? "text/html; charset=utf-8"
+                                : path == "/page.js" ? "text/javascript; charset=utf-8"
+                                                     : "text/css; charset=utf-8"};
+  response.headers = {{"Cache-Control", "no-cache"},
+                      {"Content-Security-Policy",
+                       "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' "
+                       "blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+                       "frame-ancestors 'none'"}};
+  return response;
+}
+
+}  // namespace
+
+Api::Api(ServedIndex& index, std::unique_ptr<pipeline::Model> model, Compute& compute,
+         const ApiOptions& options)
+    : index_(index),
+      model_(std::move(model)),
+      compute_(compute),
+      options_(options),
+      decoders_(std::clamp(compute.threads(), 2, 64)),
+      thumbnails_({.image_root = options.image_root, .side = 240}) {
+  if (!model_) return;
+  index_.state()->index.check_belongs(model_->info.config.bits, model_->hash);
+  // The first picture takes seconds, in which the kernels are chosen: before anyone waits for it.
+  data::Image blank;
+  blank.reshape(model_->info.transform.size, model_->info.transform.size, 3);
+  encode(std::move(blank));
+}
+
+Api::~Api() = default;
+
+void Api::answered(const std::string& route, int status, double seconds) {
+  metrics_.observe(route, status, seconds);
+}
+
+std::optional<HttpResponse> Api::before_body(const HttpRequest& request) {
+  const Route route = route_of(request.path);
+  constexpr int kBodyFirst = 0;  // in place of a status
+  HttpResponse answer = answered_as(route.name.empty() ? "other" : route.name, [&] {
+    check_site(options_.access, request);
+    if (route.name.empty()) throw ApiError{404, "there is nothing at this address"};
+    const auto& methods = route.methods;
+    if (std::find(methods.begin(), methods.end(), request.method) == methods.end()) {
+      throw ApiError{405, "this address takes " + methods[0] +
+                              (methods.size() > 1 ? " and " + methods[1] : "")};
+    }
+    if (request.method != "POST") return without_body(request, route.name);
+    if (request.path == "/api/items") check_write(options_.access, request);
+    if (!model_) throw ApiError{501, "the server was started without --model"};
+    return HttpResponse{.status = kBodyFirst};
+  });
+  if (answer.status == kBodyFirst) return std::nullopt;
+  answer.headers.emplace_back("X-Content-Type-Options", "nosniff");
+  return answer;
+}
+
+HttpResponse Api::without_body(const HttpRequest& request, const std::string& route) {
+  const std::string& path = request.path;
+  if (request.method == "DELETE") {
+    check_write(options_.access, request);
+    return remove(id_in(path, ""));
+  }
+  if (route == "page") return page_response(path);
+  if (path == "/healthz") return {.body = "ok\n", .type = "text/plain"};
+  if (path == "/metrics") {
+    const auto state = index_.state();
+    return {.body = metrics_.text(state->index.count(), state->index.rows()),
+            .type = "text/plain; version=0.0.4"};
+  }
+  if (path == "/api/info") return info();
+  if (path == "/api/search") return search(request);
+  return path.ends_with("/image") ? picture(id_in(path, "/image")) : item(id_in(path, ""));
+}
+
+HttpResponse Api::with_body(const HttpRequest& request) {
+  return answered_as(route_of(request.path).name, [&] {
+    if (request.path == "/api/encode") return encode_picture(request);
+    if (request.path == "/api/search") return search_picture(request);
+    return add(request);
+  });
+}
+
+std::vector<float> Api::encode(std::string_view picture) {
+  const auto wait = std::chrono::duration<double>(options_.seconds);
+  if (!decoders_.try_acquire_for(wait)) {
+    throw ComputeBusy("too many pictures are being encoded; try again");
+  }
+  struct Release {
+    std::counting_semaphore<64>& semaphore;
+    ~Release() { semaphore.release(); }
+  } const release{decoders_};
+  data::Image image;
+  compute_.on_one_thread([&] {
+    image =
+        data::decode_image({reinterpret_cast<const std::uint8_t*>(picture.data()), picture.size()},
+                           {.channels = model_->info.config.in_channels,
+                            .exif_orientation = options_.exif,
+                            .max_pixels = options_.max_pixels});
+  });
+  return encode(std::move(image));
+}
+
+std::vector<float> Api::encode(data::Image image) {
+  const std::unique_lock lock(network_, std::chrono::duration<double>(options_.seconds));
+  if (!lock) throw ComputeBusy("too many pictures are being encoded; try again");
+  std::vector<float> outputs;
+  const auto work = [&] { outputs = pipeline::encode_image(*model_, std::move(image)); };
+  if (model_->device == kCpu) {
+    compute_.on_all_threads(work);
+  } else {
+    compute_.on_one_thread(work);
+  }
+  return outputs;
+}
+
+HttpResponse Api::info() {
+  const auto state = index_.state();
+  const auto& manifest = state->index.manifest();
+  json classes = json::array();
+  for (int c = 0; c < manifest.classes; ++c) classes.push_back(state->index.class_name(c));
+  return json_response({{"items", state->index.count()},
+                        {"bits", state->index.bits()},
+                        {"classes", classes},
+                        {"model_hash", manifest.model_hash},
+                        {"source", manifest.source},
+                        {"takes_pictures", model_ != nullptr},
+                        {"max_k", kMaxK}});
+}
+
+HttpResponse Api::search(const HttpRequest& request) {
+  const auto state = index_.state();
+  const retrieval::Index& index = state->index;
+  SearchParameters parameters(index, Upload(request));
+  const auto id = request.param("id"), code = request.param("code");
+  HH_REQUIRE(id.has_value() != code.has_value(), "what to search? Give either id or code");
+  const auto tables = index_.tables(state);
+  if (code) {
+    const PackedCodes query = retrieval::parse_code(*code, index.bits());
+    json answer = search_json(*state, tables.get(), {.code = query}, parameters, compute_);
+    answer["query"] = code_json(query);
+    return json_response(answer);
+  }
+  const auto row = index.row_of(number("id", *id, 0, std::numeric_limits<std::int64_t>::max()));
+  if (!row) throw ApiError{404, "the index has no item with id " + *id};
+  const IndexItem item = index.item(*row);
+  if (parameters.labels.empty()) parameters.labels = item.description.labels;
+  const ApiQuery query{
+      .code = index.codes().slice(*row, *row + 1), .outputs = index.outputs_of(*row), .row = *row};
+  json answer = search_json(*state, tables.get(), query, parameters, compute_);
+  answer["query"] = item_json(index, item);
+  return json_response(answer);
+}
+
+HttpResponse Api::search_picture(const HttpRequest& request) {
+  const Upload sent(request);
+  const auto state = index_.state();
+  const SearchParameters parameters(state->index, sent);
+  const auto start = std::chrono::steady_clock::now();
+  const std::vector<float> outputs = encode(sent.picture());
+  const PackedCodes query = PackedCodes::from_floats(outputs, 1, state->index.bits());
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const auto tables = index_.tables(state);
+  json answer =
+      search_json(*state, tables.get(), {.code = query, .outputs = outputs}, parameters, compute_);
+  answer["query"] = code_json(query);
+  answer["encode_seconds"] = seconds;
+  return json_response(answer);
+}
+
+HttpResponse Api::encode_picture(const HttpRequest& request) {
+  const std::vector<float> outputs = encode(Upload(request).picture());
+  json answer = code_json(PackedCodes::from_floats(outputs, 1, int(outputs.size())));
+  answer["outputs"] = outputs;
+  answer["model_hash"] = model_->hash;
+  return json_response(answer);
+}
+
+HttpResponse Api::add(const HttpRequest& request) {
+  const Upload sent(request);
+  const auto state = index_.state();
+  retrieval::ItemSet items;
+  const std::string name = sent.one("name", kMaxText);
+  const std::filesystem::path path = name;
+  // Whoever may add items must not thereby read pictures from all over the disk.
+  HH_REQUIRE(!path.is_absolute() && std::find(path.begin(), path.end(), "..") == path.end(),
+             "name = '" << name << "': a relative path without '..'");
+  const std::string metadata = sent.one("metadata", kMaxMetadata);
+  for (const std::string* text : {&name, &metadata}) {
+    HH_REQUIRE(text->find('\0') == std::string::npos, "a name or metadata with a zero byte");
+  }
+  const std::vector<int> labels = classes_named(state->index, sent.one("label", kMaxText));
+  const std::string id = sent.one("id", 20);
+  const std::int64_t wanted =
+      id.empty() ? -1 : number("id", id, 0, std::numeric_limits<std::int64_t>::max() - 1);
+  if (wanted >= 0 && state->index.row_of(wanted) && sent.one("replace", 1) != "1") {
+    throw ApiError{409, "there is an item with id " + id + "; replace it by replace=1"};
+  }
+  const std::vector<float> outputs = encode(sent.picture());
+  retrieval::CodeSet& set = items.set;
+  set.codes = PackedCodes::from_floats(outputs, 1, int(outputs.size()));
+  set.ids = {0};
+  if (!name.empty()) set.names = {name};
+  if (!metadata.empty()) items.metadata = {metadata};
+  if (!labels.empty()) {
+    set.classes = labels.back() + 1;
+    set.labels.resize(std::size_t(set.classes + 63) / 64);
+    for (const int c : labels) set.labels[std::size_t(c / 64)] |= std::uint64_t{1} << (c % 64);
+  }
+  if (state->index.manifest().outputs) set.outputs = outputs;
+  set.model_hash = model_->hash;
+  set.source = "added through hybridhash serve";
+  items.validate();
+  json answer = code_json(set.codes);
+  answer["id"] = index_.add(std::move(items), wanted);
+  return json_response(answer, 201);
+}
+
+HttpResponse Api::remove(std::int64_t id) {
+  if (!index_.remove(id)) {
+    throw ApiError{404, "the index has no item with id " + std::to_string(id)};
+  }
+  return json_response({{"deleted", id}});
+}
+
+HttpResponse Api::item(std::int64_t id) {
+  const auto state = index_.state();
+  const auto row = state->index.row_of(id);
+  if (!row) throw ApiError{404, "the index has no item with id " + std::to_string(id)};
+  return json_response(item_json(state->index, state->index.item(*row)));
+}
+
+HttpResponse Api::picture(std::int64_t id) {
+  const auto state = index_.state();
+  const auto row = state->index.row_of(id);
+  if (!row) throw ApiError{404, "the index has no item with id " + std::to_string(id)};
+  const std::string name = state->index.item(*row).description.path;
+  Thumbnail thumbnail;
+  compute_.on_one_thread([&] { thumbnail = thumbnails_.of(name); });
+  if (thumbnail.empty()) throw ApiError{404, "there is no picture of this item"};
+  HttpResponse response{.body = std::move(thumbnail.bytes), .type = thumbnail.type};
+  response.headers.emplace_back("Cache-Control", "private, max-age=60");
+  return response;
+}
+
+}  // namespace hh::apps

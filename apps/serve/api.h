@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// The API of `hybridhash serve`: what each path answers. docs/serving.md has it for users.
+#pragma once
+#include <memory>
+#include <mutex>
+#include <semaphore>
+#include <string>
+#include <vector>
+
+#include "apps/report/thumbnail.h"
+#include "apps/serve/access.h"
+#include "apps/serve/compute.h"
+#include "apps/serve/http.h"
+#include "apps/serve/metrics.h"
+#include "apps/serve/served_index.h"
+#include "pipeline/model_file.h"
+
+namespace hh::apps {
+
+struct ApiOptions {
+  AccessRules access;
+  bool exif = false;            // turn pictures as their EXIF data says
+  std::string image_root;       // what the items' paths start from
+  std::int64_t max_pixels = 0;  // of a picture; 0: no limit
+  double seconds = 30;          // that a picture may wait for the network
+};
+
+class Api final : public HttpApplication {
+ public:
+  /// Keeps the references. `model` may be null: then pictures are refused. Throws
+  /// std::invalid_argument when the index holds another model's codes.
+  Api(ServedIndex& index, std::unique_ptr<pipeline::Model> model, Compute& compute,
+      const ApiOptions& options);
+  ~Api() override;
+
+  std::optional<HttpResponse> before_body(const HttpRequest& request) override;
+  HttpResponse with_body(const HttpRequest& request) override;
+  void answered(const std::string& route, int status, double seconds) override;
+
+ private:
+  HttpResponse without_body(const HttpRequest& request, const std::string& route);
+  /// The network's outputs for a picture that is decoded here.
+  std::vector<float> encode(std::string_view picture);
+  std::vector<float> encode(data::Image image);
+
+  HttpResponse info();
+  HttpResponse search(const HttpRequest& request);
+  HttpResponse search_picture(const HttpRequest& request);
+  HttpResponse encode_picture(const HttpRequest& request);
+  HttpResponse add(const HttpRequest& request);
+  HttpResponse remove(std::int64_t id);
+  HttpResponse item(std::int64_t id);
+  HttpResponse picture(std::int64_t id);
+
+  ServedIndex& index_;
+  std::unique_ptr<pipeline::Model> model_;
+  Compute& compute_;
+  ApiOptions options_;
+  ServerMetrics metrics_;
+  std::timed_mutex network_;              // one picture at a time
+  std::counting_semaphore<64> decoders_;  // a decoded picture is large
+  Thumbnails thumbnails_;
+};
+
+}  // namespace hh::apps
