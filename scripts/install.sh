@@ -7,7 +7,7 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache ca-certificates
-  libhwy-dev libdnnl-dev libjpeg-dev libstb-dev zlib1g-dev libsqlite3-dev libcpp-httplib-dev
+  libhwy-dev libdnnl-dev libjpeg-dev libpng-dev libstb-dev zlib1g-dev libsqlite3-dev libcpp-httplib-dev
   libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libspdlog-dev libfmt-dev
   dataset-fashion-mnist)
 case "${1:-run}" in

@@ -26,14 +26,19 @@ Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& opt
   Image image;
   if (is_jpeg(bytes)) {
     image = decode_jpeg(bytes, options);
-  } else if (is_png_or_bmp(bytes)) {
-    image = decode_png_or_bmp(bytes, options);
+  } else if (is_png(bytes)) {
+    image = decode_png(bytes, options);
+  } else if (is_bmp(bytes)) {
+    image = decode_bmp(bytes, options);
   } else if (is_pnm(bytes)) {
     image = decode_pnm(bytes, options);
   } else if (bytes.empty()) {
     throw ImageError("it is empty");
   } else {
-    throw ImageError("it is no JPEG, PNG, BMP, PGM or PPM image");
+    const std::string kind = kind_of_file(bytes);
+    throw ImageError(kind.empty()
+                         ? "it is no JPEG, PNG, BMP or PNM image"
+                         : "it is " + kind + ", which isn't read: convert it to JPEG or PNG");
   }
   convert_channels(image, options.channels);
   return image;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Image files to pixels: JPEG by libjpeg-turbo, PNG and BMP by stb_image, PNM by code of ours. The
+// Image files to pixels: JPEG by libjpeg-turbo, PNG by libpng, BMP and PNM by code of ours. The
 // result is what PIL's Image.open(f).convert('RGB') or convert('L') gives: alpha is dropped (not
 // blended), palettes are looked up, CMYK follows PIL's formula; of 16-bit samples the upper byte is
-// taken. GIF is left out on purpose: stb's decoder takes a truncated file for a whole one.
+// taken. A palette's index past its end is black.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -20,7 +20,7 @@ struct ImageError : std::runtime_error {
 
 struct DecodeOptions {
   int channels = 3;  // of the result: 1 or 3
-  /// Turn the image as its EXIF orientation says (JPEG). PIL's open() does not, nor the reference.
+  /// Turn the image as its EXIF orientation says (JPEG, PNG). PIL's open() does not, nor the reference.
   bool exif_orientation = false;
   /// JPEG only: decode at 1/2, 1/4 or 1/8 while the shorter side stays at least this; much faster
   /// for large photographs, but not the pixels that PIL's pipeline sees. 0: full size.

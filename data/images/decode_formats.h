@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "data/images/decode.h"
 
@@ -12,8 +13,11 @@ namespace hh::data {
 bool is_jpeg(std::span<const std::uint8_t> bytes);
 Image decode_jpeg(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
 
-bool is_png_or_bmp(std::span<const std::uint8_t> bytes);
-Image decode_png_or_bmp(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
+bool is_png(std::span<const std::uint8_t> bytes);
+Image decode_png(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
+
+bool is_bmp(std::span<const std::uint8_t> bytes);
+Image decode_bmp(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
 
 bool is_pnm(std::span<const std::uint8_t> bytes);
 Image decode_pnm(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
@@ -21,9 +25,14 @@ Image decode_pnm(std::span<const std::uint8_t> bytes, const DecodeOptions& optio
 /// Throws unless 1 <= width, height and width * height <= options.max_pixels.
 void check_image_size(std::int64_t height, std::int64_t width, const DecodeOptions& options);
 
-/// The orientation (1 to 8) in the TIFF structure of an EXIF block ("Exif\0\0" first); 1 if there
-/// is none or the block is damaged.
+/// What a file is that none of the decoders above reads, from its first bytes: "a WebP image"; empty
+/// if nothing is recognised.
+std::string kind_of_file(std::span<const std::uint8_t> bytes);
+
+/// The orientation (1 to 8) in the TIFF structure of an EXIF block; 1 if there is none or the block
+/// is damaged. A JPEG's block has "Exif\0\0" before that structure, a PNG's is the structure.
 int exif_orientation(std::span<const std::uint8_t> block);
+int tiff_orientation(std::span<const std::uint8_t> tiff);
 /// Turns and mirrors so that an image stored with this orientation stands upright.
 void turn_upright(Image& image, int orientation);
 

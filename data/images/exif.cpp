@@ -5,12 +5,11 @@
 
 namespace hh::data {
 
-// A block is "Exif\0\0" and a TIFF file: "II*\0" or "MM\0*", the offset of a directory; there a
+// A TIFF file: "II*\0" or "MM\0*", the offset of a directory; there a
 // 16-bit count and entries of 12 bytes: tag, type, count, value. Offsets start at the "II".
-int exif_orientation(std::span<const std::uint8_t> block) {
+int tiff_orientation(std::span<const std::uint8_t> tiff) {
   constexpr std::uint32_t kTag = 0x0112, kShort = 3;
-  if (block.size() < 14 || std::memcmp(block.data(), "Exif\0\0", 6) != 0) return 1;
-  const auto tiff = block.subspan(6);
+  if (tiff.size() < 8) return 1;
   const bool little = tiff[0] == 'I';
   if (tiff[0] != tiff[1] || (tiff[0] != 'I' && tiff[0] != 'M')) return 1;
   const auto read = [&](std::size_t at, std::size_t bytes) {
@@ -31,6 +30,12 @@ int exif_orientation(std::span<const std::uint8_t> block) {
     return value >= 1 && value <= 8 ? int(value) : 1;
   }
   return 1;
+}
+
+int exif_orientation(std::span<const std::uint8_t> block) {
+  constexpr std::size_t kMagic = 6;
+  if (block.size() < kMagic || std::memcmp(block.data(), "Exif\0\0", kMagic) != 0) return 1;
+  return tiff_orientation(block.subspan(kMagic));
 }
 
 // Orientation o says where the stored row 0 and column 0 belong; 5 to 8 also swap the axes.

@@ -38,7 +38,7 @@ void put_images() {
   put("png", "palette.png",
       testing::encode_png(1, 4, 2, 3, {0, 0b00011001}, {1, 2, 3, 4, 5, 6, 7, 8, 9}));
   put("png", "filters.png", testing::encode_png(5, 1, 8, 0, {0, 9, 1, 9, 2, 9, 3, 9, 4, 9}));
-  put("png", "rgb.bmp", testing::encode_bmp(testing::picture(5, 7, 3)));
+  put("bmp", "rgb.bmp", testing::encode_bmp(testing::picture(5, 7, 3)));
   put("pnm", "rgb.ppm", testing::encode_pnm(testing::picture(3, 4, 3)));
   put("pnm", "grey.pgm", testing::encode_pnm(testing::picture(3, 4, 1)));
   put("pnm", "deep.pgm", std::string_view("P5\t1 2\r65535\n1234"));

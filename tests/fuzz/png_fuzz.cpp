@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// stb_image (PNG and BMP) behind our checks.
+// libpng behind our checks.
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
