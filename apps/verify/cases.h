@@ -3,6 +3,7 @@
 #pragma once
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 
 #include "apps/verify/report.h"
 #include "engine/device/device.h"
@@ -16,6 +17,20 @@ struct GoldenCase {
     return json_path.parent_path() / (json_path.stem().string() + suffix);
   }
 };
+
+enum class CaseKind { kNetwork, kFullNetwork, kLoss, kMetrics, kTransform };
+
+/// CASE.json. Throws std::invalid_argument with the path when it isn't JSON, std::runtime_error when
+/// it can't be read or is larger than 64 MiB.
+nlohmann::json read_case(const std::filesystem::path& path);
+/// By the keys of the JSON; nothing: it is no case.
+std::optional<CaseKind> kind_of(const nlohmann::json& json);
+/// Whether bf16 and f16 concern this kind.
+bool is_network(CaseKind kind);
+
+/// Runs a case of any kind. bf16 and f16 are for networks: codes and loss only. Throws
+/// std::invalid_argument with the path for a file that isn't a case, or not a whole one.
+Report verify_case(const std::filesystem::path& path, Device device, DType dtype);
 
 /// A small network in full: stages, gradients, optimiser steps, drop path ("config" in the JSON).
 void verify_network(const GoldenCase& files, const nlohmann::json& json, Device device, DType dtype,

@@ -41,7 +41,8 @@ class Report {
 
   const std::vector<Check>& checks() const { return checks_; }
   std::size_t failures() const;
-  bool passed() const { return failures() == 0; }
+  /// Nothing failed, and something was checked.
+  bool passed() const { return !checks_.empty() && failures() == 0; }
   /// A table for people, and JSON for programs.
   std::string table(bool failures_only) const;
   nlohmann::json json() const;

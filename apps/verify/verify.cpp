@@ -2,65 +2,105 @@
 // hybridhash verify: runs golden cases and compares every tensor with the reference.
 #include <fmt/format.h>
 
-#include <fstream>
+#include <chrono>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "apps/commands/command.h"
 #include "apps/verify/cases.h"
+#include "apps/verify/golden_folders.h"
 #include "engine/files/file.h"
+#include "kernels/core/simd.h"
 
 namespace hh::apps {
 namespace {
 
 struct Options {
-  std::string file;
+  std::string file;  // empty: all cases that are found
   std::string dtype = "f32";
   std::string json_out;
   bool failures_only = false;
+  bool all_rows = false;
   ComputeOptions compute;
 };
 
-/// Which kind of case a JSON file is shows in its keys (docs/specification.md, section 8).
-void verify(const GoldenCase& files, const nlohmann::json& json, Device device, DType dtype,
-            Report& report) {
-  const bool network = json.contains("config"), full = json.contains("code_f64") && !network;
-  const bool transform = json.contains("cases");
-  HH_REQUIRE(dtype == DType::f32 || network || full, "--dtype bf16 and f16 are for network cases; "
-                                                         << files.json_path.string()
-                                                         << " is another kind");
-  if (network) return verify_network(files, json, device, dtype, report);
-  if (full) return verify_full_network(files, json, device, dtype, report);
-  if (transform) return verify_transform(files, json, report);
-  for (const auto& [name, entry] : json.items()) {
-    if (!entry.is_object()) continue;
-    if (entry.contains("hamming_u8_fnv1a64")) return verify_metrics(files, json, report);
-    if (entry.contains("S1")) return verify_loss(files, json, device, report);
+void write_json(const Options& options, const nlohmann::json& json) {
+  if (!options.json_out.empty()) write_file_atomically(options.json_out, json.dump(1) + "\n");
+}
+
+/// What became of one of many cases. One that couldn't be run has failed, and `error` says why.
+struct Outcome {
+  Report report;
+  std::string error;
+  double seconds = 0;
+
+  bool passed() const { return error.empty() && report.passed(); }
+  std::string line(const std::filesystem::path& path) const {
+    const std::string name =
+        fmt::format("{}  {:<12}", passed() ? "pass" : "FAIL", path.stem().string());
+    if (!error.empty()) return fmt::format("{}  {}\n", name, error);
+    const std::size_t checks = report.checks().size();
+    return fmt::format("{}  {:<22}  {:6.1f} s  {}\n", name,
+                       fmt::format("{} of {} checks", checks - report.failures(), checks), seconds,
+                       path.parent_path().string());
   }
-  throw std::invalid_argument(files.json_path.string() +
-                              " is none of the known kinds of golden case (network, full network, "
-                              "loss, metrics, transform)");
+  nlohmann::json json(const std::filesystem::path& path) const {
+    nlohmann::json json = report.json();
+    json["case"] = path.string();
+    json["passed"] = passed();
+    if (!error.empty()) json["error"] = error;
+    return json;
+  }
+};
+
+Outcome run_case(const std::filesystem::path& path, Device device, DType dtype) {
+  Outcome outcome;
+  const auto start = std::chrono::steady_clock::now();
+  try {
+    outcome.report = verify_case(path, device, dtype);
+  } catch (const std::exception& error) {  // the other cases have something to say all the same
+    outcome.error = error.what();
+  }
+  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return outcome;
+}
+
+/// This machine against all cases that are found, one line each.
+void run_all(const Options& options, Device device, DType dtype) {
+  const std::vector<std::filesystem::path> folders =
+      golden_folders(GoldenPlaces::of_this_program());
+  std::size_t cases = 0, passed = 0;
+  nlohmann::json outcomes = nlohmann::json::array();
+  for (const auto& [path, kind] : find_cases(folders)) {
+    if (dtype != DType::f32 && kind && !is_network(*kind)) continue;
+    const Outcome outcome = run_case(path, device, dtype);
+    ++cases;
+    passed += outcome.passed();
+    fmt::print("{}", outcome.line(path));
+    const bool rows = options.all_rows || (options.failures_only && !outcome.passed());
+    if (rows && outcome.error.empty()) {
+      fmt::print("{}", outcome.report.table(options.failures_only));
+    }
+    std::fflush(stdout);  // a case can take a minute
+    outcomes.push_back(outcome.json(path));
+  }
+  if (cases == 0) {
+    throw std::invalid_argument("there are no reference cases in " + folders.front().string());
+  }
+  fmt::print("{} of {} cases passed on {} ({}){}\n", passed, cases, to_string(device),
+             cpu::simd_in_use(),
+             passed == cases || options.failures_only ? "" : "; --failures shows the checks");
+  write_json(options, {{"passed", passed == cases}, {"cases", outcomes}});
+  if (passed < cases) throw Unsuccessful{};
 }
 
 void run(const Options& options) {
   const Device device = options.compute.apply();
-  constexpr std::size_t kMaxJson = std::size_t{64} << 20;
-  const auto bytes = read_file(options.file, kMaxJson);
-  nlohmann::json json;
-  try {
-    json = nlohmann::json::parse(bytes.begin(), bytes.end());
-  } catch (const nlohmann::json::exception& error) {
-    throw std::invalid_argument(options.file + ": " + error.what());
-  }
-  Report report;
-  try {
-    verify({options.file}, json, device, activation_dtype(options.dtype), report);
-  } catch (const nlohmann::json::exception& error) {  // a key of the format is missing
-    throw std::invalid_argument(options.file + ": " + error.what());
-  }
+  const DType dtype = activation_dtype(options.dtype);
+  if (options.file.empty()) return run_all(options, device, dtype);
+  const Report report = verify_case(options.file, device, dtype);
   fmt::print("{}", report.table(options.failures_only));
-  if (!options.json_out.empty()) {
-    write_file_atomically(options.json_out, report.json().dump(1) + "\n");
-  }
+  write_json(options, report.json());
   if (!report.passed()) throw Unsuccessful{};
 }
 
@@ -70,18 +110,22 @@ void add_verify(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       program.add_subcommand("verify", "Compare this machine's results with reference results");
-  command->add_option("case", options->file, "CASE.json, its tensors beside it")
-      ->required()
+  command
+      ->add_option("case", options->file,
+                   "CASE.json, its tensors beside it. Without it: all cases that came with the "
+                   "program, and those in the folders that HH_GOLDENS names, a line a case")
       ->check(CLI::ExistingFile);
   command->add_option("--dtype", options->dtype, "f32, or bf16 or f16 (codes and loss only)")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->capture_default_str();
-  command->add_option("--json", options->json_out, "also write the table as JSON");
-  command->add_flag("--failures", options->failures_only, "print failed checks only");
+  command->add_option("--json", options->json_out, "also write all checks as JSON");
+  command->add_flag("--failures", options->failures_only, "of the checks, print those that failed");
+  command->add_flag("--all-rows", options->all_rows, "print every check of all cases");
   options->compute.add_to(*command);
   add_examples(*command,
-               "  hybridhash verify ../shared/goldens/micro_a.json\n"
-               "  hybridhash verify ../shared/goldens/loss.json --device cpu --simd avx2\n");
+               "  hybridhash verify                       # check this machine\n"
+               "  hybridhash verify --device cuda --failures\n"
+               "  hybridhash verify tests/goldens/micro_e.json --device cpu --simd avx2\n");
   command->callback([options] { run(*options); });
 }
 

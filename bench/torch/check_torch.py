@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks hybridhash_torch.py against a golden case, so that the yardstick is the same network:
-check_torch.py GOLDENS_DIR"""
+"""Checks hybridhash_torch.py against the reference results, so that the yardstick is the same network."""
 import json
 import struct
 import sys
@@ -10,31 +9,37 @@ import numpy as np
 import torch
 from hybridhash_torch import PRESETS, HybridHash
 
-TYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "u1"}
+GOLDENS = Path(__file__).resolve().parents[2] / "tests" / "goldens"
+sys.path.insert(0, str(GOLDENS / "make"))
+from hh_common import gen_param  # noqa: E402
 
 
-def load(path):
-    data = Path(path).read_bytes()
+def load(path, name):
+    """One float32 tensor of a safetensors file."""
+    data = path.read_bytes()
     length = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:8 + length])
-    header.pop("__metadata__", None)
-    body = data[8 + length:]
-    return {k: np.frombuffer(body[v["data_offsets"][0]:v["data_offsets"][1]], TYPES[v["dtype"]]).reshape(v["shape"])
-            for k, v in header.items()}
+    entry = json.loads(data[8:8 + length])[name]
+    assert entry["dtype"] == "F32"
+    begin, end = (8 + length + offset for offset in entry["data_offsets"])
+    return np.frombuffer(data[begin:end], "<f4").reshape(entry["shape"])
+
+
+def largest_error(case):
+    c = json.loads((GOLDENS / f"{case}.json").read_text())["config"]
+    PRESETS[case] = dict(size=c["size"], patch=c["patch"], in_chans=c["in_chans"], dims=tuple(c["dims"]),
+                         heads=tuple(c["heads"]), depths=tuple(c["depths"]))
+    net = HybridHash(case, c["bits"]).double().eval()
+    net.load_state_dict({name: torch.from_numpy(gen_param(name, tuple(value.shape), c["seed"])).double()
+                         for name, value in net.state_dict().items()})
+    with torch.no_grad():
+        code = net(torch.from_numpy(load(GOLDENS / f"{case}.safetensors", "input").copy()).double()).numpy()
+    return np.abs(code - load(GOLDENS / f"{case}.safetensors", "stage.code")).max()
 
 
 def main():
-    goldens = Path(sys.argv[1])
-    case, weights = load(goldens / "micro_a.safetensors"), load(goldens / "micro_a.weights.safetensors")
-    PRESETS["golden"] = dict(size=32, patch=2, in_chans=3, dims=(32, 64, 128), heads=(1, 2, 4), depths=(1, 1, 2))
-    net = HybridHash("golden", 16).double().eval()
-    state = {k: torch.from_numpy(v.copy()).double() for k, v in weights.items() if not k.startswith("FcLayer")}
-    net.load_state_dict(state)
-    with torch.no_grad():
-        code = net(torch.from_numpy(case["input"].copy()).double()).numpy()
-    error = np.abs(code - case["stage.code"]).max()
-    print(f"largest error of the code: {error:.2e}")
-    sys.exit(error > 1e-6)
+    errors = {case: largest_error(case) for case in ("micro_c", "micro_e")}
+    print("largest error of the code:", ", ".join(f"{case} {error:.2e}" for case, error in errors.items()))
+    sys.exit(1 if max(errors.values()) > 1e-6 else 0)
 
 
 if __name__ == "__main__":

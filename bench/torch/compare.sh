@@ -10,5 +10,5 @@ if [ ! -x "$venv/bin/python" ]; then
   python3 -m venv "$venv"
   "$venv/bin/pip" install --quiet torch numpy
 fi
-"$venv/bin/python" bench/torch/check_torch.py "${HH_GOLDENS:-../shared/goldens}"
+"$venv/bin/python" bench/torch/check_torch.py
 exec "$venv/bin/python" bench/torch/compare.py "$program" "$@"

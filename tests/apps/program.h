@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Running the built program (HH_PROGRAM) as a user does.
+// Running the built program as a user does. It lies beside the test program and is HH_PROGRAM:
+// hybridhash, unless defined before.
 #pragma once
+#ifndef HH_PROGRAM
+#define HH_PROGRAM "hybridhash"
+#endif
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -20,12 +24,17 @@
 
 namespace hh::testing {
 
+inline std::filesystem::path program_path() {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path() / HH_PROGRAM;
+}
+
 /// A running program, its output going to files in `folder`.
 class Program {
  public:
-  Program(const std::filesystem::path& folder, const std::vector<std::string>& arguments)
+  Program(const std::filesystem::path& folder, const std::vector<std::string>& arguments,
+          const std::filesystem::path& program = program_path())
       : out_(folder / "stdout"), err_(folder / "stderr") {
-    std::vector<std::string> words{HH_PROGRAM};
+    std::vector<std::string> words{program.string()};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
@@ -35,9 +44,9 @@ class Program {
     constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC;
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out_.c_str(), kFlags, 0600);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err_.c_str(), kFlags, 0600);
-    const int error = posix_spawn(&pid_, HH_PROGRAM, &actions, nullptr, argv.data(), environ);
+    const int error = posix_spawn(&pid_, program.c_str(), &actions, nullptr, argv.data(), environ);
     posix_spawn_file_actions_destroy(&actions);
-    if (error != 0) throw std::runtime_error("can't start " HH_PROGRAM);
+    if (error != 0) throw std::runtime_error("can't start " + program.string());
   }
   ~Program() {
     if (pid_ > 0) kill(pid_, SIGKILL), wait();
@@ -75,10 +84,11 @@ struct Outcome {
 };
 
 inline Outcome run_program(const std::filesystem::path& folder,
-                           const std::vector<std::string>& arguments) {
-  Program program(folder, arguments);
-  const int status = program.wait();
-  return {status, program.out(), program.err()};
+                           const std::vector<std::string>& arguments,
+                           const std::filesystem::path& program = program_path()) {
+  Program running(folder, arguments, program);
+  const int status = running.wait();
+  return {status, running.out(), running.err()};
 }
 
 /// Waits up to a minute for `condition`; false if it never came.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // hh_bench as a user runs it.
-#define HH_PROGRAM HH_BENCH_PROGRAM
+#define HH_PROGRAM "hh_bench"
 #include "tests/apps/program.h"
 
 #include <catch2/catch.hpp>

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "tests/support/source_dir.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/text_file.h"
 
@@ -60,8 +61,7 @@ TEST_CASE("a recipe names what it refuses", "[recipe]") {
 
 TEST_CASE("the recipes of this repository are valid", "[recipe]") {
   int count = 0;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(std::filesystem::path(HH_SOURCE_DIR) / "recipes")) {
+  for (const auto& entry : std::filesystem::directory_iterator(testing::source_dir() / "recipes")) {
     CAPTURE(entry.path());
     CHECK_NOTHROW(Recipe::read(entry.path(), {}));
     ++count;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// verify: exit status and table, on cases made here and on changed copies of the goldens.
+// verify: exit status, table and lines, on cases made here and on changed copies of the goldens.
+#include <stdlib.h>
+
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include "apps/verify/golden_folders.h"
 #include "engine/files/safetensors.h"
 #include "tests/apps/program.h"
 #include "tests/support/goldens.h"
@@ -14,16 +17,17 @@ namespace {
 using Catch::Contains;
 using testing::Outcome, testing::run_program;
 
-/// A transform case: an image of one colour, which stays that colour.
-void write_flat_case(const std::filesystem::path& folder, std::uint8_t expected) {
+/// A transform case NAME: an image of one colour, which stays that colour.
+void write_flat_case(const std::filesystem::path& folder, std::uint8_t expected,
+                     const std::string& name = "flat") {
   const std::vector<std::uint8_t> image(20 * 30 * 3, 77), cropped(224 * 224 * 3, expected);
   write_safetensors(
-      folder / "flat.safetensors",
+      folder / (name + ".safetensors"),
       {{"grey.rgb", "U8", {20, 30, 3}, std::as_bytes(std::span(image))},
        {"grey.resized_cropped_u8", "U8", {224, 224, 3}, std::as_bytes(std::span(cropped))}},
       {});
   testing::write_text(
-      folder / "flat.json",
+      folder / (name + ".json"),
       R"({"cases": {"grey": {"in_hw": [20, 30], "resized_hw": [256, 384]}}, "files": {}})");
 }
 
@@ -69,6 +73,123 @@ TEST_CASE("verify refuses what isn't a case", "[verify]") {
   refused("{\"config\": 3}", "case.json");
 }
 
+std::vector<std::string> names_of(const std::vector<apps::FoundCase>& cases) {
+  std::vector<std::string> names;
+  for (const apps::FoundCase& found : cases) names.push_back(found.path.stem().string());
+  return names;
+}
+
+TEST_CASE("every reference case of the tree is found, of every kind", "[verify][goldens]") {
+  using apps::CaseKind;
+  const auto cases = apps::find_cases({testing::goldens_dir()});
+  CHECK(names_of(cases) == std::vector<std::string>{"full224", "loss_small", "metrics", "micro_c",
+                                                    "micro_e", "transform"});
+  const CaseKind kinds[] = {CaseKind::kFullNetwork, CaseKind::kLoss,    CaseKind::kMetrics,
+                            CaseKind::kNetwork,     CaseKind::kNetwork, CaseKind::kTransform};
+  for (std::size_t i = 0; i < cases.size() && i < std::size(kinds); ++i) {
+    CAPTURE(cases[i].path);
+    CHECK(cases[i].kind == kinds[i]);
+    CHECK(std::filesystem::exists(apps::GoldenCase{cases[i].path}.sibling(".safetensors")));
+  }
+}
+
+TEST_CASE("the program's own cases are looked for beside it, then in its tree", "[verify]") {
+  const testing::TemporaryFolder folder;
+  const auto make = [&](const std::string& name) {
+    std::filesystem::create_directory(folder / name);
+    return folder / name;
+  };
+  using Paths = std::vector<std::filesystem::path>;
+  apps::GoldenPlaces places{folder / "installed", folder / "source", ""};
+  CHECK_THROWS_WITH(apps::golden_folders(places), Contains(places.installed.string()) &&
+                                                      Contains(places.source.string()) &&
+                                                      Contains("HH_GOLDENS"));
+  make("source");
+  CHECK(apps::golden_folders(places) == Paths{places.source});
+  make("installed");
+  CHECK(apps::golden_folders(places) == Paths{places.installed});
+  const auto more = make("more"), most = make("most");
+  places.named = more.string() + "::" + most.string() + ":";
+  CHECK(apps::golden_folders(places) == Paths{places.installed, more, most});
+  places.named += (folder / "none").string();
+  CHECK_THROWS_WITH(apps::golden_folders(places), Contains("none, which is no folder"));
+}
+
+TEST_CASE("a case that is there twice is run once, unless its tensors differ", "[verify]") {
+  const testing::TemporaryFolder a, b, c;
+  write_flat_case(a.path(), 77);
+  write_flat_case(b.path(), 77);
+  write_flat_case(c.path(), 78);
+  testing::write_text(a / "notes.json", R"({"machine": {"cores": 2}})");  // no case
+  testing::write_text(a / "torn.json", R"({"cases": )");
+  using Names = std::vector<std::string>;
+  CHECK(names_of(apps::find_cases({a.path()})) == Names{"flat", "torn"});
+  CHECK(names_of(apps::find_cases({a.path(), b.path()})) == Names{"flat", "torn"});
+  CHECK(names_of(apps::find_cases({a.path(), c.path()})) == Names{"flat", "torn", "flat"});
+}
+
+/// The program as it is installed, with cases of its own: few and quick ones.
+struct Installed {
+  testing::TemporaryFolder folder;
+  std::filesystem::path program = folder / "bin/hybridhash",
+                        goldens = folder / "share/hybridhash/goldens";
+
+  Installed() {
+    std::filesystem::create_directories(program.parent_path());
+    std::filesystem::create_directories(goldens);
+    std::filesystem::copy_file(testing::program_path(), program);
+    ::unsetenv("HH_GOLDENS");
+  }
+  ~Installed() { ::unsetenv("HH_GOLDENS"); }
+  Outcome verify(std::vector<std::string> options = {}) const {
+    options.insert(options.begin(), {"verify", "--device", "cpu"});
+    return testing::run_program(folder.path(), options, program);
+  }
+};
+
+int lines_of(const std::string& text) { return int(std::count(text.begin(), text.end(), '\n')); }
+
+TEST_CASE("verify without a case runs all of the program's, a line each", "[verify]") {
+  const Installed installed;
+  write_flat_case(installed.goldens, 77, "one");
+  write_flat_case(installed.goldens, 77, "two");
+  const Outcome good = installed.verify();
+  INFO(good.out << good.err);
+  CHECK(good.status == 0);
+  CHECK(lines_of(good.out) == 3);
+  CHECK_THAT(good.out, Contains("pass  one") && Contains("pass  two") &&
+                           Contains("2 of 2 checks") && Contains("\n2 of 2 cases passed on cpu ("));
+  CHECK_THAT(installed.verify({"--all-rows"}).out, Contains("grey.resized_cropped_u8"));
+}
+
+TEST_CASE("verify without a case says no when one of many fails", "[verify]") {
+  const Installed installed;
+  const testing::TemporaryFolder more;
+  write_flat_case(installed.goldens, 77, "one");
+  write_flat_case(more.path(), 78, "two");
+  testing::write_text(more / "torn.json", "{");
+  ::setenv("HH_GOLDENS", more.path().c_str(), 1);
+  const std::string json = (installed.folder / "out.json").string();
+  const Outcome bad = installed.verify({"--failures", "--json", json});
+  INFO(bad.out << bad.err);
+  CHECK(bad.status == 1);
+  CHECK(bad.err.empty());
+  CHECK_THAT(bad.out, Contains("pass  one") && Contains("FAIL  two") && Contains("FAIL  torn") &&
+                          Contains("grey.resized_cropped_u8") &&
+                          Contains("\n1 of 3 cases passed on cpu ("));
+  const auto outcomes = nlohmann::json::parse(testing::read_text(json));
+  CHECK(outcomes.at("passed") == false);
+  REQUIRE(outcomes.at("cases").size() == 3);
+  CHECK(outcomes["cases"][0].at("passed") == true);
+  CHECK(outcomes["cases"][1].contains("error"));
+  // Networks only: none here.
+  const Outcome none = installed.verify({"--dtype", "bf16"});
+  CHECK(none.status == 1);
+  CHECK(lines_of(none.out) == 2);  // the torn one may be a network
+  ::setenv("HH_GOLDENS", (more / "none").c_str(), 1);
+  CHECK(installed.verify().status == 2);
+}
+
 /// A golden file's tensors with one value changed.
 void tamper(const std::filesystem::path& from, const std::filesystem::path& to,
             const std::string& tensor, std::size_t byte) {
@@ -87,20 +208,16 @@ void tamper(const std::filesystem::path& from, const std::filesystem::path& to,
 
 TEST_CASE("verify notices one changed number of a golden case", "[verify]") {
   const auto goldens = testing::goldens_dir();
-  if (!std::filesystem::exists(goldens / "micro_e.json")) {
-    WARN("skipped: there are no goldens at " << goldens);
-    return;
-  }
   struct Change {
     const char *name, *tensor, *reported;
   };
-  const auto change =
-      GENERATE(Change{"micro_e", "stage.level1.layer0.out", "stage.level1.layer0.out"},
-               Change{"micro_e", "first.grad.norm.weight", "grad.norm.weight"},
-               Change{"micro_e", "dLdu", "dLdu"}, Change{"loss", "s16.dLdu_f64", "s16.dLdu_f64"},
-               Change{"metrics", "r16_single.ap_expected_1000", "r16_single.ap_expected_1000"},
-               Change{"metrics", "r32_single.db_codes", "r32_single.hamming_u8_sha256"},
-               Change{"transform", "odd.resized_cropped_u8", "odd.resized_cropped_u8"});
+  const auto change = GENERATE(
+      Change{"micro_e", "stage.level1.layer0.out", "stage.level1.layer0.out"},
+      Change{"micro_e", "first.grad.norm.weight", "grad.norm.weight"},
+      Change{"micro_e", "dLdu", "dLdu"}, Change{"loss_small", "s16.dLdu_f64", "s16.dLdu_f64"},
+      Change{"metrics", "r16_single.ap_expected_1000", "r16_single.ap_expected_1000"},
+      Change{"metrics", "r32_single.db_codes", "r32_single.hamming_u8_sha256"},
+      Change{"transform", "odd.resized_cropped_u8", "odd.resized_cropped_u8"});
   CAPTURE(change.name, change.tensor);
   const testing::TemporaryFolder folder;
   const std::string name = change.name;

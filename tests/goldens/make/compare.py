@@ -2,7 +2,7 @@
 """Whether a remade case is the stored one.  usage: compare.py STORED.safetensors REMADE.safetensors
 
 Other versions of PyTorch and numpy, and other CPUs, add in another order: float64 results may differ in their
-last bits, and a float32 tensor by the rounding of such a difference."""
+last bits, and a float32 tensor by the rounding of such a difference. *_f32 is what float32 arithmetic gave."""
 import sys
 
 import numpy as np
@@ -20,10 +20,11 @@ def main():
             equal += 1
             continue
         assert want.dtype.kind == "f", f"{name}: numbers that must be equal differ"
+        allowed = 1e-13 if want.dtype == np.float64 else 1e-5 if name.endswith("_f32") else 2.0 ** -23
         error = np.abs(got.astype(np.float64) - want).max() / np.abs(want).max()
-        worst = max(worst, (float(error) / (1e-13 if want.dtype == np.float64 else 2.0 ** -23), name))
-    print(f"{len(stored)} tensors, {equal} with the same bits; largest difference {worst[0]:.2g} of what rounding explains: {worst[1]}")
-    sys.exit(worst[0] > 1)
+        worst = max(worst, (float(error) / allowed, name))
+    print(f"{len(stored)} tensors, {equal} with the same bits; largest difference {worst[0]:.2g} of what is allowed: {worst[1]}")
+    sys.exit(1 if worst[0] > 1 else 0)
 
 
 main()

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/verify/cases.h"
+
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "engine/files/file.h"
+
+namespace hh::apps {
+
+nlohmann::json read_case(const std::filesystem::path& path) {
+  constexpr std::size_t kMaxJson = std::size_t{64} << 20;
+  const auto bytes = read_file(path, kMaxJson);
+  try {
+    return nlohmann::json::parse(bytes.begin(), bytes.end());
+  } catch (const nlohmann::json::exception& error) {
+    throw std::invalid_argument(path.string() + ": " + error.what());
+  }
+}
+
+std::optional<CaseKind> kind_of(const nlohmann::json& json) {
+  if (json.contains("config")) return CaseKind::kNetwork;
+  if (json.contains("code_f64")) return CaseKind::kFullNetwork;
+  if (json.contains("cases")) return CaseKind::kTransform;
+  for (const auto& [name, entry] : json.items()) {
+    if (!entry.is_object()) continue;
+    if (entry.contains("hamming_u8_fnv1a64")) return CaseKind::kMetrics;
+    if (entry.contains("S1")) return CaseKind::kLoss;
+  }
+  return std::nullopt;
+}
+
+bool is_network(CaseKind kind) {
+  return kind == CaseKind::kNetwork || kind == CaseKind::kFullNetwork;
+}
+
+Report verify_case(const std::filesystem::path& path, Device device, DType dtype) {
+  const nlohmann::json json = read_case(path);
+  const std::optional<CaseKind> kind = kind_of(json);
+  if (!kind) {
+    throw std::invalid_argument(path.string() +
+                                " is none of the known kinds of golden case (network, full "
+                                "network, loss, metrics, transform)");
+  }
+  if (dtype != DType::f32 && !is_network(*kind)) {
+    throw std::invalid_argument("--dtype bf16 and f16 are for network cases; " + path.string() +
+                                " is another kind");
+  }
+  const GoldenCase files{path};
+  Report report;
+  try {
+    switch (*kind) {
+      case CaseKind::kNetwork:
+        verify_network(files, json, device, dtype, report);
+        break;
+      case CaseKind::kFullNetwork:
+        verify_full_network(files, json, device, dtype, report);
+        break;
+      case CaseKind::kLoss:
+        verify_loss(files, json, device, report);
+        break;
+      case CaseKind::kMetrics:
+        verify_metrics(files, json, report);
+        break;
+      case CaseKind::kTransform:
+        verify_transform(files, json, report);
+        break;
+    }
+  } catch (const nlohmann::json::exception& error) {  // a key of the format is missing
+    throw std::invalid_argument(path.string() + ": " + error.what());
+  }
+  return report;
+}
+
+}  // namespace hh::apps
