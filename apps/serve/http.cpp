@@ -4,96 +4,32 @@
 #include <fmt/format.h>
 #include <httplib.h>
 #include <poll.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstring>
-#include <deque>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <thread>
 
+#include "apps/serve/connections.h"
 #include "apps/serve/socket.h"
+#include "engine/device/backend.h"
 
 namespace hh::apps {
 namespace {
 
-constexpr int kMaxRequests = 1000;        // on one connection
-constexpr int kIdleSeconds = 5;           // a connection may wait between its requests
-constexpr std::size_t kMaxRefused = 256;  // connections that wait to be told so
-constexpr int kBacklog = 512;             // connections the kernel keeps; the library's is 5
+constexpr int kMaxRequests = 1000;  // on one connection
+constexpr int kIdleSeconds = 5;     // a connection may wait between its requests
+constexpr int kBacklog = 512;       // connections the kernel keeps; the library's is 5
 
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
-
-/// How a thread treats the connection that it is given.
-enum class Treatment { kServe, kRefuse, kDrop };
-thread_local Treatment treatment = Treatment::kServe;
-
-/// Threads for so many connections, and one that tells the others to come back.
-class Connections final : public httplib::TaskQueue {
- public:
-  explicit Connections(int most) : most_(std::size_t(most)) {
-    for (std::size_t i = 0; i < most_; ++i) threads_.emplace_back([this] { work(jobs_, true); });
-    threads_.emplace_back([this] {
-      treatment = Treatment::kRefuse;
-      work(refused_, false);
-    });
-  }
-
-  void enqueue(std::function<void()> job) override {
-    {
-      const std::lock_guard lock(mutex_);
-      if (open_ < most_) {
-        ++open_;
-        jobs_.push_back(std::move(job));
-      } else if (refused_.size() < kMaxRefused) {
-        refused_.push_back(std::move(job));
-      } else {
-        treatment = Treatment::kDrop;
-      }
-    }
-    changed_.notify_all();
-    if (treatment == Treatment::kDrop) {
-      job();
-      treatment = Treatment::kServe;
-    }
-  }
-
-  void shutdown() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-    }
-    changed_.notify_all();
-    for (std::thread& t : threads_) t.join();
-  }
-
- private:
-  void work(std::deque<std::function<void()>>& jobs, bool counted) {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      changed_.wait(lock, [&] { return !jobs.empty() || stopping_; });
-      if (jobs.empty()) return;
-      const auto job = std::move(jobs.front());
-      jobs.pop_front();
-      lock.unlock();
-      job();
-      lock.lock();
-      if (counted) --open_;
-    }
-  }
-
-  std::size_t most_, open_ = 0;
-  bool stopping_ = false;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> jobs_, refused_;
-  std::vector<std::thread> threads_;
-};
 
 /// What the callbacks of the library need to know of the request they are called for.
 struct Exchange {
@@ -247,23 +183,34 @@ class HttpServer::Library final : public httplib::Server {
   }
 
   void run(const std::function<bool()>& stop_wanted) {
-    std::thread watch([&] {
-      while (!stop_wanted() && !finished_) {
+    // Joined whatever listening throws: a thread that is left running would end the process.
+    const std::jthread watch([&](const std::stop_token& finished) {
+      while (!stop_wanted() && !finished.stop_requested()) {
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       }
       stopping_ = true;
       stop();
     });
     listen_after_bind();
-    finished_ = true;
-    watch.join();
   }
 
  private:
+  /// Whatever goes wrong with a connection ends that connection alone.
   bool process_and_close_socket(socket_t descriptor) override {
+    try {
+      return process(descriptor);
+    } catch (const std::exception& error) {
+      spdlog::error("a connection was ended: {}", error.what());
+    } catch (...) {
+      spdlog::error("a connection was ended by what is no exception");
+    }
+    return false;
+  }
+
+  bool process(socket_t descriptor) {
     Socket socket(descriptor, limits_.seconds);
-    if (treatment == Treatment::kDrop) return false;
-    if (treatment == Treatment::kRefuse) {
+    if (treatment() == Treatment::kDrop) return false;
+    if (treatment() == Treatment::kRefuse) {
       answer_raw(socket, 503,
                  fmt::format("{} connections are served already (--max-concurrent); try again",
                              limits_.concurrent),
@@ -271,11 +218,16 @@ class HttpServer::Library final : public httplib::Server {
       socket.close_gently(.05);
       return false;
     }
-    const int others = active_++;
-    serve(socket);
-    --active_;
+    {
+      struct Active {
+        std::atomic<int>& count;
+        explicit Active(std::atomic<int>& active) : count(active) { ++count; }
+        ~Active() { --count; }
+      } const active(active_);
+      serve(socket);
+    }
     socket.close_gently(stopping_ ? .1 : 1);
-    return others >= 0;
+    return true;
   }
 
   void serve(Socket& socket) {
@@ -288,6 +240,9 @@ class HttpServer::Library final : public httplib::Server {
       if (!socket.wait_for_request(give_up)) return;
       Exchange current{.start = Clock::now()};
       exchange = &current;
+      struct Forget {
+        ~Forget() { exchange = nullptr; }
+      } const forget;
       bool closed = false;
       const auto head_read = [&](httplib::Request& request) {
         socket.head_is_read();
@@ -303,7 +258,6 @@ class HttpServer::Library final : public httplib::Server {
       };
       const bool last = i == kMaxRequests || stopping_;
       const bool done = process_request(socket, last, closed, head_read);
-      exchange = nullptr;
       if (!done && socket.sent() == 0) {
         if (socket.head_too_long()) {
           answer_raw(socket, 431, "the head of the request is too long", current.start);
@@ -341,9 +295,13 @@ class HttpServer::Library final : public httplib::Server {
     try {
       return answer();
     } catch (const std::bad_alloc&) {
-      return error_response(503, "out of memory");
+      return error_response(503, "out of memory; try again");
+    } catch (const OutOfMemory& error) {
+      return error_response(503, error.what());
     } catch (const std::exception& error) {
       return error_response(500, error.what());
+    } catch (...) {
+      return error_response(500, "an error of the server itself");
     }
   }
 
@@ -397,7 +355,7 @@ class HttpServer::Library final : public httplib::Server {
   HttpApplication& application_;
   HttpLimits limits_;
   std::atomic<int> active_ = 0;
-  std::atomic<bool> stopping_ = false, finished_ = false;
+  std::atomic<bool> stopping_ = false;
 };
 
 HttpServer::HttpServer(HttpApplication& application, const HttpLimits& limits)

@@ -20,7 +20,7 @@ constexpr std::size_t kMaxDrained = std::size_t{256} << 20;
 }  // namespace
 
 Socket::Socket(int descriptor, double seconds)
-    : descriptor_(descriptor), seconds_(seconds), buffer_(kBuffer) {
+    : descriptor_{descriptor}, seconds_(seconds), buffer_(kBuffer) {
   ::fcntl(descriptor, F_SETFL, ::fcntl(descriptor, F_GETFL) | O_NONBLOCK);
   // Head and body of an answer are sent one after the other: without this the second waits for
   // the client's delayed acknowledgement.
@@ -29,7 +29,7 @@ Socket::Socket(int descriptor, double seconds)
   read_until_ = write_until_ = in(seconds);
 }
 
-Socket::~Socket() { ::close(descriptor_); }
+Socket::Descriptor::~Descriptor() { ::close(value); }
 
 Socket::Clock::time_point Socket::in(double seconds) const {
   return Clock::now() +

@@ -15,7 +15,6 @@ class Socket final : public httplib::Stream {
  public:
   /// Closes the descriptor at its end.
   Socket(int descriptor, double seconds);
-  ~Socket() override;
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
 
@@ -47,7 +46,14 @@ class Socket final : public httplib::Stream {
   bool wait(short events, Clock::time_point until) const;
   Clock::time_point in(double seconds) const;
 
-  int descriptor_;
+  /// Closed also where the constructor throws.
+  struct Descriptor {
+    int value;
+    ~Descriptor();
+    operator int() const { return value; }
+  };
+
+  Descriptor descriptor_;
   double seconds_;
   Clock::time_point read_until_, write_until_;
   std::vector<char> buffer_;

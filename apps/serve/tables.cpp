@@ -3,17 +3,30 @@
 
 #include <spdlog/spdlog.h>
 
-#include <new>
+#include <exception>
+#include <utility>
 
 #include "apps/serve/served_index.h"
+#include "kernels/core/parallel.h"
 #include "retrieval/search/choice.h"
 
 namespace hh::apps {
 
 using retrieval::Index, retrieval::MultiIndex;
 
-ServedTables::ServedTables(const std::string& method) : method_(method) {
-  if (method_ != "scan") thread_ = std::thread([this] { work(); });
+ServedTables::Build table_builder(const std::string& method) {
+  if (method == "scan") return nullptr;
+  return [always = method == "multi-index"](retrieval::CodesView codes) {
+    constexpr std::int64_t kUsualK = 20;
+    const bool worth =
+        always ||
+        retrieval::choose_for_service(codes, kUsualK, retrieval::memory_for_tables()).multi_index;
+    return worth ? std::make_shared<const MultiIndex>(codes) : nullptr;
+  };
+}
+
+ServedTables::ServedTables(Build build) : build_(std::move(build)) {
+  if (build_) thread_ = std::thread([this] { work(); });
 }
 
 ServedTables::~ServedTables() {
@@ -33,7 +46,7 @@ bool ServedTables::outgrown(const Index& index) const {
 }
 
 std::shared_ptr<const MultiIndex> ServedTables::of(const std::shared_ptr<const IndexState>& state) {
-  if (method_ == "scan") return nullptr;
+  if (!build_) return nullptr;
   std::shared_ptr<const MultiIndex> tables;
   {
     const std::lock_guard lock(mutex_);
@@ -46,9 +59,29 @@ std::shared_ptr<const MultiIndex> ServedTables::of(const std::shared_ptr<const I
   return tables;
 }
 
-void ServedTables::wait() {
+void ServedTables::build_first(const std::shared_ptr<const IndexState>& state) {
+  if (!build_) return;
   std::unique_lock lock(mutex_);
+  building_ = true;
+  wanted_ = state;
+  threads_ = cpu::num_threads();
+  changed_.notify_all();
   changed_.wait(lock, [&] { return !building_; });
+  threads_ = 1;
+}
+
+std::shared_ptr<const MultiIndex> ServedTables::built_of(retrieval::CodesView codes) const {
+  // Nothing may leave a thread: it would end the process.
+  std::string reason;
+  try {
+    return build_(codes);
+  } catch (const std::exception& error) {
+    reason = error.what();
+  } catch (...) {
+    reason = "an error of the server itself";
+  }
+  spdlog::warn("no tables of multi-index hashing ({}); codes are scanned", reason);
+  return nullptr;
 }
 
 void ServedTables::work() {
@@ -58,16 +91,11 @@ void ServedTables::work() {
     if (stopping_) return;
     Built built{.state = std::move(wanted_), .tables = nullptr};
     wanted_.reset();
+    const int threads = threads_;
     lock.unlock();
-    constexpr std::int64_t kUsualK = 20;
-    try {
-      const retrieval::CodesView codes = built.state->index.codes();
-      const bool worth =
-          method_ == "multi-index" ||
-          retrieval::choose_for_service(codes, kUsualK, retrieval::memory_for_tables()).multi_index;
-      if (worth) built.tables = std::make_shared<const MultiIndex>(codes);
-    } catch (const std::bad_alloc&) {
-      spdlog::warn("there is no memory for the tables of multi-index hashing; codes are scanned");
+    {
+      const cpu::ThreadLimit limit(threads);
+      built.tables = built_of(built.state->index.codes());
     }
     lock.lock();
     built_ = std::move(built);

@@ -6,29 +6,13 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "tests/support/temporary_folder.h"
+#include "tests/apps/serve/small_index.h"
 
 namespace hh::apps {
 namespace {
 
-/// An index of four codes, in a folder of its own.
-class SmallIndex {
- public:
-  SmallIndex() {
-    retrieval::ItemSet items;
-    const std::vector<std::uint8_t> bytes{0x01, 0x82, 0x01, 0x83, 0xff, 0xff, 0x01, 0x82};
-    items.set.codes = retrieval::PackedCodes::from_bytes(bytes, 4, 16);
-    items.set.ids = {10, 11, 12, 13};
-    retrieval::build_index(path(), items);
-  }
-  std::filesystem::path path() const { return folder_ / "x"; }
-
- private:
-  testing::TemporaryFolder folder_;
-};
-
 TEST_CASE("a search that waits too long for its turn gets 503 and when to come back", "[api]") {
-  const SmallIndex made;
+  const testing::SmallIndex made;
   ServedIndex index(made.path(), 1);
   Compute compute(1, .05);
   Api api(index, nullptr, compute, {});
