@@ -5,9 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/serve/compute.h"
-#include "apps/serve/served_index.h"
 #include "data/images/decode.h"
+#include "engine/files/file_error.h"
 #include "kernels/core/check.h"
+#include "retrieval/index/index.h"
 
 namespace hh::apps {
 
@@ -29,7 +30,7 @@ HttpResponse answered_as(const std::string& route, const std::function<HttpRespo
     response = error_response(400, std::string("the picture can't be used: ") + error.what());
   } catch (const DiskFull& error) {
     response = error_response(507, std::string("nothing was changed: ") + error.what());
-  } catch (const IndexBusy& error) {
+  } catch (const retrieval::IndexBusy& error) {
     response = error_response(503, error.what());
   } catch (const ComputeBusy& error) {
     response = error_response(503, error.what());

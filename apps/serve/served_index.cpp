@@ -5,18 +5,21 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstring>
 
 namespace hh::apps {
 
 ServedIndex::ServedIndex(const std::filesystem::path& folder, double wait_seconds,
                          const std::string& method)
-    : folder_(folder), wait_seconds_(wait_seconds), stamp_(stamp()), tables_(method) {
+    : folder_(folder),
+      wait_seconds_(wait_seconds),
+      stamp_(stamp()),
+      tables_(table_builder(method)) {
   state_ = std::make_shared<const IndexState>(retrieval::Index::open(folder));
-  tables_.of(state_);
-  if (method == "multi-index") tables_.wait();
+  if (method == "multi-index") {
+    tables_.build_first(state_);
+  } else {
+    tables_.of(state_);
+  }
 }
 
 ServedIndex::Stamp ServedIndex::stamp() const {
@@ -44,20 +47,9 @@ std::shared_ptr<const IndexState> ServedIndex::state() {
 template <class Change>
 auto ServedIndex::change(const Change& change) {
   const std::lock_guard lock(write_mutex_);
-  try {
-    const auto known = state();
-    retrieval::IndexWriter writer(folder_, wait_seconds_, &known->index);
-    return change(writer);
-  } catch (const std::runtime_error& error) {
-    // The index tells what happened in words only: the system's, and SQLite's own.
-    const std::string what = error.what();
-    for (const std::string& full : std::array<std::string, 3>{
-             std::strerror(ENOSPC), std::strerror(EDQUOT), "database or disk is full"}) {
-      if (what.find(full) != std::string::npos) throw DiskFull(what);
-    }
-    if (what.find("another process writes") != std::string::npos) throw IndexBusy(what);
-    throw;
-  }
+  const auto known = state();
+  retrieval::IndexWriter writer(folder_, wait_seconds_, &known->index);
+  return change(writer);
 }
 
 std::int64_t ServedIndex::add(retrieval::ItemSet item, std::int64_t id) {

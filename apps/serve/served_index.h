@@ -23,17 +23,9 @@ struct IndexState {
   retrieval::IndexSearch search;
 };
 
-/// A change that couldn't be made; the index is as it was.
-struct DiskFull : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-struct IndexBusy : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
 class ServedIndex {
  public:
-  /// `method`: as for ServedTables. Throws what Index::open() throws.
+  /// `method`: as for table_builder(). Throws what Index::open() throws.
   ServedIndex(const std::filesystem::path& folder, double wait_seconds,
               const std::string& method = "scan");
 
@@ -45,8 +37,7 @@ class ServedIndex {
   }
 
   /// Appends one item, with a new id or, where `id` >= 0, that one (SameId::kReplace). Returns the
-  /// id. Lasts when this returns. Throws std::invalid_argument, DiskFull, IndexBusy and
-  /// std::runtime_error.
+  /// id. Lasts when this returns. Throws what IndexWriter throws.
   std::int64_t add(retrieval::ItemSet item, std::int64_t id);
   /// Whether there was such an item.
   bool remove(std::int64_t id);

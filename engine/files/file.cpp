@@ -2,6 +2,7 @@
 #include "engine/files/file.h"
 
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,19 +13,17 @@
 #include <string>
 #include <utility>
 
+#include "engine/files/file_error.h"
+
 namespace hh {
 namespace {
-
-[[noreturn]] void fail(const std::filesystem::path& path, const char* what) {
-  throw std::runtime_error(path.string() + ": " + what + ": " + std::strerror(errno));
-}
 
 /// A descriptor that closes itself.
 class Descriptor {
  public:
   Descriptor(const std::filesystem::path& path, int flags)
       : value_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
-    if (value_ < 0) fail(path, "can't be opened");
+    if (value_ < 0) throw_file_error(path, "can't be opened");
   }
   ~Descriptor() { ::close(value_); }
   Descriptor(const Descriptor&) = delete;
@@ -37,7 +36,7 @@ class Descriptor {
 
 struct stat regular_file(const std::filesystem::path& path, int descriptor) {
   struct stat status {};
-  if (::fstat(descriptor, &status) != 0) fail(path, "can't be examined");
+  if (::fstat(descriptor, &status) != 0) throw_file_error(path, "can't be examined");
   if (!S_ISREG(status.st_mode)) throw std::runtime_error(path.string() + ": not a regular file");
   return status;
 }
@@ -47,21 +46,14 @@ void write_all(const std::filesystem::path& path, int descriptor, const char* by
   while (count > 0) {
     const ssize_t written = ::write(descriptor, bytes, count);
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail(path, "can't be written");
+    if (written < 0) throw_file_error(path, "can't be written");
     bytes += written;
     count -= std::size_t(written);
   }
 }
 
 void flush(const std::filesystem::path& path, int descriptor) {
-  if (::fsync(descriptor) != 0) fail(path, "can't be flushed to the disk");
-}
-
-/// Makes a rename or a new name in the folder last through a power cut.
-void flush_folder_of(const std::filesystem::path& path) {
-  const auto folder = path.has_parent_path() ? path.parent_path() : ".";
-  const Descriptor descriptor(folder, O_RDONLY | O_DIRECTORY);
-  flush(folder, descriptor);
+  if (::fsync(descriptor) != 0) throw_file_error(path, "can't be flushed to the disk");
 }
 
 }  // namespace
@@ -80,7 +72,7 @@ std::vector<std::uint8_t> read_file(const std::filesystem::path& path, std::size
   while (done < size) {
     const ssize_t got = ::read(descriptor, bytes.data() + done, size - done);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail(path, "can't be read");
+    if (got < 0) throw_file_error(path, "can't be read");
     if (got == 0) break;  // cut short since it was opened
     done += std::size_t(got);
   }
@@ -91,12 +83,12 @@ std::vector<std::uint8_t> read_file(const std::filesystem::path& path, std::size
 AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
   std::string name = path.string() + ".XXXXXX.tmp";
   descriptor_ = ::mkostemps(name.data(), 4, O_CLOEXEC);
-  if (descriptor_ < 0) fail(path, "can't be written");
+  if (descriptor_ < 0) throw_file_error(path, "can't be written");
   temporary_ = name;
   // mkostemps makes private files; what users write follows their umask, as with any other program.
   const mode_t mask = ::umask(0);
   ::umask(mask);
-  if (::fchmod(descriptor_, 0666 & ~mask) != 0) fail(path, "can't be written");
+  if (::fchmod(descriptor_, 0666 & ~mask) != 0) throw_file_error(path, "can't be written");
 }
 
 AtomicFile::~AtomicFile() {
@@ -111,9 +103,16 @@ void AtomicFile::write(const void* bytes, std::size_t count) {
 
 void AtomicFile::commit() {
   flush(path_, descriptor_);
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail(path_, "can't be replaced");
+  const auto folder = path_.has_parent_path() ? path_.parent_path() : ".";
+  const Descriptor folder_descriptor(folder, O_RDONLY | O_DIRECTORY);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0)
+    throw_file_error(path_, "can't be replaced");
   ::close(std::exchange(descriptor_, -1));
-  flush_folder_of(path_);
+  // Without this a power cut may bring the old file back. It is no reason to throw: the new file is
+  // what everybody reads from now on.
+  if (::fsync(folder_descriptor) != 0) {
+    spdlog::warn("{}: can't be flushed to the disk: {}", folder.string(), std::strerror(errno));
+  }
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
@@ -141,7 +140,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   size_ = std::size_t(regular_file(path, descriptor).st_size);
   if (size_ == 0) return;  // nothing to map
   void* memory = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  if (memory == MAP_FAILED) fail(path, "can't be mapped");
+  if (memory == MAP_FAILED) throw_file_error(path, "can't be mapped");
   data_ = static_cast<const std::byte*>(memory);
 }
 

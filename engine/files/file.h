@@ -10,7 +10,8 @@
 
 namespace hh {
 
-// All of these throw std::runtime_error with the path and the system's reason.
+// All of these throw std::runtime_error with the path and the system's reason; those that write
+// throw DiskFull (file_error.h) where there is no room.
 
 /// The whole file. Also throws when it holds more than `max_bytes`.
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path, std::size_t max_bytes);
@@ -27,6 +28,7 @@ class AtomicFile {
 
   void write(const void* bytes, std::size_t count);
   void write(std::string_view text) { write(text.data(), text.size()); }
+  /// When it throws, the old file is there as it was.
   void commit();
 
  private:

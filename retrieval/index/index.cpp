@@ -72,6 +72,8 @@ Index::Index(const std::filesystem::path& folder, const IndexManifest& manifest,
   if (manifest.outputs) {
     outputs_ = MappedRows(folder / manifest.outputs_name(), manifest.output_bytes(), rows_);
   }
+  by_id_ = older != nullptr && continues(*older) ? std::make_shared<LazyRowsById>(*older->by_id_)
+                                                 : std::make_shared<LazyRowsById>();
   if (known && continues(*older)) {
     live = older->live_;
     live->resize(rows_, true);
@@ -169,9 +171,8 @@ std::span<const float> Index::outputs_of(std::int64_t row) const {
 }
 
 std::optional<std::int64_t> Index::row_of(std::int64_t id) const {
-  const auto all = ids();
-  for (auto at = all.begin(); (at = std::find(at, all.end(), id)) != all.end(); ++at) {
-    if (is_live(at - all.begin())) return at - all.begin();
+  for (const std::int64_t row : by_id_->get(ids())->find(ids(), id)) {
+    if (is_live(row)) return row;
   }
   return std::nullopt;
 }

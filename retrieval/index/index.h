@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,7 @@
 #include "retrieval/index/items.h"
 #include "retrieval/index/manifest.h"
 #include "retrieval/index/rows.h"
+#include "retrieval/index/rows_by_id.h"
 
 namespace hh::retrieval {
 
@@ -69,6 +71,7 @@ class Index {
   const RowMask* allowed() const { return manifest_.deleted > 0 ? &live_ : nullptr; }
   bool is_live(std::int64_t row) const { return live_.test(row); }
 
+  /// The row of an item. The first call puts ids in order where they don't ascend.
   std::optional<std::int64_t> row_of(std::int64_t id) const;
   IndexItem item(std::int64_t row) const;
   /// The name of a class, or its number.
@@ -98,7 +101,13 @@ class Index {
   /// Device and inode of the codes' file, which no other file has while it is mapped; 0: unknown.
   std::pair<std::uint64_t, std::uint64_t> file_;
   RowMask live_;
+  std::shared_ptr<LazyRowsById> by_id_;
   std::shared_ptr<const ItemTable> items_;
+};
+
+/// Another process writes to the index.
+struct IndexBusy : std::runtime_error {
+  using std::runtime_error::runtime_error;
 };
 
 /// What becomes of an item whose id the index has already.
@@ -107,15 +116,17 @@ enum class SameId { kRefuse, kReplace, kRenumber };
 /// Makes an index of these items. An existing one is an error, or replaced when the new one is
 /// complete. With `keep_outputs` the items' real-valued outputs are kept, of these and of all that
 /// are added later. Throws std::invalid_argument (also for an id that comes twice) and
-/// std::runtime_error.
+/// std::runtime_error; an old index is then there as it was.
 void build_index(const std::filesystem::path& folder, const ItemSet& items,
                  bool replace_existing = false, bool keep_outputs = false);
 
 /// Changes an index. Every change lasts when its function returns; when it throws, the index is as
-/// it was. For one thread.
+/// it was: DiskFull (engine/files/file_error.h) where there is no room, or another
+/// std::runtime_error. For one thread.
 class IndexWriter {
  public:
-  /// Waits up to `wait_seconds` for another process that writes. Throws std::runtime_error.
+  /// Waits up to `wait_seconds` for another process that writes. Throws IndexBusy and other
+  /// std::runtime_error.
   /// `older`: as for Index::open().
   explicit IndexWriter(const std::filesystem::path& folder, double wait_seconds = 10,
                        const Index* older = nullptr);
@@ -140,7 +151,7 @@ class IndexWriter {
  private:
   void publish(const IndexManifest& manifest, std::shared_ptr<ItemTable> items);
   /// Removes files that the manifest doesn't name.
-  void clean() const;
+  void clean() const noexcept;
   IndexManifest next() const;
   void append(IndexManifest& manifest, ItemTable& items, const CodeSet& set,
               std::span<const std::int64_t> ids, std::span<const Description> descriptions) const;

@@ -6,6 +6,8 @@
 #include <charconv>
 #include <stdexcept>
 
+#include "engine/files/file_error.h"
+
 namespace hh::retrieval {
 namespace {
 
@@ -83,7 +85,11 @@ class ItemTable::Statement {
 
 void ItemTable::fail(const std::string& what) const {
   const char* reason = database_ == nullptr ? "out of memory" : sqlite3_errmsg(database_);
-  throw std::runtime_error(path_.string() + ": " + what + ": " + reason);
+  const std::string text = path_.string() + ": " + what + ": " + reason;
+  // Of a quota or a limit of files it only knows "disk I/O error".
+  const bool full = database_ != nullptr && (sqlite3_errcode(database_) & 255) == SQLITE_FULL;
+  if (full) throw DiskFull(text);
+  throw std::runtime_error(text);
 }
 
 void ItemTable::open(const std::string& name, int flags) {

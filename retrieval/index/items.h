@@ -26,7 +26,7 @@ struct Description {
 };
 
 /// A connection. Safe from many threads. All functions throw std::runtime_error with the file and
-/// SQLite's reason.
+/// SQLite's reason: DiskFull (engine/files/file_error.h) where there is no room.
 class ItemTable {
  public:
   enum class Mode { kCreate, kRead, kWrite };

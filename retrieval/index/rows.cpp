@@ -10,6 +10,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "engine/files/file_error.h"
+
 namespace hh::retrieval {
 namespace {
 
@@ -24,15 +26,11 @@ Header header_of(std::size_t row_bytes) {
   return header;
 }
 
-[[noreturn]] void fail(const std::filesystem::path& path, const char* what) {
-  throw std::runtime_error(path.string() + ": " + what + ": " + std::strerror(errno));
-}
-
 class Output {
  public:
   Output(const std::filesystem::path& path, int flags)
       : path_(path), descriptor_(::open(path.c_str(), O_WRONLY | O_CLOEXEC | flags, 0666)) {
-    if (descriptor_ < 0) fail(path_, "can't be opened for writing");
+    if (descriptor_ < 0) throw_file_error(path_, "can't be opened for writing");
   }
   ~Output() { ::close(descriptor_); }
   Output(const Output&) = delete;
@@ -43,14 +41,14 @@ class Output {
     while (count > 0) {
       const ssize_t written = ::pwrite(descriptor_, from, count, off_t(at));
       if (written < 0 && errno == EINTR) continue;
-      if (written < 0) fail(path_, "can't be written");
+      if (written < 0) throw_file_error(path_, "can't be written");
       from += written;
       at += std::size_t(written);
       count -= std::size_t(written);
     }
   }
   void flush() {
-    if (::fsync(descriptor_) != 0) fail(path_, "can't be flushed to the disk");
+    if (::fsync(descriptor_) != 0) throw_file_error(path_, "can't be flushed to the disk");
   }
 
  private:

@@ -13,6 +13,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "engine/files/file_error.h"
+#include "engine/files/replace_folder.h"
 #include "kernels/core/check.h"
 #include "retrieval/index/checksum.h"
 #include "retrieval/index/index.h"
@@ -22,10 +24,6 @@ namespace {
 
 std::span<const std::byte> bytes_of(CodesView codes) {
   return std::as_bytes(std::span(codes.words, std::size_t(codes.count * codes.row_words())));
-}
-
-std::string reason(const std::filesystem::path& path, const char* what) {
-  return path.string() + ": " + what + ": " + std::strerror(errno);
 }
 
 void create_row_files(const std::filesystem::path& folder, const IndexManifest& manifest) {
@@ -43,13 +41,6 @@ void create_empty(const std::filesystem::path& folder, int bits, bool outputs) {
   create_row_files(folder, manifest);
   const ItemTable items(folder / manifest.items_name(), ItemTable::Mode::kCreate);
   write_index_manifest(folder, manifest);
-}
-
-void flush_folder(const std::filesystem::path& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool done = descriptor >= 0 && ::fsync(descriptor) == 0;
-  if (descriptor >= 0) ::close(descriptor);
-  if (!done) throw std::runtime_error(reason(folder, "can't be flushed to the disk"));
 }
 
 /// Of all items; nothing at all where nothing is known of any.
@@ -128,14 +119,11 @@ void build_index(const std::filesystem::path& folder, const ItemSet& items, bool
   int number = int(::getpid());
   do name = place.string() + "." + std::to_string(number++) + ".tmp";
   while (!std::filesystem::create_directory(name));
-  const std::filesystem::path made = name, old = name + ".old";
+  const std::filesystem::path made = name;
   try {
     create_empty(made, items.set.codes.bits(), keep_outputs);
     IndexWriter(made).add(items);
-    if (exists) std::filesystem::rename(place, old);
-    std::filesystem::rename(made, place);
-    flush_folder(place.has_parent_path() ? place.parent_path() : ".");
-    if (exists) std::filesystem::remove_all(old);
+    replace_folder(made, place);
   } catch (...) {
     std::error_code ignored;
     std::filesystem::remove_all(made, ignored);
@@ -149,17 +137,17 @@ IndexWriter::IndexWriter(const std::filesystem::path& folder, double wait_second
   read_index_manifest(folder);  // an index at all?
   const auto lock = folder / "lock";
   lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (lock_ < 0) throw std::runtime_error(reason(lock, "can't be opened"));
+  if (lock_ < 0) throw_file_error(lock, "can't be opened");
   try {
     using Clock = std::chrono::steady_clock;
     const auto until = Clock::now() + std::chrono::duration<double>(wait_seconds);
     while (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK && errno != EINTR) {
-        throw std::runtime_error(reason(lock, "can't be locked"));
+        throw_file_error(lock, "can't be locked");
       }
       if (Clock::now() > until) {
-        throw std::runtime_error(
-            folder.string() + ": another process writes to this index; try again when it's done");
+        throw IndexBusy(folder.string() +
+                        ": another process writes to this index; try again when it's done");
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
@@ -181,20 +169,24 @@ IndexWriter::~IndexWriter() {
   ::close(lock_);
 }
 
-void IndexWriter::clean() const {
+void IndexWriter::clean() const noexcept {
   const IndexManifest& m = index_->manifest();
-  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
-    const std::string name = entry.path().filename().string();
+  const auto stale = [&](const std::string& name) {
     const auto ours = [&](const char* prefix, const std::string& current) {
       return name.starts_with(prefix) && !name.starts_with(current);
     };
-    if (ours("codes-", m.codes_name()) || ours("ids-", m.ids_name()) ||
-        ours("outputs-", m.outputs_name()) || ours("items-", m.items_name()) ||
-        ours("deleted-", m.deleted_name()) ||
-        (name.starts_with("manifest.json.") && name.ends_with(".tmp"))) {
-      std::error_code ignored;  // it is tried again at the next change
-      std::filesystem::remove(entry.path(), ignored);
+    return ours("codes-", m.codes_name()) || ours("ids-", m.ids_name()) ||
+           ours("outputs-", m.outputs_name()) || ours("items-", m.items_name()) ||
+           ours("deleted-", m.deleted_name()) ||
+           (name.starts_with("manifest.json.") && name.ends_with(".tmp"));
+  };
+  try {
+    for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+      std::error_code ignored;
+      if (stale(entry.path().filename().string())) std::filesystem::remove(entry.path(), ignored);
     }
+  } catch (const std::exception&) {
+    // It is tried again at the next change, and this one stands already.
   }
 }
 
@@ -205,7 +197,7 @@ IndexManifest IndexWriter::next() const {
 }
 
 void IndexWriter::publish(const IndexManifest& manifest, std::shared_ptr<ItemTable> items) {
-  // Before the manifest, so that a failure here changes nothing.
+  // Before the manifest, so that a failure here changes nothing. Behind it nothing throws.
   std::unique_ptr<Index> index(new Index(folder_, manifest, items, index_.get()));
   write_index_manifest(folder_, manifest);
   index_ = std::move(index);
@@ -249,6 +241,16 @@ std::vector<std::int64_t> IndexWriter::live_rows(std::span<const std::int64_t> i
   std::vector<std::int64_t> rows;
   if (ids.empty()) return rows;
   const auto all = index_->ids();
+  // A few are looked up one by one; for many, one pass over all rows is less work.
+  constexpr std::size_t kRowsOfLookup = 256;
+  if (ids.size() < all.size() / kRowsOfLookup) {
+    for (const std::int64_t id : ids) {
+      if (const auto row = index_->row_of(id)) rows.push_back(*row);
+    }
+    std::sort(rows.begin(), rows.end());
+    rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+    return rows;
+  }
   for (std::size_t row = 0; row < all.size(); ++row) {
     if (all[row] >= ids.front() && all[row] <= ids.back() && index_->is_live(std::int64_t(row)) &&
         std::binary_search(ids.begin(), ids.end(), all[row])) {

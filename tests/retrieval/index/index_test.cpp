@@ -314,6 +314,7 @@ TEST_CASE("an index refuses what doesn't belong in it", "[index]") {
   items.set.model_hash.clear();
   CHECK(writer.add(items) == 0);
   CHECK_THROWS_WITH(IndexWriter(path, 0.05), Contains("another process writes"));
+  CHECK_THROWS_AS(IndexWriter(path, 0.05), IndexBusy);
   CHECK(Index::open(path).count() == 6);
   CHECK_THROWS_WITH(Index::open(folder / "none"), Contains("no such index"));
   CHECK_THROWS_WITH(Index::open(folder / "photos"), Contains("not an index"));

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the system's refusals become exceptions.
+#pragma once
+#include <filesystem>
+#include <stdexcept>
+
+namespace hh {
+
+/// There is no room for what was to be written: the disk, the user's share of it, or the largest
+/// file allowed is full.
+struct DiskFull : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// Whether that is what an errno says.
+bool means_full(int error);
+
+/// Throws "PATH: WHAT: the system's reason" by errno: DiskFull or another std::runtime_error.
+[[noreturn]] void throw_file_error(const std::filesystem::path& path, const char* what);
+
+}  // namespace hh

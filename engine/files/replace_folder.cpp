@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/files/replace_folder.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+
+namespace hh {
+
+void replace_folder(
+    const std::filesystem::path& made, const std::filesystem::path& place,
+    const std::function<void(const std::filesystem::path&, const std::filesystem::path&)>& rename) {
+  const std::filesystem::path old = made.string() + ".old";
+  const bool exists = std::filesystem::exists(place);
+  if (exists) rename(place, old);
+  try {
+    rename(made, place);
+  } catch (const std::exception& error) {
+    if (!exists) throw;
+    std::error_code failed;
+    std::filesystem::rename(old, place, failed);
+    if (!failed) throw;
+    throw std::runtime_error(std::string(error.what()) + "; and the old folder, now " +
+                             old.string() + ", can't be put back: " + failed.message());
+  }
+  const auto parent = place.has_parent_path() ? place.parent_path() : ".";
+  const int descriptor = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0 || ::fsync(descriptor) != 0) {
+    spdlog::warn("{}: can't be flushed to the disk: {}", parent.string(), std::strerror(errno));
+  }
+  if (descriptor >= 0) ::close(descriptor);
+  std::error_code failed;
+  if (exists) std::filesystem::remove_all(old, failed);
+  if (failed) spdlog::warn("{}: can't be removed: {}", old.string(), failed.message());
+}
+
+}  // namespace hh
