@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/verify/cases.h"
+#include "engine/tensor/tape.h"
 #include "model/training/memory_bank.h"
 
 namespace hh::apps {

@@ -6,7 +6,9 @@
 
 #include "apps/verify/cases.h"
 #include "apps/verify/ties.h"
+#include "engine/ops/blocks.h"
 #include "engine/optim/optimizer.h"
+#include "engine/tensor/tape.h"
 #include "kernels/core/philox.h"
 #include "model/hybridhash/hybridhash.h"
 #include "model/training/generator.h"

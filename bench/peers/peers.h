@@ -7,7 +7,8 @@
 #include <functional>
 #include <type_traits>
 
-#include "engine/device/kernel_table.h"
+#include "engine/device/kernel_list.h"
+#include "kernels/core/check.h"
 
 namespace hh::bench {
 

@@ -9,10 +9,11 @@
 #include <string>
 
 #include "engine/device/device.h"
-#include "engine/device/kernel_table.h"
 #include "engine/device/profiler.h"
 
 namespace hh {
+
+struct KernelTable;  // kernel_table.h
 
 /// The device has no more memory. what() states the request, what is in use, and the cure.
 struct OutOfMemory : DeviceError {

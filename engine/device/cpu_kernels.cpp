@@ -1,36 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/device/kernel_table.h"
+#include "engine/device/fill_kernel_table.h"
 
 namespace hh {
 namespace {
 
-template <class Args>
-auto scratch_size() -> std::size_t (*)(const Args&) {
-  if constexpr (requires(const Args& args) { args.workspace; }) {
-    return [](const Args& args) { return cpu::workspace_bytes(args); };
-  } else {
-    return nullptr;
+struct OnCpu {
+  static void run(const auto& args, StreamHandle) { cpu::run(args); }
+  static auto workspace_bytes(const auto& args) -> decltype(cpu::workspace_bytes(args)) {
+    return cpu::workspace_bytes(args);
   }
-}
-
-KernelTable make_table() {
-  KernelTable table;
-#define HH_KERNEL(name, ...)                                               \
-  {                                                                        \
-    using Entry = __VA_ARGS__;                                             \
-    Kernel<Entry>& kernel = table;                                         \
-    kernel.run = [](const Entry& args, StreamHandle) { cpu::name(args); }; \
-    kernel.workspace_bytes = scratch_size<Entry>();                        \
-  }
-#include "engine/device/kernel_list.inc"
-#undef HH_KERNEL
-  return table;
-}
+};
 
 }  // namespace
 
 const KernelTable& cpu_kernels() {
-  static const KernelTable table = make_table();
+  static const KernelTable table = [] {
+    KernelTable made;
+    fill<OnCpu>(made, ActivationKernels<float>());
+    fill<OnCpu>(made, ActivationKernels<bf16>());
+    fill<OnCpu>(made, OtherKernels());
+    return made;
+  }();
   return table;
 }
 

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "engine/device/backend.h"
+#include "engine/device/kernel_table.h"
 #include "engine/device/memory.h"
 
 namespace hh {

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "engine/device/backend.h"
+#include "engine/device/kernel_table.h"
 #include "engine/device/memory.h"
 #include "engine/device/profiler.h"
 
@@ -13,7 +14,6 @@ template <class Args>
 void launch(Device device, Args args) {
   Backend& on = backend(device);
   const Kernel<Args>& kernel = on.kernels().of<Args>();
-  HH_REQUIRE(kernel.run != nullptr, "the network runs in f16 on a GPU only; use bf16 or f32 here");
   // Freed before the kernel has run on a GPU; the cache reuses it in stream order only.
   std::optional<Storage> scratch;
   if constexpr (requires { args.workspace; }) {

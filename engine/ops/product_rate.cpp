@@ -6,6 +6,7 @@
 
 #include "engine/device/launch.h"
 #include "engine/tensor/tensor.h"
+#include "kernels/linear/linear.h"
 
 namespace hh {
 namespace {

@@ -7,6 +7,7 @@
 
 #include "engine/device/launch.h"
 #include "kernels/optimizer/gradient_norm.h"
+#include "kernels/optimizer/optimizer_update.h"
 
 namespace hh {
 

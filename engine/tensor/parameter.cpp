@@ -7,6 +7,7 @@
 
 #include "engine/device/launch.h"
 #include "kernels/core/philox.h"
+#include "kernels/elementwise/cast.h"
 
 namespace hh {
 namespace {

@@ -5,6 +5,7 @@
 
 #include "engine/device/backend.h"
 #include "engine/device/launch.h"
+#include "kernels/elementwise/add.h"
 
 namespace hh {
 

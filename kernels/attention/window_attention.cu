@@ -8,7 +8,7 @@
 namespace hh::gpu {
 
 template <class T>
-void window_attention_forward(const WindowAttentionForward<T>& p, StreamHandle stream) {
+void run(const WindowAttentionForward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.windows == 0) return;
   if (attention_mma::forward(p, stream)) return;
@@ -16,7 +16,7 @@ void window_attention_forward(const WindowAttentionForward<T>& p, StreamHandle s
 }
 
 template <class T>
-void window_attention_backward(const WindowAttentionBackward<T>& p, StreamHandle stream) {
+void run(const WindowAttentionBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.windows == 0) return;
   if (attention_mma::backward(p, stream)) return;
@@ -34,12 +34,12 @@ std::size_t workspace_bytes(const WindowAttentionBackward<T>& p) {
   return std::size_t(p.shape.windows) * p.shape.heads * p.shape.tokens * sizeof(float);
 }
 
-template void window_attention_forward(const WindowAttentionForward<float>&, StreamHandle);
-template void window_attention_forward(const WindowAttentionForward<bf16>&, StreamHandle);
-template void window_attention_forward(const WindowAttentionForward<f16>&, StreamHandle);
-template void window_attention_backward(const WindowAttentionBackward<float>&, StreamHandle);
-template void window_attention_backward(const WindowAttentionBackward<bf16>&, StreamHandle);
-template void window_attention_backward(const WindowAttentionBackward<f16>&, StreamHandle);
+template void run(const WindowAttentionForward<float>&, StreamHandle);
+template void run(const WindowAttentionForward<bf16>&, StreamHandle);
+template void run(const WindowAttentionForward<f16>&, StreamHandle);
+template void run(const WindowAttentionBackward<float>&, StreamHandle);
+template void run(const WindowAttentionBackward<bf16>&, StreamHandle);
+template void run(const WindowAttentionBackward<f16>&, StreamHandle);
 template std::size_t workspace_bytes(const WindowAttentionForward<float>&);
 template std::size_t workspace_bytes(const WindowAttentionForward<bf16>&);
 template std::size_t workspace_bytes(const WindowAttentionForward<f16>&);

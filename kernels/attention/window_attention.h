@@ -92,9 +92,9 @@ namespace cpu {
 /// Return when done; the same bits for any number of threads. The workspace is scratch for each
 /// thread, so its size holds for the num_threads() of the moment it was asked for.
 template <class T>
-void window_attention_forward(const WindowAttentionForward<T>& p);
+void run(const WindowAttentionForward<T>& p);
 template <class T>
-void window_attention_backward(const WindowAttentionBackward<T>& p);
+void run(const WindowAttentionBackward<T>& p);
 template <class T>
 std::size_t workspace_bytes(const WindowAttentionForward<T>& p);
 template <class T>
@@ -106,9 +106,9 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time, and for a window whatever others are beside it.
 template <class T>
-void window_attention_forward(const WindowAttentionForward<T>& p, StreamHandle stream);
+void run(const WindowAttentionForward<T>& p, StreamHandle stream);
 template <class T>
-void window_attention_backward(const WindowAttentionBackward<T>& p, StreamHandle stream);
+void run(const WindowAttentionBackward<T>& p, StreamHandle stream);
 template <class T>
 std::size_t workspace_bytes(const WindowAttentionForward<T>& p);
 template <class T>

@@ -594,7 +594,7 @@ void backward_one_token(const WindowAttentionBackward<T>& p) {
 }  // namespace
 
 template <class T>
-void window_attention_forward(const WindowAttentionForward<T>& p) {
+void run(const WindowAttentionForward<T>& p) {
   p.validate();
   if (p.shape.tokens == 1) return forward_one_token(p);
   if constexpr (std::is_same_v<T, float>) {
@@ -605,7 +605,7 @@ void window_attention_forward(const WindowAttentionForward<T>& p) {
 }
 
 template <class T>
-void window_attention_backward(const WindowAttentionBackward<T>& p) {
+void run(const WindowAttentionBackward<T>& p) {
   p.validate();
   if (p.shape.tokens == 1) return backward_one_token(p);
   if constexpr (std::is_same_v<T, float>) {
@@ -624,10 +624,10 @@ std::size_t workspace_bytes(const WindowAttentionBackward<T>& p) {
   return BackwardScratch(p.shape, Scratch(nullptr)).floats * sizeof(float) * num_threads();
 }
 
-template void window_attention_forward(const WindowAttentionForward<float>&);
-template void window_attention_forward(const WindowAttentionForward<bf16>&);
-template void window_attention_backward(const WindowAttentionBackward<float>&);
-template void window_attention_backward(const WindowAttentionBackward<bf16>&);
+template void run(const WindowAttentionForward<float>&);
+template void run(const WindowAttentionForward<bf16>&);
+template void run(const WindowAttentionBackward<float>&);
+template void run(const WindowAttentionBackward<bf16>&);
 template std::size_t workspace_bytes(const WindowAttentionForward<float>&);
 template std::size_t workspace_bytes(const WindowAttentionForward<bf16>&);
 template std::size_t workspace_bytes(const WindowAttentionBackward<float>&);

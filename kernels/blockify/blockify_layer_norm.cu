@@ -215,7 +215,7 @@ __global__ void __launch_bounds__(kRowThreads)
 }  // namespace
 
 template <class T>
-void blockify_layer_norm_forward(const BlockifyLayerNormForward<T>& p, StreamHandle stream) {
+void run(const BlockifyLayerNormForward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.images == 0) return;
   const int channels = p.shape.channels;
@@ -235,7 +235,7 @@ void blockify_layer_norm_forward(const BlockifyLayerNormForward<T>& p, StreamHan
 }
 
 template <class T>
-void blockify_layer_norm_backward(const BlockifyLayerNormBackward<T>& p, StreamHandle stream) {
+void run(const BlockifyLayerNormBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.images == 0) return;
   const int channels = p.shape.channels;
@@ -268,12 +268,12 @@ std::size_t workspace_bytes(const BlockifyLayerNormBackward<T>& p) {
          sizeof(float);
 }
 
-template void blockify_layer_norm_forward(const BlockifyLayerNormForward<float>&, StreamHandle);
-template void blockify_layer_norm_forward(const BlockifyLayerNormForward<bf16>&, StreamHandle);
-template void blockify_layer_norm_forward(const BlockifyLayerNormForward<f16>&, StreamHandle);
-template void blockify_layer_norm_backward(const BlockifyLayerNormBackward<float>&, StreamHandle);
-template void blockify_layer_norm_backward(const BlockifyLayerNormBackward<bf16>&, StreamHandle);
-template void blockify_layer_norm_backward(const BlockifyLayerNormBackward<f16>&, StreamHandle);
+template void run(const BlockifyLayerNormForward<float>&, StreamHandle);
+template void run(const BlockifyLayerNormForward<bf16>&, StreamHandle);
+template void run(const BlockifyLayerNormForward<f16>&, StreamHandle);
+template void run(const BlockifyLayerNormBackward<float>&, StreamHandle);
+template void run(const BlockifyLayerNormBackward<bf16>&, StreamHandle);
+template void run(const BlockifyLayerNormBackward<f16>&, StreamHandle);
 template std::size_t workspace_bytes(const BlockifyLayerNormBackward<float>&);
 template std::size_t workspace_bytes(const BlockifyLayerNormBackward<bf16>&);
 template std::size_t workspace_bytes(const BlockifyLayerNormBackward<f16>&);

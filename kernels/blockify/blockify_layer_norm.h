@@ -93,9 +93,9 @@ struct BlockifyLayerNormBackward {
 namespace cpu {
 /// Return when done; the same bits for any number of threads.
 template <class T>
-void blockify_layer_norm_forward(const BlockifyLayerNormForward<T>& p);
+void run(const BlockifyLayerNormForward<T>& p);
 template <class T>
-void blockify_layer_norm_backward(const BlockifyLayerNormBackward<T>& p);
+void run(const BlockifyLayerNormBackward<T>& p);
 template <class T>
 std::size_t workspace_bytes(const BlockifyLayerNormBackward<T>& p);
 }  // namespace cpu
@@ -105,9 +105,9 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class T>
-void blockify_layer_norm_forward(const BlockifyLayerNormForward<T>& p, StreamHandle stream);
+void run(const BlockifyLayerNormForward<T>& p, StreamHandle stream);
 template <class T>
-void blockify_layer_norm_backward(const BlockifyLayerNormBackward<T>& p, StreamHandle stream);
+void run(const BlockifyLayerNormBackward<T>& p, StreamHandle stream);
 template <class T>
 std::size_t workspace_bytes(const BlockifyLayerNormBackward<T>& p);
 }  // namespace gpu

@@ -145,7 +145,7 @@ RowChunks position_chunks(const BlockGrid& shape) {
 }  // namespace
 
 template <class T>
-void blockify_layer_norm_forward(const BlockifyLayerNormForward<T>& p) {
+void run(const BlockifyLayerNormForward<T>& p) {
   p.validate();
   const BlockRuns runs(p.shape);
   parallel_for(runs.count, std::max<std::int64_t>(1, kGrain / (runs.side * p.shape.channels)),
@@ -153,7 +153,7 @@ void blockify_layer_norm_forward(const BlockifyLayerNormForward<T>& p) {
 }
 
 template <class T>
-void blockify_layer_norm_backward(const BlockifyLayerNormBackward<T>& p) {
+void run(const BlockifyLayerNormBackward<T>& p) {
   p.validate();
   if (p.shape.images == 0) return;
   const RowChunks chunks = position_chunks(p.shape);
@@ -172,10 +172,10 @@ std::size_t workspace_bytes(const BlockifyLayerNormBackward<T>& p) {
          partial_pitch(2 * std::size_t(p.shape.channels)) * sizeof(float);
 }
 
-template void blockify_layer_norm_forward(const BlockifyLayerNormForward<float>&);
-template void blockify_layer_norm_forward(const BlockifyLayerNormForward<bf16>&);
-template void blockify_layer_norm_backward(const BlockifyLayerNormBackward<float>&);
-template void blockify_layer_norm_backward(const BlockifyLayerNormBackward<bf16>&);
+template void run(const BlockifyLayerNormForward<float>&);
+template void run(const BlockifyLayerNormForward<bf16>&);
+template void run(const BlockifyLayerNormBackward<float>&);
+template void run(const BlockifyLayerNormBackward<bf16>&);
 template std::size_t workspace_bytes(const BlockifyLayerNormBackward<float>&);
 template std::size_t workspace_bytes(const BlockifyLayerNormBackward<bf16>&);
 

@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kRowThreads)
 }  // namespace
 
 template <class T>
-void deblockify_residual_forward(const DeblockifyResidualForward<T>& p, StreamHandle stream) {
+void run(const DeblockifyResidualForward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.images == 0) return;
   choose_vector<T>(p.shape.channels, all_aligned16(p.z, p.branch, p.out), [&](auto vec) {
@@ -108,7 +108,7 @@ void deblockify_residual_forward(const DeblockifyResidualForward<T>& p, StreamHa
 }
 
 template <class T>
-void deblockify_residual_backward(const DeblockifyResidualBackward<T>& p, StreamHandle stream) {
+void run(const DeblockifyResidualBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.images == 0) return;
   std::int64_t blocks = 0;
@@ -137,12 +137,12 @@ std::size_t workspace_bytes(const DeblockifyResidualBackward<T>& p) {
   return std::size_t(blocks) * std::size_t(p.shape.channels) * sizeof(float);
 }
 
-template void deblockify_residual_forward(const DeblockifyResidualForward<float>&, StreamHandle);
-template void deblockify_residual_forward(const DeblockifyResidualForward<bf16>&, StreamHandle);
-template void deblockify_residual_forward(const DeblockifyResidualForward<f16>&, StreamHandle);
-template void deblockify_residual_backward(const DeblockifyResidualBackward<float>&, StreamHandle);
-template void deblockify_residual_backward(const DeblockifyResidualBackward<bf16>&, StreamHandle);
-template void deblockify_residual_backward(const DeblockifyResidualBackward<f16>&, StreamHandle);
+template void run(const DeblockifyResidualForward<float>&, StreamHandle);
+template void run(const DeblockifyResidualForward<bf16>&, StreamHandle);
+template void run(const DeblockifyResidualForward<f16>&, StreamHandle);
+template void run(const DeblockifyResidualBackward<float>&, StreamHandle);
+template void run(const DeblockifyResidualBackward<bf16>&, StreamHandle);
+template void run(const DeblockifyResidualBackward<f16>&, StreamHandle);
 template std::size_t workspace_bytes(const DeblockifyResidualBackward<float>&);
 template std::size_t workspace_bytes(const DeblockifyResidualBackward<bf16>&);
 template std::size_t workspace_bytes(const DeblockifyResidualBackward<f16>&);

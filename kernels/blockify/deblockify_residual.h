@@ -54,9 +54,9 @@ struct DeblockifyResidualBackward {
 namespace cpu {
 /// Return when done; the same bits for any number of threads.
 template <class T>
-void deblockify_residual_forward(const DeblockifyResidualForward<T>& p);
+void run(const DeblockifyResidualForward<T>& p);
 template <class T>
-void deblockify_residual_backward(const DeblockifyResidualBackward<T>& p);
+void run(const DeblockifyResidualBackward<T>& p);
 template <class T>
 std::size_t workspace_bytes(const DeblockifyResidualBackward<T>& p);
 }  // namespace cpu
@@ -66,9 +66,9 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class T>
-void deblockify_residual_forward(const DeblockifyResidualForward<T>& p, StreamHandle stream);
+void run(const DeblockifyResidualForward<T>& p, StreamHandle stream);
 template <class T>
-void deblockify_residual_backward(const DeblockifyResidualBackward<T>& p, StreamHandle stream);
+void run(const DeblockifyResidualBackward<T>& p, StreamHandle stream);
 template <class T>
 std::size_t workspace_bytes(const DeblockifyResidualBackward<T>& p);
 }  // namespace gpu

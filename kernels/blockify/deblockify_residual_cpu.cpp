@@ -125,7 +125,7 @@ RowChunks run_chunks(const BlockGrid& shape) {
 }  // namespace
 
 template <class T>
-void deblockify_residual_forward(const DeblockifyResidualForward<T>& p) {
+void run(const DeblockifyResidualForward<T>& p) {
   p.validate();
   const BlockRuns runs(p.shape);
   parallel_for(runs.count, std::max<std::int64_t>(1, kGrain / (runs.side * p.shape.channels)),
@@ -133,7 +133,7 @@ void deblockify_residual_forward(const DeblockifyResidualForward<T>& p) {
 }
 
 template <class T>
-void deblockify_residual_backward(const DeblockifyResidualBackward<T>& p) {
+void run(const DeblockifyResidualBackward<T>& p) {
   p.validate();
   if (p.shape.images == 0) return;
   const RowChunks chunks = run_chunks(p.shape);
@@ -151,10 +151,10 @@ std::size_t workspace_bytes(const DeblockifyResidualBackward<T>& p) {
          sizeof(float);
 }
 
-template void deblockify_residual_forward(const DeblockifyResidualForward<float>&);
-template void deblockify_residual_forward(const DeblockifyResidualForward<bf16>&);
-template void deblockify_residual_backward(const DeblockifyResidualBackward<float>&);
-template void deblockify_residual_backward(const DeblockifyResidualBackward<bf16>&);
+template void run(const DeblockifyResidualForward<float>&);
+template void run(const DeblockifyResidualForward<bf16>&);
+template void run(const DeblockifyResidualBackward<float>&);
+template void run(const DeblockifyResidualBackward<bf16>&);
 template std::size_t workspace_bytes(const DeblockifyResidualBackward<float>&);
 template std::size_t workspace_bytes(const DeblockifyResidualBackward<bf16>&);
 

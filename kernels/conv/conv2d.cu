@@ -161,7 +161,7 @@ std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p) {
 }
 
 template <class T>
-void conv2d_forward(const Conv2dForward<T>& p, StreamHandle stream) {
+void run(const Conv2dForward<T>& p, StreamHandle stream) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
@@ -187,7 +187,7 @@ void conv2d_forward(const Conv2dForward<T>& p, StreamHandle stream) {
 }
 
 template <class T>
-void conv2d_backward_input(const Conv2dBackwardInput<T>& p, StreamHandle stream) {
+void run(const Conv2dBackwardInput<T>& p, StreamHandle stream) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
@@ -219,7 +219,7 @@ void conv2d_backward_input(const Conv2dBackwardInput<T>& p, StreamHandle stream)
 }
 
 template <class T>
-void conv2d_backward_weight(const Conv2dBackwardWeight<T>& p, StreamHandle stream) {
+void run(const Conv2dBackwardWeight<T>& p, StreamHandle stream) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
@@ -256,13 +256,13 @@ void conv2d_backward_weight(const Conv2dBackwardWeight<T>& p, StreamHandle strea
   add_from_channels_last(scratch.weights, s, p.dweight, stream);
 }
 
-#define HH_CONV2D_OF(T)                                                             \
-  template std::size_t workspace_bytes(const Conv2dForward<T>&);                    \
-  template std::size_t workspace_bytes(const Conv2dBackwardInput<T>&);              \
-  template std::size_t workspace_bytes(const Conv2dBackwardWeight<T>&);             \
-  template void conv2d_forward(const Conv2dForward<T>&, StreamHandle);              \
-  template void conv2d_backward_input(const Conv2dBackwardInput<T>&, StreamHandle); \
-  template void conv2d_backward_weight(const Conv2dBackwardWeight<T>&, StreamHandle);
+#define HH_CONV2D_OF(T)                                                 \
+  template std::size_t workspace_bytes(const Conv2dForward<T>&);        \
+  template std::size_t workspace_bytes(const Conv2dBackwardInput<T>&);  \
+  template std::size_t workspace_bytes(const Conv2dBackwardWeight<T>&); \
+  template void run(const Conv2dForward<T>&, StreamHandle);             \
+  template void run(const Conv2dBackwardInput<T>&, StreamHandle);       \
+  template void run(const Conv2dBackwardWeight<T>&, StreamHandle);
 HH_CONV2D_OF(float)
 HH_CONV2D_OF(bf16)
 HH_CONV2D_OF(f16)

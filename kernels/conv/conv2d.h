@@ -102,11 +102,11 @@ namespace cpu {
 /// oneDNN fails. The size of the workspace holds for the num_threads() of the moment it was asked
 /// for.
 template <class T>
-void conv2d_forward(const Conv2dForward<T>& p);
+void run(const Conv2dForward<T>& p);
 template <class T>
-void conv2d_backward_input(const Conv2dBackwardInput<T>& p);
+void run(const Conv2dBackwardInput<T>& p);
 template <class T>
-void conv2d_backward_weight(const Conv2dBackwardWeight<T>& p);
+void run(const Conv2dBackwardWeight<T>& p);
 template <class T>
 std::size_t workspace_bytes(const Conv2dForward<T>& p);
 template <class T>
@@ -120,11 +120,11 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class T>
-void conv2d_forward(const Conv2dForward<T>& p, StreamHandle stream);
+void run(const Conv2dForward<T>& p, StreamHandle stream);
 template <class T>
-void conv2d_backward_input(const Conv2dBackwardInput<T>& p, StreamHandle stream);
+void run(const Conv2dBackwardInput<T>& p, StreamHandle stream);
 template <class T>
-void conv2d_backward_weight(const Conv2dBackwardWeight<T>& p, StreamHandle stream);
+void run(const Conv2dBackwardWeight<T>& p, StreamHandle stream);
 template <class T>
 std::size_t workspace_bytes(const Conv2dForward<T>& p);
 template <class T>

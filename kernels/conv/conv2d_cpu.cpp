@@ -182,7 +182,7 @@ std::size_t copy_bytes(std::int64_t n) { return aligned(std::size_t(n) * sizeof(
 }  // namespace
 
 template <class T>
-void conv2d_forward(const Conv2dForward<T>& p) {
+void run(const Conv2dForward<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
@@ -201,7 +201,7 @@ void conv2d_forward(const Conv2dForward<T>& p) {
 }
 
 template <class T>
-void conv2d_backward_input(const Conv2dBackwardInput<T>& p) {
+void run(const Conv2dBackwardInput<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
@@ -220,7 +220,7 @@ void conv2d_backward_input(const Conv2dBackwardInput<T>& p) {
 }
 
 template <class T>
-void conv2d_backward_weight(const Conv2dBackwardWeight<T>& p) {
+void run(const Conv2dBackwardWeight<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
@@ -283,12 +283,12 @@ std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p) {
   return std::max(bytes, bias);
 }
 
-#define HH_INSTANTIATE(T)                                               \
-  template void conv2d_forward(const Conv2dForward<T>&);                \
-  template void conv2d_backward_input(const Conv2dBackwardInput<T>&);   \
-  template void conv2d_backward_weight(const Conv2dBackwardWeight<T>&); \
-  template std::size_t workspace_bytes(const Conv2dForward<T>&);        \
-  template std::size_t workspace_bytes(const Conv2dBackwardInput<T>&);  \
+#define HH_INSTANTIATE(T)                                              \
+  template void run(const Conv2dForward<T>&);                          \
+  template void run(const Conv2dBackwardInput<T>&);                    \
+  template void run(const Conv2dBackwardWeight<T>&);                   \
+  template std::size_t workspace_bytes(const Conv2dForward<T>&);       \
+  template std::size_t workspace_bytes(const Conv2dBackwardInput<T>&); \
   template std::size_t workspace_bytes(const Conv2dBackwardWeight<T>&);
 HH_INSTANTIATE(float)
 HH_INSTANTIATE(bf16)

@@ -32,7 +32,7 @@ void launch(const Add<T>& p, StreamHandle stream) {
 }  // namespace
 
 template <class T>
-void add(const Add<T>& p, StreamHandle stream) {
+void run(const Add<T>& p, StreamHandle stream) {
   p.validate();
   constexpr int kCount = kVector<T>;
   if (!aligned16(p.x) || !aligned16(p.y)) return launch<T, 1>(p, stream);
@@ -41,8 +41,8 @@ void add(const Add<T>& p, StreamHandle stream) {
   launch<T, 1>({.x = p.x + done, .y = p.y + done, .n = p.n - done}, stream);
 }
 
-template void add(const Add<float>&, StreamHandle);
-template void add(const Add<bf16>&, StreamHandle);
-template void add(const Add<f16>&, StreamHandle);
+template void run(const Add<float>&, StreamHandle);
+template void run(const Add<bf16>&, StreamHandle);
+template void run(const Add<f16>&, StreamHandle);
 
 }  // namespace hh::gpu

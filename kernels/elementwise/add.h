@@ -25,7 +25,7 @@ struct Add {
 
 namespace cpu {
 template <class T>
-void add(const Add<T>& p);
+void run(const Add<T>& p);
 }  // namespace cpu
 
 namespace gpu {
@@ -33,7 +33,7 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class T>
-void add(const Add<T>& p, StreamHandle stream);
+void run(const Add<T>& p, StreamHandle stream);
 }  // namespace gpu
 
 }  // namespace hh

@@ -41,7 +41,7 @@ void add_values(const bf16* x, bf16* y, std::size_t n) { HWY_DYNAMIC_DISPATCH(ad
 }  // namespace
 
 template <class T>
-void add(const Add<T>& p) {
+void run(const Add<T>& p) {
   p.validate();
   constexpr std::int64_t kGrain = 32768;  // a guess: some microseconds of work
   parallel_for(p.n, kGrain, [&](std::int64_t begin, std::int64_t end) {
@@ -49,8 +49,8 @@ void add(const Add<T>& p) {
   });
 }
 
-template void add(const Add<float>&);
-template void add(const Add<bf16>&);
+template void run(const Add<float>&);
+template void run(const Add<bf16>&);
 
 }  // namespace hh::cpu
 #endif

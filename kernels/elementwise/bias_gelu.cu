@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kRowThreads)
 }  // namespace
 
 template <class T>
-void bias_gelu_forward(const BiasGeluForward<T>& p, StreamHandle stream) {
+void run(const BiasGeluForward<T>& p, StreamHandle stream) {
   p.validate();
   const RowBlocks split(p.rows, p.cols, 8);  // no sums to leave, so blocks may be smaller
   if (split.blocks == 0) return;
@@ -109,7 +109,7 @@ void bias_gelu_forward(const BiasGeluForward<T>& p, StreamHandle stream) {
 }
 
 template <class T>
-void bias_gelu_backward(const BiasGeluBackward<T>& p, StreamHandle stream) {
+void run(const BiasGeluBackward<T>& p, StreamHandle stream) {
   p.validate();
   const RowBlocks split(p.rows, p.cols);
   if (split.blocks == 0) return;
@@ -133,12 +133,12 @@ std::size_t workspace_bytes(const BiasGeluBackward<T>& p) {
   return std::size_t(RowBlocks(p.rows, p.cols).blocks) * std::size_t(p.cols) * sizeof(float);
 }
 
-template void bias_gelu_forward(const BiasGeluForward<float>&, StreamHandle);
-template void bias_gelu_forward(const BiasGeluForward<bf16>&, StreamHandle);
-template void bias_gelu_forward(const BiasGeluForward<f16>&, StreamHandle);
-template void bias_gelu_backward(const BiasGeluBackward<float>&, StreamHandle);
-template void bias_gelu_backward(const BiasGeluBackward<bf16>&, StreamHandle);
-template void bias_gelu_backward(const BiasGeluBackward<f16>&, StreamHandle);
+template void run(const BiasGeluForward<float>&, StreamHandle);
+template void run(const BiasGeluForward<bf16>&, StreamHandle);
+template void run(const BiasGeluForward<f16>&, StreamHandle);
+template void run(const BiasGeluBackward<float>&, StreamHandle);
+template void run(const BiasGeluBackward<bf16>&, StreamHandle);
+template void run(const BiasGeluBackward<f16>&, StreamHandle);
 template std::size_t workspace_bytes(const BiasGeluBackward<float>&);
 template std::size_t workspace_bytes(const BiasGeluBackward<bf16>&);
 template std::size_t workspace_bytes(const BiasGeluBackward<f16>&);

@@ -54,9 +54,9 @@ struct BiasGeluBackward {
 namespace cpu {
 /// Return when done; the same bits for any number of threads.
 template <class T>
-void bias_gelu_forward(const BiasGeluForward<T>& p);
+void run(const BiasGeluForward<T>& p);
 template <class T>
-void bias_gelu_backward(const BiasGeluBackward<T>& p);
+void run(const BiasGeluBackward<T>& p);
 template <class T>
 std::size_t workspace_bytes(const BiasGeluBackward<T>& p);
 }  // namespace cpu
@@ -66,9 +66,9 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class T>
-void bias_gelu_forward(const BiasGeluForward<T>& p, StreamHandle stream);
+void run(const BiasGeluForward<T>& p, StreamHandle stream);
 template <class T>
-void bias_gelu_backward(const BiasGeluBackward<T>& p, StreamHandle stream);
+void run(const BiasGeluBackward<T>& p, StreamHandle stream);
 template <class T>
 std::size_t workspace_bytes(const BiasGeluBackward<T>& p);
 }  // namespace gpu

@@ -107,14 +107,14 @@ void rows(const BiasGeluBackward<bf16>& p, std::int64_t begin, std::int64_t end,
 }  // namespace
 
 template <class T>
-void bias_gelu_forward(const BiasGeluForward<T>& p) {
+void run(const BiasGeluForward<T>& p) {
   p.validate();
   parallel_for(p.rows, std::max<std::int64_t>(1, kGrain / p.cols),
                [&](std::int64_t begin, std::int64_t end) { rows(p, begin, end); });
 }
 
 template <class T>
-void bias_gelu_backward(const BiasGeluBackward<T>& p) {
+void run(const BiasGeluBackward<T>& p) {
   p.validate();
   if (p.rows == 0) return;
   const RowChunks chunks(p.rows, p.cols);
@@ -132,10 +132,10 @@ std::size_t workspace_bytes(const BiasGeluBackward<T>& p) {
          sizeof(float);
 }
 
-template void bias_gelu_forward(const BiasGeluForward<float>&);
-template void bias_gelu_forward(const BiasGeluForward<bf16>&);
-template void bias_gelu_backward(const BiasGeluBackward<float>&);
-template void bias_gelu_backward(const BiasGeluBackward<bf16>&);
+template void run(const BiasGeluForward<float>&);
+template void run(const BiasGeluForward<bf16>&);
+template void run(const BiasGeluBackward<float>&);
+template void run(const BiasGeluBackward<bf16>&);
 template std::size_t workspace_bytes(const BiasGeluBackward<float>&);
 template std::size_t workspace_bytes(const BiasGeluBackward<bf16>&);
 

@@ -33,7 +33,7 @@ void launch(const Cast<From, To>& p, StreamHandle stream) {
 }  // namespace
 
 template <class From, class To>
-void cast(const Cast<From, To>& p, StreamHandle stream) {
+void run(const Cast<From, To>& p, StreamHandle stream) {
   p.validate();
   constexpr int kCount = 4;  // 16 bytes of float32, 8 of the 16-bit side
   if (!aligned16(p.from) || !aligned16(p.to)) return launch<From, To, 1>(p, stream);
@@ -42,9 +42,9 @@ void cast(const Cast<From, To>& p, StreamHandle stream) {
   launch<From, To, 1>({.from = p.from + done, .to = p.to + done, .n = p.n - done}, stream);
 }
 
-template void cast(const Cast<float, bf16>&, StreamHandle);
-template void cast(const Cast<bf16, float>&, StreamHandle);
-template void cast(const Cast<float, f16>&, StreamHandle);
-template void cast(const Cast<f16, float>&, StreamHandle);
+template void run(const Cast<float, bf16>&, StreamHandle);
+template void run(const Cast<bf16, float>&, StreamHandle);
+template void run(const Cast<float, f16>&, StreamHandle);
+template void run(const Cast<f16, float>&, StreamHandle);
 
 }  // namespace hh::gpu

@@ -25,7 +25,7 @@ struct Cast {
 
 namespace cpu {
 template <class From, class To>
-void cast(const Cast<From, To>& p);
+void run(const Cast<From, To>& p);
 }  // namespace cpu
 
 namespace gpu {
@@ -33,7 +33,7 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class From, class To>
-void cast(const Cast<From, To>& p, StreamHandle stream);
+void run(const Cast<From, To>& p, StreamHandle stream);
 }  // namespace gpu
 
 }  // namespace hh

@@ -80,7 +80,7 @@ void convert(const f16* from, float* to, std::int64_t n) {
 }  // namespace
 
 template <class From, class To>
-void cast(const Cast<From, To>& p) {
+void run(const Cast<From, To>& p) {
   p.validate();
   constexpr std::int64_t kGrain = 32768;  // a guess: some microseconds of work
   parallel_for(p.n, kGrain, [&](std::int64_t begin, std::int64_t end) {
@@ -88,10 +88,10 @@ void cast(const Cast<From, To>& p) {
   });
 }
 
-template void cast(const Cast<float, bf16>&);
-template void cast(const Cast<bf16, float>&);
-template void cast(const Cast<float, f16>&);
-template void cast(const Cast<f16, float>&);
+template void run(const Cast<float, bf16>&);
+template void run(const Cast<bf16, float>&);
+template void run(const Cast<float, f16>&);
+template void run(const Cast<f16, float>&);
 
 }  // namespace hh::cpu
 #endif

@@ -115,7 +115,7 @@ std::size_t workspace_bytes(const HammingAveragePrecision& p) {
   return place_bytes(p) + std::size_t(round_of(p)) * std::size_t(words) * sizeof(std::uint64_t);
 }
 
-void hamming_average_precision(const HammingAveragePrecision& p, StreamHandle stream) {
+void run(const HammingAveragePrecision& p, StreamHandle stream) {
   p.validate();
   if (p.query_count == 0) return;
   const int words = ceil_div(p.bits, 64), distances = p.bits + 1;

@@ -66,7 +66,7 @@ struct HammingAveragePrecision {
 namespace cpu {
 /// Returns when done; the same bits for any number of threads. The workspace holds for the
 /// num_threads() of the moment it was asked for.
-void hamming_average_precision(const HammingAveragePrecision& p);
+void run(const HammingAveragePrecision& p);
 std::size_t workspace_bytes(const HammingAveragePrecision& p);
 }  // namespace cpu
 
@@ -74,7 +74,7 @@ namespace gpu {
 /// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
-void hamming_average_precision(const HammingAveragePrecision& p, StreamHandle stream);
+void run(const HammingAveragePrecision& p, StreamHandle stream);
 std::size_t workspace_bytes(const HammingAveragePrecision& p);
 }  // namespace gpu
 

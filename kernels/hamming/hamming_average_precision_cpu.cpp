@@ -199,7 +199,7 @@ std::size_t workspace_bytes(const HammingAveragePrecision& p) {
   return plan.codes + plan.labels + std::size_t(plan.workers) * plan.worker;
 }
 
-void hamming_average_precision(const HammingAveragePrecision& p) {
+void run(const HammingAveragePrecision& p) {
   p.validate();
   if (p.query_count == 0) return;
   const Plan plan(p);

@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(kScanThreads)
 
 }  // namespace
 
-void hamming_radius(const HammingRadius& p, StreamHandle stream) {
+void run(const HammingRadius& p, StreamHandle stream) {
   p.validate();
   if (p.query_count == 0) return;
   const ScanInput in{.queries = p.queries,

@@ -53,14 +53,14 @@ struct HammingRadius {
 
 namespace cpu {
 /// Returns when done; the same bits for any number of threads.
-void hamming_radius(const HammingRadius& p);
+void run(const HammingRadius& p);
 }  // namespace cpu
 
 namespace gpu {
 /// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
-void hamming_radius(const HammingRadius& p, StreamHandle stream);
+void run(const HammingRadius& p, StreamHandle stream);
 }  // namespace gpu
 
 }  // namespace hh

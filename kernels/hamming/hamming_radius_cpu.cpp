@@ -48,7 +48,7 @@ constexpr std::int64_t kMinWordsApart = 1 << 20;
 
 }  // namespace
 
-void hamming_radius(const HammingRadius& p) {
+void run(const HammingRadius& p) {
   p.validate();
   std::fill_n(p.counts, p.query_count, 0);
   const int words = (p.bits + 63) / 64;

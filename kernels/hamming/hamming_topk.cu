@@ -351,7 +351,7 @@ void count_rows(const ScanInput& in, const Cut& cut, int distances, std::int64_t
 
 std::size_t workspace_bytes(const HammingTopk& p) { return Round(p, Cut(p)).bytes; }
 
-void hamming_topk(const HammingTopk& p, StreamHandle stream) {
+void run(const HammingTopk& p, StreamHandle stream) {
   p.validate();
   const int words = ceil_div(p.bits, 64), distances = p.bits + 1;
   const Cut cut(p);

@@ -51,7 +51,7 @@ struct HammingTopk {
 namespace cpu {
 /// Returns when done; the same bits for any number of threads. The workspace holds for the
 /// num_threads() of the moment it was asked for.
-void hamming_topk(const HammingTopk& p);
+void run(const HammingTopk& p);
 std::size_t workspace_bytes(const HammingTopk& p);
 }  // namespace cpu
 
@@ -59,7 +59,7 @@ namespace gpu {
 /// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
-void hamming_topk(const HammingTopk& p, StreamHandle stream);
+void run(const HammingTopk& p, StreamHandle stream);
 std::size_t workspace_bytes(const HammingTopk& p);
 }  // namespace gpu
 

@@ -171,7 +171,7 @@ std::size_t workspace_bytes(const HammingTopk& p) {
   return std::size_t(plan.workers) * plan.worker;
 }
 
-void hamming_topk(const HammingTopk& p) {
+void run(const HammingTopk& p) {
   p.validate();
   if (p.query_count == 0) return;
   if (p.row_count == 0) {

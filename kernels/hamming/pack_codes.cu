@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kThreads) pack_codes_kernel(const PackCodes p,
 
 }  // namespace
 
-void pack_codes(const PackCodes& p, StreamHandle stream) {
+void run(const PackCodes& p, StreamHandle stream) {
   p.validate();
   if (p.count == 0) return;
   const int halves = 2 * ceil_div(p.bits, 64);

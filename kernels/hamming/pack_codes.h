@@ -31,14 +31,14 @@ struct PackCodes {
 
 namespace cpu {
 /// Returns when done; the same bits for any number of threads.
-void pack_codes(const PackCodes& p);
+void run(const PackCodes& p);
 }  // namespace cpu
 
 namespace gpu {
 /// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
-void pack_codes(const PackCodes& p, StreamHandle stream);
+void run(const PackCodes& p, StreamHandle stream);
 }  // namespace gpu
 
 }  // namespace hh

@@ -53,7 +53,7 @@ namespace {
 HWY_EXPORT(pack_rows);
 }  // namespace
 
-void pack_codes(const PackCodes& p) {
+void run(const PackCodes& p) {
   p.validate();
   constexpr std::int64_t kGrain = 65536;  // values per thread; a guess: about ten microseconds
   parallel_for(p.count, std::max<std::int64_t>(1, kGrain / p.bits),

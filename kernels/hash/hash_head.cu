@@ -132,7 +132,7 @@ unsigned channel_blocks(int channels) { return unsigned(ceil_div(channels, kThre
 }  // namespace
 
 template <class T>
-void hash_head_forward(const HashHeadForward<T>& p, StreamHandle stream) {
+void run(const HashHeadForward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.images == 0) return;
   const std::int64_t tiles = std::int64_t{ceil_div(p.images, kTile)} * ceil_div(p.bits, kTile);
@@ -141,7 +141,7 @@ void hash_head_forward(const HashHeadForward<T>& p, StreamHandle stream) {
 }
 
 template <class T>
-void hash_head_backward(const HashHeadBackward<T>& p, StreamHandle stream) {
+void run(const HashHeadBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.images == 0) return;
   const dim3 by_image(channel_blocks(p.channels), unsigned(ceil_div(p.images, kTile)));
@@ -152,11 +152,11 @@ void hash_head_backward(const HashHeadBackward<T>& p, StreamHandle stream) {
   HH_CHECK_LAUNCH(stream);
 }
 
-template void hash_head_forward(const HashHeadForward<float>&, StreamHandle);
-template void hash_head_forward(const HashHeadForward<bf16>&, StreamHandle);
-template void hash_head_forward(const HashHeadForward<f16>&, StreamHandle);
-template void hash_head_backward(const HashHeadBackward<float>&, StreamHandle);
-template void hash_head_backward(const HashHeadBackward<bf16>&, StreamHandle);
-template void hash_head_backward(const HashHeadBackward<f16>&, StreamHandle);
+template void run(const HashHeadForward<float>&, StreamHandle);
+template void run(const HashHeadForward<bf16>&, StreamHandle);
+template void run(const HashHeadForward<f16>&, StreamHandle);
+template void run(const HashHeadBackward<float>&, StreamHandle);
+template void run(const HashHeadBackward<bf16>&, StreamHandle);
+template void run(const HashHeadBackward<f16>&, StreamHandle);
 
 }  // namespace hh::gpu

@@ -73,9 +73,9 @@ namespace cpu {
 /// Return when done; the same bits for any number of threads, and an image's logits don't depend
 /// on the others of its batch.
 template <class T>
-void hash_head_forward(const HashHeadForward<T>& p);
+void run(const HashHeadForward<T>& p);
 template <class T>
-void hash_head_backward(const HashHeadBackward<T>& p);
+void run(const HashHeadBackward<T>& p);
 }  // namespace cpu
 
 namespace gpu {
@@ -83,9 +83,9 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class T>
-void hash_head_forward(const HashHeadForward<T>& p, StreamHandle stream);
+void run(const HashHeadForward<T>& p, StreamHandle stream);
 template <class T>
-void hash_head_backward(const HashHeadBackward<T>& p, StreamHandle stream);
+void run(const HashHeadBackward<T>& p, StreamHandle stream);
 }  // namespace gpu
 
 }  // namespace hh

@@ -195,7 +195,7 @@ void for_tiles(std::int64_t n, std::int64_t work_of_one, const Body& body) {
 }  // namespace
 
 template <class T>
-void hash_head_forward(const HashHeadForward<T>& p) {
+void run(const HashHeadForward<T>& p) {
   p.validate();
   for_tiles(p.images, std::int64_t{p.bits} * p.channels, [&](std::int64_t begin, std::int64_t end) {
     if constexpr (std::is_same_v<T, float>) {
@@ -207,7 +207,7 @@ void hash_head_forward(const HashHeadForward<T>& p) {
 }
 
 template <class T>
-void hash_head_backward(const HashHeadBackward<T>& p) {
+void run(const HashHeadBackward<T>& p) {
   p.validate();
   if (p.images == 0) return;
   for_tiles(p.images, std::int64_t{p.bits} * p.channels, [&](std::int64_t begin, std::int64_t end) {
@@ -226,10 +226,10 @@ void hash_head_backward(const HashHeadBackward<T>& p) {
   });
 }
 
-template void hash_head_forward(const HashHeadForward<float>&);
-template void hash_head_forward(const HashHeadForward<bf16>&);
-template void hash_head_backward(const HashHeadBackward<float>&);
-template void hash_head_backward(const HashHeadBackward<bf16>&);
+template void run(const HashHeadForward<float>&);
+template void run(const HashHeadForward<bf16>&);
+template void run(const HashHeadBackward<float>&);
+template void run(const HashHeadBackward<bf16>&);
 
 }  // namespace hh::cpu
 #endif

@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(kBackwardThreads)
 }  // namespace
 
 template <class T>
-void hash_pool_forward(const HashPoolForward<T>& p, StreamHandle stream) {
+void run(const HashPoolForward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.images == 0) return;
   const int channel_blocks = ceil_div(p.channels, kWarpSize);
@@ -148,7 +148,7 @@ void hash_pool_forward(const HashPoolForward<T>& p, StreamHandle stream) {
 }
 
 template <class T>
-void hash_pool_backward(const HashPoolBackward<T>& p, StreamHandle stream) {
+void run(const HashPoolBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.images == 0) return;
   const int channel_blocks = ceil_div(p.channels, kBackwardThreads), o = pooled_side(p.side);
@@ -158,11 +158,11 @@ void hash_pool_backward(const HashPoolBackward<T>& p, StreamHandle stream) {
   HH_CHECK_LAUNCH(stream);
 }
 
-template void hash_pool_forward(const HashPoolForward<float>&, StreamHandle);
-template void hash_pool_forward(const HashPoolForward<bf16>&, StreamHandle);
-template void hash_pool_forward(const HashPoolForward<f16>&, StreamHandle);
-template void hash_pool_backward(const HashPoolBackward<float>&, StreamHandle);
-template void hash_pool_backward(const HashPoolBackward<bf16>&, StreamHandle);
-template void hash_pool_backward(const HashPoolBackward<f16>&, StreamHandle);
+template void run(const HashPoolForward<float>&, StreamHandle);
+template void run(const HashPoolForward<bf16>&, StreamHandle);
+template void run(const HashPoolForward<f16>&, StreamHandle);
+template void run(const HashPoolBackward<float>&, StreamHandle);
+template void run(const HashPoolBackward<bf16>&, StreamHandle);
+template void run(const HashPoolBackward<f16>&, StreamHandle);
 
 }  // namespace hh::gpu

@@ -66,9 +66,9 @@ struct HashPoolBackward {
 namespace cpu {
 /// Return when done; the same bits for any number of threads.
 template <class T>
-void hash_pool_forward(const HashPoolForward<T>& p);
+void run(const HashPoolForward<T>& p);
 template <class T>
-void hash_pool_backward(const HashPoolBackward<T>& p);
+void run(const HashPoolBackward<T>& p);
 }  // namespace cpu
 
 namespace gpu {
@@ -76,9 +76,9 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class T>
-void hash_pool_forward(const HashPoolForward<T>& p, StreamHandle stream);
+void run(const HashPoolForward<T>& p, StreamHandle stream);
 template <class T>
-void hash_pool_backward(const HashPoolBackward<T>& p, StreamHandle stream);
+void run(const HashPoolBackward<T>& p, StreamHandle stream);
 }  // namespace gpu
 
 }  // namespace hh

@@ -143,7 +143,7 @@ constexpr std::int64_t kGrain = 32768;  // values per thread; a guess: some ten 
 }  // namespace
 
 template <class T>
-void hash_pool_forward(const HashPoolForward<T>& p) {
+void run(const HashPoolForward<T>& p) {
   p.validate();
   // With fewer images than threads, channels are shared out too. The block changes no result.
   const std::int64_t block = p.images < num_threads() ? 128 : 1024;
@@ -161,7 +161,7 @@ void hash_pool_forward(const HashPoolForward<T>& p) {
 }
 
 template <class T>
-void hash_pool_backward(const HashPoolBackward<T>& p) {
+void run(const HashPoolBackward<T>& p) {
   p.validate();
   const std::int64_t rows = std::int64_t{p.images} * p.side;
   parallel_for(rows, std::max<std::int64_t>(1, kGrain / (std::int64_t{p.side} * p.channels)),
@@ -174,10 +174,10 @@ void hash_pool_backward(const HashPoolBackward<T>& p) {
                });
 }
 
-template void hash_pool_forward(const HashPoolForward<float>&);
-template void hash_pool_forward(const HashPoolForward<bf16>&);
-template void hash_pool_backward(const HashPoolBackward<float>&);
-template void hash_pool_backward(const HashPoolBackward<bf16>&);
+template void run(const HashPoolForward<float>&);
+template void run(const HashPoolForward<bf16>&);
+template void run(const HashPoolBackward<float>&);
+template void run(const HashPoolBackward<bf16>&);
 
 }  // namespace hh::cpu
 #endif

@@ -106,7 +106,7 @@ unsigned strips(const PatchShape& s) { return unsigned(s.rows() / (s.size / s.pa
 }  // namespace
 
 template <class T>
-void patchify_forward(const PatchifyForward<T>& p, StreamHandle stream) {
+void run(const PatchifyForward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.rows() == 0) return;
   choose_pack(p.shape, aligned16(p.image) && aligned16(p.rows), [&](auto vec) {
@@ -116,7 +116,7 @@ void patchify_forward(const PatchifyForward<T>& p, StreamHandle stream) {
 }
 
 template <class T>
-void patchify_backward(const PatchifyBackward<T>& p, StreamHandle stream) {
+void run(const PatchifyBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.rows() == 0) return;
   choose_pack(p.shape, aligned16(p.drows) && aligned16(p.dimage), [&](auto vec) {
@@ -126,7 +126,7 @@ void patchify_backward(const PatchifyBackward<T>& p, StreamHandle stream) {
 }
 
 template <class T>
-void patchify_pixels(const PatchifyPixels<T>& p, StreamHandle stream) {
+void run(const PatchifyPixels<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.rows() == 0) return;
   const std::int64_t bytes = std::int64_t{p.shape.patch} * p.shape.size * p.shape.channels;
@@ -143,14 +143,14 @@ void patchify_pixels(const PatchifyPixels<T>& p, StreamHandle stream) {
   HH_CHECK_LAUNCH(stream);
 }
 
-template void patchify_forward(const PatchifyForward<float>&, StreamHandle);
-template void patchify_forward(const PatchifyForward<bf16>&, StreamHandle);
-template void patchify_forward(const PatchifyForward<f16>&, StreamHandle);
-template void patchify_backward(const PatchifyBackward<float>&, StreamHandle);
-template void patchify_backward(const PatchifyBackward<bf16>&, StreamHandle);
-template void patchify_backward(const PatchifyBackward<f16>&, StreamHandle);
-template void patchify_pixels(const PatchifyPixels<float>&, StreamHandle);
-template void patchify_pixels(const PatchifyPixels<bf16>&, StreamHandle);
-template void patchify_pixels(const PatchifyPixels<f16>&, StreamHandle);
+template void run(const PatchifyForward<float>&, StreamHandle);
+template void run(const PatchifyForward<bf16>&, StreamHandle);
+template void run(const PatchifyForward<f16>&, StreamHandle);
+template void run(const PatchifyBackward<float>&, StreamHandle);
+template void run(const PatchifyBackward<bf16>&, StreamHandle);
+template void run(const PatchifyBackward<f16>&, StreamHandle);
+template void run(const PatchifyPixels<float>&, StreamHandle);
+template void run(const PatchifyPixels<bf16>&, StreamHandle);
+template void run(const PatchifyPixels<f16>&, StreamHandle);
 
 }  // namespace hh::gpu

@@ -84,11 +84,11 @@ struct PatchifyPixels {
 
 namespace cpu {
 template <class T>
-void patchify_forward(const PatchifyForward<T>& p);
+void run(const PatchifyForward<T>& p);
 template <class T>
-void patchify_backward(const PatchifyBackward<T>& p);
+void run(const PatchifyBackward<T>& p);
 template <class T>
-void patchify_pixels(const PatchifyPixels<T>& p);
+void run(const PatchifyPixels<T>& p);
 }  // namespace cpu
 
 namespace gpu {
@@ -96,11 +96,11 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class T>
-void patchify_forward(const PatchifyForward<T>& p, StreamHandle stream);
+void run(const PatchifyForward<T>& p, StreamHandle stream);
 template <class T>
-void patchify_backward(const PatchifyBackward<T>& p, StreamHandle stream);
+void run(const PatchifyBackward<T>& p, StreamHandle stream);
 template <class T>
-void patchify_pixels(const PatchifyPixels<T>& p, StreamHandle stream);
+void run(const PatchifyPixels<T>& p, StreamHandle stream);
 }  // namespace gpu
 
 }  // namespace hh

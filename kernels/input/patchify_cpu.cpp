@@ -37,7 +37,7 @@ void with_patch(int patch, F f) {
 }  // namespace
 
 template <class T>
-void patchify_forward(const PatchifyForward<T>& p) {
+void run(const PatchifyForward<T>& p) {
   p.validate();
   const std::int64_t size = p.shape.size, cols = p.shape.cols(), channels = p.shape.channels;
   with_patch(p.shape.patch, [&](auto patch) {
@@ -58,7 +58,7 @@ void patchify_forward(const PatchifyForward<T>& p) {
 }
 
 template <class T>
-void patchify_backward(const PatchifyBackward<T>& p) {
+void run(const PatchifyBackward<T>& p) {
   p.validate();
   const std::int64_t size = p.shape.size, cols = p.shape.cols(), channels = p.shape.channels;
   with_patch(p.shape.patch, [&](auto patch) {
@@ -79,7 +79,7 @@ void patchify_backward(const PatchifyBackward<T>& p) {
 }
 
 template <class T>
-void patchify_pixels(const PatchifyPixels<T>& p) {
+void run(const PatchifyPixels<T>& p) {
   p.validate();
   const std::int64_t size = p.shape.size, cols = p.shape.cols(), channels = p.shape.channels;
   T table[4][256];
@@ -106,11 +106,11 @@ void patchify_pixels(const PatchifyPixels<T>& p) {
   });
 }
 
-template void patchify_forward(const PatchifyForward<float>&);
-template void patchify_forward(const PatchifyForward<bf16>&);
-template void patchify_backward(const PatchifyBackward<float>&);
-template void patchify_backward(const PatchifyBackward<bf16>&);
-template void patchify_pixels(const PatchifyPixels<float>&);
-template void patchify_pixels(const PatchifyPixels<bf16>&);
+template void run(const PatchifyForward<float>&);
+template void run(const PatchifyForward<bf16>&);
+template void run(const PatchifyBackward<float>&);
+template void run(const PatchifyBackward<bf16>&);
+template void run(const PatchifyPixels<float>&);
+template void run(const PatchifyPixels<bf16>&);
 
 }  // namespace hh::cpu

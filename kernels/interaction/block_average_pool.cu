@@ -92,22 +92,22 @@ void dispatch(const Args& p, const T* large, const T* small, StreamHandle stream
 }  // namespace
 
 template <class T>
-void block_average_pool_forward(const BlockAveragePoolForward<T>& p, StreamHandle stream) {
+void run(const BlockAveragePoolForward<T>& p, StreamHandle stream) {
   p.validate();
   dispatch(p, p.x, static_cast<const T*>(p.y), stream);
 }
 
 template <class T>
-void block_average_pool_backward(const BlockAveragePoolBackward<T>& p, StreamHandle stream) {
+void run(const BlockAveragePoolBackward<T>& p, StreamHandle stream) {
   p.validate();
   dispatch(p, static_cast<const T*>(p.dx), p.dy, stream);
 }
 
-template void block_average_pool_forward(const BlockAveragePoolForward<float>&, StreamHandle);
-template void block_average_pool_forward(const BlockAveragePoolForward<bf16>&, StreamHandle);
-template void block_average_pool_forward(const BlockAveragePoolForward<f16>&, StreamHandle);
-template void block_average_pool_backward(const BlockAveragePoolBackward<float>&, StreamHandle);
-template void block_average_pool_backward(const BlockAveragePoolBackward<bf16>&, StreamHandle);
-template void block_average_pool_backward(const BlockAveragePoolBackward<f16>&, StreamHandle);
+template void run(const BlockAveragePoolForward<float>&, StreamHandle);
+template void run(const BlockAveragePoolForward<bf16>&, StreamHandle);
+template void run(const BlockAveragePoolForward<f16>&, StreamHandle);
+template void run(const BlockAveragePoolBackward<float>&, StreamHandle);
+template void run(const BlockAveragePoolBackward<bf16>&, StreamHandle);
+template void run(const BlockAveragePoolBackward<f16>&, StreamHandle);
 
 }  // namespace hh::gpu

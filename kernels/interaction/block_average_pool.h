@@ -63,9 +63,9 @@ struct BlockAveragePoolBackward {
 namespace cpu {
 /// Return when done; the same bits for any number of threads.
 template <class T>
-void block_average_pool_forward(const BlockAveragePoolForward<T>& p);
+void run(const BlockAveragePoolForward<T>& p);
 template <class T>
-void block_average_pool_backward(const BlockAveragePoolBackward<T>& p);
+void run(const BlockAveragePoolBackward<T>& p);
 }  // namespace cpu
 
 namespace gpu {
@@ -73,9 +73,9 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class T>
-void block_average_pool_forward(const BlockAveragePoolForward<T>& p, StreamHandle stream);
+void run(const BlockAveragePoolForward<T>& p, StreamHandle stream);
 template <class T>
-void block_average_pool_backward(const BlockAveragePoolBackward<T>& p, StreamHandle stream);
+void run(const BlockAveragePoolBackward<T>& p, StreamHandle stream);
 }  // namespace gpu
 
 }  // namespace hh

@@ -114,7 +114,7 @@ constexpr std::int64_t kGrain = 32768;  // values per thread; a guess: some ten 
 }  // namespace
 
 template <class T>
-void block_average_pool_forward(const BlockAveragePoolForward<T>& p) {
+void run(const BlockAveragePoolForward<T>& p) {
   p.validate();
   const std::int64_t pixels = std::int64_t{p.images} * p.grid * p.grid;
   // With fewer pixels than threads, channels are shared out too. The block changes no sum.
@@ -134,7 +134,7 @@ void block_average_pool_forward(const BlockAveragePoolForward<T>& p) {
 }
 
 template <class T>
-void block_average_pool_backward(const BlockAveragePoolBackward<T>& p) {
+void run(const BlockAveragePoolBackward<T>& p) {
   p.validate();
   const std::int64_t side = std::int64_t{p.grid} * p.side;
   parallel_for(p.images * side, std::max<std::int64_t>(1, kGrain / (side * p.channels)),
@@ -147,10 +147,10 @@ void block_average_pool_backward(const BlockAveragePoolBackward<T>& p) {
                });
 }
 
-template void block_average_pool_forward(const BlockAveragePoolForward<float>&);
-template void block_average_pool_forward(const BlockAveragePoolForward<bf16>&);
-template void block_average_pool_backward(const BlockAveragePoolBackward<float>&);
-template void block_average_pool_backward(const BlockAveragePoolBackward<bf16>&);
+template void run(const BlockAveragePoolForward<float>&);
+template void run(const BlockAveragePoolForward<bf16>&);
+template void run(const BlockAveragePoolBackward<float>&);
+template void run(const BlockAveragePoolBackward<bf16>&);
 
 }  // namespace hh::cpu
 #endif

@@ -417,7 +417,7 @@ std::size_t workspace_bytes(const InteractionMergeBackward<T>& p) {
 }
 
 template <class T>
-void interaction_merge_forward(const InteractionMergeForward<T>& p, StreamHandle stream) {
+void run(const InteractionMergeForward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.images == 0) return;
   const bool vectors = aligned16(p.local) && aligned16(p.out) && aligned16(p.argmax) &&
@@ -435,7 +435,7 @@ void interaction_merge_forward(const InteractionMergeForward<T>& p, StreamHandle
 }
 
 template <class T>
-void interaction_merge_backward(const InteractionMergeBackward<T>& p, StreamHandle stream) {
+void run(const InteractionMergeBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.images == 0) return;
   const BackwardCut cut(p.shape);
@@ -468,11 +468,11 @@ template std::size_t workspace_bytes(const InteractionMergeForward<f16>&);
 template std::size_t workspace_bytes(const InteractionMergeBackward<float>&);
 template std::size_t workspace_bytes(const InteractionMergeBackward<bf16>&);
 template std::size_t workspace_bytes(const InteractionMergeBackward<f16>&);
-template void interaction_merge_forward(const InteractionMergeForward<float>&, StreamHandle);
-template void interaction_merge_forward(const InteractionMergeForward<bf16>&, StreamHandle);
-template void interaction_merge_forward(const InteractionMergeForward<f16>&, StreamHandle);
-template void interaction_merge_backward(const InteractionMergeBackward<float>&, StreamHandle);
-template void interaction_merge_backward(const InteractionMergeBackward<bf16>&, StreamHandle);
-template void interaction_merge_backward(const InteractionMergeBackward<f16>&, StreamHandle);
+template void run(const InteractionMergeForward<float>&, StreamHandle);
+template void run(const InteractionMergeForward<bf16>&, StreamHandle);
+template void run(const InteractionMergeForward<f16>&, StreamHandle);
+template void run(const InteractionMergeBackward<float>&, StreamHandle);
+template void run(const InteractionMergeBackward<bf16>&, StreamHandle);
+template void run(const InteractionMergeBackward<f16>&, StreamHandle);
 
 }  // namespace hh::gpu

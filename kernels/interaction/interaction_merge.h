@@ -113,9 +113,9 @@ namespace cpu {
 /// Return when done; the same bits for any number of threads. The workspace depends on the sizes
 /// and on num_threads().
 template <class T>
-void interaction_merge_forward(const InteractionMergeForward<T>& p);
+void run(const InteractionMergeForward<T>& p);
 template <class T>
-void interaction_merge_backward(const InteractionMergeBackward<T>& p);
+void run(const InteractionMergeBackward<T>& p);
 template <class T>
 std::size_t workspace_bytes(const InteractionMergeForward<T>& p);
 template <class T>
@@ -127,9 +127,9 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class T>
-void interaction_merge_forward(const InteractionMergeForward<T>& p, StreamHandle stream);
+void run(const InteractionMergeForward<T>& p, StreamHandle stream);
 template <class T>
-void interaction_merge_backward(const InteractionMergeBackward<T>& p, StreamHandle stream);
+void run(const InteractionMergeBackward<T>& p, StreamHandle stream);
 template <class T>
 std::size_t workspace_bytes(const InteractionMergeForward<T>& p);
 template <class T>

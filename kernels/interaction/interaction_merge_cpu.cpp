@@ -474,7 +474,7 @@ std::int64_t window_rows(const InteractionMergeShape& s) {
 }  // namespace
 
 template <class T>
-void interaction_merge_forward(const InteractionMergeForward<T>& p) {
+void run(const InteractionMergeForward<T>& p) {
   p.validate();
   const std::int64_t rows = window_rows(p.shape), workers = workers_for(rows);
   assert(workers == 0 || p.workspace != nullptr);
@@ -490,7 +490,7 @@ void interaction_merge_forward(const InteractionMergeForward<T>& p) {
 }
 
 template <class T>
-void interaction_merge_backward(const InteractionMergeBackward<T>& p) {
+void run(const InteractionMergeBackward<T>& p) {
   p.validate();
   if (p.shape.images == 0) return;
   assert(p.workspace != nullptr);
@@ -542,10 +542,10 @@ std::size_t workspace_bytes(const InteractionMergeBackward<T>& p) {
          sizeof(float);
 }
 
-template void interaction_merge_forward(const InteractionMergeForward<float>&);
-template void interaction_merge_forward(const InteractionMergeForward<bf16>&);
-template void interaction_merge_backward(const InteractionMergeBackward<float>&);
-template void interaction_merge_backward(const InteractionMergeBackward<bf16>&);
+template void run(const InteractionMergeForward<float>&);
+template void run(const InteractionMergeForward<bf16>&);
+template void run(const InteractionMergeBackward<float>&);
+template void run(const InteractionMergeBackward<bf16>&);
 template std::size_t workspace_bytes(const InteractionMergeForward<float>&);
 template std::size_t workspace_bytes(const InteractionMergeForward<bf16>&);
 template std::size_t workspace_bytes(const InteractionMergeBackward<float>&);

@@ -85,7 +85,7 @@ dim3 tiles(const Args& p) {
 }  // namespace
 
 template <class T>
-void interaction_tokens_forward(const InteractionTokensForward<T>& p, StreamHandle stream) {
+void run(const InteractionTokensForward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.images == 0) return;
   interaction_tokens_forward_kernel<T><<<tiles(p), kThreads, 0, stream>>>(p);
@@ -93,7 +93,7 @@ void interaction_tokens_forward(const InteractionTokensForward<T>& p, StreamHand
 }
 
 template <class T>
-void interaction_tokens_backward(const InteractionTokensBackward<T>& p, StreamHandle stream) {
+void run(const InteractionTokensBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.images == 0) return;
   interaction_tokens_dz_kernel<T><<<tiles(p), kThreads, 0, stream>>>(p);
@@ -103,11 +103,11 @@ void interaction_tokens_backward(const InteractionTokensBackward<T>& p, StreamHa
   HH_CHECK_LAUNCH(stream);
 }
 
-template void interaction_tokens_forward(const InteractionTokensForward<float>&, StreamHandle);
-template void interaction_tokens_forward(const InteractionTokensForward<bf16>&, StreamHandle);
-template void interaction_tokens_forward(const InteractionTokensForward<f16>&, StreamHandle);
-template void interaction_tokens_backward(const InteractionTokensBackward<float>&, StreamHandle);
-template void interaction_tokens_backward(const InteractionTokensBackward<bf16>&, StreamHandle);
-template void interaction_tokens_backward(const InteractionTokensBackward<f16>&, StreamHandle);
+template void run(const InteractionTokensForward<float>&, StreamHandle);
+template void run(const InteractionTokensForward<bf16>&, StreamHandle);
+template void run(const InteractionTokensForward<f16>&, StreamHandle);
+template void run(const InteractionTokensBackward<float>&, StreamHandle);
+template void run(const InteractionTokensBackward<bf16>&, StreamHandle);
+template void run(const InteractionTokensBackward<f16>&, StreamHandle);
 
 }  // namespace hh::gpu

@@ -57,9 +57,9 @@ struct InteractionTokensBackward {
 namespace cpu {
 /// Return when done; the same bits for any number of threads.
 template <class T>
-void interaction_tokens_forward(const InteractionTokensForward<T>& p);
+void run(const InteractionTokensForward<T>& p);
 template <class T>
-void interaction_tokens_backward(const InteractionTokensBackward<T>& p);
+void run(const InteractionTokensBackward<T>& p);
 }  // namespace cpu
 
 namespace gpu {
@@ -67,9 +67,9 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class T>
-void interaction_tokens_forward(const InteractionTokensForward<T>& p, StreamHandle stream);
+void run(const InteractionTokensForward<T>& p, StreamHandle stream);
 template <class T>
-void interaction_tokens_backward(const InteractionTokensBackward<T>& p, StreamHandle stream);
+void run(const InteractionTokensBackward<T>& p, StreamHandle stream);
 }  // namespace gpu
 
 }  // namespace hh

@@ -106,7 +106,7 @@ HWY_EXPORT(backward_bf16);
 }  // namespace
 
 template <class T>
-void interaction_tokens_forward(const InteractionTokensForward<T>& p) {
+void run(const InteractionTokensForward<T>& p) {
   p.validate();
   if constexpr (std::is_same_v<T, float>) {
     HWY_DYNAMIC_DISPATCH(forward_f32)(p);
@@ -116,7 +116,7 @@ void interaction_tokens_forward(const InteractionTokensForward<T>& p) {
 }
 
 template <class T>
-void interaction_tokens_backward(const InteractionTokensBackward<T>& p) {
+void run(const InteractionTokensBackward<T>& p) {
   p.validate();
   if constexpr (std::is_same_v<T, float>) {
     HWY_DYNAMIC_DISPATCH(backward_f32)(p);
@@ -125,10 +125,10 @@ void interaction_tokens_backward(const InteractionTokensBackward<T>& p) {
   }
 }
 
-template void interaction_tokens_forward(const InteractionTokensForward<float>&);
-template void interaction_tokens_forward(const InteractionTokensForward<bf16>&);
-template void interaction_tokens_backward(const InteractionTokensBackward<float>&);
-template void interaction_tokens_backward(const InteractionTokensBackward<bf16>&);
+template void run(const InteractionTokensForward<float>&);
+template void run(const InteractionTokensForward<bf16>&);
+template void run(const InteractionTokensBackward<float>&);
+template void run(const InteractionTokensBackward<bf16>&);
 
 }  // namespace hh::cpu
 #endif  // HWY_ONCE

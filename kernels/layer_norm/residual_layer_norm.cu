@@ -195,7 +195,7 @@ __global__ void __launch_bounds__(kRowThreads)
 }  // namespace
 
 template <class T>
-void residual_layer_norm_forward(const ResidualLayerNormForward<T>& p, StreamHandle stream) {
+void run(const ResidualLayerNormForward<T>& p, StreamHandle stream) {
   p.validate();
   const RowBlocks split(p.rows, p.cols);
   if (split.blocks == 0) return;
@@ -214,7 +214,7 @@ void residual_layer_norm_forward(const ResidualLayerNormForward<T>& p, StreamHan
 }
 
 template <class T>
-void residual_layer_norm_backward(const ResidualLayerNormBackward<T>& p, StreamHandle stream) {
+void run(const ResidualLayerNormBackward<T>& p, StreamHandle stream) {
   p.validate();
   const RowBlocks split(p.rows, p.cols);
   if (split.blocks == 0) return;
@@ -245,12 +245,12 @@ std::size_t workspace_bytes(const ResidualLayerNormBackward<T>& p) {
          sizeof(float);
 }
 
-template void residual_layer_norm_forward(const ResidualLayerNormForward<float>&, StreamHandle);
-template void residual_layer_norm_forward(const ResidualLayerNormForward<bf16>&, StreamHandle);
-template void residual_layer_norm_forward(const ResidualLayerNormForward<f16>&, StreamHandle);
-template void residual_layer_norm_backward(const ResidualLayerNormBackward<float>&, StreamHandle);
-template void residual_layer_norm_backward(const ResidualLayerNormBackward<bf16>&, StreamHandle);
-template void residual_layer_norm_backward(const ResidualLayerNormBackward<f16>&, StreamHandle);
+template void run(const ResidualLayerNormForward<float>&, StreamHandle);
+template void run(const ResidualLayerNormForward<bf16>&, StreamHandle);
+template void run(const ResidualLayerNormForward<f16>&, StreamHandle);
+template void run(const ResidualLayerNormBackward<float>&, StreamHandle);
+template void run(const ResidualLayerNormBackward<bf16>&, StreamHandle);
+template void run(const ResidualLayerNormBackward<f16>&, StreamHandle);
 template std::size_t workspace_bytes(const ResidualLayerNormBackward<float>&);
 template std::size_t workspace_bytes(const ResidualLayerNormBackward<bf16>&);
 template std::size_t workspace_bytes(const ResidualLayerNormBackward<f16>&);

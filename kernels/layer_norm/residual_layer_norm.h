@@ -108,9 +108,9 @@ struct ResidualLayerNormBackward {
 namespace cpu {
 /// Return when done; the same bits for any number of threads.
 template <class T>
-void residual_layer_norm_forward(const ResidualLayerNormForward<T>& p);
+void run(const ResidualLayerNormForward<T>& p);
 template <class T>
-void residual_layer_norm_backward(const ResidualLayerNormBackward<T>& p);
+void run(const ResidualLayerNormBackward<T>& p);
 template <class T>
 std::size_t workspace_bytes(const ResidualLayerNormBackward<T>& p);
 }  // namespace cpu
@@ -120,9 +120,9 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class T>
-void residual_layer_norm_forward(const ResidualLayerNormForward<T>& p, StreamHandle stream);
+void run(const ResidualLayerNormForward<T>& p, StreamHandle stream);
 template <class T>
-void residual_layer_norm_backward(const ResidualLayerNormBackward<T>& p, StreamHandle stream);
+void run(const ResidualLayerNormBackward<T>& p, StreamHandle stream);
 template <class T>
 std::size_t workspace_bytes(const ResidualLayerNormBackward<T>& p);
 }  // namespace gpu

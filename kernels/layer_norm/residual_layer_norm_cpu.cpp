@@ -166,14 +166,14 @@ void rows(const ResidualLayerNormBackward<bf16>& p, std::int64_t begin, std::int
 }  // namespace
 
 template <class T>
-void residual_layer_norm_forward(const ResidualLayerNormForward<T>& p) {
+void run(const ResidualLayerNormForward<T>& p) {
   p.validate();
   parallel_for(p.rows, std::max<std::int64_t>(1, kGrain / p.cols),
                [&](std::int64_t begin, std::int64_t end) { rows(p, begin, end); });
 }
 
 template <class T>
-void residual_layer_norm_backward(const ResidualLayerNormBackward<T>& p) {
+void run(const ResidualLayerNormBackward<T>& p) {
   p.validate();
   if (p.rows == 0) return;
   const RowChunks chunks(p.rows, p.cols);
@@ -198,10 +198,10 @@ std::size_t workspace_bytes(const ResidualLayerNormBackward<T>& p) {
   return std::size_t(chunks.count) * partial_pitch(3 * std::size_t(p.cols)) * sizeof(float);
 }
 
-template void residual_layer_norm_forward(const ResidualLayerNormForward<float>&);
-template void residual_layer_norm_forward(const ResidualLayerNormForward<bf16>&);
-template void residual_layer_norm_backward(const ResidualLayerNormBackward<float>&);
-template void residual_layer_norm_backward(const ResidualLayerNormBackward<bf16>&);
+template void run(const ResidualLayerNormForward<float>&);
+template void run(const ResidualLayerNormForward<bf16>&);
+template void run(const ResidualLayerNormBackward<float>&);
+template void run(const ResidualLayerNormBackward<bf16>&);
 template std::size_t workspace_bytes(const ResidualLayerNormBackward<float>&);
 template std::size_t workspace_bytes(const ResidualLayerNormBackward<bf16>&);
 

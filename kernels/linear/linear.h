@@ -101,11 +101,11 @@ namespace cpu {
 /// Return when done. The same bits every time for one number of threads; dbias for any number.
 /// Throw DeviceError when oneDNN fails.
 template <class T>
-void linear_forward(const LinearForward<T>& p);
+void run(const LinearForward<T>& p);
 template <class T>
-void linear_backward_input(const LinearBackwardInput<T>& p);
+void run(const LinearBackwardInput<T>& p);
 template <class T>
-void linear_backward_weight(const LinearBackwardWeight<T>& p);
+void run(const LinearBackwardWeight<T>& p);
 /// Bytes that `workspace` must hold; 0 when it may be null. Holds for the num_threads() of the
 /// moment it was asked for.
 template <class T>
@@ -121,11 +121,11 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class T>
-void linear_forward(const LinearForward<T>& p, StreamHandle stream);
+void run(const LinearForward<T>& p, StreamHandle stream);
 template <class T>
-void linear_backward_input(const LinearBackwardInput<T>& p, StreamHandle stream);
+void run(const LinearBackwardInput<T>& p, StreamHandle stream);
 template <class T>
-void linear_backward_weight(const LinearBackwardWeight<T>& p, StreamHandle stream);
+void run(const LinearBackwardWeight<T>& p, StreamHandle stream);
 template <class T>
 std::size_t workspace_bytes(const LinearForward<T>& p);
 template <class T>

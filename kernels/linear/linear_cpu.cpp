@@ -453,17 +453,17 @@ void backward_input(const LinearBackwardInput<bf16>& p) {
 }  // namespace
 
 template <class T>
-void linear_forward(const LinearForward<T>& p) {
+void run(const LinearForward<T>& p) {
   p.validate();
   if (p.rows != 0) forward(p);
 }
 template <class T>
-void linear_backward_input(const LinearBackwardInput<T>& p) {
+void run(const LinearBackwardInput<T>& p) {
   p.validate();
   if (p.rows != 0) backward_input(p);
 }
 template <class T>
-void linear_backward_weight(const LinearBackwardWeight<T>& p) {
+void run(const LinearBackwardWeight<T>& p) {
   p.validate();
   if (p.rows != 0) backward_weight(p);
 }
@@ -506,12 +506,12 @@ std::size_t workspace_bytes(const LinearBackwardWeight<T>& p) {
   }
 }
 
-#define HH_INSTANTIATE(T)                                               \
-  template void linear_forward(const LinearForward<T>&);                \
-  template void linear_backward_input(const LinearBackwardInput<T>&);   \
-  template void linear_backward_weight(const LinearBackwardWeight<T>&); \
-  template std::size_t workspace_bytes(const LinearForward<T>&);        \
-  template std::size_t workspace_bytes(const LinearBackwardInput<T>&);  \
+#define HH_INSTANTIATE(T)                                              \
+  template void run(const LinearForward<T>&);                          \
+  template void run(const LinearBackwardInput<T>&);                    \
+  template void run(const LinearBackwardWeight<T>&);                   \
+  template std::size_t workspace_bytes(const LinearForward<T>&);       \
+  template std::size_t workspace_bytes(const LinearBackwardInput<T>&); \
   template std::size_t workspace_bytes(const LinearBackwardWeight<T>&);
 HH_INSTANTIATE(float)
 HH_INSTANTIATE(bf16)

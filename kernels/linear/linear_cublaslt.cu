@@ -21,7 +21,7 @@ std::size_t workspace_bytes(const LinearBackwardWeight<T>& p) {
 }
 
 template <class T>
-void linear_forward(const LinearForward<T>& p, StreamHandle stream) {
+void run(const LinearForward<T>& p, StreamHandle stream) {
   p.validate();
   gemm(Gemm<T, T>{.a = p.x,
                   .b = p.weight,
@@ -35,7 +35,7 @@ void linear_forward(const LinearForward<T>& p, StreamHandle stream) {
 }
 
 template <class T>
-void linear_backward_input(const LinearBackwardInput<T>& p, StreamHandle stream) {
+void run(const LinearBackwardInput<T>& p, StreamHandle stream) {
   p.validate();
   gemm(Gemm<T, T>{.a = p.dy,
                   .b = p.weight,
@@ -48,7 +48,7 @@ void linear_backward_input(const LinearBackwardInput<T>& p, StreamHandle stream)
 }
 
 template <class T>
-void linear_backward_weight(const LinearBackwardWeight<T>& p, StreamHandle stream) {
+void run(const LinearBackwardWeight<T>& p, StreamHandle stream) {
   p.validate();
   if (p.rows == 0) return;
   // One row of sums, or the partial ones of the pass.
@@ -71,13 +71,13 @@ void linear_backward_weight(const LinearBackwardWeight<T>& p, StreamHandle strea
   }
 }
 
-#define HH_LINEAR_OF(T)                                                             \
-  template std::size_t workspace_bytes(const LinearForward<T>&);                    \
-  template std::size_t workspace_bytes(const LinearBackwardInput<T>&);              \
-  template std::size_t workspace_bytes(const LinearBackwardWeight<T>&);             \
-  template void linear_forward(const LinearForward<T>&, StreamHandle);              \
-  template void linear_backward_input(const LinearBackwardInput<T>&, StreamHandle); \
-  template void linear_backward_weight(const LinearBackwardWeight<T>&, StreamHandle);
+#define HH_LINEAR_OF(T)                                                 \
+  template std::size_t workspace_bytes(const LinearForward<T>&);        \
+  template std::size_t workspace_bytes(const LinearBackwardInput<T>&);  \
+  template std::size_t workspace_bytes(const LinearBackwardWeight<T>&); \
+  template void run(const LinearForward<T>&, StreamHandle);             \
+  template void run(const LinearBackwardInput<T>&, StreamHandle);       \
+  template void run(const LinearBackwardWeight<T>&, StreamHandle);
 HH_LINEAR_OF(float)
 HH_LINEAR_OF(bf16)
 HH_LINEAR_OF(f16)

@@ -31,15 +31,15 @@ __global__ void __launch_bounds__(kThreads) bank_update_kernel(const BankUpdate<
 }  // namespace
 
 template <class TB>
-void bank_update(const BankUpdate<TB>& p, StreamHandle stream) {
+void run(const BankUpdate<TB>& p, StreamHandle stream) {
   p.validate();
   if (p.images == 0) return;
   bank_update_kernel<TB><<<unsigned(p.images), kThreads, 0, stream>>>(p);
   HH_CHECK_LAUNCH(stream);
 }
 
-template void bank_update(const BankUpdate<float>&, StreamHandle);
-template void bank_update(const BankUpdate<f16>&, StreamHandle);
-template void bank_update(const BankUpdate<bf16>&, StreamHandle);
+template void run(const BankUpdate<float>&, StreamHandle);
+template void run(const BankUpdate<f16>&, StreamHandle);
+template void run(const BankUpdate<bf16>&, StreamHandle);
 
 }  // namespace hh::gpu

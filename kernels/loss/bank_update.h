@@ -44,7 +44,7 @@ struct BankUpdate {
 namespace cpu {
 /// Returns when done.
 template <class TB>
-void bank_update(const BankUpdate<TB>& p);
+void run(const BankUpdate<TB>& p);
 }  // namespace cpu
 
 namespace gpu {
@@ -52,7 +52,7 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class TB>
-void bank_update(const BankUpdate<TB>& p, StreamHandle stream);
+void run(const BankUpdate<TB>& p, StreamHandle stream);
 }  // namespace gpu
 
 }  // namespace hh

@@ -9,7 +9,7 @@
 namespace hh::cpu {
 
 template <class TB>
-void bank_update(const BankUpdate<TB>& p) {
+void run(const BankUpdate<TB>& p) {
   p.validate();
   for (std::int64_t i = 0; i < p.images; ++i) {
     const std::int64_t row = p.index[i];
@@ -19,8 +19,8 @@ void bank_update(const BankUpdate<TB>& p) {
   }
 }
 
-template void bank_update(const BankUpdate<float>&);
-template void bank_update(const BankUpdate<f16>&);
-template void bank_update(const BankUpdate<bf16>&);
+template void run(const BankUpdate<float>&);
+template void run(const BankUpdate<f16>&);
+template void run(const BankUpdate<bf16>&);
 
 }  // namespace hh::cpu

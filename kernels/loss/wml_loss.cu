@@ -560,7 +560,7 @@ std::size_t workspace_bytes(const WmlLoss<TB>& p) {
 }
 
 template <class TB>
-void wml_loss(const WmlLoss<TB>& p, StreamHandle stream) {
+void run(const WmlLoss<TB>& p, StreamHandle stream) {
   p.validate();
   const Layout layout(p);
   char* const base = static_cast<char*>(p.workspace);
@@ -589,8 +589,8 @@ void wml_loss(const WmlLoss<TB>& p, StreamHandle stream) {
 template std::size_t workspace_bytes(const WmlLoss<float>&);
 template std::size_t workspace_bytes(const WmlLoss<f16>&);
 template std::size_t workspace_bytes(const WmlLoss<bf16>&);
-template void wml_loss(const WmlLoss<float>&, StreamHandle);
-template void wml_loss(const WmlLoss<f16>&, StreamHandle);
-template void wml_loss(const WmlLoss<bf16>&, StreamHandle);
+template void run(const WmlLoss<float>&, StreamHandle);
+template void run(const WmlLoss<f16>&, StreamHandle);
+template void run(const WmlLoss<bf16>&, StreamHandle);
 
 }  // namespace hh::gpu

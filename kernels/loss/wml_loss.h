@@ -61,7 +61,7 @@ struct WmlLoss {
 namespace cpu {
 /// Returns when done; the same bits for any number of threads.
 template <class TB>
-void wml_loss(const WmlLoss<TB>& p);
+void run(const WmlLoss<TB>& p);
 template <class TB>
 std::size_t workspace_bytes(const WmlLoss<TB>& p);
 }  // namespace cpu
@@ -71,7 +71,7 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 template <class TB>
-void wml_loss(const WmlLoss<TB>& p, StreamHandle stream);
+void run(const WmlLoss<TB>& p, StreamHandle stream);
 template <class TB>
 std::size_t workspace_bytes(const WmlLoss<TB>& p);
 }  // namespace gpu

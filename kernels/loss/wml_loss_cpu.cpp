@@ -454,7 +454,7 @@ void transpose_batch(const WmlLoss<TB>& p, const Job& job) {
 }  // namespace
 
 template <class TB>
-void wml_loss(const WmlLoss<TB>& p) {
+void run(const WmlLoss<TB>& p) {
   p.validate();
   assert(p.workspace != nullptr);
   Slices slices(p.workspace);
@@ -493,9 +493,9 @@ std::size_t workspace_bytes(const WmlLoss<TB>& p) {
   return slices.used();
 }
 
-template void wml_loss(const WmlLoss<float>&);
-template void wml_loss(const WmlLoss<f16>&);
-template void wml_loss(const WmlLoss<bf16>&);
+template void run(const WmlLoss<float>&);
+template void run(const WmlLoss<f16>&);
+template void run(const WmlLoss<bf16>&);
 template std::size_t workspace_bytes(const WmlLoss<float>&);
 template std::size_t workspace_bytes(const WmlLoss<f16>&);
 template std::size_t workspace_bytes(const WmlLoss<bf16>&);

@@ -43,7 +43,7 @@ std::size_t workspace_bytes(const GradientNorm& p) {
   return kSumBytes + bytes;
 }
 
-void gradient_norm(const GradientNorm& p, StreamHandle stream) {
+void run(const GradientNorm& p, StreamHandle stream) {
   p.validate();
   auto* sum = static_cast<double*>(p.workspace);
   std::size_t bytes = workspace_bytes(p) - kSumBytes;

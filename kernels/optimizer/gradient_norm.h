@@ -38,7 +38,7 @@ struct GradientNorm {
 
 namespace cpu {
 /// Returns when done; the same bits for any number of threads.
-void gradient_norm(const GradientNorm& p);
+void run(const GradientNorm& p);
 std::size_t workspace_bytes(const GradientNorm& p);
 }  // namespace cpu
 
@@ -46,7 +46,7 @@ namespace gpu {
 /// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
-void gradient_norm(const GradientNorm& p, StreamHandle stream);
+void run(const GradientNorm& p, StreamHandle stream);
 std::size_t workspace_bytes(const GradientNorm& p);
 }  // namespace gpu
 

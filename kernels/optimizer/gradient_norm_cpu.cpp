@@ -60,7 +60,7 @@ std::int64_t chunks_of(std::int64_t n) { return (n + kChunk - 1) / kChunk; }
 
 }  // namespace
 
-void gradient_norm(const GradientNorm& p) {
+void run(const GradientNorm& p) {
   p.validate();
   const std::int64_t chunks = chunks_of(p.n);
   assert(chunks == 0 || p.workspace != nullptr);

@@ -111,12 +111,12 @@ void launch_all(const Rule& rule, StreamHandle stream) {
 
 }  // namespace
 
-void rmsprop_update(const RmspropUpdate& p, StreamHandle stream) {
+void run(const RmspropUpdate& p, StreamHandle stream) {
   p.validate();
   launch_all(Rmsprop{p}, stream);
 }
 
-void adamw_update(const AdamwUpdate& p, StreamHandle stream) {
+void run(const AdamwUpdate& p, StreamHandle stream) {
   p.validate();
   const auto correction = [&](float beta) {
     return float(1 / (1 - std::pow(double(beta), double(p.step))));
@@ -124,7 +124,7 @@ void adamw_update(const AdamwUpdate& p, StreamHandle stream) {
   launch_all(Adamw{p, correction(p.beta1), correction(p.beta2)}, stream);
 }
 
-void sgd_update(const SgdUpdate& p, StreamHandle stream) {
+void run(const SgdUpdate& p, StreamHandle stream) {
   p.validate();
   launch_all(Sgd{p}, stream);
 }

@@ -109,18 +109,18 @@ struct SgdUpdate {
 
 namespace cpu {
 /// Return when done; the same bits for any number of threads.
-void rmsprop_update(const RmspropUpdate& p);
-void adamw_update(const AdamwUpdate& p);
-void sgd_update(const SgdUpdate& p);
+void run(const RmspropUpdate& p);
+void run(const AdamwUpdate& p);
+void run(const SgdUpdate& p);
 }  // namespace cpu
 
 namespace gpu {
 /// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
-void rmsprop_update(const RmspropUpdate& p, StreamHandle stream);
-void adamw_update(const AdamwUpdate& p, StreamHandle stream);
-void sgd_update(const SgdUpdate& p, StreamHandle stream);
+void run(const RmspropUpdate& p, StreamHandle stream);
+void run(const AdamwUpdate& p, StreamHandle stream);
+void run(const SgdUpdate& p, StreamHandle stream);
 }  // namespace gpu
 
 }  // namespace hh

@@ -136,21 +136,21 @@ void for_each_part(const OptimizerArrays& a, const RunPart& part) {
 
 }  // namespace
 
-void rmsprop_update(const RmspropUpdate& p) {
+void run(const RmspropUpdate& p) {
   p.validate();
   for_each_part(p.arrays, [&](std::int64_t begin, std::int64_t count, float decay, float scale) {
     HWY_DYNAMIC_DISPATCH(rmsprop_part)(p, begin, count, decay, scale);
   });
 }
 
-void adamw_update(const AdamwUpdate& p) {
+void run(const AdamwUpdate& p) {
   p.validate();
   for_each_part(p.arrays, [&](std::int64_t begin, std::int64_t count, float decay, float scale) {
     HWY_DYNAMIC_DISPATCH(adamw_part)(p, begin, count, decay, scale);
   });
 }
 
-void sgd_update(const SgdUpdate& p) {
+void run(const SgdUpdate& p) {
   p.validate();
   for_each_part(p.arrays, [&](std::int64_t begin, std::int64_t count, float decay, float scale) {
     HWY_DYNAMIC_DISPATCH(sgd_part)(p, begin, count, decay, scale);

@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void drop_path_scale(const DropPathScale& p, StreamHandle stream) {
+void run(const DropPathScale& p, StreamHandle stream) {
   p.validate();
   for (int first = 0; first < p.rows && p.images > 0; first += kRates) {
     const int rows = std::min(kRates, p.rows - first);

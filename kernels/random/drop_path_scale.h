@@ -39,14 +39,14 @@ struct DropPathScale {
 
 namespace cpu {
 /// Returns when done.
-void drop_path_scale(const DropPathScale& p);
+void run(const DropPathScale& p);
 }  // namespace cpu
 
 namespace gpu {
 /// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
-void drop_path_scale(const DropPathScale& p, StreamHandle stream);
+void run(const DropPathScale& p, StreamHandle stream);
 }  // namespace gpu
 
 }  // namespace hh

@@ -6,7 +6,7 @@
 
 namespace hh::cpu {
 
-void drop_path_scale(const DropPathScale& p) {
+void run(const DropPathScale& p) {
   p.validate();
   for (int r = 0; r < p.rows; ++r) {
     const Philox random(p.seed, RandomPurpose::kDropPath, std::uint32_t(r));

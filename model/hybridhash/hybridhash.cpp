@@ -2,6 +2,10 @@
 #include "model/hybridhash/hybridhash.h"
 
 #include "engine/device/profiler.h"
+#include "engine/ops/blocks.h"
+#include "engine/ops/interaction.h"
+#include "engine/ops/linear.h"
+#include "engine/tensor/tape.h"
 #include "model/hybridhash/interaction.h"
 #include "model/hybridhash/stages.h"
 #include "model/hybridhash/transformer_layer.h"

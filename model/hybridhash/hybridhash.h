@@ -9,7 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "engine/ops/ops.h"
+#include "engine/ops/hash.h"
+#include "engine/ops/layer_norm.h"
+#include "engine/tensor/parameter.h"
+#include "kernels/input/patchify.h"
 #include "model/hybridhash/config.h"
 #include "model/hybridhash/probe.h"
 
@@ -45,7 +48,7 @@ class HybridHash {
   const HybridHashConfig& config() const { return config_; }
   PatchShape patch_shape(int images) const;
 
-  /// Patch rows [B*g*g, Cin*p*p] (ops.h: patchify, patchify_pixels) to logits and codes [B, K].
+  /// Patch rows [B*g*g, Cin*p*p] (ops/blocks.h: patchify, patchify_pixels) to logits and codes [B, K].
   HashCode forward(const Tensor& patch_rows, const ForwardOptions& options = {}) const;
 
   /// Drop-path rate of each residual branch, [2 * layers]: layer j's attention and MLP branch are

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/hybridhash/interaction.h"
 
+#include "engine/ops/attention.h"
+#include "engine/ops/interaction.h"
+#include "engine/ops/linear.h"
+#include "engine/tensor/tape.h"
 #include "model/hybridhash/stages.h"
 
 namespace hh {

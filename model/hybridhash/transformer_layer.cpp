@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/hybridhash/transformer_layer.h"
 
+#include "engine/ops/attention.h"
+#include "engine/ops/linear.h"
+#include "engine/tensor/tape.h"
 #include "model/hybridhash/stages.h"
 
 namespace hh {

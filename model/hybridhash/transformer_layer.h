@@ -6,7 +6,8 @@
 #pragma once
 #include <string>
 
-#include "engine/ops/ops.h"
+#include "engine/ops/layer_norm.h"
+#include "engine/tensor/parameter.h"
 #include "model/hybridhash/hybridhash.h"
 
 namespace hh {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "engine/ops/ops.h"
+#include "engine/ops/loss.h"
 
 namespace hh {
 

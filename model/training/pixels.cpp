@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/training/pixels.h"
 
+#include "engine/ops/blocks.h"
+
 namespace hh {
 
 Tensor patch_rows(const HybridHash& network, const Tensor& pixels,

@@ -8,6 +8,7 @@
 
 #include "engine/device/launch.h"
 #include "engine/device/profiler.h"
+#include "engine/tensor/tape.h"
 #include "kernels/random/drop_path_scale.h"
 
 namespace hh {

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "engine/device/launch.h"
+#include "kernels/hamming/pack_codes.h"
 
 namespace hh::retrieval {
 

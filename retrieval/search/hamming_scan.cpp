@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "engine/device/launch.h"
+#include "kernels/hamming/hamming_radius.h"
+#include "kernels/hamming/hamming_topk.h"
 
 namespace hh::retrieval {
 namespace {

@@ -43,8 +43,8 @@ TEMPLATE_TEST_CASE("add agrees with its definition", "[elementwise]", float, bf1
 }
 
 TEST_CASE("add names what it refuses", "[elementwise]") {
-  REQUIRE_THROWS_WITH(cpu::add<float>({.n = -1}), Catch::Contains("n = -1"));
-  REQUIRE_THROWS_WITH(cpu::add<float>({.n = 1}), Catch::Contains("null"));
+  REQUIRE_THROWS_WITH(cpu::run(Add<float>{.n = -1}), Catch::Contains("n = -1"));
+  REQUIRE_THROWS_WITH(cpu::run(Add<float>{.n = 1}), Catch::Contains("null"));
 }
 
 }  // namespace

@@ -61,15 +61,15 @@ TEMPLATE_TEST_CASE("bank_update stores codes and labels in their rows", "[loss]"
 }
 
 TEST_CASE("bank_update names what it refuses", "[loss]") {
-  REQUIRE_THROWS_WITH(cpu::bank_update<float>({.images = -1, .bits = 16}),
+  REQUIRE_THROWS_WITH(cpu::run(BankUpdate<float>{.images = -1, .bits = 16}),
                       Catch::Contains("images = -1"));
-  REQUIRE_THROWS_WITH(cpu::bank_update<float>({.bank_rows = -2, .bits = 16}),
+  REQUIRE_THROWS_WITH(cpu::run(BankUpdate<float>{.bank_rows = -2, .bits = 16}),
                       Catch::Contains("bank_rows = -2"));
-  REQUIRE_THROWS_WITH(cpu::bank_update<float>({.bits = 0}), Catch::Contains("bits = 0"));
-  REQUIRE_THROWS_WITH(cpu::bank_update<f16>({.bits = 16, .label_words = 0}),
+  REQUIRE_THROWS_WITH(cpu::run(BankUpdate<float>{.bits = 0}), Catch::Contains("bits = 0"));
+  REQUIRE_THROWS_WITH(cpu::run(BankUpdate<f16>{.bits = 16, .label_words = 0}),
                       Catch::Contains("label_words = 0"));
-  REQUIRE_THROWS_WITH(cpu::bank_update<bf16>({.images = 1, .bits = 16}), Catch::Contains("null"));
-  REQUIRE_THROWS_WITH(cpu::bank_update<bf16>({.bank_rows = 1, .bits = 16}),
+  REQUIRE_THROWS_WITH(cpu::run(BankUpdate<bf16>{.images = 1, .bits = 16}), Catch::Contains("null"));
+  REQUIRE_THROWS_WITH(cpu::run(BankUpdate<bf16>{.bank_rows = 1, .bits = 16}),
                       Catch::Contains("array of the bank is null"));
 }
 

@@ -211,13 +211,13 @@ TEST_CASE("bias_gelu's definition and its gradient agree", "[elementwise]") {
 
 TEST_CASE("bias_gelu names what it refuses", "[elementwise]") {
   using Catch::Contains;
-  REQUIRE_THROWS_WITH(cpu::bias_gelu_forward<float>({.rows = -1, .cols = 1}),
+  REQUIRE_THROWS_WITH(cpu::run(BiasGeluForward<float>{.rows = -1, .cols = 1}),
                       Contains("rows = -1"));
-  REQUIRE_THROWS_WITH(cpu::bias_gelu_forward<float>({.rows = 1}), Contains("cols = 0"));
-  REQUIRE_THROWS_WITH(cpu::bias_gelu_forward<float>({.rows = 1, .cols = 1}), Contains("null"));
-  REQUIRE_THROWS_WITH(cpu::bias_gelu_backward<float>({.rows = 1, .cols = -2}),
+  REQUIRE_THROWS_WITH(cpu::run(BiasGeluForward<float>{.rows = 1}), Contains("cols = 0"));
+  REQUIRE_THROWS_WITH(cpu::run(BiasGeluForward<float>{.rows = 1, .cols = 1}), Contains("null"));
+  REQUIRE_THROWS_WITH(cpu::run(BiasGeluBackward<float>{.rows = 1, .cols = -2}),
                       Contains("cols = -2"));
-  REQUIRE_THROWS_WITH(cpu::bias_gelu_backward<float>({.rows = 1, .cols = 1}), Contains("null"));
+  REQUIRE_THROWS_WITH(cpu::run(BiasGeluBackward<float>{.rows = 1, .cols = 1}), Contains("null"));
 }
 
 }  // namespace

@@ -127,10 +127,10 @@ TEST_CASE("block_average_pool names what it refuses", "[interaction]") {
   using Catch::Contains;
   const auto refuses = [](int images, int grid, int side, int channels, const char* what) {
     REQUIRE_THROWS_WITH(
-        cpu::block_average_pool_forward<float>({nullptr, nullptr, images, grid, side, channels}),
+        cpu::run(BlockAveragePoolForward<float>{nullptr, nullptr, images, grid, side, channels}),
         Contains(what));
-    REQUIRE_THROWS_WITH(cpu::block_average_pool_backward<float>(
-                            {nullptr, nullptr, false, images, grid, side, channels}),
+    REQUIRE_THROWS_WITH(cpu::run(BlockAveragePoolBackward<float>{nullptr, nullptr, false, images,
+                                                                 grid, side, channels}),
                         Contains(what));
   };
   refuses(-1, 1, 1, 1, "images = -1");

@@ -219,7 +219,7 @@ TEST_CASE("blockify_layer_norm gives the same bits for any number of threads", "
 TEST_CASE("blockify_layer_norm names what it refuses", "[blockify]") {
   using Catch::Contains;
   const auto refuses = [](const BlockifyLayerNormForward<float>& p, const char* what) {
-    REQUIRE_THROWS_WITH(cpu::blockify_layer_norm_forward(p), Contains(what));
+    REQUIRE_THROWS_WITH(cpu::run(p), Contains(what));
   };
   refuses({.shape = {.images = -1, .channels = 1}}, "blockify_layer_norm: images = -1");
   refuses({.shape = {.images = 1, .grid = 0, .channels = 1}}, "grid = 0");
@@ -230,7 +230,7 @@ TEST_CASE("blockify_layer_norm names what it refuses", "[blockify]") {
   float out = 0;
   refuses({.mean = &out, .shape = {.channels = 1}}, "mean and rstd");
   REQUIRE_THROWS_WITH(
-      cpu::blockify_layer_norm_backward<float>({.shape = {.images = 1, .channels = 1}}),
+      cpu::run(BlockifyLayerNormBackward<float>{.shape = {.images = 1, .channels = 1}}),
       Contains("null"));
 }
 

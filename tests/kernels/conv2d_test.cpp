@@ -216,9 +216,9 @@ void check_refusals(Run run) {
 }
 
 TEST_CASE("conv2d names what it refuses", "[conv]") {
-  check_refusals<Conv2dForward<float>>([](auto p) { cpu::conv2d_forward(p); });
-  check_refusals<Conv2dBackwardInput<float>>([](auto p) { cpu::conv2d_backward_input(p); });
-  check_refusals<Conv2dBackwardWeight<bf16>>([](auto p) { cpu::conv2d_backward_weight(p); });
+  check_refusals<Conv2dForward<float>>([](auto p) { cpu::run(p); });
+  check_refusals<Conv2dBackwardInput<float>>([](auto p) { cpu::run(p); });
+  check_refusals<Conv2dBackwardWeight<bf16>>([](auto p) { cpu::run(p); });
 }
 
 }  // namespace

@@ -136,22 +136,22 @@ TEST_CASE("deblockify_residual gives the same bits for any number of threads", "
 TEST_CASE("deblockify_residual names what it refuses", "[blockify]") {
   using Catch::Contains;
   REQUIRE_THROWS_WITH(
-      cpu::deblockify_residual_forward<float>({.shape = {.images = 1, .grid = -4, .channels = 1}}),
+      cpu::run(DeblockifyResidualForward<float>{.shape = {.images = 1, .grid = -4, .channels = 1}}),
       Contains("deblockify_residual: grid = -4"));
   REQUIRE_THROWS_WITH(
-      cpu::deblockify_residual_forward<float>({.shape = {.images = 1, .channels = 1}}),
+      cpu::run(DeblockifyResidualForward<float>{.shape = {.images = 1, .channels = 1}}),
       Contains("null"));
   REQUIRE_THROWS_WITH(
-      cpu::deblockify_residual_backward<float>({.shape = {.images = 1, .channels = 1}}),
+      cpu::run(DeblockifyResidualBackward<float>{.shape = {.images = 1, .channels = 1}}),
       Contains("null"));
   const float one = 1;
   float out = 0;
   REQUIRE_THROWS_WITH(
-      cpu::deblockify_residual_backward<float>({.dout = &one,
-                                                .image_scale = &one,
-                                                .dz = &out,
-                                                .dbias = &out,
-                                                .shape = {.images = 1, .channels = 1}}),
+      cpu::run(DeblockifyResidualBackward<float>{.dout = &one,
+                                                 .image_scale = &one,
+                                                 .dz = &out,
+                                                 .dbias = &out,
+                                                 .shape = {.images = 1, .channels = 1}}),
       Contains("only one of image_scale and dbranch"));
 }
 

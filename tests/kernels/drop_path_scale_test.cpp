@@ -72,15 +72,15 @@ TEST_CASE("drop_path_scale: an image's draws don't depend on the batch, seeds an
 
 TEST_CASE("drop_path_scale names what it refuses", "[random]") {
   std::vector<float> scale(4), rate{0.5f, 1.0f};
-  REQUIRE_THROWS_WITH(cpu::drop_path_scale({.rows = -1}), Catch::Contains("rows = -1"));
-  REQUIRE_THROWS_WITH(cpu::drop_path_scale({.images = -1}), Catch::Contains("images = -1"));
-  REQUIRE_THROWS_WITH(cpu::drop_path_scale({.rows = 2, .images = 2}), Catch::Contains("null"));
+  REQUIRE_THROWS_WITH(cpu::run(DropPathScale{.rows = -1}), Catch::Contains("rows = -1"));
+  REQUIRE_THROWS_WITH(cpu::run(DropPathScale{.images = -1}), Catch::Contains("images = -1"));
+  REQUIRE_THROWS_WITH(cpu::run(DropPathScale{.rows = 2, .images = 2}), Catch::Contains("null"));
   DropPathScale p{.rate = rate.data(), .scale = scale.data(), .rows = 2, .images = 2};
-  REQUIRE_THROWS_WITH(cpu::drop_path_scale(p), Catch::Contains("rate[1] = 1"));
+  REQUIRE_THROWS_WITH(cpu::run(p), Catch::Contains("rate[1] = 1"));
   rate[1] = -0.5f;
-  REQUIRE_THROWS_WITH(cpu::drop_path_scale(p), Catch::Contains("rate[1] = -0.5"));
+  REQUIRE_THROWS_WITH(cpu::run(p), Catch::Contains("rate[1] = -0.5"));
   rate[1] = NAN;
-  REQUIRE_THROWS_WITH(cpu::drop_path_scale(p), Catch::Contains("rate[1] = "));
+  REQUIRE_THROWS_WITH(cpu::run(p), Catch::Contains("rate[1] = "));
 }
 
 }  // namespace

@@ -82,7 +82,7 @@ TEST_CASE("gradient_norm names what it refuses", "[optimizer]") {
   std::int32_t skip = 0;
   const GradientNorm good{.gradient = &x, .n = 1, .norm = &x, .scale = &x, .skip = &skip};
   const auto refuses = [](const GradientNorm& p, const char* why) {
-    REQUIRE_THROWS_WITH(cpu::gradient_norm(p), Catch::Contains(why));
+    REQUIRE_THROWS_WITH(cpu::run(p), Catch::Contains(why));
   };
   GradientNorm p = good;
   p.n = -1;

@@ -179,13 +179,13 @@ TEST_CASE("hamming_average_precision gives the same bits for any number of threa
 
 TEST_CASE("hamming_average_precision names what it refuses", "[hamming]") {
   HammingAveragePrecision p{.query_count = 1, .row_count = 5, .cut = 6, .bits = 8};
-  REQUIRE_THROWS_WITH(cpu::hamming_average_precision(p), Catch::Contains("cut = 6 of 5 rows"));
+  REQUIRE_THROWS_WITH(cpu::run(p), Catch::Contains("cut = 6 of 5 rows"));
   p.cut = 5;
-  REQUIRE_THROWS_WITH(cpu::hamming_average_precision(p), Catch::Contains("null"));
+  REQUIRE_THROWS_WITH(cpu::run(p), Catch::Contains("null"));
   p.depth = 9;
-  REQUIRE_THROWS_WITH(cpu::hamming_average_precision(p), Catch::Contains("depth = 9 of 5 rows"));
+  REQUIRE_THROWS_WITH(cpu::run(p), Catch::Contains("depth = 9 of 5 rows"));
   p.row_count = 0;
-  REQUIRE_THROWS_WITH(cpu::hamming_average_precision(p), Catch::Contains("row_count = 0"));
+  REQUIRE_THROWS_WITH(cpu::run(p), Catch::Contains("row_count = 0"));
 }
 
 }  // namespace

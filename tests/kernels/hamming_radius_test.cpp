@@ -100,13 +100,14 @@ TEST_CASE("hamming_radius gives one answer for any number of threads", "[hamming
 }
 
 TEST_CASE("hamming_radius names what it refuses", "[hamming]") {
-  REQUIRE_THROWS_WITH(cpu::hamming_radius({.query_count = 1, .bits = 0}),
+  REQUIRE_THROWS_WITH(cpu::run(HammingRadius{.query_count = 1, .bits = 0}),
                       Catch::Contains("bits = 0"));
-  REQUIRE_THROWS_WITH(cpu::hamming_radius({.query_count = 1, .bits = 8, .radius = -1}),
+  REQUIRE_THROWS_WITH(cpu::run(HammingRadius{.query_count = 1, .bits = 8, .radius = -1}),
                       Catch::Contains("radius = -1"));
-  REQUIRE_THROWS_WITH(cpu::hamming_radius({.query_count = 1, .capacity = -2, .bits = 8}),
+  REQUIRE_THROWS_WITH(cpu::run(HammingRadius{.query_count = 1, .capacity = -2, .bits = 8}),
                       Catch::Contains("capacity = -2"));
-  REQUIRE_THROWS_WITH(cpu::hamming_radius({.query_count = 1, .bits = 8}), Catch::Contains("null"));
+  REQUIRE_THROWS_WITH(cpu::run(HammingRadius{.query_count = 1, .bits = 8}),
+                      Catch::Contains("null"));
 }
 
 }  // namespace

@@ -195,15 +195,15 @@ TEST_CASE("hamming_topk gives one answer for any number of threads", "[hamming]"
 }
 
 TEST_CASE("hamming_topk names what it refuses", "[hamming]") {
-  REQUIRE_THROWS_WITH(cpu::hamming_topk({.query_count = 1, .bits = 513}),
+  REQUIRE_THROWS_WITH(cpu::run(HammingTopk{.query_count = 1, .bits = 513}),
                       Catch::Contains("bits = 513"));
-  REQUIRE_THROWS_WITH(cpu::hamming_topk({.query_count = 1, .k = 0, .bits = 8}),
+  REQUIRE_THROWS_WITH(cpu::run(HammingTopk{.query_count = 1, .k = 0, .bits = 8}),
                       Catch::Contains("k = 0"));
-  REQUIRE_THROWS_WITH(cpu::hamming_topk({.query_count = -1, .bits = 8}),
+  REQUIRE_THROWS_WITH(cpu::run(HammingTopk{.query_count = -1, .bits = 8}),
                       Catch::Contains("query_count = -1"));
-  REQUIRE_THROWS_WITH(cpu::hamming_topk({.row_count = std::int64_t{1} << 48, .bits = 8}),
+  REQUIRE_THROWS_WITH(cpu::run(HammingTopk{.row_count = std::int64_t{1} << 48, .bits = 8}),
                       Catch::Contains("row_count = 281474976710656"));
-  REQUIRE_THROWS_WITH(cpu::hamming_topk({.query_count = 1, .bits = 8}), Catch::Contains("null"));
+  REQUIRE_THROWS_WITH(cpu::run(HammingTopk{.query_count = 1, .bits = 8}), Catch::Contains("null"));
 }
 
 }  // namespace

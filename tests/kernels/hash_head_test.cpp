@@ -210,10 +210,10 @@ TEST_CASE("hash_head names what it refuses", "[hash]") {
   using Catch::Contains;
   const auto refuses = [](int images, int channels, int bits, const char* what) {
     REQUIRE_THROWS_WITH(
-        cpu::hash_head_forward<float>({.images = images, .channels = channels, .bits = bits}),
+        cpu::run(HashHeadForward<float>{.images = images, .channels = channels, .bits = bits}),
         Contains(what));
     REQUIRE_THROWS_WITH(
-        cpu::hash_head_backward<float>({.images = images, .channels = channels, .bits = bits}),
+        cpu::run(HashHeadBackward<float>{.images = images, .channels = channels, .bits = bits}),
         Contains(what));
   };
   refuses(-1, 1, 8, "images = -1");

@@ -176,10 +176,10 @@ TEST_CASE("hash_pool names what it refuses", "[hash]") {
   using Catch::Contains;
   const auto refuses = [](int images, int side, int channels, const char* what) {
     REQUIRE_THROWS_WITH(
-        cpu::hash_pool_forward<float>({.images = images, .side = side, .channels = channels}),
+        cpu::run(HashPoolForward<float>{.images = images, .side = side, .channels = channels}),
         Contains(what));
     REQUIRE_THROWS_WITH(
-        cpu::hash_pool_backward<float>({.images = images, .side = side, .channels = channels}),
+        cpu::run(HashPoolBackward<float>{.images = images, .side = side, .channels = channels}),
         Contains(what));
   };
   refuses(-1, 1, 1, "images = -1");

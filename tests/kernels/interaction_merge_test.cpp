@@ -508,8 +508,8 @@ TEST_CASE("interaction_merge gives the same bits for any number of threads and i
 TEST_CASE("interaction_merge names what it refuses", "[interaction]") {
   using Catch::Contains;
   const auto refuses = [](InteractionMergeShape s, const char* what) {
-    REQUIRE_THROWS_WITH(cpu::interaction_merge_forward<float>({.shape = s}), Contains(what));
-    REQUIRE_THROWS_WITH(cpu::interaction_merge_backward<float>({.shape = s}), Contains(what));
+    REQUIRE_THROWS_WITH(cpu::run(InteractionMergeForward<float>{.shape = s}), Contains(what));
+    REQUIRE_THROWS_WITH(cpu::run(InteractionMergeBackward<float>{.shape = s}), Contains(what));
   };
   refuses({-1, 1, 2, 1}, "images = -1");
   refuses({1, 0, 2, 1}, "grid = 0");
@@ -518,11 +518,11 @@ TEST_CASE("interaction_merge names what it refuses", "[interaction]") {
   refuses({1, 3, 3, 1}, "side grid * factor = 9");
   refuses({1, 2, 2, 0}, "channels = 0");
   refuses({1, 2, 2, 1}, "null");
-  REQUIRE_THROWS_WITH(cpu::interaction_merge_forward<float>({.shape = {0, 2, 2, 1}, .eps = 0}),
+  REQUIRE_THROWS_WITH(cpu::run(InteractionMergeForward<float>{.shape = {0, 2, 2, 1}, .eps = 0}),
                       Contains("eps = 0"));
   float statistics = 0;
   REQUIRE_THROWS_WITH(
-      cpu::interaction_merge_forward<float>({.mean = &statistics, .shape = {0, 2, 2, 1}}),
+      cpu::run(InteractionMergeForward<float>{.mean = &statistics, .shape = {0, 2, 2, 1}}),
       Contains("only some"));
 }
 

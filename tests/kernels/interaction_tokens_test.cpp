@@ -77,13 +77,13 @@ TEMPLATE_TEST_CASE("interaction_tokens agrees with its definition", "[interactio
 
 TEST_CASE("interaction_tokens names what it refuses", "[interaction]") {
   REQUIRE_THROWS_WITH(
-      cpu::interaction_tokens_forward<float>({.images = 1, .positions = 65, .channels = 1}),
+      cpu::run(InteractionTokensForward<float>{.images = 1, .positions = 65, .channels = 1}),
       Catch::Contains("positions = 65"));
   REQUIRE_THROWS_WITH(
-      cpu::interaction_tokens_backward<float>({.images = 1, .positions = 4, .channels = 0}),
+      cpu::run(InteractionTokensBackward<float>{.images = 1, .positions = 4, .channels = 0}),
       Catch::Contains("channels = 0"));
   REQUIRE_THROWS_WITH(
-      cpu::interaction_tokens_forward<float>({.images = 1, .positions = 4, .channels = 1}),
+      cpu::run(InteractionTokensForward<float>{.images = 1, .positions = 4, .channels = 1}),
       Catch::Contains("null"));
 }
 

@@ -254,28 +254,29 @@ TEST_CASE("optimizer updates name what they refuse", "[optimizer]") {
   const auto refuses = [&](auto change, const char* why) {
     OptimizerArrays a = arrays;
     change(a);
-    REQUIRE_THROWS_WITH(cpu::rmsprop_update({.arrays = a, .square = x}), Catch::Contains(why));
-    REQUIRE_THROWS_WITH(cpu::adamw_update({.arrays = a, .mean = x, .square = x}),
+    REQUIRE_THROWS_WITH(cpu::run(RmspropUpdate{.arrays = a, .square = x}), Catch::Contains(why));
+    REQUIRE_THROWS_WITH(cpu::run(AdamwUpdate{.arrays = a, .mean = x, .square = x}),
                         Catch::Contains(why));
-    REQUIRE_THROWS_WITH(cpu::sgd_update({.arrays = a, .momentum_buffer = x}), Catch::Contains(why));
+    REQUIRE_THROWS_WITH(cpu::run(SgdUpdate{.arrays = a, .momentum_buffer = x}),
+                        Catch::Contains(why));
   };
   refuses([](auto& a) { a.segment_count = 2; }, "segment 1 of 1 elements begins at 1");
   refuses([](auto& a) { a.segment_count = -1; }, "segment_count = -1");
   refuses([](auto& a) { a.learning_rate = -1; }, "learning_rate = -1");
   refuses([](auto& a) { a.segments = nullptr; }, "segments is null");
   refuses([](auto& a) { a.gradient = nullptr; }, "array is null");
-  REQUIRE_THROWS_WITH(cpu::rmsprop_update({.arrays = arrays}), Catch::Contains("array is null"));
-  REQUIRE_THROWS_WITH(cpu::rmsprop_update({.arrays = arrays, .square = x, .rho = 1.5f}),
+  REQUIRE_THROWS_WITH(cpu::run(RmspropUpdate{.arrays = arrays}), Catch::Contains("array is null"));
+  REQUIRE_THROWS_WITH(cpu::run(RmspropUpdate{.arrays = arrays, .square = x, .rho = 1.5f}),
                       Catch::Contains("rho = 1.5"));
-  REQUIRE_THROWS_WITH(cpu::rmsprop_update({.arrays = arrays, .square = x, .eps = -1}),
+  REQUIRE_THROWS_WITH(cpu::run(RmspropUpdate{.arrays = arrays, .square = x, .eps = -1}),
                       Catch::Contains("eps = -1"));
-  REQUIRE_THROWS_WITH(cpu::adamw_update({.arrays = arrays, .mean = x, .square = x, .beta1 = 1}),
+  REQUIRE_THROWS_WITH(cpu::run(AdamwUpdate{.arrays = arrays, .mean = x, .square = x, .beta1 = 1}),
                       Catch::Contains("beta1 = 1"));
-  REQUIRE_THROWS_WITH(cpu::adamw_update({.arrays = arrays, .mean = x, .square = x, .beta2 = -1}),
+  REQUIRE_THROWS_WITH(cpu::run(AdamwUpdate{.arrays = arrays, .mean = x, .square = x, .beta2 = -1}),
                       Catch::Contains("beta2 = -1"));
-  REQUIRE_THROWS_WITH(cpu::adamw_update({.arrays = arrays, .mean = x, .square = x, .step = 0}),
+  REQUIRE_THROWS_WITH(cpu::run(AdamwUpdate{.arrays = arrays, .mean = x, .square = x, .step = 0}),
                       Catch::Contains("step = 0"));
-  REQUIRE_THROWS_WITH(cpu::sgd_update({.arrays = arrays, .momentum_buffer = x, .momentum = 1}),
+  REQUIRE_THROWS_WITH(cpu::run(SgdUpdate{.arrays = arrays, .momentum_buffer = x, .momentum = 1}),
                       Catch::Contains("momentum = 1"));
 }
 

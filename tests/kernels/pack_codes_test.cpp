@@ -40,10 +40,10 @@ TEST_CASE("pack_codes agrees with its definition", "[hamming]") {
 }
 
 TEST_CASE("pack_codes names what it refuses", "[hamming]") {
-  REQUIRE_THROWS_WITH(cpu::pack_codes({.count = 1, .bits = 513}), Catch::Contains("bits = 513"));
-  REQUIRE_THROWS_WITH(cpu::pack_codes({.count = 1, .bits = 0}), Catch::Contains("bits = 0"));
-  REQUIRE_THROWS_WITH(cpu::pack_codes({.count = -1, .bits = 8}), Catch::Contains("count = -1"));
-  REQUIRE_THROWS_WITH(cpu::pack_codes({.count = 1, .bits = 8}), Catch::Contains("null"));
+  REQUIRE_THROWS_WITH(cpu::run(PackCodes{.count = 1, .bits = 513}), Catch::Contains("bits = 513"));
+  REQUIRE_THROWS_WITH(cpu::run(PackCodes{.count = 1, .bits = 0}), Catch::Contains("bits = 0"));
+  REQUIRE_THROWS_WITH(cpu::run(PackCodes{.count = -1, .bits = 8}), Catch::Contains("count = -1"));
+  REQUIRE_THROWS_WITH(cpu::run(PackCodes{.count = 1, .bits = 8}), Catch::Contains("null"));
 }
 
 }  // namespace

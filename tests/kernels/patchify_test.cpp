@@ -121,9 +121,9 @@ TEMPLATE_TEST_CASE("patchify_pixels normalises", "[input]", float, bf16, f16) {
 TEST_CASE("patchify names what it refuses", "[input]") {
   using Catch::Contains;
   const auto refuses = [](PatchShape s, const char* what) {
-    REQUIRE_THROWS_WITH(cpu::patchify_forward<float>({.shape = s}), Contains(what));
-    REQUIRE_THROWS_WITH(cpu::patchify_backward<float>({.shape = s}), Contains(what));
-    REQUIRE_THROWS_WITH(cpu::patchify_pixels<float>({.shape = s}), Contains(what));
+    REQUIRE_THROWS_WITH(cpu::run(PatchifyForward<float>{.shape = s}), Contains(what));
+    REQUIRE_THROWS_WITH(cpu::run(PatchifyBackward<float>{.shape = s}), Contains(what));
+    REQUIRE_THROWS_WITH(cpu::run(PatchifyPixels<float>{.shape = s}), Contains(what));
   };
   refuses({.images = -1, .size = 4}, "images = -1");
   refuses({.images = 1, .channels = 5, .size = 4}, "channels = 5");
@@ -133,7 +133,7 @@ TEST_CASE("patchify names what it refuses", "[input]") {
   refuses({.images = 1, .size = 4}, "null");
   PatchifyPixels<float> args;
   args.std[2] = 0;
-  REQUIRE_THROWS_WITH(cpu::patchify_pixels(args), Contains("std[2] = 0"));
+  REQUIRE_THROWS_WITH(cpu::run(args), Contains("std[2] = 0"));
 }
 
 }  // namespace

@@ -325,7 +325,7 @@ TEST_CASE("residual_layer_norm names what it refuses", "[layer_norm]") {
   const float one = 1;
   float out = 0;
   const auto refuses = [](const ResidualLayerNormForward<float>& p, const char* what) {
-    REQUIRE_THROWS_WITH(cpu::residual_layer_norm_forward(p), Contains(what));
+    REQUIRE_THROWS_WITH(cpu::run(p), Contains(what));
   };
   refuses({.rows = -1, .cols = 1}, "rows = -1");
   refuses({.rows = 1, .cols = 0}, "cols = 0");
@@ -337,10 +337,10 @@ TEST_CASE("residual_layer_norm names what it refuses", "[layer_norm]") {
   refuses({.residual = &one, .gamma = &one, .rows = 1, .cols = 1}, "gamma and beta");
   refuses({.residual = &one, .gamma = &one, .beta = &one, .rows = 1, .cols = 1}, "gamma and y");
   refuses({.residual = &one, .mean = &out, .rows = 1, .cols = 1}, "mean and rstd");
-  REQUIRE_THROWS_WITH(cpu::residual_layer_norm_backward<float>({.rows = 1, .cols = 1}),
+  REQUIRE_THROWS_WITH(cpu::run(ResidualLayerNormBackward<float>{.rows = 1, .cols = 1}),
                       Contains("dresidual is null"));
-  REQUIRE_THROWS_WITH(cpu::residual_layer_norm_backward<float>(
-                          {.dy = &one, .dresidual = &out, .rows = 1, .cols = 1}),
+  REQUIRE_THROWS_WITH(cpu::run(ResidualLayerNormBackward<float>{
+                          .dy = &one, .dresidual = &out, .rows = 1, .cols = 1}),
                       Contains("array of the LayerNorm"));
 }
 

@@ -449,7 +449,7 @@ TEST_CASE("window_attention passes a NaN on, and only where it belongs", "[atten
 TEST_CASE("window_attention names what it refuses", "[attention]") {
   const auto message = [](WindowAttentionShape s) {
     try {
-      cpu::window_attention_forward<float>({.shape = s});
+      cpu::run(WindowAttentionForward<float>{.shape = s});
     } catch (const std::invalid_argument& e) {
       return std::string(e.what());
     }

@@ -385,7 +385,7 @@ TEST_CASE("wml_loss and bank_update agree with the reference's results", "[loss]
 TEST_CASE("wml_loss names what it refuses", "[loss]") {
   const WmlLoss<float> good{.images = 1, .bank_rows = 1, .bits = 16};
   const auto refuses = [](const WmlLoss<float>& p, const char* why) {
-    REQUIRE_THROWS_WITH(cpu::wml_loss(p), Catch::Contains(why));
+    REQUIRE_THROWS_WITH(cpu::run(p), Catch::Contains(why));
     REQUIRE_THROWS_WITH(cpu::workspace_bytes(p), Catch::Contains(why));
   };
   refuses(good, "null");

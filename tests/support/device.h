@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/device/backend.h"
+#include "engine/device/kernel_table.h"
 
 namespace Catch {
 template <>

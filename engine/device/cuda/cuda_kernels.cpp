@@ -1,40 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/device/cuda/cuda_backend.h"
+#include "engine/device/fill_kernel_table.h"
 
 namespace hh {
 namespace {
 
-template <class Args>
-auto scratch_size() -> std::size_t (*)(const Args&) {
-  if constexpr (requires(const Args& args) {
-                  args.workspace;
-                  gpu::workspace_bytes(args);
-                }) {
-    return [](const Args& args) { return gpu::workspace_bytes(args); };
-  } else {
-    return nullptr;  // a kernel that needs scratch memory on the CPU only
+struct OnGpu {
+  static void run(const auto& args, StreamHandle stream) { gpu::run(args, stream); }
+  static auto workspace_bytes(const auto& args) -> decltype(gpu::workspace_bytes(args)) {
+    return gpu::workspace_bytes(args);
   }
-}
-
-KernelTable make_table() {
-  KernelTable table;
-#define HH_KERNEL(name, ...)                                                              \
-  {                                                                                       \
-    using Entry = __VA_ARGS__;                                                            \
-    Kernel<Entry>& kernel = table;                                                        \
-    kernel.run = [](const Entry& args, StreamHandle stream) { gpu::name(args, stream); }; \
-    kernel.workspace_bytes = scratch_size<Entry>();                                       \
-  }
-#define HH_F16_KERNEL HH_KERNEL
-#include "engine/device/kernel_list.inc"
-#undef HH_KERNEL
-  return table;
-}
+};
 
 }  // namespace
 
 const KernelTable& cuda_kernels() {
-  static const KernelTable table = make_table();
+  static const KernelTable table = [] {
+    KernelTable made;
+    fill<OnGpu>(made, ActivationKernels<float>());
+    fill<OnGpu>(made, ActivationKernels<bf16>());
+    fill<OnGpu>(made, ActivationKernels<f16>());
+    fill<OnGpu>(made, OtherKernels());
+    return made;
+  }();
   return table;
 }
 

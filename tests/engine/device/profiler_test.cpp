@@ -7,6 +7,13 @@
 #include "engine/device/launch.h"
 #include "engine/tensor/tape.h"
 #include "engine/tensor/tensor.h"
+#include "kernels/attention/window_attention.h"
+#include "kernels/conv/conv2d.h"
+#include "kernels/elementwise/add.h"
+#include "kernels/layer_norm/residual_layer_norm.h"
+#include "kernels/linear/linear.h"
+#include "kernels/loss/wml_loss.h"
+#include "kernels/optimizer/gradient_norm.h"
 #include "tests/support/device.h"
 #include "tests/support/trace.h"
 

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every operation of engine/ops/ops.h: its gradients against differences of its own outputs.
+// Every operation of engine/ops: its gradients against differences of its own outputs.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <functional>
 
-#include "engine/ops/ops.h"
+#include "engine/ops/attention.h"
+#include "engine/ops/blocks.h"
+#include "engine/ops/hash.h"
+#include "engine/ops/interaction.h"
+#include "engine/ops/layer_norm.h"
+#include "engine/ops/linear.h"
+#include "engine/ops/loss.h"
+#include "engine/tensor/tape.h"
 #include "tests/support/device.h"
 #include "tests/support/values.h"
 

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fills a device's table of kernels; written once for the CPU and the GPU. Includes every op.
+#pragma once
+#include "engine/device/kernel_table.h"
+#include "kernels/attention/window_attention.h"
+#include "kernels/blockify/blockify_layer_norm.h"
+#include "kernels/blockify/deblockify_residual.h"
+#include "kernels/conv/conv2d.h"
+#include "kernels/elementwise/add.h"
+#include "kernels/elementwise/bias_gelu.h"
+#include "kernels/elementwise/cast.h"
+#include "kernels/hamming/hamming_average_precision.h"
+#include "kernels/hamming/hamming_radius.h"
+#include "kernels/hamming/hamming_topk.h"
+#include "kernels/hamming/pack_codes.h"
+#include "kernels/hash/hash_head.h"
+#include "kernels/hash/hash_pool.h"
+#include "kernels/input/patchify.h"
+#include "kernels/interaction/block_average_pool.h"
+#include "kernels/interaction/interaction_merge.h"
+#include "kernels/interaction/interaction_tokens.h"
+#include "kernels/layer_norm/residual_layer_norm.h"
+#include "kernels/linear/linear.h"
+#include "kernels/loss/bank_update.h"
+#include "kernels/loss/wml_loss.h"
+#include "kernels/optimizer/gradient_norm.h"
+#include "kernels/optimizer/optimizer_update.h"
+#include "kernels/random/drop_path_scale.h"
+
+namespace hh {
+
+/// The kernel that runs On::run(args, stream), with On::workspace_bytes(args) of scratch memory if
+/// the device declares that for these arguments.
+template <class On, class Args>
+Kernel<Args> kernel_on() {
+  Kernel<Args> kernel{.run = [](const Args& args, StreamHandle s) { On::run(args, s); }};
+  if constexpr (requires(const Args& args) { On::workspace_bytes(args); }) {
+    kernel.workspace_bytes = [](const Args& args) { return On::workspace_bytes(args); };
+  }
+  return kernel;
+}
+
+template <class On, class... Args>
+void fill(KernelTable& table, KernelList<Args...>) {
+  ((static_cast<Kernel<Args>&>(table) = kernel_on<On, Args>()), ...);
+}
+
+}  // namespace hh
