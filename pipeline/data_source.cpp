@@ -27,7 +27,7 @@ void shrink_to_fit(data::Image& image, const data::TransformSpec& transform) {
 class FittingDataset final : public data::Dataset {
  public:
   FittingDataset(std::shared_ptr<const data::Dataset> from, const data::TransformSpec& transform)
-      : Dataset(from->labels(), from->class_names()),
+      : Dataset(from->labels(), from->class_names(), from->notes()),
         from_(std::move(from)),
         transform_(transform) {}
   std::string name(std::int64_t index) const override { return from_->name(index); }
@@ -103,7 +103,7 @@ Source open_source(const ModelInfo& model, const std::filesystem::path& model_pa
     source.name = options.class_folder;
   } else if (!options.list.empty()) {
     std::vector<data::ImageList> lists;
-    lists.push_back(data::read_list(options.list));
+    lists.push_back(data::read_list(options.list, data::list_labels_named(options.list_labels)));
     dataset = data::open_lists(std::move(lists), options.image_root, decode);
     source.name = options.list;
   } else {

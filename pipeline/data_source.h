@@ -20,6 +20,7 @@ struct SourceOptions {
   std::string folder;                 // images at any depth, without labels
   std::string class_folder;           // a folder per class
   std::string list, image_root;       // data/sets/list_file.h
+  std::string list_labels = "auto";   // auto, columns, class
   std::vector<std::string> files;
   bool exif_orientation = false;
 };

@@ -92,6 +92,7 @@ Keys keys_of(Recipe& r) {
   add("data.protocol", r.data.protocol);
   add("data.path", r.data.path);
   add("data.image_root", r.data.image_root);
+  add("data.list_labels", r.data.list_labels);
   add("data.split_file", r.data.split_file);
   add("data.split_seed", r.data.split_seed);
   add("data.query_per_class", r.data.query_per_class);
@@ -243,6 +244,7 @@ void Recipe::validate() const {
   model.validate();
   optimizer.validate();
   data::find_protocol(data.protocol);
+  data::list_labels_named(data.list_labels);
   LearningRateSchedule{.kind = schedule.kind,
                        .base = schedule.learning_rate,
                        .final_fraction = schedule.final_fraction}
@@ -308,7 +310,8 @@ data::ProtocolOptions Recipe::protocol_options() const {
           .train_per_class = data.train_per_class,
           .allow_other_counts = data.allow_other_counts,
           .exif_orientation = data.exif_orientation,
-          .scaled_decode = data.scaled_decode};
+          .scaled_decode = data.scaled_decode,
+          .list_labels = data::list_labels_named(data.list_labels)};
 }
 
 }  // namespace hh::pipeline

@@ -17,6 +17,7 @@ struct Recipe {
     std::string protocol = "fashion_mnist";  // data/experiments/protocol.h
     std::string path;                        // folder of the data; empty: the protocol's default
     std::string image_root;                  // what relative paths in lists start from
+    std::string list_labels = "auto";        // auto, columns, class (data/sets/list_file.h)
     std::string split_file;  // safetensors with `query` and `train` indices; empty: seeded
     std::int64_t split_seed = 0;
     std::int64_t query_per_class = 0, train_per_class = 0;  // protocol "folder" only

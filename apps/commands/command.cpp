@@ -39,6 +39,14 @@ Device ComputeOptions::apply() const {
   return parse_device(device);
 }
 
+void add_list_labels(CLI::App& command, std::string& value) {
+  command
+      .add_option("--list-labels", value,
+                  "the list's numbers: columns of 0 and 1, one a class, or the number of the class")
+      ->check(CLI::IsMember({"auto", "columns", "class"}))
+      ->capture_default_str();
+}
+
 void add_examples(CLI::App& command, const std::string& examples) {
   command.footer("Examples:\n" + examples);
 }

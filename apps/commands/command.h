@@ -21,6 +21,9 @@ struct ComputeOptions {
   Device apply() const;
 };
 
+/// --list-labels: what the numbers of a list are (data/sets/list_file.h).
+void add_list_labels(CLI::App& command, std::string& value);
+
 /// Adds --help's text of examples below the options of a command.
 void add_examples(CLI::App& command, const std::string& examples);
 

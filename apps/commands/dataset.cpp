@@ -11,7 +11,7 @@ namespace hh::apps {
 namespace {
 
 struct Options {
-  std::string recipe, protocol, data, image_root, split, content = "bytes";
+  std::string recipe, protocol, data, image_root, split, content = "bytes", list_labels = "auto";
   std::vector<std::string> settings;
   int threads = 0;
   bool json = false;
@@ -33,6 +33,7 @@ void check(const Options& o) {
   if (!o.protocol.empty()) settings.push_back(setting("data.protocol", o.protocol));
   if (!o.data.empty()) settings.push_back(setting("data.path", o.data));
   if (!o.image_root.empty()) settings.push_back(setting("data.image_root", o.image_root));
+  if (o.list_labels != "auto") settings.push_back(setting("data.list_labels", o.list_labels));
   settings.insert(settings.end(), o.settings.begin(), o.settings.end());
   // Other counts are among what is reported.
   settings.push_back("data.allow_other_counts=true");
@@ -68,6 +69,7 @@ void add_dataset(CLI::App& program) {
   command->add_option("--protocol", o->protocol, "in place of a recipe: lists, folder, coco, ...");
   command->add_option("--data", o->data, "folder of the data");
   command->add_option("--image-root", o->image_root, "what relative paths in lists start from");
+  add_list_labels(*command, o->list_labels);
   command->add_option("--split", o->split, "split.json of a run; otherwise the recipe's")
       ->check(CLI::ExistingFile);
   command->add_option("--set", o->settings, "key=value of the recipe, as data.split_seed=3")

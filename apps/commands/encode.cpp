@@ -70,6 +70,7 @@ void add_encode(CLI::App& program) {
                       "the same, with a sub-folder per class");
   command->add_option("--list", source.list, "list file: path l_1 ... l_n a line");
   command->add_option("--image-root", source.image_root, "what the list's paths start from");
+  add_list_labels(*command, source.list_labels);
   command->add_option("images", source.files, "image files");
   command->add_flag("--exif", source.exif_orientation, "turn photographs as their EXIF data says");
   command->add_option("--out", options->out, "code file to write");

@@ -81,7 +81,7 @@ void open_list_files(Experiment& e, const ProtocolOptions& options) {
   std::unordered_set<std::string> queries;
   std::int64_t end = 0;
   for (const char* name : {"test.txt", "train.txt", "database.txt"}) {
-    lists.push_back(read_list(options.data / name));
+    lists.push_back(read_list(options.data / name, options.list_labels));
     const auto& paths = lists.back().paths;
     if (lists.size() == 1) {
       queries.insert(paths.begin(), paths.end());
@@ -110,18 +110,24 @@ void open_class_folders(Experiment& e, const ProtocolOptions& options) {
     ++count[std::size_t(e.dataset->labels().first_class(i))];
   }
   // A share of the smallest class, so that every class gives the same number.
-  const std::int64_t smallest = *std::min_element(count.begin(), count.end());
+  const auto least = std::min_element(count.begin(), count.end());
+  const std::int64_t smallest = *least;
+  if (smallest < 2) {
+    throw std::runtime_error(
+        (options.data / e.dataset->class_names()[std::size_t(least - count.begin())]).string() +
+        ": this class folder holds 1 image, and a class needs at least 2: one of them becomes a "
+        "query, which has to find the others. Add images or remove the folder");
+  }
   const std::int64_t query = options.query_per_class > 0 ? options.query_per_class
                                                          : std::max<std::int64_t>(smallest / 10, 1);
-  e.split = stratified_split(e.dataset->labels(), query, options.train_per_class, options.seed);
+  e.split = stratified_split(e.dataset->labels(), query, options.train_per_class, options.seed,
+                             e.dataset->class_names());
   if (options.train_per_class == 0) {
     e.split.train = e.split.database;
   } else {
     e.split.database.insert(e.split.database.end(), e.split.train.begin(), e.split.train.end());
   }
   std::sort(e.split.database.begin(), e.split.database.end());
-  HH_REQUIRE(!e.split.train.empty(), options.data.string()
-                                         << ": a class needs at least two images: one as a query");
   set_file_transforms(e, options);
 }
 
@@ -197,6 +203,8 @@ Experiment open_protocol(const std::string& name, const ProtocolOptions& options
   } else {
     open_list_files(e, options);
   }
+  const std::vector<std::string>& notes = e.dataset->notes();
+  e.warnings.insert(e.warnings.begin(), notes.begin(), notes.end());
   check_counts(e, options.allow_other_counts);
   check_split(e.split, e.dataset->size());
   return e;

@@ -11,6 +11,7 @@
 #include "data/experiments/split.h"
 #include "data/images/transform.h"
 #include "data/sets/dataset.h"
+#include "data/sets/list_file.h"
 
 namespace hh::data {
 
@@ -46,6 +47,7 @@ struct ProtocolOptions {
   bool allow_other_counts = false;
   bool exif_orientation = false;
   bool scaled_decode = false;  // DecodeOptions::scaled_shorter_side at the transform's size
+  ListLabels list_labels = ListLabels::kAuto;  // of protocols by list files
 };
 
 struct Experiment {

@@ -15,7 +15,8 @@ constexpr std::uint32_t kHoldOutStream = 0xffffffffu;  // classes use theirs, wh
 }  // namespace
 
 Split stratified_split(const Labels& labels, std::int64_t query_per_class,
-                       std::int64_t train_per_class, std::uint64_t seed) {
+                       std::int64_t train_per_class, std::uint64_t seed,
+                       const std::vector<std::string>& class_names) {
   HH_REQUIRE(query_per_class >= 0 && train_per_class >= 0,
              "split: " << query_per_class << " queries and " << train_per_class
                        << " training images a class");
@@ -29,8 +30,10 @@ Split stratified_split(const Labels& labels, std::int64_t query_per_class,
   for (std::size_t c = 0; c < members.size(); ++c) {
     auto& items = members[c];
     HH_REQUIRE(std::int64_t(items.size()) >= query_per_class + train_per_class,
-               "split: class " << c << " has " << items.size() << " images, and " << query_per_class
-                               << " queries and " << train_per_class
+               "split: class " << (c < class_names.size() ? class_names[c] : std::to_string(c))
+                               << " has " << items.size()
+                               << (items.size() == 1 ? " image, and " : " images, and ")
+                               << query_per_class << " queries and " << train_per_class
                                << " training images are asked of each");
     shuffle(items, Philox(seed, RandomPurpose::kSplit, std::uint32_t(c)));
     const auto queries = items.begin(), training = queries + query_per_class,

@@ -20,9 +20,11 @@ struct Split {
 
 /// Class by class (0, 1, ...), an item counting for its first class: its items are shuffled by
 /// (seed, class), the first `query_per_class` are queries, the next `train_per_class` training
-/// images, the rest goes to `database`. Throws std::invalid_argument if a class is too small.
+/// images, the rest goes to `database`. Throws std::invalid_argument if a class is too small; `class_names` are
+/// for that message.
 Split stratified_split(const Labels& labels, std::int64_t query_per_class,
-                       std::int64_t train_per_class, std::uint64_t seed);
+                       std::int64_t train_per_class, std::uint64_t seed,
+                       const std::vector<std::string>& class_names = {});
 
 /// Takes `count` items, chosen by seed, out of `items`: {what stays, what was taken}, both in their
 /// old order. For choosing the best checkpoint without looking at the queries.

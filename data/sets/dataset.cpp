@@ -10,8 +10,9 @@
 
 namespace hh::data {
 
-Dataset::Dataset(Labels labels, std::vector<std::string> class_names)
-    : labels_(std::move(labels)), class_names_(std::move(class_names)) {
+Dataset::Dataset(Labels labels, std::vector<std::string> class_names,
+                 std::vector<std::string> notes)
+    : labels_(std::move(labels)), class_names_(std::move(class_names)), notes_(std::move(notes)) {
   HH_REQUIRE(class_names_.empty() || int(class_names_.size()) == labels_.classes(),
              "data set: " << class_names_.size() << " class names for " << labels_.classes()
                           << " classes");
@@ -57,8 +58,9 @@ void MemoryDataset::load(std::int64_t index, Image& image) const {
 
 FileDataset::FileDataset(std::filesystem::path root, std::vector<std::string> lists,
                          std::vector<Item> items, Labels labels,
-                         std::vector<std::string> class_names, DecodeOptions decode)
-    : Dataset(std::move(labels), std::move(class_names)),
+                         std::vector<std::string> class_names, DecodeOptions decode,
+                         std::vector<std::string> notes)
+    : Dataset(std::move(labels), std::move(class_names), std::move(notes)),
       root_(std::move(root)),
       lists_(std::move(lists)),
       items_(std::move(items)),

@@ -22,6 +22,8 @@ class Dataset {
   const Labels& labels() const { return labels_; }
   /// One per class; empty when the source has none.
   const std::vector<std::string>& class_names() const { return class_names_; }
+  /// What was passed over when the set was opened, a line each, for the user; usually empty.
+  const std::vector<std::string>& notes() const { return notes_; }
 
   /// How the item is called in code files and tables: its path, or "fashion-mnist#12345".
   virtual std::string name(std::int64_t index) const = 0;
@@ -34,13 +36,13 @@ class Dataset {
   Image load(std::int64_t index) const;
 
  protected:
-  Dataset(Labels labels, std::vector<std::string> class_names);
+  Dataset(Labels labels, std::vector<std::string> class_names, std::vector<std::string> notes = {});
   /// Throws std::invalid_argument unless 0 <= index < size().
   void check_index(std::int64_t index) const;
 
  private:
   Labels labels_;
-  std::vector<std::string> class_names_;
+  std::vector<std::string> class_names_, notes_;
 };
 
 /// All images of one size, in memory.
@@ -70,7 +72,8 @@ class FileDataset : public Dataset {
   };
   /// Relative paths are taken from `root` (empty: the working directory, as the reference does).
   FileDataset(std::filesystem::path root, std::vector<std::string> lists, std::vector<Item> items,
-              Labels labels, std::vector<std::string> class_names, DecodeOptions decode);
+              Labels labels, std::vector<std::string> class_names, DecodeOptions decode,
+              std::vector<std::string> notes = {});
   using Dataset::load;
   std::string name(std::int64_t index) const override;
   std::string location(std::int64_t index) const override;

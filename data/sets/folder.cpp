@@ -1,46 +1,129 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/sets/folder.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cctype>
+#include <cstdint>
+#include <map>
+#include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace hh::data {
 namespace {
 namespace fs = std::filesystem;
 
-bool is_image_name(const fs::path& path) {
+/// In lower case, with its dot; empty if there is none.
+std::string ending_of(const fs::path& path) {
   std::string ending = path.extension().string();
   for (char& c : ending) c = char(std::tolower(static_cast<unsigned char>(c)));
-  for (const char* known : {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm"}) {
+  return ending;
+}
+
+bool is_image_ending(const std::string& ending) {
+  for (const char* known :
+       {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".pbm", ".pgm", ".ppm", ".pnm"}) {
     if (ending == known) return true;
   }
   return false;
 }
 
-/// Also what macOS leaves beside each file on foreign disks: "._photo.jpg" is no image.
-bool is_hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
-
-/// Paths below `root`, relative to it, sorted by their bytes: no locale, no order of the disk.
-std::vector<std::string> images_below(const fs::path& root, const fs::path& folder) {
-  std::vector<std::string> found;
-  // Links to folders aren't followed, so a loop of links can't trap us; links to files are.
-  fs::recursive_directory_iterator at(folder), end;
-  for (; at != end; ++at) {
-    if (is_hidden(at->path())) {
-      at.disable_recursion_pending();
-      continue;
-    }
-    std::error_code ignored;  // a link that leads nowhere is listed, and found missing later
-    if (is_image_name(at->path()) && !at->is_directory(ignored)) {
-      found.push_back(at->path().lexically_relative(root).string());
-    }
+/// What systems put beside people's files: macOS's "._photo.jpg" is no image, nor are the small
+/// copies that a Synology box keeps in @eaDir.
+bool is_of_the_system(const fs::path& path) {
+  const std::string name = path.filename().string();
+  if (name.starts_with('.')) return true;
+  for (const char* known : {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information",
+                            "lost+found", "Thumbs.db", "desktop.ini"}) {
+    if (name == known) return true;
   }
-  std::sort(found.begin(), found.end());
-  return found;
+  return false;
 }
+
+/// Walks folders, each once wherever links lead, and counts what it passes over.
+class Walk {
+ public:
+  /// Its files aren't wanted when a link leads to it.
+  void skip(const fs::path& folder) { enter(folder); }
+
+  /// Images below `folder`, relative to `root`, sorted by their bytes: no locale, no order of the
+  /// disk.
+  std::vector<std::string> images_below(const fs::path& root, const fs::path& folder) {
+    found_.clear();
+    std::vector<fs::path> links;
+    visit(root, folder, links);
+    // Links come last: what is there itself is listed under its own name.
+    for (std::size_t i = 0; i < links.size(); ++i) {
+      std::sort(links.begin() + std::ptrdiff_t(i), links.end());
+      const fs::path link = links[i];
+      visit(root, link, links);
+    }
+    std::sort(found_.begin(), found_.end());
+    return found_;
+  }
+
+  /// One line, or none.
+  std::vector<std::string> notes() const {
+    if (passed_over_.empty()) return {};
+    std::vector<std::pair<std::int64_t, std::string>> most;
+    for (const auto& [ending, count] : passed_over_) most.emplace_back(-count, ending);
+    std::sort(most.begin(), most.end());
+    constexpr std::size_t kShown = 8;
+    std::string line = "passed over:";
+    std::int64_t others = 0;
+    for (std::size_t i = 0; i < most.size(); ++i) {
+      if (i >= kShown) {
+        others -= most[i].first;
+      } else {
+        line += (i == 0 ? " " : ", ") + std::to_string(-most[i].first) + " " + most[i].second;
+      }
+    }
+    if (others > 0) line += ", " + std::to_string(others) + " others";
+    return {line};
+  }
+
+ private:
+  /// False when it was entered before.
+  bool enter(const fs::path& folder) {
+    struct stat status {};
+    if (::stat(folder.c_str(), &status) != 0) return false;
+    return seen_.emplace(status.st_dev, status.st_ino).second;
+  }
+
+  void visit(const fs::path& root, const fs::path& folder, std::vector<fs::path>& links) {
+    if (!enter(folder)) {
+      ++passed_over_["folder again, by a link"];
+      return;
+    }
+    std::vector<fs::path> folders;
+    std::error_code error;
+    for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+      if (is_of_the_system(at->path())) continue;
+      std::error_code ignored;  // a link that leads nowhere is listed, and found missing later
+      if (at->is_directory(ignored)) {
+        (at->is_symlink(ignored) ? links : folders).push_back(at->path());
+        continue;
+      }
+      const std::string ending = ending_of(at->path());
+      if (is_image_ending(ending)) {
+        found_.push_back(at->path().lexically_relative(root).string());
+      } else {
+        ++passed_over_[ending.empty() ? "without ending" : ending];
+      }
+    }
+    if (error) throw std::runtime_error(folder.string() + ": can't be read: " + error.message());
+    std::sort(folders.begin(), folders.end());
+    for (const fs::path& next : folders) visit(root, next, links);
+  }
+
+  std::set<std::pair<dev_t, ino_t>> seen_;
+  std::map<std::string, std::int64_t> passed_over_;
+  std::vector<std::string> found_;
+};
 
 void require_folder(const fs::path& folder) {
   std::error_code ignored;
@@ -56,7 +139,7 @@ std::unique_ptr<Dataset> open_folder(const fs::path& folder, const DecodeOptions
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder)) {
     std::error_code ignored;
-    if (entry.is_directory(ignored) && !is_hidden(entry.path())) {
+    if (entry.is_directory(ignored) && !is_of_the_system(entry.path())) {
       names.push_back(entry.path().filename().string());
     }
   }
@@ -64,31 +147,54 @@ std::unique_ptr<Dataset> open_folder(const fs::path& folder, const DecodeOptions
   if (names.empty()) {
     throw std::runtime_error(folder.string() + ": it holds no class folders (one folder a class)");
   }
+  Walk walk;
+  walk.skip(folder);
   std::vector<FileDataset::Item> items;
   std::vector<int> classes;
-  for (std::size_t c = 0; c < names.size(); ++c) {
-    for (std::string& path : images_below(folder, folder / names[c])) {
-      items.push_back({std::move(path), 0, 0});
-      classes.push_back(int(c));
+  std::vector<std::string> class_names, empty;
+  for (const std::string& name : names) {
+    std::vector<std::string> paths = walk.images_below(folder, folder / name);
+    if (paths.empty()) {
+      empty.push_back(name);
+      continue;
     }
+    for (std::string& path : paths) {
+      items.push_back({std::move(path), 0, 0});
+      classes.push_back(int(class_names.size()));
+    }
+    class_names.push_back(name);
+  }
+  std::vector<std::string> notes = walk.notes();
+  for (const std::string& name : empty) {
+    notes.push_back("left out: the class folder " + name + " holds no image");
   }
   if (items.empty()) {
-    throw std::runtime_error(folder.string() + ": its class folders hold no images");
+    throw std::runtime_error(folder.string() + ": its class folders hold no images" +
+                             (notes.empty() ? "" : " (" + notes.front() + ")"));
   }
-  Labels labels(std::int64_t(items.size()), int(names.size()));
+  Labels labels(std::int64_t(items.size()), int(class_names.size()));
   for (std::size_t i = 0; i < items.size(); ++i) labels.set(std::int64_t(i), classes[i]);
   return std::make_unique<FileDataset>(folder, std::vector<std::string>{}, std::move(items),
-                                       std::move(labels), std::move(names), decode);
+                                       std::move(labels), std::move(class_names), decode,
+                                       std::move(notes));
 }
 
 std::unique_ptr<Dataset> open_images(const fs::path& folder, const DecodeOptions& decode) {
   require_folder(folder);
+  Walk walk;
   std::vector<FileDataset::Item> items;
-  for (std::string& path : images_below(folder, folder)) items.push_back({std::move(path), 0, 0});
-  if (items.empty()) throw std::runtime_error(folder.string() + ": it holds no images");
+  for (std::string& path : walk.images_below(folder, folder)) {
+    items.push_back({std::move(path), 0, 0});
+  }
+  std::vector<std::string> notes = walk.notes();
+  if (items.empty()) {
+    throw std::runtime_error(folder.string() + ": it holds no images" +
+                             (notes.empty() ? "" : " (" + notes.front() + ")"));
+  }
   Labels labels(std::int64_t(items.size()), 1);
   return std::make_unique<FileDataset>(folder, std::vector<std::string>{}, std::move(items),
-                                       std::move(labels), std::vector<std::string>{}, decode);
+                                       std::move(labels), std::vector<std::string>{}, decode,
+                                       std::move(notes));
 }
 
 }  // namespace hh::data

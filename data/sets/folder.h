@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A folder per class: its sub-folders, sorted by name, are the classes; the image files below them
-// (at any depth), sorted by path, the items. Names that begin with a dot are passed over.
+// (at any depth), sorted by path, the items. Links to folders are followed, each folder is read
+// once. What systems leave behind is passed over: names that begin with a dot, __MACOSX, @eaDir and
+// the like. What else was passed over is in the set's notes().
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -9,8 +11,9 @@
 
 namespace hh::data {
 
-/// Throws std::runtime_error when there is no sub-folder, or no image in any. Files are chosen by
-/// extension (.jpg .jpeg .png .bmp .ppm .pgm, any case).
+/// A class folder without images is left out, with a note. Throws std::runtime_error when there is
+/// no sub-folder, or no image in any. Files are chosen by extension (.jpg .jpeg .jpe .jfif .png .bmp
+/// .dib .pbm .pgm .ppm .pnm, any case).
 std::unique_ptr<Dataset> open_folder(const std::filesystem::path& folder,
                                      const DecodeOptions& decode);
 

@@ -2,6 +2,7 @@
 #include "data/sets/list_file.h"
 
 #include <algorithm>
+#include <cctype>
 #include <climits>
 #include <stdexcept>
 #include <utility>
@@ -16,6 +17,12 @@ constexpr std::size_t kMaxListBytes = std::size_t{1} << 30;
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
 /// The next field of `line`, which loses it; empty at the end.
 std::string_view next_field(std::string_view& line) {
   while (!line.empty() && is_blank(line.front())) line.remove_prefix(1);
@@ -26,56 +33,154 @@ std::string_view next_field(std::string_view& line) {
   return field;
 }
 
+bool is_number(std::string_view field) {
+  return !field.empty() && std::all_of(field.begin(), field.end(),
+                                       [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
+/// One line: its path is taken, `rest` are its labels. Throws std::runtime_error with the reason.
+std::string take_path(std::string_view line, std::string_view& rest) {
+  line = trimmed(line);
+  if (line.starts_with('"')) {
+    std::string path;
+    for (std::size_t i = 1; i < line.size(); ++i) {
+      if (line[i] != '"') {
+        path += line[i];
+      } else if (i + 1 < line.size() && line[i + 1] == '"') {
+        path += line[i++];
+      } else {
+        rest = line.substr(i + 1);
+        return path;
+      }
+    }
+    throw std::runtime_error("the quote before the path has no counterpart");
+  }
+  rest = line;
+  const std::string_view path = next_field(rest);
+  // A blank may belong to the path when a tab comes after it; "a.jpg 0\t1" has labels behind it.
+  const std::size_t tab = line.find('\t');
+  if (tab == std::string_view::npos || tab <= path.size()) return std::string(path);
+  std::string_view labels = line.substr(path.size(), tab - path.size());
+  for (auto field = next_field(labels); !field.empty(); field = next_field(labels)) {
+    if (is_number(field)) continue;
+    rest = line.substr(tab);
+    return std::string(trimmed(line.substr(0, tab)));
+  }
+  return std::string(path);
+}
+
+/// Appends the labels of one line; their number.
+int take_labels(std::string_view rest, bool class_numbers, std::vector<std::uint16_t>& labels) {
+  int count = 0;
+  for (auto field = next_field(rest); !field.empty(); field = next_field(rest)) {
+    ++count;
+    constexpr std::size_t kShown = 40, kDigits = 9;
+    const std::string shown =
+        "label " + std::to_string(count) + " is \"" + std::string(field.substr(0, kShown)) + "\"; ";
+    if (!is_number(field)) {
+      throw std::runtime_error(shown +
+                               (class_numbers ? "a class number is needed" : "0 or 1 is needed") +
+                               " (a path with spaces is put in double quotes or before a tab)");
+    }
+    if (!class_numbers) {
+      if (field != "0" && field != "1") {
+        throw std::runtime_error(shown +
+                                 "0 or 1 is needed (if it is the number of a class, say "
+                                 "data.list_labels = \"class\", or --list-labels class)");
+      }
+      labels.push_back(field == "1");
+    } else {
+      const long value = field.size() > kDigits ? LONG_MAX : std::stol(std::string(field));
+      if (value >= Labels::kMaxClasses) {
+        throw std::runtime_error(shown + "class numbers are 0 to " +
+                                 std::to_string(Labels::kMaxClasses - 1));
+      }
+      labels.push_back(std::uint16_t(value));
+    }
+    if (count > (class_numbers ? 1 : Labels::kMaxClasses)) {
+      throw std::runtime_error("there are more than " +
+                               std::to_string(class_numbers ? 1 : Labels::kMaxClasses) + " labels");
+    }
+  }
+  if (count == 0) throw std::runtime_error("there are no labels after the path");
+  return count;
+}
+
+void refuse_utf16(std::string_view text, const std::string& name) {
+  const bool mark = text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff");
+  // Without a mark every other byte of a path is zero.
+  const bool zeros = text.size() >= 4 && (text[0] == 0) != (text[1] == 0) &&
+                     (text[2] == 0) == (text[0] == 0) && (text[3] == 0) == (text[1] == 0);
+  if (mark || zeros) {
+    throw std::runtime_error(name +
+                             ": it is UTF-16 text: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)");
+  }
+}
+
 }  // namespace
 
-ImageList parse_list(std::string_view text, const std::string& name) {
+ListLabels list_labels_named(const std::string& name) {
+  if (name == "auto") return ListLabels::kAuto;
+  if (name == "columns") return ListLabels::kColumns;
+  if (name == "class") return ListLabels::kClass;
+  throw std::invalid_argument("list labels \"" + name + "\": auto, columns or class is needed");
+}
+
+ImageList parse_list(std::string_view text, const std::string& name, ListLabels labels) {
   ImageList list;
   list.name = name;
+  list.class_numbers = labels == ListLabels::kClass;
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  refuse_utf16(text, name);
   std::int64_t number = 0;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
+    const std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     ++number;
-    const auto fail = [&](const std::string& what) {
-      throw std::runtime_error(name + ":" + std::to_string(number) + ": " + what);
-    };
-    if (number > INT_MAX) fail("there are too many lines");
-    const std::string_view path = next_field(line);
-    if (path.empty()) continue;
-    if (path.find('\0') != std::string_view::npos) fail("the path holds a zero byte");
-    if (std::int64_t(list.paths.size()) == kMaxListedImages) {
-      fail("there are more than " + std::to_string(kMaxListedImages) + " images");
-    }
-    int classes = 0;
-    for (auto field = next_field(line); !field.empty(); field = next_field(line)) {
-      if (field != "0" && field != "1") {
-        fail("label " + std::to_string(classes + 1) + " is \"" + std::string(field.substr(0, 40)) +
-             "\"; 0 or 1 is needed (a path must not hold spaces)");
+    if (trimmed(line).empty()) continue;
+    try {
+      if (number > INT_MAX) throw std::runtime_error("there are too many lines");
+      if (line.find('\0') != std::string_view::npos)
+        throw std::runtime_error("it holds a zero byte");
+      if (std::int64_t(list.paths.size()) == kMaxListedImages) {
+        throw std::runtime_error("there are more than " + std::to_string(kMaxListedImages) +
+                                 " images");
       }
-      if (++classes > Labels::kMaxClasses) {
-        fail("there are more than " + std::to_string(Labels::kMaxClasses) + " labels");
+      std::string_view rest;
+      std::string path = take_path(line, rest);
+      if (path.empty()) throw std::runtime_error("its path is empty");
+      const int columns = take_labels(rest, list.class_numbers, list.labels);
+      if (list.paths.empty()) list.columns = columns;
+      if (columns != list.columns) {
+        throw std::runtime_error((columns == 1
+                                      ? std::string("there is 1 label")
+                                      : "there are " + std::to_string(columns) + " labels") +
+                                 ", and the first image has " + std::to_string(list.columns));
       }
-      list.labels.push_back(field == "1");
+      list.paths.push_back(std::move(path));
+    } catch (const std::runtime_error& error) {
+      throw std::runtime_error(name + ":" + std::to_string(number) + ": " + error.what());
     }
-    if (classes == 0) fail("there are no labels after the path");
-    if (list.paths.empty()) list.classes = classes;
-    if (classes != list.classes) {
-      fail("there are " + std::to_string(classes) + " labels, and the first image has " +
-           std::to_string(list.classes));
-    }
-    list.paths.emplace_back(path);
     list.lines.push_back(std::int32_t(number));
   }
   if (list.paths.empty()) throw std::runtime_error(name + ": there is no image in the list");
+  if (labels == ListLabels::kAuto && list.columns == 1) {
+    throw std::runtime_error(
+        name +
+        ": each line has one number after its path. If it is the number of the image's class, say "
+        "data.list_labels = \"class\" (--list-labels class); if it is 1 for members of the only "
+        "class, "
+        "\"columns\"");
+  }
   return list;
 }
 
-ImageList read_list(const std::filesystem::path& path) {
-  const auto bytes = read_file(path, kMaxListBytes);
-  return parse_list({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
+ImageList read_list(const std::filesystem::path& path, ListLabels labels) {
+  const auto bytes = read_file_or_pipe(path, kMaxListBytes);
+  return parse_list({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string(),
+                    labels);
 }
 
 std::unique_ptr<Dataset> open_lists(std::vector<ImageList> lists,
@@ -84,24 +189,36 @@ std::unique_ptr<Dataset> open_lists(std::vector<ImageList> lists,
   HH_REQUIRE(!lists.empty(), "open_lists: no list is given");
   std::vector<std::string> names;
   std::size_t items = 0;
+  int classes = lists.front().class_numbers ? 0 : lists.front().columns;
   for (const ImageList& list : lists) {
     names.push_back(list.name);
     items += list.paths.size();
-    if (list.classes != lists.front().classes) {
-      throw std::runtime_error(list.name + ": its lines have " + std::to_string(list.classes) +
+    if (list.columns != lists.front().columns ||
+        list.class_numbers != lists.front().class_numbers) {
+      throw std::runtime_error(list.name + ": its lines have " + std::to_string(list.columns) +
                                " labels, those of " + names.front() + " have " +
-                               std::to_string(lists.front().classes));
+                               std::to_string(lists.front().columns));
+    }
+    if (list.class_numbers) {
+      classes =
+          std::max(classes, 1 + int(*std::max_element(list.labels.begin(), list.labels.end())));
     }
   }
-  const auto classes = std::size_t(lists.front().classes);
-  Labels labels(std::int64_t(items), lists.front().classes);
+  Labels labels(std::int64_t(items), classes);
   std::vector<FileDataset::Item> files;
   files.reserve(items);
   for (std::size_t part = 0; part < lists.size(); ++part) {
     ImageList& list = lists[part];
     for (std::size_t i = 0; i < list.paths.size(); ++i) {
-      for (std::size_t c = 0; c < classes; ++c) {
-        if (list.labels[i * classes + c]) labels.set(std::int64_t(files.size()), int(c));
+      const auto item = std::int64_t(files.size());
+      const auto columns = std::size_t(list.columns);
+      for (std::size_t c = 0; c < columns; ++c) {
+        const std::uint16_t label = list.labels[i * columns + c];
+        if (list.class_numbers) {
+          labels.set(item, label);
+        } else if (label != 0) {
+          labels.set(item, int(c));
+        }
       }
       files.push_back({std::move(list.paths[i]), std::int32_t(part), list.lines[i]});
     }

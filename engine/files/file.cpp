@@ -58,21 +58,52 @@ void flush(const std::filesystem::path& path, int descriptor) {
 
 }  // namespace
 
+namespace {
+
+[[noreturn]] void fail_over_limit(const std::filesystem::path& path, const std::string& size,
+                                  std::size_t max_bytes) {
+  throw std::runtime_error(path.string() + ": " + size + " bytes, more than the " +
+                           std::to_string(max_bytes) + " that such a file may have");
+}
+
+/// Zero: the end.
+ssize_t read_some(const std::filesystem::path& path, int descriptor, void* to, std::size_t room) {
+  for (;;) {
+    const ssize_t got = ::read(descriptor, to, room);
+    if (got >= 0) return got;
+    if (errno != EINTR) throw_file_error(path, "can't be read");
+  }
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> read_file_or_pipe(const std::filesystem::path& path,
+                                            std::size_t max_bytes) {
+  const Descriptor descriptor(path, O_RDONLY);
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0) throw_file_error(path, "can't be examined");
+  if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) return read_file(path, max_bytes);
+  std::vector<std::uint8_t> bytes;
+  constexpr std::size_t kStep = std::size_t{1} << 16;
+  for (;;) {
+    const std::size_t done = bytes.size();
+    bytes.resize(done + kStep);
+    const auto got = std::size_t(read_some(path, descriptor, bytes.data() + done, kStep));
+    bytes.resize(done + got);
+    if (got == 0) return bytes;
+    if (bytes.size() > max_bytes) fail_over_limit(path, std::to_string(bytes.size()), max_bytes);
+  }
+}
+
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path, std::size_t max_bytes) {
   // Non-blocking, so that a named pipe among the images can't hang us; files don't know the flag.
   const Descriptor descriptor(path, O_RDONLY | O_NONBLOCK);
   const auto size = std::size_t(regular_file(path, descriptor).st_size);
-  if (size > max_bytes) {
-    throw std::runtime_error(path.string() + ": " + std::to_string(size) +
-                             " bytes, more than the " + std::to_string(max_bytes) +
-                             " that such a file may have");
-  }
+  if (size > max_bytes) fail_over_limit(path, std::to_string(size), max_bytes);
   std::vector<std::uint8_t> bytes(size);
   std::size_t done = 0;
   while (done < size) {
-    const ssize_t got = ::read(descriptor, bytes.data() + done, size - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw_file_error(path, "can't be read");
+    const ssize_t got = read_some(path, descriptor, bytes.data() + done, size - done);
     if (got == 0) break;  // cut short since it was opened
     done += std::size_t(got);
   }
@@ -80,21 +111,73 @@ std::vector<std::uint8_t> read_file(const std::filesystem::path& path, std::size
   return bytes;
 }
 
+namespace {
+
+constexpr std::string_view kPattern = ".XXXXXX.tmp";
+constexpr int kSuffix = 4;             // ".tmp", after the random letters
+constexpr std::size_t kMaxName = 255;  // of a file, in bytes
+
+/// What a temporary's name starts with: the file's, cut so that the pattern fits behind it.
+std::string temporary_stem(const std::filesystem::path& path) {
+  return path.filename().string().substr(0, kMaxName - kPattern.size());
+}
+
+/// Where links lead, also one that leads to nothing yet.
+std::filesystem::path without_links(const std::filesystem::path& path) {
+  constexpr int kMaxLinks = 40;  // the system's own limit
+  std::filesystem::path at = path;
+  std::error_code ignored;  // the write that follows says what is wrong
+  for (int i = 0; i < kMaxLinks && std::filesystem::is_symlink(at, ignored); ++i) {
+    const auto next = std::filesystem::read_symlink(at);
+    at = next.is_absolute() ? next : at.parent_path() / next;
+  }
+  return at;
+}
+
+/// What users write follows their umask, as with any other program. Read once: to read it is to set
+/// it, for all threads.
+mode_t usual_mode() {
+  static const mode_t mask = [] {
+    const mode_t old = ::umask(0);
+    ::umask(old);
+    return old;
+  }();
+  return 0666 & ~mask;
+}
+
+}  // namespace
+
 AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
-  std::string name = path.string() + ".XXXXXX.tmp";
-  descriptor_ = ::mkostemps(name.data(), 4, O_CLOEXEC);
+  struct stat old {};
+  const bool replaces = ::stat(path.c_str(), &old) == 0;
+  if (replaces && S_ISDIR(old.st_mode)) {
+    throw std::runtime_error(path.string() + ": can't be written: it is a folder");
+  }
+  if (replaces && !S_ISREG(old.st_mode)) {
+    descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (descriptor_ < 0) throw_file_error(path, "can't be written");
+    return;
+  }
+  target_ = without_links(path);
+  std::string name = (target_.parent_path() / temporary_stem(target_)).string();
+  name += kPattern;
+  descriptor_ = ::mkostemps(name.data(), kSuffix, O_CLOEXEC);
   if (descriptor_ < 0) throw_file_error(path, "can't be written");
   temporary_ = name;
-  // mkostemps makes private files; what users write follows their umask, as with any other program.
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  if (::fchmod(descriptor_, 0666 & ~mask) != 0) throw_file_error(path, "can't be written");
+  if (replaces && (old.st_uid != ::geteuid() || old.st_gid != ::getegid())) {
+    // Only root may give files away; others go on as the new owner.
+    [[maybe_unused]] const int given = ::fchown(descriptor_, old.st_uid, old.st_gid);
+  }
+  // Where modes can't be set (some network and USB disks), files have the disk's.
+  constexpr mode_t kPermissions = 0777;
+  [[maybe_unused]] const int set =
+      ::fchmod(descriptor_, replaces ? old.st_mode & kPermissions : usual_mode());
 }
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 void AtomicFile::write(const void* bytes, std::size_t count) {
@@ -102,16 +185,36 @@ void AtomicFile::write(const void* bytes, std::size_t count) {
 }
 
 void AtomicFile::commit() {
+  if (temporary_.empty()) {
+    if (::close(std::exchange(descriptor_, -1)) != 0) throw_file_error(path_, "can't be written");
+    return;
+  }
   flush(path_, descriptor_);
-  const auto folder = path_.has_parent_path() ? path_.parent_path() : ".";
+  const auto folder = target_.has_parent_path() ? target_.parent_path() : ".";
   const Descriptor folder_descriptor(folder, O_RDONLY | O_DIRECTORY);
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0)
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
     throw_file_error(path_, "can't be replaced");
+  }
   ::close(std::exchange(descriptor_, -1));
   // Without this a power cut may bring the old file back. It is no reason to throw: the new file is
   // what everybody reads from now on.
   if (::fsync(folder_descriptor) != 0) {
     spdlog::warn("{}: can't be flushed to the disk: {}", folder.string(), std::strerror(errno));
+  }
+}
+
+void remove_left_temporaries(const std::filesystem::path& path) {
+  const std::filesystem::path target = without_links(path);
+  const std::string stem = temporary_stem(target) + ".";
+  constexpr std::string_view kEnding = ".tmp";
+  std::error_code ignored;
+  const auto folder = target.has_parent_path() ? target.parent_path() : ".";
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.size() == stem.size() + kPattern.size() - 1 && name.starts_with(stem) &&
+        name.ends_with(kEnding)) {
+      ::unlink(entry.path().c_str());
+    }
   }
 }
 

@@ -16,9 +16,15 @@ namespace hh {
 /// The whole file. Also throws when it holds more than `max_bytes`.
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path, std::size_t max_bytes);
 
+/// The same, but a pipe or a terminal is read to its end, and waited for.
+std::vector<std::uint8_t> read_file_or_pipe(const std::filesystem::path& path,
+                                            std::size_t max_bytes);
+
 /// A file in the making, under a temporary name in the same folder. commit() flushes it to the disk
 /// and renames it; without commit() the destructor removes it. A reader sees the old file or the
-/// whole new one, whatever happens.
+/// whole new one, whatever happens. The new file has the old one's mode and, where permitted, its
+/// owner. A link stays a link: what it leads to is replaced. Devices and pipes have no old and new:
+/// they are written as the bytes come.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);
@@ -32,9 +38,13 @@ class AtomicFile {
   void commit();
 
  private:
-  std::filesystem::path path_, temporary_;
+  std::filesystem::path path_, target_;  // as given; where links lead
+  std::filesystem::path temporary_;      // empty: target_ is written through
   int descriptor_ = -1;
 };
+
+/// Removes what killed processes left of AtomicFiles for `path`. No other process may be writing it.
+void remove_left_temporaries(const std::filesystem::path& path);
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 

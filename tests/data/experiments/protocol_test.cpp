@@ -223,7 +223,7 @@ TEST_CASE("a folder per class: a share of each as queries", "[data][protocol]") 
   require_each(per_class(*e.dataset, e.split.train), 2, 5);
   REQUIRE(e.split.database.size() == 47);  // training images are in the database too
   options.query_per_class = 20;
-  REQUIRE_THROWS_WITH(open_protocol("folder", options), Contains("class 0 has 20 images"));
+  REQUIRE_THROWS_WITH(open_protocol("folder", options), Contains("class a has 20 images"));
 }
 
 }  // namespace

@@ -37,7 +37,10 @@ TEST_CASE("a folder per class: classes and images sorted, at any depth", "[data]
     write_file_atomically(folder / name, png);
   }
   const auto set = open_folder(folder.path(), {});
-  REQUIRE(set->class_names() == std::vector<std::string>{"cat", "dog", "empty"});
+  REQUIRE(set->class_names() == std::vector<std::string>{"cat", "dog"});
+  REQUIRE(set->notes() ==
+          std::vector<std::string>{"passed over: 1 .txt",
+                                   "left out: the class folder empty holds no image"});
   REQUIRE(names(*set) ==
           std::vector<std::string>{"cat/z.pgm", "dog/B.jpg", "dog/b.png", "dog/young/a.PNG"});
   REQUIRE(set->labels().first_class(0) == 0);
@@ -66,6 +69,26 @@ TEST_CASE("links in loops, to nowhere, and pipes don't trap us", "[data][folder]
   REQUIRE_THROWS_AS(set->load(1), ImageError);
   REQUIRE_FALSE(set->available(1));
   REQUIRE(set->load(3).width == 4);
+}
+
+TEST_CASE("what isn't taken is counted by ending in one line", "[data][folder]") {
+  const TemporaryFolder folder, elsewhere;
+  const std::string png = as_text(encode_png(picture(4, 4, 3)));
+  fs::create_directories(folder / "__MACOSX/a");
+  fs::create_directories(folder / "a/@eaDir");
+  fs::create_directories(elsewhere / "more");
+  for (const char* name : {"a/1.jfif", "a/2.JPE", "a/3.webp", "a/4.WEBP", "a/5.gif", "a/README",
+                           "a/@eaDir/6.jpg", "__MACOSX/a/7.jpg", "a/Thumbs.db"}) {
+    write_file_atomically(folder / name, png);
+  }
+  write_file_atomically(elsewhere / "more/8.png", png);
+  fs::create_directory_symlink(elsewhere / "more", folder / "a/linked");
+  fs::create_directory_symlink(elsewhere / "more", folder / "a/linked again");
+  const auto set = open_images(folder.path(), {});
+  CHECK(names(*set) == std::vector<std::string>{"a/1.jfif", "a/2.JPE", "a/linked/8.png"});
+  CHECK(set->notes() == std::vector<std::string>{"passed over: 2 .webp, 1 .gif, 1 folder again, by "
+                                                 "a link, 1 without ending"});
+  CHECK(open_folder(folder.path(), {})->class_names() == std::vector<std::string>{"a"});
 }
 
 TEST_CASE("folders without images are refused", "[data][folder]") {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/files/file.h"
 
+#include <sys/stat.h>
+
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <string>
+#include <thread>
 
 #include "tests/support/temporary_folder.h"
 
@@ -36,6 +39,63 @@ TEST_CASE("an AtomicFile shows only when committed", "[file]") {
   write_file_atomically(folder / "a", "new");
   REQUIRE(text_of(folder / "a") == "new");
   REQUIRE(files_in(folder.path()) == 1);
+}
+
+TEST_CASE("a replaced file keeps its mode, a link stays a link", "[file]") {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "a", "old");
+  std::filesystem::permissions(folder / "a", std::filesystem::perms(0640));
+  std::filesystem::create_symlink("a", folder / "link");
+  write_file_atomically(folder / "link", "new");
+  CHECK(std::filesystem::is_symlink(folder / "link"));
+  CHECK(text_of(folder / "a") == "new");
+  CHECK(std::filesystem::status(folder / "a").permissions() == std::filesystem::perms(0640));
+  // A link that leads to nothing yet makes what it leads to.
+  std::filesystem::create_symlink("b", folder / "early");
+  write_file_atomically(folder / "early", "b's");
+  CHECK(text_of(folder / "b") == "b's");
+  CHECK(std::filesystem::is_symlink(folder / "early"));
+  CHECK(files_in(folder.path()) == 4);
+}
+
+TEST_CASE("a pipe is written through and read to its end", "[file]") {
+  const TemporaryFolder folder;
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  const std::string text(std::size_t{300'000}, 'x');  // more than a pipe holds
+  std::thread writer([&] { write_file_atomically(folder / "pipe", text); });
+  const auto bytes = read_file_or_pipe(folder / "pipe", text.size());
+  writer.join();
+  CHECK(std::string(bytes.begin(), bytes.end()) == text);
+  CHECK(std::filesystem::is_fifo(folder / "pipe"));
+  CHECK(files_in(folder.path()) == 1);
+  CHECK_THROWS_WITH(read_file_or_pipe("/dev/zero", 100'000), Catch::Contains("more than"));
+  write_file_atomically("/dev/null", text);
+  CHECK(std::filesystem::is_character_file("/dev/null"));
+  CHECK_THROWS_WITH(write_file_atomically(folder.path(), "x"), Catch::Contains("it is a folder"));
+}
+
+TEST_CASE("names of up to 255 bytes can be written", "[file]") {
+  const TemporaryFolder folder;
+  for (const std::size_t length : {244u, 245u, 246u, 250u, 255u}) {
+    const std::string name(length, 'n');
+    write_file_atomically(folder / name, "x");
+    CHECK(text_of(folder / name) == "x");
+  }
+  CHECK_THROWS_WITH(write_file_atomically(folder / std::string(256, 'n'), "x"),
+                    Catch::Contains("can't be"));
+}
+
+TEST_CASE("what a killed writer left is removed, and nothing else", "[file]") {
+  const TemporaryFolder folder;
+  for (const char* name :
+       {"a", "a.q1W2e3.tmp", "a.AAAAAA.tmp", "ab.AAAAAA.tmp", "a.short.tmp", "a.AAAAAA.txt"}) {
+    write_file_atomically(folder / name, "x");
+  }
+  remove_left_temporaries(folder / "a");
+  CHECK(files_in(folder.path()) == 4);
+  CHECK_FALSE(std::filesystem::exists(folder / "a.q1W2e3.tmp"));
+  CHECK(std::filesystem::exists(folder / "a.short.tmp"));
+  remove_left_temporaries(folder / "none" / "a");  // no such folder: nothing to do
 }
 
 TEST_CASE("files that can't be read or written name the path and the reason", "[file]") {
