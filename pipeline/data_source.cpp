@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/data_source.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -51,7 +53,8 @@ Source part_of_protocol(const ModelInfo& model, const std::filesystem::path& mod
     const auto beside = model_path.parent_path() / kSplitFile;
     if (std::filesystem::exists(beside)) split = beside;
   }
-  const data::Experiment experiment = open_experiment(recipe, split);
+  const data::Experiment experiment = open_experiment(recipe, split, options.allow_changed_data);
+  for (const std::string& warning : experiment.warnings) spdlog::warn("{}", warning);
   Source source{.dataset = experiment.dataset,
                 .name = recipe.data.protocol + " " + options.part,
                 .top_k = recipe.evaluate.top_k > 0 ? recipe.evaluate.top_k
@@ -111,6 +114,7 @@ Source open_source(const ModelInfo& model, const std::filesystem::path& model_pa
     source.name = options.files.size() == 1 ? options.files[0]
                                             : std::to_string(options.files.size()) + " files";
   }
+  for (const std::string& note : dataset->notes()) spdlog::warn("{}: {}", source.name, note);
   source.items.resize(std::size_t(dataset->size()));
   std::iota(source.items.begin(), source.items.end(), std::int64_t{0});
   source.dataset = std::make_shared<FittingDataset>(std::move(dataset), model.transform);

@@ -23,6 +23,7 @@ struct SourceOptions {
   std::string list_labels = "auto";   // auto, columns, class
   std::vector<std::string> files;
   bool exif_orientation = false;
+  bool allow_changed_data = false;  // of --part: what is gone since the split was made is left out
 };
 
 struct Source {

@@ -8,8 +8,8 @@
 #include <unordered_set>
 
 #include "engine/files/file.h"
+#include "engine/files/sha256.h"
 #include "kernels/core/parallel.h"
-#include "pipeline/sha256.h"
 
 namespace hh::pipeline {
 namespace {
@@ -145,7 +145,8 @@ DatasetCheck check_dataset(const data::Experiment& e, Content content) {
   DatasetCheck check{.protocol = e.protocol.name,
                      .content = content,
                      .classes = dataset.classes(),
-                     .expected_classes = e.protocol.classes};
+                     .expected_classes = e.protocol.classes,
+                     .notes = e.dataset->notes()};
   const std::array items{&e.split.query, &e.split.train, &e.split.database};
   const std::array names{"query", "train", "database"};
   const std::array expected{e.protocol.query, e.protocol.train, e.protocol.database};
@@ -215,6 +216,7 @@ std::string to_text(const DatasetCheck& check) {
     text += fmt::format(fmt::runtime(kPair), o.first + ", " + o.second, o.path.count,
                         number(o.content.count, check.content));
   }
+  for (const std::string& note : check.notes) text += "note: " + note + "\n";
   const auto problems = check.problems();
   for (const std::string& problem : problems) text += "wrong: " + problem + "\n";
   if (problems.empty()) text += "nothing is wrong\n";
@@ -234,6 +236,7 @@ nlohmann::ordered_json to_json(const DatasetCheck& check) {
                                 {"path", json_of(o.path)},
                                 {"content", json_of(o.content)}});
   }
+  json["notes"] = check.notes;
   const auto problems = check.problems();
   json["problems"] = problems;
   json["ok"] = problems.empty();

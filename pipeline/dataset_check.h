@@ -44,6 +44,7 @@ struct DatasetCheck {
   Content content = Content::kBytes;
   std::int64_t classes = 0, expected_classes = -1;
   std::array<PartCheck, 3> parts;        // query, train, database
+  std::vector<std::string> notes;        // what was passed over when the data set was opened
   std::array<OverlapCheck, 3> overlaps;  // query-train, query-database, train-database
 
   /// What is wrong, a line each; empty when nothing is.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/experiment.h"
 
+#include "data/experiments/split_file.h"
 #include "engine/files/safetensors.h"
 
 namespace hh::pipeline {
@@ -37,12 +38,19 @@ data::TransformSpec train_transform(data::TransformSpec transform, const Recipe:
 
 }  // namespace
 
-data::Experiment open_experiment(const Recipe& recipe, const std::filesystem::path& saved_split) {
+data::Experiment open_experiment(const Recipe& recipe, const std::filesystem::path& saved_split,
+                                 bool allow_changed_data) {
   data::Experiment experiment =
       data::open_protocol(recipe.data.protocol, recipe.protocol_options());
   const std::int64_t items = experiment.dataset->size();
   if (!saved_split.empty()) {
-    experiment.split = data::read_split(saved_split, recipe.data.protocol, items);
+    data::FittedSplit fitted =
+        data::fit_split(data::read_split(saved_split), *experiment.dataset, recipe.data.protocol,
+                        allow_changed_data, saved_split.string());
+    experiment.split = std::move(fitted.split);
+    experiment.held_out = std::move(fitted.held_out);
+    experiment.train_rows = std::move(fitted.train_rows);
+    experiment.warnings.insert(experiment.warnings.end(), fitted.notes.begin(), fitted.notes.end());
   } else if (!recipe.data.split_file.empty()) {
     experiment.split = listed_split(recipe.data.split_file, items);
   }

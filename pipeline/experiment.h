@@ -13,7 +13,10 @@ inline constexpr const char* kSplitFile = "split.json";  // in a run folder
 /// Opens the protocol, with the split of `saved_split` (written by a run) or, when that is empty,
 /// of the recipe: listed in data.split_file or drawn by data.split_seed. The training transform has
 /// the recipe's changes. Throws what open_protocol() throws.
+/// A saved split is refused when its images aren't the data set's any more, unless
+/// `allow_changed_data` (data/experiments/split_file.h).
 data::Experiment open_experiment(const Recipe& recipe,
-                                 const std::filesystem::path& saved_split = {});
+                                 const std::filesystem::path& saved_split = {},
+                                 bool allow_changed_data = false);
 
 }  // namespace hh::pipeline

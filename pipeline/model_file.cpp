@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "pipeline/sha256.h"
+#include "engine/files/sha256.h"
 
 namespace hh::pipeline {
 namespace {

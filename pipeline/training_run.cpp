@@ -8,7 +8,9 @@
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <unordered_set>
 
+#include "data/experiments/split_file.h"
 #include "engine/files/file.h"
 #include "model/training/generator.h"
 #include "pipeline/encoder.h"
@@ -41,25 +43,34 @@ Recipe TrainingRun::recipe_of(const std::filesystem::path& folder,
 }
 
 TrainingRun TrainingRun::resume(const Recipe& recipe, const std::filesystem::path& folder,
-                                Device device) {
-  return TrainingRun(recipe, folder, device, /*resuming=*/true);
+                                Device device, bool allow_changed_data) {
+  return TrainingRun(recipe, folder, device, /*resuming=*/true, allow_changed_data);
 }
 
 TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
-                         bool resuming)
+                         bool resuming, bool allow_changed_data)
     : recipe_(recipe), folder_(folder), device_(device) {
   HH_REQUIRE(
       resuming || !std::filesystem::exists(folder / kRecipeFile),
       folder.string() << " already holds a run: continue it with --resume, or choose another "
                          "folder with --out");
   std::filesystem::create_directories(folder);
-  experiment_ = open_experiment(recipe, resuming ? folder / kSplitFile : std::filesystem::path());
-  const std::int64_t items = experiment_.dataset->size();
+  for (const char* file : {kCheckpointFile, kBestFile, kBestByQueryFile}) {
+    remove_left_temporaries(folder / file);  // of a run that was killed while it wrote
+  }
+  experiment_ = open_experiment(recipe, resuming ? folder / kSplitFile : std::filesystem::path(),
+                                allow_changed_data);
   train_items_ = experiment_.split.train;
   HH_REQUIRE(recipe.evaluate.hold_out < std::int64_t(train_items_.size()),
              "evaluate.hold_out = " << recipe.evaluate.hold_out << ": there are only "
                                     << train_items_.size() << " training images");
-  if (recipe.evaluate.hold_out > 0) {
+  const std::vector<std::int64_t>& saved = experiment_.held_out;
+  if (!saved.empty() && std::int64_t(saved.size()) <= recipe.evaluate.hold_out) {
+    // Fewer than asked for when some of them are gone.
+    held_out_items_ = saved;
+    const std::unordered_set<std::int64_t> held(saved.begin(), saved.end());
+    std::erase_if(train_items_, [&](std::int64_t item) { return held.contains(item); });
+  } else if (recipe.evaluate.hold_out > 0) {
     std::tie(train_items_, held_out_items_) = data::hold_out(train_items_, recipe.evaluate.hold_out,
                                                              std::uint64_t(recipe.data.split_seed));
   }
@@ -100,8 +111,8 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
   } else {
     initialise();
     write_file_atomically(folder / kMetricsFile, kMetricsHeader);
-    data::write_split(folder / kSplitFile, experiment_.split, recipe.data.protocol,
-                      std::uint64_t(recipe.data.split_seed), items);
+    data::write_split(folder / kSplitFile, experiment_.split, held_out_items_, *experiment_.dataset,
+                      recipe.data.protocol, std::uint64_t(recipe.data.split_seed));
     save_checkpoint();
   }
   // Last: a folder with a recipe can be resumed, whenever the run was killed.
@@ -345,7 +356,8 @@ void TrainingRun::save_checkpoint() {
 }
 
 void TrainingRun::load_checkpoint() {
-  const auto metadata = hh::load_checkpoint(folder_ / kCheckpointFile, *trainer_);
+  const auto metadata =
+      hh::load_checkpoint(folder_ / kCheckpointFile, *trainer_, experiment_.train_rows);
   try {
     const auto json = nlohmann::json::parse(metadata.at("position"));
     json.at("epoch").get_to(position_.epoch);
@@ -358,6 +370,12 @@ void TrainingRun::load_checkpoint() {
   } catch (const std::exception& error) {
     throw std::invalid_argument((folder_ / kCheckpointFile).string() +
                                 ": no usable training position: " + error.what());
+  }
+  const std::vector<std::int64_t>& rows = experiment_.train_rows;
+  if (!rows.empty() && rows.back() + 1 != std::int64_t(rows.size())) {
+    // The epoch's order was of other images.
+    position_.batch = position_.images = 0;
+    position_.loss_sum = position_.seconds = 0;
   }
   // Lines of epochs after the checkpoint (a killed run) are dropped: they will be written again.
   keep_lines(folder_ / kMetricsFile, std::size_t(position_.epoch) + 1);

@@ -52,8 +52,10 @@ class TrainingRun {
   static Recipe recipe_of(const std::filesystem::path& folder,
                           const std::vector<std::string>& settings);
   /// Throws std::invalid_argument if there is no checkpoint, or it is of another network or data.
+  /// Also when its data aren't what they were, unless `allow_changed_data`: then it goes on with the
+  /// images that are still there, from the start of the epoch if training images are gone.
   static TrainingRun resume(const Recipe& recipe, const std::filesystem::path& folder,
-                            Device device);
+                            Device device, bool allow_changed_data = false);
 
   /// Times the kernels of these steps. On a GPU the steps up to the last of them are launched
   /// kernel by kernel, since a recording has no kernels to time. Call it before run().
@@ -78,7 +80,7 @@ class TrainingRun {
   };
 
   TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
-              bool resuming);
+              bool resuming, bool allow_changed_data = false);
   bool run_epochs(const Hooks& hooks);
   bool run_epoch(const Hooks& hooks);
   void end_epoch(const Hooks& hooks);

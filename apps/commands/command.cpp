@@ -39,6 +39,11 @@ Device ComputeOptions::apply() const {
   return parse_device(device);
 }
 
+void add_allow_changed_data(CLI::App& command, bool& value) {
+  command.add_flag("--allow-changed-data", value,
+                   "when images of the run's split are gone, go on with what is still there");
+}
+
 void add_list_labels(CLI::App& command, std::string& value) {
   command
       .add_option("--list-labels", value,

@@ -21,6 +21,9 @@ struct ComputeOptions {
   Device apply() const;
 };
 
+/// --allow-changed-data: go on with a split whose images changed (data/experiments/split_file.h).
+void add_allow_changed_data(CLI::App& command, bool& value);
+
 /// --list-labels: what the numbers of a list are (data/sets/list_file.h).
 void add_list_labels(CLI::App& command, std::string& value);
 

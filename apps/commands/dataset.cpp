@@ -14,7 +14,7 @@ struct Options {
   std::string recipe, protocol, data, image_root, split, content = "bytes", list_labels = "auto";
   std::vector<std::string> settings;
   int threads = 0;
-  bool json = false;
+  bool json = false, allow_changed_data = false;
 };
 
 /// A TOML string, whatever the path holds.
@@ -41,7 +41,7 @@ void check(const Options& o) {
              "which data set? Give a recipe or --protocol (and --data)");
   const pipeline::Recipe recipe = pipeline::Recipe::read(o.recipe, settings);
   const pipeline::DatasetCheck found =
-      pipeline::check_dataset(pipeline::open_experiment(recipe, o.split),
+      pipeline::check_dataset(pipeline::open_experiment(recipe, o.split, o.allow_changed_data),
                               o.content == "none"     ? pipeline::Content::kNone
                               : o.content == "pixels" ? pipeline::Content::kPixels
                                                       : pipeline::Content::kBytes);
@@ -70,6 +70,7 @@ void add_dataset(CLI::App& program) {
   command->add_option("--data", o->data, "folder of the data");
   command->add_option("--image-root", o->image_root, "what relative paths in lists start from");
   add_list_labels(*command, o->list_labels);
+  add_allow_changed_data(*command, o->allow_changed_data);
   command->add_option("--split", o->split, "split.json of a run; otherwise the recipe's")
       ->check(CLI::ExistingFile);
   command->add_option("--set", o->settings, "key=value of the recipe, as data.split_seed=3")

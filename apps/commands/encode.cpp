@@ -71,6 +71,7 @@ void add_encode(CLI::App& program) {
   command->add_option("--list", source.list, "list file: path l_1 ... l_n a line");
   command->add_option("--image-root", source.image_root, "what the list's paths start from");
   add_list_labels(*command, source.list_labels);
+  add_allow_changed_data(*command, source.allow_changed_data);
   command->add_option("images", source.files, "image files");
   command->add_flag("--exif", source.exif_orientation, "turn photographs as their EXIF data says");
   command->add_option("--out", options->out, "code file to write");

@@ -20,7 +20,7 @@ struct Options {
   int radius = 2, bootstrap = 1000, batch = 256, workers = 1;
   double confidence = 0.95;
   std::vector<std::string> settings;
-  bool skip_bad = false;
+  bool skip_bad = false, allow_changed_data = false;
   ComputeOptions compute;
 };
 
@@ -39,7 +39,10 @@ Codes encode_protocol(const Options& o, Device device) {
       .batch = o.batch, .workers = o.workers, .skip_bad = o.skip_bad};
   const auto open = [&](const char* part) {
     return pipeline::open_source(model->info, path,
-                                 {.part = part, .split = o.split, .settings = o.settings});
+                                 {.part = part,
+                                  .split = o.split,
+                                  .settings = o.settings,
+                                  .allow_changed_data = o.allow_changed_data});
   };
   const pipeline::Source queries = open("query"), database = open("database");
   return {pipeline::encode_source(*model, queries, options),
@@ -81,6 +84,7 @@ void add_eval(CLI::App& program) {
   command->add_option("--run", options->run,
                       "folder of a training run: encode and evaluate its best model");
   command->add_option("--model", options->model, "the same for a model file");
+  add_allow_changed_data(*command, options->allow_changed_data);
   command->add_option("--split", options->split, "split.json; otherwise that beside the model");
   command
       ->add_option("--set", options->settings,

@@ -139,6 +139,7 @@ void add_item_options(CLI::App& command, Options& o) {
   command.add_option("--list", o.source.list, "list file: path l_1 ... l_n a line");
   command.add_option("--image-root", o.source.image_root, "what the list's paths start from");
   add_list_labels(command, o.source.list_labels);
+  add_allow_changed_data(command, o.source.allow_changed_data);
   command.add_option("--batch", o.encoder.batch, "images at once")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();

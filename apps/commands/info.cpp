@@ -142,8 +142,8 @@ void describe_json(const std::string& path) {
   } catch (const nlohmann::json::exception& error) {
     throw std::runtime_error(path + ": " + error.what());
   }
-  const bool split =
-      json.is_object() && json.contains("format") && json["format"] == "hybridhash split 1";
+  const bool split = json.is_object() && json.contains("format") && json["format"].is_string() &&
+                     json["format"].get<std::string>().starts_with("hybridhash split ");
   fmt::print("{}: {}\n", path, split ? "split of a data set" : "JSON");
   if (!json.is_object()) return;
   for (const auto& [key, value] : json.items()) {

@@ -15,7 +15,7 @@ struct Options {
   std::string recipe, out, resume;
   std::vector<std::string> settings;
   std::optional<std::string> profile_steps;
-  bool skip_bad = false, print_recipe = false, profile = false;
+  bool skip_bad = false, print_recipe = false, profile = false, allow_changed_data = false;
   ComputeOptions compute;
 };
 
@@ -54,8 +54,9 @@ void run(const Options& o) {
                                                       << o.resume
                                                       << ": leave out RECIPE and --out");
     const pipeline::Recipe recipe = pipeline::TrainingRun::recipe_of(o.resume, settings);
-    return finish(pipeline::TrainingRun::resume(recipe, o.resume, apply(o, recipe)), o.resume,
-                  profiled);
+    return finish(
+        pipeline::TrainingRun::resume(recipe, o.resume, apply(o, recipe), o.allow_changed_data),
+        o.resume, profiled);
   }
   const pipeline::Recipe recipe = pipeline::Recipe::read(o.recipe, settings);
   if (o.print_recipe) return fmt::print("{}", recipe.to_toml());
@@ -90,6 +91,7 @@ void add_train(CLI::App& program) {
                     "of the run's folder");
   command->add_option("--profile-steps", options->profile_steps,
                       "FIRST:LAST, other steps to profile; the first of this process is 1");
+  add_allow_changed_data(*command, options->allow_changed_data);
   options->compute.add_to(*command);
   add_examples(
       *command,

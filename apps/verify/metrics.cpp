@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/verify/cases.h"
-#include "pipeline/sha256.h"
+#include "engine/files/sha256.h"
 #include "retrieval/codes/code_file.h"
 #include "retrieval/search/hamming_scan.h"
 
@@ -76,7 +76,7 @@ void verify_search(const Case& c, const SafetensorsFile& file, const std::string
                    const nlohmann::json& json, Report& report) {
   const std::int64_t queries = c.queries.count(), items = c.database.count();
   const retrieval::HammingScan scan(c.database);
-  pipeline::Sha256 distance_sha, rank_sha;
+  Sha256 distance_sha, rank_sha;
   std::uint64_t fnv = fnv1a64({});
   std::vector<float> first_row, top;
   for (std::int64_t q = 0; q < queries; ++q) {

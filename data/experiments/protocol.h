@@ -54,8 +54,10 @@ struct Experiment {
   Protocol protocol;  // with the counts of the table
   std::shared_ptr<const Dataset> dataset;
   Split split;
+  /// Of a saved split (split_file.h); empty otherwise.
+  std::vector<std::int64_t> held_out, train_rows;
   TransformSpec train_transform, eval_transform;
-  std::vector<std::string> warnings;  // counts that differ, when allowed
+  std::vector<std::string> warnings;  // what was passed over, counts that differ, when allowed
 };
 
 /// Reads lists, idx and .bin files (not the single images). Throws std::invalid_argument or

@@ -2,11 +2,8 @@
 #include "data/experiments/split.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
-#include <stdexcept>
 
 #include "data/experiments/shuffle.h"
-#include "engine/files/file.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {
@@ -78,65 +75,6 @@ void check_split(const Split& split, std::int64_t items) {
   see(split.query, kQuery, "query");
   see(split.train, kTrain, "train");
   see(split.database, kDatabase, "database");
-}
-
-void write_split(const std::filesystem::path& path, const Split& split, std::string_view protocol,
-                 std::uint64_t seed, std::int64_t items) {
-  check_split(split, items);
-  const nlohmann::ordered_json json = {{"format", "hybridhash split 1"},
-                                       {"protocol", protocol},
-                                       {"seed", seed},
-                                       {"items", items},
-                                       {"query", split.query},
-                                       {"train", split.train},
-                                       {"database", split.database}};
-  write_file_atomically(path, json.dump() + "\n");
-}
-
-Split parse_split(std::string_view text, std::string_view protocol, std::int64_t items) {
-  try {
-    const auto json = nlohmann::json::parse(text);
-    if (json.at("format") != "hybridhash split 1") {
-      throw std::runtime_error("its format is " + json.at("format").dump());
-    }
-    if (json.at("protocol") != protocol || json.at("items") != items) {
-      throw std::runtime_error(
-          "it is of protocol " + json.at("protocol").dump() + " with " + json.at("items").dump() +
-          " items; wanted: " + std::string(protocol) + " with " + std::to_string(items));
-    }
-    const auto part = [&](const char* name) {
-      // Each element is checked: the library would turn 1.5 and true into integers.
-      std::vector<std::int64_t> indices;
-      if (!json.at(name).is_array()) throw std::runtime_error(std::string(name) + " is no array");
-      for (const auto& v : json.at(name)) {
-        if (!v.is_number_integer()) {
-          throw std::runtime_error(std::string(name) + " holds " + v.dump());
-        }
-        indices.push_back(v.get<std::int64_t>());
-      }
-      return indices;
-    };
-    Split split = {.query = part("query"), .train = part("train"), .database = part("database")};
-    check_split(split, items);
-    return split;
-  } catch (const nlohmann::json::exception& e) {
-    throw std::runtime_error(e.what());
-  } catch (const std::invalid_argument& e) {  // check_split's
-    throw std::runtime_error(e.what());
-  }
-}
-
-Split read_split(const std::filesystem::path& path, std::string_view protocol, std::int64_t items) {
-  // Three parts of at most `items` indices, each of at most 19 digits and a comma.
-  constexpr std::size_t kHead = 4096;
-  const auto bytes = read_file(path, kHead + 3 * 20 * std::size_t(items));
-  try {
-    return parse_split({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, protocol,
-                       items);
-  } catch (const std::runtime_error& e) {
-    throw std::runtime_error(path.string() + ": " + e.what() +
-                             " (delete it to make a new split; old codes won't match it)");
-  }
 }
 
 }  // namespace hh::data

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which items of a data set are queries, training images and database, in order: position i of
 // `train` is row i of the memory bank. Made once per run, whatever the code length, and kept in the
-// run folder as split.json.
+// run folder (split_file.h).
 #pragma once
 #include <cstdint>
-#include <filesystem>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -34,13 +32,5 @@ std::pair<std::vector<std::int64_t>, std::vector<std::int64_t>> hold_out(
 /// Throws std::invalid_argument: an index outside [0, items), one twice in a part, or a query that
 /// is also a training or database item.
 void check_split(const Split& split, std::int64_t items);
-
-/// `protocol`, `seed` and `items` go along, so that read_split can refuse a file of another data
-/// set.
-void write_split(const std::filesystem::path& path, const Split& split, std::string_view protocol,
-                 std::uint64_t seed, std::int64_t items);
-/// Throw std::runtime_error if the text is broken, or of another protocol or number of items.
-Split parse_split(std::string_view text, std::string_view protocol, std::int64_t items);
-Split read_split(const std::filesystem::path& path, std::string_view protocol, std::int64_t items);
 
 }  // namespace hh::data

@@ -63,6 +63,31 @@ void load_exact(const SafetensorsFile& file, const std::string& path, const std:
   backend(tensor.device()).copy_from_host(tensor.raw(), entry.bytes.data(), entry.bytes.size());
 }
 
+/// The same of some rows of the file's tensor.
+void load_rows(const SafetensorsFile& file, const std::string& path, const std::string& name,
+               const Tensor& tensor, std::span<const std::int64_t> rows) {
+  const bool all = rows.empty() || (file.contains(name) && !file.entry(name).shape.empty() &&
+                                    file.entry(name).shape[0] == std::int64_t(rows.size()));
+  if (all) return load_exact(file, path, name, tensor);
+  HH_REQUIRE(file.contains(name), path << ": it has no " << name);
+  const SafetensorsFile::Entry& entry = file.entry(name);
+  HH_REQUIRE(entry.dtype == safetensors_dtype(tensor.dtype()) && entry.shape.size() == 2 &&
+                 entry.shape[1] == tensor.dim(1) && tensor.dim(0) == std::int64_t(rows.size()) &&
+                 rows.back() < entry.shape[0],
+             path << ": " << name << " is " << entry.dtype << " " << shape_text(entry.shape)
+                  << "; wanted: rows for " << safetensors_dtype(tensor.dtype()) << " "
+                  << to_string(tensor.shape()));
+  const std::size_t row_bytes = entry.bytes.size() / std::size_t(entry.shape[0]);
+  std::vector<std::byte> kept;
+  kept.reserve(row_bytes * rows.size());
+  for (const std::int64_t row : rows) {
+    const auto from = entry.bytes.subspan(std::size_t(row) * row_bytes, row_bytes);
+    kept.insert(kept.end(), from.begin(), from.end());
+  }
+  backend(tensor.device()).copy_from_host(tensor.raw(), kept.data(), kept.size());
+  backend(tensor.device()).synchronize();  // `kept` goes
+}
+
 const std::string& metadata_value(const Metadata& metadata, const std::string& path,
                                   const std::string& key) {
   const auto it = metadata.find(key);
@@ -175,7 +200,8 @@ void save_checkpoint(const std::filesystem::path& path, Trainer& trainer, const 
   write_safetensors(path, items, metadata);
 }
 
-Metadata load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
+Metadata load_checkpoint(const std::filesystem::path& path, Trainer& trainer,
+                         std::span<const std::int64_t> bank_rows) {
   const std::string name = path.string();
   const SafetensorsFile file = SafetensorsFile::open(path);
   const Metadata& metadata = file.metadata();
@@ -204,8 +230,8 @@ Metadata load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
   for_each_state(trainer, [&](const std::string& state, const Tensor& values) {
     load_exact(file, name, state, values);
   });
-  load_exact(file, name, kBankCodes, trainer.bank().view().codes);
-  load_exact(file, name, kBankLabels, trainer.bank().view().labels);
+  load_rows(file, name, kBankCodes, trainer.bank().view().codes, bank_rows);
+  load_rows(file, name, kBankLabels, trainer.bank().view().labels, bank_rows);
   trainer.optimizer().set_steps(metadata_number(metadata, name, "steps"));
   trainer.parameters().refresh_compute();
   if (trainer.loss_scaling() && metadata.contains(kLossScale)) {

@@ -13,6 +13,7 @@
 #pragma once
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -57,7 +58,10 @@ void save_checkpoint(const std::filesystem::path& path, Trainer& trainer, const 
 /// the file's metadata. Throws std::runtime_error if the file is broken, std::invalid_argument if
 /// it is of another network, optimiser, bank or seed. After an exception the trainer must not be
 /// used.
-Metadata load_checkpoint(const std::filesystem::path& path, Trainer& trainer);
+/// `bank_rows`: the row of the file's bank for each row of the trainer's, ascending, when training
+/// images are gone since; empty: they are the same.
+Metadata load_checkpoint(const std::filesystem::path& path, Trainer& trainer,
+                         std::span<const std::int64_t> bank_rows = {});
 
 inline constexpr const char* kCheckpointFormat = "hybridhash checkpoint 1";
 

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <string>
 
-#include "data/experiments/split.h"
+#include "data/experiments/split_file.h"
 #include "engine/files/file.h"
 #include "engine/files/safetensors.h"
 #include "tests/support/images.h"
@@ -63,7 +63,8 @@ void put_data_sets() {
   put("list", "uneven.txt", std::string_view("a 0 1\nb 0\n"));
   const auto split = corpus / "split" / "split.json";
   std::filesystem::create_directories(split.parent_path());
-  data::write_split(split, {{0}, {1, 2}, {2, 3, 8}}, "cifar10", 7, 9);
+  const data::MemoryDataset nine("nine", 1, 1, 1, Bytes(9, 0), data::Labels(9, 1), {"one"});
+  data::write_split(split, {{0}, {1, 2}, {2, 3, 8}}, {2}, nine, "cifar10", 7);
   put("transform", "shorter", Bytes{31, 0, 1, 36, 1, 0, 128, 40, 0, 50, 0, 1, 2, 3, 4});
   put("transform", "exact", Bytes{23, 1, 2, 23, 0, 0, 0, 31, 0, 31, 0, 9});
   put("transform", "near", Bytes{31, 1, 0, 0, 2, 3, 128, 27, 0, 27, 1, 200, 100});

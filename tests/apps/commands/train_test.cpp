@@ -317,5 +317,54 @@ TEST_CASE("checkpoints that are cut, changed or of another run are refused", "[t
   CHECK(resume().status == 0);
 }
 
+TEST_CASE("a run whose images changed is refused, or goes on with what is there", "[train]") {
+  const TinyProject project;
+  REQUIRE(project.run(project.train("run", {"train.epochs=2"})).status == 0);
+  const auto queries = [&](const std::string& file) {
+    const Outcome built =
+        project.run({"index", "build", "--model", project.path("run/best.safetensors"), "--part",
+                     "query", "--out", project.path("q.index"), "--overwrite", "--device", "cpu",
+                     "--allow-changed-data"});
+    INFO(built.err);
+    REQUIRE(built.status == 0);
+    REQUIRE(project.run({"index", "export", project.path("q.index"), "--out", project.path(file)})
+                .status == 0);
+    return read_text(project.path(file));
+  };
+  const std::string before = queries("before.csv");
+  // One image out and one in: as many as before, each at another place.
+  std::filesystem::copy_file(project.path("images/blue/100.ppm"),
+                             project.path("images/blue/000.ppm"));
+  std::filesystem::remove(project.path("images/red/119.ppm"));
+  const std::vector<std::string> resume{"train", "--resume", project.path("run"), "--device",
+                                        "cpu",   "--set",    "train.epochs=3"};
+  const Outcome refused = project.run(resume);
+  CHECK(refused.status == 2);
+  CHECK_THAT(refused.err, Contains("1 image (red/119.ppm) gone") &&
+                              Contains("1 image (blue/000.ppm) new") &&
+                              Contains("--allow-changed-data"));
+  std::vector<std::string> allowed = resume;
+  allowed.push_back("--allow-changed-data");
+  const Outcome gone_on = project.run(allowed);
+  INFO(gone_on.err);
+  CHECK(gone_on.status == 0);
+  CHECK_THAT(gone_on.out, Contains("going on with what is still there"));
+  // The queries are the images that they were.
+  const auto names = [](const std::string& csv) {
+    std::vector<std::string> found;
+    for (std::size_t at = csv.find(".ppm"); at != std::string::npos;
+         at = csv.find(".ppm", at + 1)) {
+      found.push_back(csv.substr(at - 8, 12));
+    }
+    return found;
+  };
+  const auto old_names = names(before), new_names = names(queries("after.csv"));
+  REQUIRE(old_names.size() == 12);
+  for (const std::string& name : new_names) {
+    CHECK(std::find(old_names.begin(), old_names.end(), name) != old_names.end());
+  }
+  CHECK(new_names.size() >= 11);
+}
+
 }  // namespace
 }  // namespace hh

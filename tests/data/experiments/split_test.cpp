@@ -6,14 +6,10 @@
 #include <set>
 #include <string>
 
-#include "engine/files/file.h"
-#include "tests/support/temporary_folder.h"
-
 namespace hh::data {
 namespace {
 
 using Catch::Contains;
-using testing::TemporaryFolder;
 using Indices = std::vector<std::int64_t>;
 
 /// `per_class` items of each of three classes, in turn; some have a second, higher class.
@@ -91,50 +87,6 @@ TEST_CASE("check_split finds strays, repeats and queries elsewhere", "[data][spl
   REQUIRE_THROWS_WITH(check_split({{}, {1, 2, 1}, {}}, 4), Contains("train holds item 1 twice"));
   REQUIRE_THROWS_WITH(check_split({{1}, {1}, {}}, 4), Contains("item 1 is a query and in train"));
   REQUIRE_THROWS_WITH(check_split({{1}, {}, {1}}, 4), Contains("query and in database"));
-}
-
-TEST_CASE("a split is kept in a file", "[data][split]") {
-  const TemporaryFolder folder;
-  const Split split = stratified_split(turns(20), 3, 5, 7);
-  const auto path = folder / "split.json";
-  write_split(path, split, "cifar10", 7, 60);
-  REQUIRE(same(read_split(path, "cifar10", 60), split));
-  REQUIRE_THROWS_WITH(read_split(path, "coco", 60),
-                      Contains("split.json") && Contains("of protocol \"cifar10\" with 60"));
-  REQUIRE_THROWS_AS(read_split(path, "cifar10", 61), std::runtime_error);
-  REQUIRE_THROWS_AS(write_split(path, {{70}, {}, {}}, "cifar10", 7, 60), std::invalid_argument);
-}
-
-TEST_CASE("broken split files are refused", "[data][split]") {
-  const TemporaryFolder folder;
-  const auto path = folder / "split.json";
-  const auto refuse = [&](const std::string& text, const std::string& what) {
-    write_file_atomically(path, text);
-    INFO(text);
-    REQUIRE_THROWS_AS(read_split(path, "p", 9), std::runtime_error);
-    REQUIRE_THROWS_WITH(read_split(path, "p", 9), Contains("split.json") && Contains(what));
-  };
-  const auto with = [](const std::string& train) {
-    return R"({"format": "hybridhash split 1", "protocol": "p", "seed": 1, "items": 9,
-               "query": [0], "database": [], "train": )" +
-           train + "}";
-  };
-  write_file_atomically(path, with("[1, 2]"));
-  REQUIRE(read_split(path, "p", 9).train == Indices{1, 2});
-  refuse("", "parse error");
-  refuse("[]", "type_error");
-  refuse("{}", "format");
-  refuse(R"({"format": "other"})", "its format is \"other\"");
-  refuse(with("null"), "train is no array");
-  refuse(with("[1.5]"), "train holds 1.5");
-  refuse(with("[true]"), "train holds true");
-  refuse(with("[9]"), "train holds item 9");
-  refuse(with("[18446744073709551615]"), "train holds item");
-  refuse(with("[1, 1]"), "twice");
-  refuse(with("[0]"), "is a query");
-  refuse(with("[1"), "parse error");
-  refuse(std::string(100'000, '['), "split.json");
-  REQUIRE_THROWS_WITH(read_split(folder / "none.json", "p", 9), Contains("none.json"));
 }
 
 }  // namespace

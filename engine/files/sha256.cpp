@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/sha256.h"
+#include "engine/files/sha256.h"
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
 
-namespace hh::pipeline {
+namespace hh {
 namespace {
 
 constexpr std::uint32_t kRound[64] = {
@@ -83,4 +83,4 @@ std::string Sha256::hex() {
   return text;
 }
 
-}  // namespace hh::pipeline
+}  // namespace hh

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/sha256.h"
+#include "engine/files/sha256.h"
 
 #include <catch2/catch.hpp>
 
-namespace hh::pipeline {
+namespace hh {
 namespace {
 
 std::string sha256(const std::string& text) {
@@ -33,4 +33,4 @@ TEST_CASE("sha256 doesn't depend on how the bytes come", "[sha256]") {
 }
 
 }  // namespace
-}  // namespace hh::pipeline
+}  // namespace hh

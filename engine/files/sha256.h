@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-namespace hh::pipeline {
+namespace hh {
 
 class Sha256 {
  public:
@@ -27,4 +27,4 @@ class Sha256 {
   std::uint64_t length_ = 0;  // bytes so far
 };
 
-}  // namespace hh::pipeline
+}  // namespace hh

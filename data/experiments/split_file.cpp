@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/experiments/split_file.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <stdexcept>
+#include <unordered_map>
+#include <utility>
+
+#include "engine/files/file.h"
+#include "engine/files/sha256.h"
+#include "kernels/core/check.h"
+
+namespace hh::data {
+namespace {
+
+constexpr const char* kFormat1 = "hybridhash split 1";
+constexpr const char* kFormat2 = "hybridhash split 2";
+constexpr std::size_t kMaxBytes = std::size_t{4} << 30;
+
+std::string hash_of_labels(const Dataset& dataset) {
+  Sha256 hash;
+  hash.update(std::to_string(dataset.classes()) + "\n");
+  for (std::int64_t i = 0; i < dataset.size(); ++i) {
+    hash.update(std::as_bytes(dataset.labels().of(i)));
+  }
+  return hash.hex();
+}
+
+/// As JSON can hold them: names are bytes, and those that aren't UTF-8 get replacements.
+std::vector<std::string> names_of(const Dataset& dataset) {
+  std::vector<std::string> names;
+  for (std::int64_t i = 0; i < dataset.size(); ++i) {
+    std::string name = dataset.name(i);
+    if (std::any_of(name.begin(), name.end(), [](char c) { return c < 0; })) {
+      const nlohmann::json json = name;
+      name =
+          nlohmann::json::parse(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))
+              .get<std::string>();
+    }
+    names.push_back(std::move(name));
+  }
+  return names;
+}
+
+/// Positions by name; an image that is listed several times has several, in order.
+std::unordered_map<std::string, std::vector<std::int64_t>> positions_of(
+    const std::vector<std::string>& names) {
+  std::unordered_map<std::string, std::vector<std::int64_t>> positions;
+  for (std::size_t i = 0; i < names.size(); ++i) positions[names[i]].push_back(std::int64_t(i));
+  return positions;
+}
+
+/// For each of `names` where it is in `there`, -1 if it isn't; and how many times of `there` were
+/// not asked for, by example.
+struct Places {
+  std::vector<std::int64_t> place;
+  std::vector<std::string> gone, extra;
+
+  Places(const std::vector<std::string>& names, const std::vector<std::string>& there) {
+    auto positions = positions_of(there);
+    std::unordered_map<std::string, std::size_t> used;
+    for (const std::string& name : names) {
+      const auto found = positions.find(name);
+      std::size_t& next = used[name];
+      if (found == positions.end() || next >= found->second.size()) {
+        place.push_back(-1);
+        gone.push_back(name);
+      } else {
+        place.push_back(found->second[next++]);
+      }
+    }
+    for (const std::string& name : there) {
+      std::size_t& left = used[name];
+      left > 0 ? void(--left) : extra.push_back(name);
+    }
+  }
+};
+
+std::string examples(const std::vector<std::string>& names) {
+  constexpr std::size_t kShown = 3;
+  std::string text = std::to_string(names.size()) + (names.size() == 1 ? " image (" : " images (");
+  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) {
+    text += (i > 0 ? ", " : "") + names[i];
+  }
+  return text + (names.size() > kShown ? ", ...)" : ")");
+}
+
+std::vector<std::int64_t> placed(const std::vector<std::int64_t>& part,
+                                 const std::vector<std::int64_t>& place) {
+  std::vector<std::int64_t> found;
+  for (const std::int64_t item : part) {
+    if (place[std::size_t(item)] >= 0) found.push_back(place[std::size_t(item)]);
+  }
+  return found;
+}
+
+std::vector<std::int64_t> rows_kept(const SavedSplit& saved,
+                                    const std::vector<std::int64_t>& place) {
+  std::vector<bool> held(std::size_t(saved.items), false);
+  for (const std::int64_t item : saved.held_out) held[std::size_t(item)] = true;
+  std::vector<std::int64_t> rows;
+  std::int64_t row = 0;
+  for (const std::int64_t item : saved.split.train) {
+    if (held[std::size_t(item)]) continue;
+    if (place[std::size_t(item)] >= 0) rows.push_back(row);
+    ++row;
+  }
+  return rows;
+}
+
+FittedSplit fit_positions(const SavedSplit& saved, const Dataset& dataset,
+                          const std::string& where) {
+  if (saved.items != dataset.size()) {
+    throw std::runtime_error(where + ": it is of " + std::to_string(saved.items) +
+                             " images, and the data set has " + std::to_string(dataset.size()) +
+                             ". It holds positions alone, so what changed can't be told: put the "
+                             "images back as they were, or start a new run");
+  }
+  FittedSplit fitted{.split = saved.split, .held_out = {}, .train_rows = {}, .notes = {}};
+  fitted.notes.push_back(where +
+                         ": it is of an older version and holds positions alone: that the images "
+                         "are still the same ones can't be checked");
+  return fitted;
+}
+
+template <class T>
+std::vector<T> list_of(const nlohmann::json& json, const char* name) {
+  if (!json.at(name).is_array()) throw std::runtime_error(std::string(name) + " is no array");
+  std::vector<T> values;
+  for (const auto& v : json.at(name)) {
+    // Each element is checked: the library would turn 1.5 and true into integers.
+    const bool right = std::is_same_v<T, std::string> ? v.is_string() : v.is_number_integer();
+    if (!right) throw std::runtime_error(std::string(name) + " holds " + v.dump());
+    values.push_back(v.get<T>());
+  }
+  return values;
+}
+
+void check_held_out(const SavedSplit& saved) {
+  std::vector<bool> train(std::size_t(saved.items), false);
+  for (const std::int64_t item : saved.split.train) train[std::size_t(item)] = true;
+  for (const std::int64_t item : saved.held_out) {
+    if (item < 0 || item >= saved.items || !train[std::size_t(item)]) {
+      throw std::runtime_error("held_out holds item " + std::to_string(item) +
+                               ", which is not in train or there twice");
+    }
+    train[std::size_t(item)] = false;
+  }
+}
+
+}  // namespace
+
+void write_split(const std::filesystem::path& path, const Split& split,
+                 const std::vector<std::int64_t>& held_out, const Dataset& dataset,
+                 std::string_view protocol, std::uint64_t seed) {
+  check_split(split, dataset.size());
+  const nlohmann::ordered_json json = {{"format", kFormat2},
+                                       {"protocol", protocol},
+                                       {"seed", seed},
+                                       {"items", dataset.size()},
+                                       {"labels", hash_of_labels(dataset)},
+                                       {"class_names", dataset.class_names()},
+                                       {"query", split.query},
+                                       {"train", split.train},
+                                       {"held_out", held_out},
+                                       {"database", split.database},
+                                       {"names", names_of(dataset)}};
+  write_file_atomically(path,
+                        json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+SavedSplit parse_split(std::string_view text) {
+  try {
+    const auto json = nlohmann::json::parse(text);
+    SavedSplit saved;
+    const auto& format = json.at("format");
+    if (format != kFormat1 && format != kFormat2) {
+      throw std::runtime_error("its format is " + format.dump());
+    }
+    saved.format = format == kFormat1 ? 1 : 2;
+    saved.protocol = json.at("protocol").get<std::string>();
+    if (!json.at("items").is_number_integer()) throw std::runtime_error("items is no number");
+    saved.items = json.at("items").get<std::int64_t>();
+    saved.split = {.query = list_of<std::int64_t>(json, "query"),
+                   .train = list_of<std::int64_t>(json, "train"),
+                   .database = list_of<std::int64_t>(json, "database")};
+    if (saved.format == 2) {
+      saved.held_out = list_of<std::int64_t>(json, "held_out");
+      saved.names = list_of<std::string>(json, "names");
+      saved.class_names = list_of<std::string>(json, "class_names");
+      saved.labels = json.at("labels").get<std::string>();
+      if (std::int64_t(saved.names.size()) != saved.items) {
+        throw std::runtime_error("it names " + std::to_string(saved.names.size()) +
+                                 " images, not " + std::to_string(saved.items));
+      }
+    }
+    // Without names nothing bounds what `items` says, and a byte is allocated for each.
+    constexpr std::int64_t kMaxItems = std::int64_t{1} << 26;
+    if (saved.items < 0 || saved.items > kMaxItems) {
+      throw std::runtime_error("items is " + std::to_string(saved.items));
+    }
+    check_split(saved.split, saved.items);
+    check_held_out(saved);
+    return saved;
+  } catch (const nlohmann::json::exception& e) {
+    throw std::runtime_error(e.what());
+  } catch (const std::invalid_argument& e) {  // check_split's
+    throw std::runtime_error(e.what());
+  }
+}
+
+SavedSplit read_split(const std::filesystem::path& path) {
+  const auto bytes = read_file(path, kMaxBytes);
+  try {
+    return parse_split({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  } catch (const std::runtime_error& e) {
+    throw std::runtime_error(path.string() + ": " + e.what() +
+                             " (delete it to make a new split; old codes won't match it)");
+  }
+}
+
+FittedSplit fit_split(const SavedSplit& saved, const Dataset& dataset, std::string_view protocol,
+                      bool allow_changed, const std::string& where) {
+  if (saved.protocol != protocol) {
+    throw std::runtime_error(where + ": it is of protocol \"" + saved.protocol + "\"; wanted: \"" +
+                             std::string(protocol) + "\"");
+  }
+  if (saved.format == 1) return fit_positions(saved, dataset, where);
+  if (saved.class_names != dataset.class_names()) {
+    const Places classes(saved.class_names, dataset.class_names());
+    throw std::runtime_error(
+        where + ": the classes are other ones: " + std::to_string(classes.gone.size()) + " gone, " +
+        std::to_string(classes.extra.size()) + " new" +
+        (classes.gone.empty() && classes.extra.empty() ? ", in another order" : "") +
+        (classes.gone.empty() ? "" : "; gone: " + classes.gone.front()) +
+        (classes.extra.empty() ? "" : "; new: " + classes.extra.front()) +
+        ". Put them back, or start a new run");
+  }
+  const Places places(saved.names, names_of(dataset));
+  std::string changed;
+  if (!places.gone.empty()) changed += examples(places.gone) + " gone";
+  if (!places.extra.empty()) {
+    changed += (changed.empty() ? "" : ", ") + examples(places.extra) + " new";
+  }
+  if (changed.empty() && places.place.size() == std::size_t(dataset.size()) &&
+      std::is_sorted(places.place.begin(), places.place.end()) &&
+      saved.labels != hash_of_labels(dataset)) {
+    changed = "the labels of some images are other ones";
+  }
+  FittedSplit fitted;
+  if (!changed.empty()) {
+    if (!allow_changed) {
+      throw std::runtime_error(where + ": the data set isn't what it was: " + changed +
+                               ". Put it back, or go on with what is still there "
+                               "(--allow-changed-data)");
+    }
+    fitted.notes.push_back(where + ": going on with what is still there: " + changed);
+  }
+  fitted.split = {.query = placed(saved.split.query, places.place),
+                  .train = placed(saved.split.train, places.place),
+                  .database = placed(saved.split.database, places.place)};
+  fitted.held_out = placed(saved.held_out, places.place);
+  fitted.train_rows = rows_kept(saved, places.place);
+  return fitted;
+}
+
+}  // namespace hh::data
