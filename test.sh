@@ -4,56 +4,10 @@
 #   ./test.sh             everything but what takes very long
 #   ./test.sh --extended  also the address sanitizer's build and 30 seconds of each fuzz target
 set -uo pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$0")" || exit
 extended=false
 [ "${1:-}" = --extended ] && extended=true
-passed=0
-failed=0
-
-# count NAME COMMAND...: one test, by its exit status.
-count() {
-  local name=$1 log
-  shift
-  log=$(mktemp)
-  if "$@" >"$log" 2>&1; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    echo "FAILED $name (exit status $?)"
-    tail -n 60 "$log"
-  fi
-  rm -f "$log"
-}
-
-# catch LABEL PROGRAM ARGS...: a Catch2 program, by its own count of test cases. One that dies is a failure.
-catch() {
-  local label=$1 log summary cases good
-  shift
-  log=$(mktemp)
-  "$@" >"$log" 2>&1
-  local status=$?
-  summary=$(grep -E '^(All tests passed|test cases:)' "$log" | tail -n 1)
-  if [[ $summary =~ \(.*in\ ([0-9]+)\ test\ case ]]; then
-    cases=${BASH_REMATCH[1]} good=$cases
-  elif [[ $summary =~ ^test\ cases:\ +([0-9]+) ]]; then
-    cases=${BASH_REMATCH[1]} good=0
-    [[ $summary =~ \|\ +([0-9]+)\ passed ]] && good=${BASH_REMATCH[1]}
-  else
-    cases=1 good=0
-  fi
-  [ $status -ne 0 ] && [ "$good" -eq "$cases" ] && cases=$((cases + 1))
-  passed=$((passed + good))
-  failed=$((failed + cases - good))
-  echo "$label: $good of $cases test cases passed"
-  [ "$good" -ne "$cases" ] && tail -n 80 "$log"
-  rm -f "$log"
-}
-
-finish() {
-  echo "$passed passed, $failed failed"
-  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
-  exit
-}
+. scripts/count.sh
 
 level=test
 $extended && level=extended
@@ -65,6 +19,9 @@ if ! scripts/install.sh $level || ! scripts/build.sh $preset; then
   finish
 fi
 count "layers" scripts/check_layers.sh
+count "paths" scripts/check_paths.sh
+count "path check" tests/scripts/check_paths_test.sh
+count "counting" tests/scripts/count_test.sh
 
 bin=build/$preset/bin
 sets=$($bin/hybridhash info --simd-sets)
@@ -79,18 +36,10 @@ for simd in $sets; do
     catch "$(basename "$program") ($simd)" "$program"
   done
 done
-goldens=${HH_GOLDENS:-../shared/goldens}
-if [ -d "$goldens" ]; then
-  for simd in ${sets#baseline }; do
-    for json in "$goldens"/*.json; do
-      name=$(basename "$json" .json)
-      [ "$name" = baseline ] && continue
-      count "verify $name ($simd)" $bin/hybridhash verify "$json" --simd "$simd" --failures
-    done
-  done
-else
-  echo "skipped: the reference results are not at $goldens (set HH_GOLDENS)"
-fi
+# The reference cases of tests/goldens and of HH_GOLDENS. The baseline takes minutes for full224.
+for simd in ${sets#baseline }; do
+  verify "verify ($simd)" $bin/hybridhash verify --device cpu --simd "$simd" --failures
+done
 unset HH_SIMD
 
 # What ptxas makes of every CUDA kernel, on two of the architectures: spills and occupancy against a baseline.
@@ -137,17 +86,10 @@ else
   # The way without cuDNN, and a full GPU.
   # shellcheck disable=SC2086
   HH_CUDNN=0 catch "hh_kernel_tests [conv] without cuDNN (cuda)" ${runs[0]} $bin/hh_kernel_tests "[conv]"
-  if [ -d "$goldens" ]; then
-    for name in micro_a micro_b micro_c micro_d micro_e loss; do
-      # shellcheck disable=SC2086
-      count "verify $name (cuda)" ${runs[0]} $bin/hybridhash verify "$goldens/$name.json" --device cuda --failures
-    done
-    for dtype in bf16 f16; do
-      # shellcheck disable=SC2086
-      count "verify micro_a $dtype (cuda)" ${runs[0]} $bin/hybridhash verify "$goldens/micro_a.json" \
-        --device cuda --dtype $dtype --failures
-    done
-  fi
+  for dtype in f32 bf16 f16; do
+    # shellcheck disable=SC2086
+    verify "verify $dtype (cuda)" ${runs[0]} $bin/hybridhash verify --device cuda --dtype $dtype --failures
+  done
   unset HH_TEST_DEVICES
 fi
 
