@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "apps/report/evaluation.h"
+#include "engine/files/xml.h"
 
 namespace hh::apps {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "apps/report/plot.h"
+#include "engine/files/xml.h"
 
 namespace hh::apps {
 namespace {

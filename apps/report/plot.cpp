@@ -8,6 +8,8 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/files/xml.h"
+
 namespace hh::apps {
 namespace {
 
@@ -183,29 +185,6 @@ std::vector<double> axis_ticks(double low, double high, int count) {
   const double first = std::ceil(low / step - 1e-9);
   for (double i = first; i * step <= high + 1e-9 * step; ++i) ticks.push_back(i * step);
   return ticks;
-}
-
-std::string escape_xml(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
 }
 
 std::string to_svg(const Plot& plot) {

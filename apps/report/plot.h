@@ -32,7 +32,4 @@ std::string to_svg(const Plot& plot);
 /// ten.
 std::vector<double> axis_ticks(double low, double high, int count);
 
-/// & < > " as entities, for SVG and HTML text and attributes.
-std::string escape_xml(const std::string& text);
-
 }  // namespace hh::apps

@@ -261,8 +261,7 @@ HttpResponse Api::add(const HttpRequest& request) {
   if (!metadata.empty()) items.metadata = {metadata};
   if (!labels.empty()) {
     set.classes = labels.back() + 1;
-    set.labels.resize(std::size_t(set.classes + 63) / 64);
-    for (const int c : labels) set.labels[std::size_t(c / 64)] |= std::uint64_t{1} << (c % 64);
+    retrieval::append_labels(set.labels, set.classes, labels);
   }
   if (state->index.manifest().outputs) set.outputs = outputs;
   set.model_hash = model_->hash;

@@ -12,17 +12,10 @@ constexpr double kLossTolerance = 1e-6;  // relative; PyTorch's float32 is withi
 // Of the largest magnitude (docs/specification.md, section 9).
 constexpr double kGradientTolerance = 3e-5;
 
-std::vector<std::int64_t> packed_bytes(const std::vector<std::int64_t>& labels, std::int64_t rows) {
-  const std::size_t classes = labels.size() / std::size_t(rows);
-  const std::size_t words = std::size_t(label_words(int(classes)));
-  std::vector<std::int64_t> packed(std::size_t(rows) * words);
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    const std::size_t row = i / classes, k = i % classes;
-    if (labels[i] != 0) {
-      packed[row * words + k / 64] |= std::int64_t(std::uint64_t{1} << (k % 64));
-    }
-  }
-  return packed;
+/// As the bank's tensor has them.
+std::vector<std::int64_t> packed(const std::vector<std::int64_t>& labels, std::int64_t rows) {
+  const auto words = pack_labels(labels, rows, int(std::int64_t(labels.size()) / rows));
+  return {words.begin(), words.end()};
 }
 
 /// One case with a bank of the given type; `suffix` names the reference for it.
@@ -44,9 +37,9 @@ void verify_bank(const SafetensorsFile& file, const std::string& name, const nlo
     for (std::size_t i = 0; i < rounded.size(); ++i) rounded[i] = from_float<f16>(bank_codes[i]);
     bank.view().codes.copy_from(std::span<const f16>(rounded));
   }
-  const auto bank_labels = packed_bytes(file.to_int64s(name + ".Y"), bank_rows);
+  const auto bank_labels = packed(file.to_int64s(name + ".Y"), bank_rows);
   bank.view().labels.copy_from(std::span<const std::int64_t>(bank_labels));
-  const auto labels = packed_bytes(file.to_int64s(name + ".y"), images);
+  const auto labels = packed(file.to_int64s(name + ".y"), images);
 
   Tensor code = Tensor::from(u, {images, bits}, device);
   code.want_gradient();

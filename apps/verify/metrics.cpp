@@ -59,7 +59,7 @@ Case read_case(const SafetensorsFile& file, const std::string& name, int bits) {
     const auto bytes = bytes_of(file, key, rows);
     HH_REQUIRE(file.entry(key).shape[1] == c.classes,
                key << ": wanted " << c.classes << " classes");
-    return retrieval::pack_labels(bytes, rows, c.classes);
+    return pack_labels(bytes, rows, c.classes);
   };
   c.query_labels = labels(name + ".query_labels", c.queries.count());
   c.database_labels = labels(name + ".db_labels", c.database.count());

@@ -60,18 +60,6 @@ class StageRecorder final : public Probe {
   }
 };
 
-std::vector<std::uint64_t> packed_labels(std::span<const float> labels, std::int64_t rows) {
-  const std::size_t classes = labels.size() / std::size_t(rows);
-  const std::size_t words = std::size_t(label_words(int(classes)));
-  std::vector<std::uint64_t> packed(std::size_t(rows) * words);
-  for (std::size_t i = 0; i < std::size_t(rows); ++i) {
-    for (std::size_t k = 0; k < classes; ++k) {
-      if (labels[i * classes + k] != 0) packed[i * words + k / 64] |= std::uint64_t{1} << (k % 64);
-    }
-  }
-  return packed;
-}
-
 /// A network with the case's weights, its bank and its batch, on the device.
 struct Setup {
   Setup(const HybridHashConfig& config, std::uint64_t seed, Device on, DType type)
@@ -102,10 +90,10 @@ struct Setup {
     const std::vector<float> bank_labels = file.to_floats(prefix + "bank_Y");
     const int bits = network.config().bits;
     const std::int64_t bank_rows = std::int64_t(codes.size()) / bits;
-    MemoryBank bank(bank_rows, bits, int(std::int64_t(bank_labels.size()) / bank_rows), DType::f32,
-                    device);
+    const int classes = int(std::int64_t(bank_labels.size()) / bank_rows);
+    MemoryBank bank(bank_rows, bits, classes, DType::f32, device);
     bank.view().codes.copy_from(std::span<const float>(codes));
-    const std::vector<std::uint64_t> packed = packed_labels(bank_labels, bank_rows);
+    const std::vector<std::uint64_t> packed = pack_labels(bank_labels, bank_rows, classes);
     bank.view().labels.copy_from(std::span<const std::int64_t>(
         reinterpret_cast<const std::int64_t*>(packed.data()), packed.size()));
     return bank;
@@ -113,7 +101,8 @@ struct Setup {
 
   void read_labels(const SafetensorsFile& file, const std::string& prefix) {
     rows = file.to_int64s(prefix + "ind");
-    labels = packed_labels(file.to_floats(prefix + "y"), std::int64_t(rows.size()));
+    const std::vector<float> hot = file.to_floats(prefix + "y");
+    labels = pack_labels(hot, std::int64_t(rows.size()), int(hot.size() / rows.size()));
   }
 
   HashCode forward(const Tensor& pixels, const ForwardOptions& options) const {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/core/label_bits.h"
+
 namespace hh::ladder {
 namespace {
 
@@ -298,12 +300,11 @@ std::vector<std::int64_t> LossProblem::labels_of(std::int64_t items, std::uint64
                                                  int classes) const {
   const Philox random(seed, RandomPurpose::kTest);
   const Size words = Size(args.label_words);
-  std::vector<std::int64_t> labels(Size(items) * words);
+  std::vector<std::uint64_t> labels(Size(items) * words);
   for (Size i = 0; i < Size(items); ++i) {
-    const std::uint32_t c = random.below(i, std::uint32_t(classes));
-    labels[i * words + c / 64] = std::int64_t(std::uint64_t{1} << (c % 64));
+    set_label(&labels[i * words], int(random.below(i, std::uint32_t(classes))));
   }
-  return labels;
+  return {labels.begin(), labels.end()};
 }
 
 // Every fourth bank row was never seen: a zero code, at the kink of theta = 0.

@@ -7,26 +7,10 @@
 #include <stdexcept>
 
 #include "engine/files/file.h"
+#include "engine/files/xml.h"
 
 namespace hh::bench {
 namespace {
-
-std::string escape(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '<')
-      out += "&lt;";
-    else if (c == '>')
-      out += "&gt;";
-    else if (c == '&')
-      out += "&amp;";
-    else if (c == '"')
-      out += "&quot;";
-    else
-      out += c;
-  }
-  return out;
-}
 
 const char* colour(const Record& r) {
   const std::string verdict = r.verdict();
@@ -93,7 +77,7 @@ std::string roofline_svg(std::span<const Record> records) {
       "<text x='470' y='510' text-anchor='middle'>operations per byte</text>"
       "<text transform='translate(16 255) rotate(-90)' text-anchor='middle'>TFLOP/s</text>"
       "<text x='70' y='22'>Roofline of " +
-      escape(records[0].device) +
+      escape_xml(records[0].device) +
       ": <tspan fill='#1b6ca8'>memory-bound</tspan>, <tspan fill='#1b9e77'>cache-bound</tspan>, "
       "<tspan fill='#b5471b'>compute-bound</tspan>, "
       "<tspan fill='#777'>latency-bound</tspan></text>\n";
@@ -108,7 +92,7 @@ std::string roofline_svg(std::span<const Record> records) {
     svg += fmt::format(
         "<circle cx='{:.1f}' cy='{:.1f}' r='4' fill='{}' fill-opacity='.7'><title>{}: {:.3g} "
         "TFLOP/s, {:.0f} % of the yardstick</title></circle>\n",
-        x.at(r.intensity()), y.at(r.tflop_s()), colour(r), escape(r.name), r.tflop_s(),
+        x.at(r.intensity()), y.at(r.tflop_s()), colour(r), escape_xml(r.name), r.tflop_s(),
         100 * r.share());
   }
   return svg + "</svg>\n";
@@ -135,7 +119,7 @@ std::string report_html(std::span<const Record> records) {
     html += fmt::format(
         "<tr><td>{}<td>{}<td>{:.2f}<td>{:.2f}<td>{:.2f}<td>{:.2f}<td>{:.3f}<td>{:.1f}<td>{:.0f} "
         "%<td style='color:{}'>{}</tr>\n",
-        escape(r.name), escape(r.device), r.median(), r.percentile(0.1), r.percentile(0.9),
+        escape_xml(r.name), escape_xml(r.device), r.median(), r.percentile(0.1), r.percentile(0.9),
         r.gb_s(), r.tflop_s(), r.intensity(), 100 * r.share(), colour(r), r.verdict());
   }
   return html + "</table></html>\n";

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "kernels/core/check.h"
+#include "kernels/core/label_bits.h"
 
 namespace hh::data {
 
@@ -21,14 +22,13 @@ std::span<const std::uint64_t> Labels::of(std::int64_t item) const {
 
 bool Labels::has(std::int64_t item, int c) const {
   HH_REQUIRE(c >= 0 && c < classes_, "labels: class " << c << " of " << classes_);
-  return of(item)[std::size_t(c) / 64] >> (c % 64) & 1;
+  return has_label(of(item).data(), c);
 }
 
 void Labels::set(std::int64_t item, int c) {
   HH_REQUIRE(item >= 0 && item < items_, "labels: item " << item << " of " << items_);
   HH_REQUIRE(c >= 0 && c < classes_, "labels: class " << c << " of " << classes_);
-  bits_[std::size_t(item) * std::size_t(words()) + std::size_t(c) / 64] |= std::uint64_t{1}
-                                                                           << (c % 64);
+  set_label(bits_.data() + std::size_t(item) * std::size_t(words()), c);
 }
 
 int Labels::count(std::int64_t item) const {

@@ -5,6 +5,7 @@
 
 #include "engine/device/backend.h"
 #include "engine/device/launch.h"
+#include "engine/tensor/extents.h"
 #include "kernels/elementwise/add.h"
 
 namespace hh {
@@ -26,14 +27,16 @@ bool Shape::operator==(const Shape& other) const {
   return std::equal(begin(), end(), other.begin(), other.end());
 }
 
-std::string to_string(const Shape& shape) {
+std::string extents_text(std::span<const std::int64_t> extents) {
   std::string text = "[";
-  for (const std::int64_t extent : shape) {
+  for (const std::int64_t extent : extents) {
     if (text.size() > 1) text += ", ";
     text += std::to_string(extent);
   }
   return text + "]";
 }
+
+std::string to_string(const Shape& shape) { return extents_text({shape.begin(), shape.end()}); }
 
 Tensor::Tensor(Shape shape, DType dtype, Device device)
     : storage_(std::make_shared<Storage>(std::size_t(shape.count()) * size_bytes(dtype), device)),

@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "engine/device/backend.h"
+#include "engine/tensor/extents.h"
 
 namespace hh {
 namespace {
@@ -44,12 +45,6 @@ void for_each_state(Trainer& trainer, Visit visit) {
   }
 }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (const std::int64_t n : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(n);
-  return text + "]";
-}
-
 void load_exact(const SafetensorsFile& file, const std::string& path, const std::string& name,
                 const Tensor& tensor) {
   HH_REQUIRE(file.contains(name),
@@ -57,7 +52,7 @@ void load_exact(const SafetensorsFile& file, const std::string& path, const std:
   const SafetensorsFile::Entry& entry = file.entry(name);
   HH_REQUIRE(
       entry.dtype == safetensors_dtype(tensor.dtype()) && entry.shape == tensor.shape().to_vector(),
-      path << ": " << name << " is " << entry.dtype << " " << shape_text(entry.shape)
+      path << ": " << name << " is " << entry.dtype << " " << extents_text(entry.shape)
            << "; this run's is " << safetensors_dtype(tensor.dtype()) << " "
            << to_string(tensor.shape()));
   backend(tensor.device()).copy_from_host(tensor.raw(), entry.bytes.data(), entry.bytes.size());
@@ -74,7 +69,7 @@ void load_rows(const SafetensorsFile& file, const std::string& path, const std::
   HH_REQUIRE(entry.dtype == safetensors_dtype(tensor.dtype()) && entry.shape.size() == 2 &&
                  entry.shape[1] == tensor.dim(1) && tensor.dim(0) == std::int64_t(rows.size()) &&
                  rows.back() < entry.shape[0],
-             path << ": " << name << " is " << entry.dtype << " " << shape_text(entry.shape)
+             path << ": " << name << " is " << entry.dtype << " " << extents_text(entry.shape)
                   << "; wanted: rows for " << safetensors_dtype(tensor.dtype()) << " "
                   << to_string(tensor.shape()));
   const std::size_t row_bytes = entry.bytes.size() / std::size_t(entry.shape[0]);
@@ -140,7 +135,7 @@ LoadReport load_weights(const SafetensorsFile& file, const std::string& name,
     if (p != nullptr) {
       const auto& entry = file.entry(tensor);
       if (entry.shape != p->shape().to_vector()) {
-        other_shapes.push_back(tensor + " is " + shape_text(entry.shape) + " there and " +
+        other_shapes.push_back(tensor + " is " + extents_text(entry.shape) + " there and " +
                                to_string(p->shape()) + " here");
       }
     } else if (tensor.starts_with("FcLayer.")) {

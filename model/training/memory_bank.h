@@ -6,11 +6,9 @@
 #include <span>
 
 #include "engine/ops/loss.h"
+#include "kernels/core/label_bits.h"
 
 namespace hh {
-
-/// 64-bit words that hold one bit per class.
-constexpr int label_words(int classes) { return (classes + 63) / 64; }
 
 class MemoryBank {
  public:

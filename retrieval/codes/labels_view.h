@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Labels of coded items: one bit a class, packed into 64-bit words (bit c of an item is
-// word[c / 64] >> (c % 64) & 1), as data::Labels has them. Two items are similar when they share a
-// class; an item without labels is similar to none.
+// Labels of coded items (kernels/core/label_bits.h). Two items are similar when they share a class;
+// an item without labels is similar to none.
 #pragma once
 #include <cstdint>
 #include <span>
 #include <vector>
+
+#include "kernels/core/label_bits.h"
 
 namespace hh::retrieval {
 
@@ -14,15 +15,14 @@ struct LabelsView {
   std::int64_t count = 0;
   int classes = 0;
 
-  int row_words() const { return (classes + 63) / 64; }
-  bool has(std::int64_t i, int c) const { return words[i * row_words() + c / 64] >> (c % 64) & 1; }
+  int row_words() const { return label_words(classes); }
+  bool has(std::int64_t i, int c) const { return has_label(words + i * row_words(), c); }
   LabelsView slice(std::int64_t begin, std::int64_t end) const {
     return {words + begin * row_words(), end - begin, classes};
   }
 };
 
-/// From 0/1 bytes [count, classes]; every nonzero byte counts as 1.
-std::vector<std::uint64_t> pack_labels(std::span<const std::uint8_t> multi_hot, std::int64_t count,
-                                       int classes);
+/// The words of one more item, which has these classes, behind those of the others.
+void append_labels(std::vector<std::uint64_t>& labels, int classes, std::span<const int> of_item);
 
 }  // namespace hh::retrieval

@@ -207,13 +207,7 @@ ItemSet parse_csv(const std::string& text, const std::string& name) {
     reader.count_line();
   }
   if (set.count() == 0) reader.fail("there are no items");
-  const auto words = std::size_t(set.classes + 63) / 64;
-  set.labels.resize(words * labels.size());
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    for (const int c : labels[i]) {
-      set.labels[i * words + std::size_t(c / 64)] |= std::uint64_t{1} << (c % 64);
-    }
-  }
+  for (const std::vector<int>& of_item : labels) append_labels(set.labels, set.classes, of_item);
   set.source = name;
   return items;
 }

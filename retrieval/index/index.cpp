@@ -257,7 +257,6 @@ ItemSet Index::contents() const {
   set.model_hash = manifest_.model_hash;
   set.source = manifest_.source;
   const bool described = manifest_.last_described >= 0;
-  const auto words = std::size_t(set.classes + 63) / 64;
   bool any_path = false, any_metadata = false;
   for (std::int64_t row = 0; row < rows_; ++row) {
     if (!is_live(row)) continue;
@@ -265,15 +264,14 @@ ItemSet Index::contents() const {
     set.ids.push_back(ids()[std::size_t(row)]);
     const auto values = outputs_of(row);
     set.outputs.insert(set.outputs.end(), values.begin(), values.end());
-    set.labels.resize(set.labels.size() + words);
-    if (!described) continue;
-    const Description d = item(row).description;
+    const Description d = described ? item(row).description : Description{};
     for (const int c : d.labels) {
       if (c < 0 || c >= set.classes) {
         damaged(folder_ / manifest_.items_name(), "there is a label " + std::to_string(c));
       }
-      set.labels[set.labels.size() - words + std::size_t(c / 64)] |= std::uint64_t{1} << (c % 64);
     }
+    append_labels(set.labels, set.classes, d.labels);
+    if (!described) continue;
     any_path = any_path || !d.path.empty();
     any_metadata = any_metadata || !d.metadata.empty();
     set.names.push_back(d.path);

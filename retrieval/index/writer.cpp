@@ -335,10 +335,7 @@ void IndexWriter::update(std::int64_t id, const Description& description) {
         std::minmax_element(description.labels.begin(), description.labels.end());
     HH_REQUIRE(*least >= 0 && *most < kMaxClasses, "label " << *least << " or " << *most);
     items.set.classes = *most + 1;
-    items.set.labels.resize(std::size_t(*most / 64) + 1);
-    for (const int c : description.labels) {
-      items.set.labels[std::size_t(c / 64)] |= std::uint64_t{1} << (c % 64);
-    }
+    append_labels(items.set.labels, items.set.classes, description.labels);
   }
   add(items, SameId::kReplace);
 }

@@ -64,7 +64,7 @@ TEST_CASE("labels are packed by class", "[codes]") {
   const LabelsView labels{words.data(), 2, 70};
   REQUIRE(labels.has(0, 69));
   REQUIRE_FALSE(labels.has(1, 69));
-  REQUIRE_THROWS_WITH(pack_labels(hot, 3, 70), Catch::Contains("140 bytes"));
+  REQUIRE_THROWS_WITH(pack_labels(hot, 3, 70), Catch::Contains("140 values"));
 }
 
 TEST_CASE("row masks", "[codes]") {

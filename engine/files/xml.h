@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <string>
+#include <string_view>
+
+namespace hh {
+
+/// & < > " as entities, for text and attributes of SVG and HTML.
+std::string escape_xml(std::string_view text);
+
+}  // namespace hh
