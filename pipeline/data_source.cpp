@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/data_source.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <numeric>
 
@@ -54,11 +52,11 @@ Source part_of_protocol(const ModelInfo& model, const std::filesystem::path& mod
     if (std::filesystem::exists(beside)) split = beside;
   }
   const data::Experiment experiment = open_experiment(recipe, split, options.allow_changed_data);
-  for (const std::string& warning : experiment.warnings) spdlog::warn("{}", warning);
   Source source{.dataset = experiment.dataset,
                 .name = recipe.data.protocol + " " + options.part,
                 .top_k = recipe.evaluate.top_k > 0 ? recipe.evaluate.top_k
-                                                   : std::max(experiment.protocol.top_k, 0)};
+                                                   : std::max(experiment.protocol.top_k, 0),
+                .warnings = experiment.warnings};
   if (options.part == "query") {
     source.items = experiment.split.query;
   } else if (options.part == "train") {
@@ -114,7 +112,9 @@ Source open_source(const ModelInfo& model, const std::filesystem::path& model_pa
     source.name = options.files.size() == 1 ? options.files[0]
                                             : std::to_string(options.files.size()) + " files";
   }
-  for (const std::string& note : dataset->notes()) spdlog::warn("{}: {}", source.name, note);
+  for (const std::string& note : dataset->notes()) {
+    source.warnings.push_back(source.name + ": " + note);
+  }
   source.items.resize(std::size_t(dataset->size()));
   std::iota(source.items.begin(), source.items.end(), std::int64_t{0});
   source.dataset = std::make_shared<FittingDataset>(std::move(dataset), model.transform);
@@ -123,6 +123,7 @@ Source open_source(const ModelInfo& model, const std::filesystem::path& model_pa
 
 retrieval::CodeSet encode_source(const Model& model, const Source& source,
                                  const EncoderOptions& options) {
+  for (const std::string& warning : source.warnings) options.listener.warn(warning);
   const Encoder encoder(model.network, model.info.transform, model.dtype, model.device, options);
   retrieval::CodeSet set = encoder.encode(*source.dataset, source.items, source.name);
   set.model_hash = model.hash;

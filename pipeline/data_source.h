@@ -29,8 +29,9 @@ struct SourceOptions {
 struct Source {
   std::shared_ptr<const data::Dataset> dataset;
   std::vector<std::int64_t> items;
-  std::string name;        // in words
-  std::int64_t top_k = 0;  // of mAP, for parts of a protocol; 0: all
+  std::string name;                   // in words
+  std::int64_t top_k = 0;             // of mAP, for parts of a protocol; 0: all
+  std::vector<std::string> warnings;  // of what was passed over; encode_source() tells them
 };
 
 /// `model_path` is where the model lies. Throws std::invalid_argument and std::runtime_error.

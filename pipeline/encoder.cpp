@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/encoder.h"
 
-#include <spdlog/spdlog.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 
 #include "pipeline/model_file.h"
-#include "pipeline/progress.h"
 
 namespace hh::pipeline {
 
@@ -24,7 +23,7 @@ retrieval::CodeSet Encoder::encode(const data::Dataset& dataset,
   data::Loader loader(
       dataset, items, transform_,
       {.batch_size = options_.batch, .workers = options_.workers, .skip_bad = options_.skip_bad});
-  Progress progress(what, loader.items());
+  Progress progress(options_.listener, what, loader.items());
   retrieval::CodeSet set;
   data::Batch batch;
   loader.start(0);
@@ -41,7 +40,7 @@ retrieval::CodeSet Encoder::encode(const data::Dataset& dataset,
     if (options_.keep_outputs) set.outputs.insert(set.outputs.end(), values.begin(), values.end());
     progress.update(set.count());
   }
-  report_bad(loader);
+  report_bad(loader, options_.listener);
   HH_REQUIRE(set.count() > 0, what << ": there is not one readable image");
   if (std::any_of(set.labels.begin(), set.labels.end(), [](auto word) { return word != 0; })) {
     set.classes = dataset.classes();
@@ -52,11 +51,12 @@ retrieval::CodeSet Encoder::encode(const data::Dataset& dataset,
   return set;
 }
 
-void report_bad(const data::Loader& loader) {
+void report_bad(const data::Loader& loader, const Listener& listener) {
   for (const data::BadImage& bad : loader.bad()) {
-    spdlog::warn("skipped {}: {}", bad.location, bad.error);
+    listener.warn(fmt::format("skipped {}: {}", bad.location, bad.error));
   }
-  if (!loader.bad().empty()) spdlog::warn("{} bad images skipped", loader.bad().size());
+  if (!loader.bad().empty())
+    listener.warn(fmt::format("{} bad images skipped", loader.bad().size()));
 }
 
 }  // namespace hh::pipeline

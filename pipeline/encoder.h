@@ -9,6 +9,7 @@
 #include "data/images/transform.h"
 #include "data/sets/dataset.h"
 #include "model/hybridhash/hybridhash.h"
+#include "pipeline/listener.h"
 #include "retrieval/codes/code_file.h"
 
 namespace hh::pipeline {
@@ -18,6 +19,7 @@ struct EncoderOptions {
   int workers = 1;            // loader threads, beside the kernels'
   bool skip_bad = false;      // leave out images that can't be read, in place of an error
   bool keep_outputs = false;  // also the real-valued codes
+  Listener listener;          // told of images left out, and of the progress
 };
 
 class Encoder {
@@ -27,8 +29,8 @@ class Encoder {
           Device device, const EncoderOptions& options);
 
   /// Codes of these items in their order, with ids (data set indices), names and labels (unless no
-  /// item has any). `what` names them in the progress line. Throws std::runtime_error for images
-  /// that can't be read, unless they are skipped: then they are logged.
+  /// item has any). `what` names them in the progress. Throws std::runtime_error for images that
+  /// can't be read, unless they are skipped.
   retrieval::CodeSet encode(const data::Dataset& dataset, const std::vector<std::int64_t>& items,
                             const std::string& what) const;
 
@@ -40,7 +42,7 @@ class Encoder {
   EncoderOptions options_;
 };
 
-/// One warning per image that the loader left out.
-void report_bad(const data::Loader& loader);
+/// Warns of each image that the loader left out.
+void report_bad(const data::Loader& loader, const Listener& listener);
 
 }  // namespace hh::pipeline

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <tuple>
 #include <vector>
@@ -119,41 +118,31 @@ std::string to_tsv(const Sums& sums, const std::string& device, const Peak& peak
   return text;
 }
 
-void print(const char* title, const std::map<std::string, Spent>& spent, double all_ms,
-           const Peak& peak, std::size_t most) {
-  fmt::print("{:<44} {:>7} {:>10} {:>7} {:>9} {:>9} {:>6}\n", title, "calls", "ms", "share %", "GB",
-             "Gflop", "MFU %");
+std::string table(const char* title, const std::map<std::string, Spent>& spent, double all_ms,
+                  const Peak& peak, std::size_t most) {
+  std::string text = fmt::format("{:<44} {:>7} {:>10} {:>7} {:>9} {:>9} {:>6}", title, "calls",
+                                 "ms", "share %", "GB", "Gflop", "MFU %");
   const auto rows = longest_first(spent);
   for (std::size_t i = 0; i < std::min(rows.size(), most); ++i) {
     const auto& [name, sum] = rows[i];
     const double mfu = peak.mfu(sum, sum.ms);
-    fmt::print("{:<44} {:>7} {:>10.2f} {:>7.1f} {:>9.3f} {:>9.3f} {:>6}\n", name, sum.calls, sum.ms,
-               100 * sum.ms / all_ms, sum.bytes / 1e9, (sum.flops + sum.half_flops) / 1e9,
-               share(mfu < 0 ? mfu : 100 * mfu, 1));
+    text += fmt::format("\n{:<44} {:>7} {:>10.2f} {:>7.1f} {:>9.3f} {:>9.3f} {:>6}", name,
+                        sum.calls, sum.ms, 100 * sum.ms / all_ms, sum.bytes / 1e9,
+                        (sum.flops + sum.half_flops) / 1e9, share(mfu < 0 ? mfu : 100 * mfu, 1));
   }
-  if (rows.size() > most) fmt::print("  and {} more\n", rows.size() - most);
+  if (rows.size() > most) text += fmt::format("\n  and {} more", rows.size() - most);
+  return text;
 }
 
 }  // namespace
 
-ProfiledSteps ProfiledSteps::parse(const std::string& text) {
-  ProfiledSteps steps{0, 0};
-  const char *at = text.data(), *const end = at + text.size();
-  const auto number = [&](std::int64_t& value) {
-    const auto [stop, error] = std::from_chars(at, end, value);
-    at = stop;
-    return error == std::errc{};
-  };
-  const bool read = number(steps.first) && at != end && *at++ == ':' && number(steps.last);
-  HH_REQUIRE(read && at == end && steps.first >= 1 && steps.last >= steps.first,
-             "--profile-steps " << text
-                                << ": give FIRST:LAST, two numbers of steps from 1, as "
-                                   "3:12");
-  return steps;
-}
-
-StepProfile::StepProfile(const std::filesystem::path& folder, Device device, ProfiledSteps steps)
-    : folder_(folder), device_(device), steps_(steps), profiler_(backend(device).timeline()) {}
+StepProfile::StepProfile(const std::filesystem::path& folder, Device device, ProfiledSteps steps,
+                         const Listener& listener)
+    : folder_(folder),
+      device_(device),
+      steps_(steps),
+      listener_(listener),
+      profiler_(backend(device).timeline()) {}
 
 void StepProfile::batch(const std::function<bool()>& take) {
   const bool chosen = step_ >= steps_.first && step_ <= steps_.last;
@@ -177,7 +166,8 @@ void StepProfile::finish() {
   if (finished_) return;
   finished_ = true;
   if (last_ == 0) {
-    fmt::print("no profile: the run ended before step {}, the first to profile\n", steps_.first);
+    listener_.report(fmt::format("no profile: the run ended before step {}, the first to profile",
+                                 steps_.first));
     return;
   }
   const Sums sums = sums_of(profiler_.events());
@@ -192,17 +182,18 @@ void StepProfile::finish() {
     layers[layer + " " + pass].add(spent);
     kernels[kernel].add(spent);
   }
-  fmt::print(
+  listener_.report(fmt::format(
       "profile of steps {} to {} on {}: {:.1f} ms without reading images, {:.1f}% of it in "
-      "kernels and copies\n",
-      steps_.first, last_, device, sums.batches_ms, 100 * sums.all.ms / sums.batches_ms);
+      "kernels and copies",
+      steps_.first, last_, device, sums.batches_ms, 100 * sums.all.ms / sums.batches_ms));
   const double mfu = peak.mfu(sums.all, sums.batches_ms);
-  fmt::print("peak of products: {}{}\n", peak.describe(),
-             mfu < 0 ? "" : fmt::format("; MFU of the steps {:.1f}%", 100 * mfu));
-  print("layer and pass", layers, sums.batches_ms, peak, layers.size());
-  print("kernel", kernels, sums.batches_ms, peak, kPrinted);
+  listener_.report(
+      fmt::format("peak of products: {}{}", peak.describe(),
+                  mfu < 0 ? "" : fmt::format("; MFU of the steps {:.1f}%", 100 * mfu)));
+  listener_.report(table("layer and pass", layers, sums.batches_ms, peak, layers.size()));
+  listener_.report(table("kernel", kernels, sums.batches_ms, peak, kPrinted));
   if (profiler_.dropped() > 0) {
-    fmt::print("{} events beyond the limit were not kept\n", profiler_.dropped());
+    listener_.report(fmt::format("{} events beyond the limit were not kept", profiler_.dropped()));
   }
 }
 

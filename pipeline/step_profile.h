@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/device/profiler.h"
+#include "pipeline/listener.h"
 
 namespace hh::pipeline {
 
@@ -15,14 +16,13 @@ inline constexpr const char* kProfileFile = "profile.tsv";
 /// Steps of this process, from 1.
 struct ProfiledSteps {
   std::int64_t first = 3, last = 12;  // the first two pay for first touches of memory
-
-  /// "3:12". Throws std::invalid_argument.
-  static ProfiledSteps parse(const std::string& text);
 };
 
 class StepProfile {
  public:
-  StepProfile(const std::filesystem::path& folder, Device device, ProfiledSteps steps);
+  /// `listener` gets the tables. Keeps the reference.
+  StepProfile(const std::filesystem::path& folder, Device device, ProfiledSteps steps,
+              const Listener& listener);
   /// Runs `take`, a batch, and collects if its step is one to profile; it then waits for the
   /// device. `take` gives whether it completed the step. After the last such step the files are
   /// written.
@@ -36,6 +36,7 @@ class StepProfile {
   std::filesystem::path folder_;
   Device device_;
   ProfiledSteps steps_;
+  const Listener& listener_;
   Profiler profiler_;
   std::int64_t step_ = 1;  // the one under way
   std::int64_t last_ = 0;  // the last one with events; 0: none yet

@@ -2,7 +2,6 @@
 #include "pipeline/training_run.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <chrono>
@@ -15,7 +14,6 @@
 #include "model/training/generator.h"
 #include "pipeline/encoder.h"
 #include "pipeline/experiment.h"
-#include "pipeline/progress.h"
 #include "retrieval/metrics/metrics.h"
 
 namespace hh::pipeline {
@@ -32,8 +30,9 @@ constexpr const char* kMetricsHeader =
 
 }  // namespace
 
-TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device)
-    : TrainingRun(recipe, folder, device, /*resuming=*/false) {}
+TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
+                         const Hooks& hooks)
+    : TrainingRun(recipe, folder, device, hooks, /*resuming=*/false) {}
 
 Recipe TrainingRun::recipe_of(const std::filesystem::path& folder,
                               const std::vector<std::string>& settings) {
@@ -43,13 +42,16 @@ Recipe TrainingRun::recipe_of(const std::filesystem::path& folder,
 }
 
 TrainingRun TrainingRun::resume(const Recipe& recipe, const std::filesystem::path& folder,
-                                Device device, bool allow_changed_data) {
-  return TrainingRun(recipe, folder, device, /*resuming=*/true, allow_changed_data);
+                                Device device, const Hooks& hooks, bool allow_changed_data) {
+  return TrainingRun(recipe, folder, device, hooks, /*resuming=*/true, allow_changed_data);
 }
 
 TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
-                         bool resuming, bool allow_changed_data)
-    : recipe_(recipe), folder_(folder), device_(device) {
+                         const Hooks& hooks, bool resuming, bool allow_changed_data)
+    : recipe_(recipe),
+      folder_(folder),
+      device_(device),
+      hooks_(std::make_unique<const Hooks>(hooks)) {
   HH_REQUIRE(
       resuming || !std::filesystem::exists(folder / kRecipeFile),
       folder.string() << " already holds a run: continue it with --resume, or choose another "
@@ -74,7 +76,9 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
     std::tie(train_items_, held_out_items_) = data::hold_out(train_items_, recipe.evaluate.hold_out,
                                                              std::uint64_t(recipe.data.split_seed));
   }
-  fmt::print("{}", data::describe(experiment_));
+  std::string described = data::describe(experiment_);
+  if (described.ends_with('\n')) described.pop_back();
+  hooks_->listener.report(described);
 
   loader_ = std::make_unique<data::Loader>(
       *experiment_.dataset, train_items_, experiment_.train_transform,
@@ -103,8 +107,9 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
                .total_steps = steps * recipe.train.epochs,
                .final_fraction = recipe.schedule.final_fraction};
   schedule_.validate();
-  fmt::print("network: {} parameters, {} bits, {} on {}\n", trainer_->parameters().count(),
-             recipe.model.bits, recipe.train.dtype, to_string(device));
+  hooks_->listener.report(fmt::format("network: {} parameters, {} bits, {} on {}",
+                                      trainer_->parameters().count(), recipe.model.bits,
+                                      recipe.train.dtype, to_string(device)));
 
   if (resuming) {
     load_checkpoint();
@@ -132,7 +137,7 @@ void TrainingRun::initialise() {
   const LoadReport report =
       load_weights(SafetensorsFile::open(recipe_.train.weights), recipe_.train.weights,
                    trainer_->parameters(), Loading::kPartial);
-  fmt::print("{}: {}\n", recipe_.train.weights, report.summary());
+  hooks_->listener.report(fmt::format("{}: {}", recipe_.train.weights, report.summary()));
 }
 
 std::int64_t TrainingRun::steps_per_epoch() const {
@@ -140,36 +145,36 @@ std::int64_t TrainingRun::steps_per_epoch() const {
   return (loader_->batches() + accumulate - 1) / accumulate;
 }
 
-bool TrainingRun::run(const Hooks& hooks) {
-  const bool complete = run_epochs(hooks);
+bool TrainingRun::run() {
+  const bool complete = run_epochs();
   if (profile_) profile_->finish();
   return complete;
 }
 
-bool TrainingRun::run_epochs(const Hooks& hooks) {
+bool TrainingRun::run_epochs() {
   while (position_.epoch < recipe_.train.epochs) {
-    const bool complete = run_epoch(hooks);
+    const bool complete = run_epoch();
     if (complete) {
-      end_epoch(hooks);
+      end_epoch();
     } else {
       save_checkpoint();
     }
-    if (hooks.stop() && position_.epoch < recipe_.train.epochs) {
-      fmt::print(
-          "stopped in epoch {} after {} batches; continue with: hybridhash train --resume {}\n",
-          position_.epoch + 1, position_.batch, folder_.string());
+    if (hooks_->stop() && position_.epoch < recipe_.train.epochs) {
+      hooks_->listener.report(fmt::format("stopped in epoch {} after {} batches",
+                                          position_.epoch + 1, position_.batch));
       return false;
     }
   }
   return true;
 }
 
-bool TrainingRun::run_epoch(const Hooks& hooks) {
+bool TrainingRun::run_epoch() {
   using Clock = std::chrono::steady_clock;
   const auto since = [](Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
   };
-  Progress progress(fmt::format("epoch {}/{}", position_.epoch + 1, recipe_.train.epochs),
+  Progress progress(hooks_->listener,
+                    fmt::format("epoch {}/{}", position_.epoch + 1, recipe_.train.epochs),
                     std::int64_t(train_items_.size()), position_.images);
   loader_->start(std::uint32_t(position_.epoch), position_.batch);
   data::Batch batch;
@@ -195,7 +200,7 @@ bool TrainingRun::run_epoch(const Hooks& hooks) {
     }
     // Gradients that wait for a step aren't in a checkpoint.
     if (trainer_->accumulated() > 0 || position_.batch == loader_->batches()) continue;
-    if (hooks.stop()) return false;
+    if (hooks_->stop()) return false;
     const double minutes = recipe_.train.checkpoint_minutes;
     if (minutes > 0 && since(saved) > 60 * minutes) {
       save_checkpoint();
@@ -206,7 +211,7 @@ bool TrainingRun::run_epoch(const Hooks& hooks) {
   position_.seconds += since(before);
   // Batches of nothing but bad images can leave a step open at the end.
   if (trainer_->accumulated() > 0) trainer_->step(schedule_.at(trainer_->optimizer().steps()));
-  report_bad(*loader_);
+  report_bad(*loader_, hooks_->listener);
   HH_REQUIRE(position_.images > 0, "not one of the training images can be read");
   return true;
 }
@@ -243,7 +248,7 @@ void TrainingRun::settle_loss() {
   unsettled_ = {};
 }
 
-void TrainingRun::end_epoch(const Hooks& hooks) {
+void TrainingRun::end_epoch() {
   const bool last = position_.epoch + 1 == recipe_.train.epochs;
   const bool evaluate = last || (position_.epoch + 1) % recipe_.evaluate.every == 0;
   const std::int64_t steps = trainer_->optimizer().steps();
@@ -273,11 +278,11 @@ void TrainingRun::end_epoch(const Hooks& hooks) {
   if (!std::isnan(held_out)) events_->scalar("held_out_map", held_out, steps);
   if (!std::isnan(query)) events_->scalar("query_map", query, steps);
   events_->flush();
-  hooks.epoch_ended(MetricsLog::read(folder_ / kMetricsFile));
-  fmt::print("epoch {:>3}  loss {:.4f}  {:.0f} images/s{}{}\n", position_.epoch, loss, rate,
-             std::isnan(held_out) ? "" : fmt::format("  held-out mAP {:.4f}", held_out),
-             std::isnan(query) ? "" : fmt::format("  query mAP {:.4f}", query));
-  std::fflush(stdout);
+  hooks_->epoch_ended(MetricsLog::read(folder_ / kMetricsFile));
+  hooks_->listener.report(
+      fmt::format("epoch {:>3}  loss {:.4f}  {:.0f} images/s{}{}", position_.epoch, loss, rate,
+                  std::isnan(held_out) ? "" : fmt::format("  held-out mAP {:.4f}", held_out),
+                  std::isnan(query) ? "" : fmt::format("  query mAP {:.4f}", query)));
 
   // Without a held-out slice nothing but the training loss could choose, so the last epoch stands.
   if (held_out_items_.empty() ? last : held_out > position_.best) {
@@ -299,7 +304,8 @@ double TrainingRun::retrieval_map(const std::vector<std::int64_t>& queries,
                         device_,
                         {.batch = recipe_.evaluate.batch,
                          .workers = recipe_.data.workers,
-                         .skip_bad = recipe_.data.skip_bad});
+                         .skip_bad = recipe_.data.skip_bad,
+                         .listener = hooks_->listener});
   const retrieval::CodeSet query_codes = encoder.encode(*experiment_.dataset, queries, "queries");
   const retrieval::CodeSet database_codes =
       encoder.encode(*experiment_.dataset, database, "database");
@@ -383,7 +389,8 @@ void TrainingRun::load_checkpoint() {
              (folder_ / kCheckpointFile).string()
                  << ": it stands at batch " << position_.batch << " of epoch "
                  << position_.epoch + 1 << ", and an epoch has " << loader_->batches());
-  fmt::print("continuing in epoch {} after {} batches\n", position_.epoch + 1, position_.batch);
+  hooks_->listener.report(
+      fmt::format("continuing in epoch {} after {} batches", position_.epoch + 1, position_.batch));
 }
 
 }  // namespace hh::pipeline

@@ -21,6 +21,7 @@
 #include "data/experiments/loader.h"
 #include "engine/files/event_file.h"
 #include "model/training/trainer.h"
+#include "pipeline/listener.h"
 #include "pipeline/metrics_log.h"
 #include "pipeline/model_file.h"
 #include "pipeline/recipe.h"
@@ -43,11 +44,13 @@ class TrainingRun {
     std::function<bool()> stop = [] { return false; };
     /// After each epoch, with all of metrics.csv so far.
     std::function<void(const MetricsLog&)> epoch_ended = [](const MetricsLog&) {};
+    Listener listener;
   };
 
   /// Starts a run in a new or empty folder.
   /// Throws std::invalid_argument if it would overwrite an old one.
-  TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device);
+  TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
+              const Hooks& hooks);
   /// The recipe of a run folder, with `settings` over it.
   static Recipe recipe_of(const std::filesystem::path& folder,
                           const std::vector<std::string>& settings);
@@ -55,16 +58,16 @@ class TrainingRun {
   /// Also when its data aren't what they were, unless `allow_changed_data`: then it goes on with the
   /// images that are still there, from the start of the epoch if training images are gone.
   static TrainingRun resume(const Recipe& recipe, const std::filesystem::path& folder,
-                            Device device, bool allow_changed_data = false);
+                            Device device, const Hooks& hooks, bool allow_changed_data = false);
 
   /// Times the kernels of these steps. On a GPU the steps up to the last of them are launched
   /// kernel by kernel, since a recording has no kernels to time. Call it before run().
   void profile(ProfiledSteps steps) {
-    profile_ = std::make_unique<StepProfile>(folder_, device_, steps);
+    profile_ = std::make_unique<StepProfile>(folder_, device_, steps, hooks_->listener);
     trainer_->use_graph(false);
   }
   /// Trains to the end, or until it is told to stop; true when the end was reached.
-  bool run(const Hooks& hooks);
+  bool run();
   /// What the run left and where, for people.
   std::string summary() const;
 
@@ -80,10 +83,10 @@ class TrainingRun {
   };
 
   TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
-              bool resuming, bool allow_changed_data = false);
-  bool run_epochs(const Hooks& hooks);
-  bool run_epoch(const Hooks& hooks);
-  void end_epoch(const Hooks& hooks);
+              const Hooks& hooks, bool resuming, bool allow_changed_data = false);
+  bool run_epochs();
+  bool run_epoch();
+  void end_epoch();
   void initialise();
   void take_batch(const data::Batch& batch);
   /// Adds the loss that is still on its way to position_. Throws if it isn't finite.
@@ -99,6 +102,7 @@ class TrainingRun {
   Recipe recipe_;
   std::filesystem::path folder_;
   Device device_;
+  std::unique_ptr<const Hooks> hooks_;  // the profile refers to them wherever the run is moved
   data::Experiment experiment_;
   std::vector<std::int64_t> train_items_, held_out_items_;
   std::unique_ptr<data::Loader> loader_;

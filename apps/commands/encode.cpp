@@ -6,8 +6,8 @@
 #include <chrono>
 
 #include "apps/commands/command.h"
+#include "apps/report/progress_bar.h"
 #include "pipeline/data_source.h"
-#include "pipeline/progress.h"
 #include "retrieval/files/npy.h"
 
 namespace hh::apps {
@@ -27,6 +27,7 @@ void run(const Options& o) {
   const auto model = pipeline::load_model(o.model, device, activation_dtype(o.dtype));
   const pipeline::Source source = pipeline::open_source(model->info, o.model, o.source);
   pipeline::EncoderOptions options = o.encoder;
+  options.listener = terminal_listener();
   options.keep_outputs = options.keep_outputs || !o.npy_outputs.empty();
   const auto start = std::chrono::steady_clock::now();
   retrieval::CodeSet set = pipeline::encode_source(*model, source, options);
@@ -44,8 +45,7 @@ void run(const Options& o) {
   if (!o.encoder.keep_outputs) set.outputs.clear();
   if (!o.out.empty()) retrieval::write_code_file(o.out, set);
   fmt::print("{}: {} codes of {} bits in {} on {} ({:.0f} images/s)\n", source.name, count, bits,
-             pipeline::duration_text(seconds), to_string(device),
-             double(count) / std::max(seconds, 1e-9));
+             duration_text(seconds), to_string(device), double(count) / std::max(seconds, 1e-9));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "apps/commands/command.h"
 #include "apps/report/evaluation.h"
+#include "apps/report/progress_bar.h"
 #include "engine/files/file.h"
 #include "pipeline/data_source.h"
 
@@ -35,8 +36,10 @@ Codes encode_protocol(const Options& o, Device device) {
                                          ? std::filesystem::path(o.run) / "best.safetensors"
                                          : std::filesystem::path(o.model);
   const auto model = pipeline::load_model(path, device, activation_dtype(o.dtype));
-  const pipeline::EncoderOptions options{
-      .batch = o.batch, .workers = o.workers, .skip_bad = o.skip_bad};
+  const pipeline::EncoderOptions options{.batch = o.batch,
+                                         .workers = o.workers,
+                                         .skip_bad = o.skip_bad,
+                                         .listener = terminal_listener()};
   const auto open = [&](const char* part) {
     return pipeline::open_source(model->info, path,
                                  {.part = part,
@@ -65,7 +68,7 @@ void run(const Options& o) {
                                        .confidence = o.confidence,
                                        .device = device};
   if (!o.ks.empty()) options.ks = o.ks;
-  const EvaluationReport report = evaluate_codes(codes.queries, codes.database, options);
+  const EvaluationReport report = pipeline::evaluate_codes(codes.queries, codes.database, options);
   fmt::print("{}", to_text(report));
   if (!o.json.empty()) write_file_atomically(o.json, to_json(report).dump(1) + "\n");
   if (!o.out.empty()) {

@@ -6,6 +6,7 @@
 
 #include "apps/commands/command.h"
 #include "apps/commands/index_info.h"
+#include "apps/report/progress_bar.h"
 #include "pipeline/data_source.h"
 #include "retrieval/files/item_files.h"
 
@@ -39,6 +40,7 @@ ItemSet items_of(const Options& o, bool outputs) {
   ItemSet items;
   pipeline::EncoderOptions encoder = o.encoder;
   encoder.keep_outputs = outputs;
+  encoder.listener = terminal_listener();
   items.set = pipeline::encode_source(*model, pipeline::open_source(model->info, o.model, o.source),
                                       encoder);
   return items;

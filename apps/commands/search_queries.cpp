@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "apps/report/progress_bar.h"
 #include "data/experiments/shuffle.h"
 #include "kernels/core/check.h"
 #include "pipeline/data_source.h"
@@ -21,7 +22,6 @@ Queries items_as_queries(const QueryOptions& o, const Index& index) {
   CodeSet& set = queries.set;
   set.classes = index.manifest().classes;
   set.class_names = index.manifest().class_names;
-  const auto words = std::size_t(set.classes + 63) / 64;
   for (const std::int64_t id : o.ids) {
     const auto row = index.row_of(id);
     HH_REQUIRE(row.has_value(), index.folder().string() << ": there is no item with id " << id);
@@ -33,10 +33,7 @@ Queries items_as_queries(const QueryOptions& o, const Index& index) {
                                                       : item.description.path);
     const auto outputs = index.outputs_of(*row);
     set.outputs.insert(set.outputs.end(), outputs.begin(), outputs.end());
-    set.labels.resize(set.labels.size() + words);
-    for (const int c : item.description.labels) {
-      set.labels[set.labels.size() - words + std::size_t(c / 64)] |= std::uint64_t{1} << (c % 64);
-    }
+    retrieval::append_labels(set.labels, set.classes, item.description.labels);
   }
   return queries;
 }
@@ -60,6 +57,7 @@ CodeSet images_as_queries(const QueryOptions& o, Device device) {
   source.image_root = o.image_root;
   pipeline::EncoderOptions encoder = o.encoder;
   encoder.keep_outputs = true;
+  encoder.listener = terminal_listener();
   return pipeline::encode_source(*model, pipeline::open_source(model->info, o.model, source),
                                  encoder);
 }

@@ -2,9 +2,11 @@
 // hybridhash train: a recipe to a run folder.
 #include <fmt/format.h>
 
+#include <charconv>
 #include <optional>
 
 #include "apps/commands/command.h"
+#include "apps/report/progress_bar.h"
 #include "apps/report/training_plots.h"
 #include "pipeline/training_run.h"
 
@@ -27,15 +29,37 @@ Device apply(const Options& o, const pipeline::Recipe& recipe) {
   return compute.apply();
 }
 
+/// "3:12".
+pipeline::ProfiledSteps parse_steps(const std::string& text) {
+  pipeline::ProfiledSteps steps{0, 0};
+  const char *at = text.data(), *const end = at + text.size();
+  const auto number = [&](std::int64_t& value) {
+    const auto [stop, error] = std::from_chars(at, end, value);
+    at = stop;
+    return error == std::errc{};
+  };
+  const bool read = number(steps.first) && at != end && *at++ == ':' && number(steps.last);
+  HH_REQUIRE(read && at == end && steps.first >= 1 && steps.last >= steps.first,
+             "--profile-steps " << text
+                                << ": give FIRST:LAST, two numbers of steps from 1, as "
+                                   "3:12");
+  return steps;
+}
+
+pipeline::TrainingRun::Hooks hooks(const std::filesystem::path& folder) {
+  return {.stop = stop_requested,
+          .epoch_ended =
+              [folder](const pipeline::MetricsLog& log) { write_training_plots(folder, log); },
+          .listener = terminal_listener()};
+}
+
 void finish(pipeline::TrainingRun run, const std::filesystem::path& folder,
             const std::optional<pipeline::ProfiledSteps>& profiled) {
   catch_stop_signals();
   if (profiled) run.profile(*profiled);
-  const bool complete =
-      run.run({.stop = stop_requested, .epoch_ended = [&](const pipeline::MetricsLog& log) {
-                 write_training_plots(folder, log);
-               }});
-  if (!complete) return;
+  if (!run.run()) {
+    return fmt::print("continue with: hybridhash train --resume {}\n", folder.string());
+  }
   fmt::print("{}", run.summary());
   for (const auto& [file, what] :
        {std::pair("loss.svg", "plot of the loss"), std::pair("map.svg", "plot of the mAP")}) {
@@ -46,7 +70,7 @@ void finish(pipeline::TrainingRun run, const std::filesystem::path& folder,
 void run(const Options& o) {
   std::optional<pipeline::ProfiledSteps> profiled;
   if (o.profile) profiled.emplace();
-  if (o.profile_steps) profiled = pipeline::ProfiledSteps::parse(*o.profile_steps);
+  if (o.profile_steps) profiled = parse_steps(*o.profile_steps);
   std::vector<std::string> settings = o.settings;
   if (o.skip_bad) settings.push_back("data.skip_bad=true");
   if (!o.resume.empty()) {
@@ -54,9 +78,9 @@ void run(const Options& o) {
                                                       << o.resume
                                                       << ": leave out RECIPE and --out");
     const pipeline::Recipe recipe = pipeline::TrainingRun::recipe_of(o.resume, settings);
-    return finish(
-        pipeline::TrainingRun::resume(recipe, o.resume, apply(o, recipe), o.allow_changed_data),
-        o.resume, profiled);
+    return finish(pipeline::TrainingRun::resume(recipe, o.resume, apply(o, recipe), hooks(o.resume),
+                                                o.allow_changed_data),
+                  o.resume, profiled);
   }
   const pipeline::Recipe recipe = pipeline::Recipe::read(o.recipe, settings);
   if (o.print_recipe) return fmt::print("{}", recipe.to_toml());
@@ -67,7 +91,7 @@ void run(const Options& o) {
   const std::string name =
       o.recipe.empty() ? "default" : std::filesystem::path(o.recipe).stem().string();
   const std::string folder = o.out.empty() ? "runs/" + name : o.out;
-  finish(pipeline::TrainingRun(recipe, folder, apply(o, recipe)), folder, profiled);
+  finish(pipeline::TrainingRun(recipe, folder, apply(o, recipe), hooks(folder)), folder, profiled);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Codes of queries against codes of a database: numbers, plots, and a page that shows both.
+// An evaluation of codes as text, JSON, plots, and a page that shows them.
 #pragma once
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
@@ -8,28 +8,11 @@
 #include <vector>
 
 #include "apps/report/plot.h"
-#include "retrieval/codes/code_file.h"
-#include "retrieval/codes/code_statistics.h"
-#include "retrieval/metrics/metrics.h"
+#include "pipeline/evaluation.h"
 
 namespace hh::apps {
 
-/// Everything that `hybridhash eval` reports.
-struct EvaluationReport {
-  std::string queries, database;  // where the codes come from, in words
-  std::string model_hash;         // may be empty
-  double confidence = 0.95;
-  std::vector<std::string> class_names;  // may be empty
-  retrieval::Evaluation evaluation;
-  retrieval::CodeStatistics statistics;  // of the database's codes
-
-  std::string class_name(int label) const;
-};
-
-/// Throws std::invalid_argument: codes of different models or widths, no labels.
-EvaluationReport evaluate_codes(const retrieval::CodeSet& queries,
-                                const retrieval::CodeSet& database,
-                                const retrieval::EvaluationOptions& options);
+using pipeline::EvaluationReport;
 
 /// A table of the main figures, for people.
 std::string to_text(const EvaluationReport& report);

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The HTML page of an evaluation: no scripts, and nothing loaded from elsewhere.
+// The folder of an evaluation, and its HTML page: no scripts, and nothing loaded from elsewhere.
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "apps/report/evaluation.h"
+#include "engine/files/file.h"
 #include "engine/files/xml.h"
 
 namespace hh::apps {
@@ -133,6 +136,15 @@ std::string to_html(const EvaluationReport& report) {
                       escape_xml(report.queries), escape_xml(report.database),
                       report.model_hash.empty() ? "unknown" : escape_xml(report.model_hash));
   return html + "</body>\n</html>\n";
+}
+
+void write_report(const std::filesystem::path& folder, const EvaluationReport& report) {
+  std::filesystem::create_directories(folder);
+  write_file_atomically(folder / "eval.json", to_json(report).dump(1) + "\n");
+  for (const auto& [stem, plot] : plots_of(report)) {
+    write_file_atomically(folder / (stem + ".svg"), to_svg(plot));
+  }
+  write_file_atomically(folder / "report.html", to_html(report));
 }
 
 }  // namespace hh::apps

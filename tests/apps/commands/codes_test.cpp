@@ -7,8 +7,8 @@
 #include "retrieval/codes/code_file.h"
 #include "retrieval/files/npy.h"
 #include "tests/apps/program.h"
-#include "tests/apps/tiny_data.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/tiny_data.h"
 
 namespace hh {
 namespace {

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/apps/program.h"
-#include "tests/apps/tiny_data.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/tiny_data.h"
 
 namespace hh {
 namespace {

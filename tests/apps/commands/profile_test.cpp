@@ -6,9 +6,9 @@
 #include <sstream>
 
 #include "tests/apps/program.h"
-#include "tests/apps/tiny_data.h"
 #include "tests/support/device.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/tiny_data.h"
 #include "tests/support/trace.h"
 
 namespace hh {

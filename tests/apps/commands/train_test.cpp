@@ -8,8 +8,8 @@
 
 #include "engine/files/safetensors.h"
 #include "tests/apps/program.h"
-#include "tests/apps/tiny_data.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/tiny_data.h"
 
 namespace hh {
 namespace {
@@ -185,7 +185,8 @@ TEST_CASE("a stopped, killed and resumed run ends bit for bit as an undisturbed 
     REQUIRE(testing::wait_for([&] { return lines_of(metrics) > 5 || !program.running(); }));
     program.signal(SIGINT);
     CHECK(program.wait() == 0);
-    REQUIRE_THAT(program.out(), Contains("stopped in epoch") && Contains("--resume"));
+    REQUIRE_THAT(program.out(), Contains("stopped in epoch") &&
+                                    Contains("continue with: hybridhash train --resume"));
   }
   const std::vector<std::string> resume{"train", "--resume", project.path("cut"), "--device",
                                         "cpu"};

@@ -21,8 +21,8 @@
 #include "retrieval/index/index.h"
 #include "retrieval/search/hamming_scan.h"
 #include "tests/apps/program.h"
-#include "tests/apps/tiny_data.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/tiny_data.h"
 
 namespace hh {
 namespace {

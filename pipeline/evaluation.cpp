@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/evaluation.h"
+
+#include "kernels/core/check.h"
+
+namespace hh::pipeline {
+
+std::string EvaluationReport::class_name(int label) const {
+  return std::size_t(label) < class_names.size() ? class_names[std::size_t(label)]
+                                                 : std::to_string(label);
+}
+
+EvaluationReport evaluate_codes(const retrieval::CodeSet& queries,
+                                const retrieval::CodeSet& database,
+                                const retrieval::EvaluationOptions& options) {
+  HH_REQUIRE(queries.model_hash.empty() || database.model_hash.empty() ||
+                 queries.model_hash == database.model_hash,
+             "the queries are codes of model " << queries.model_hash << ", the database of "
+                                               << database.model_hash
+                                               << ": encode both with one model");
+  HH_REQUIRE(
+      queries.classes > 0 && database.classes > 0,
+      "evaluation needs labels: " << (queries.classes > 0 ? "the database's" : "the queries'")
+                                  << " codes have none");
+  EvaluationReport report{.queries = queries.source,
+                          .database = database.source,
+                          .model_hash = database.model_hash,
+                          .confidence = options.confidence,
+                          .class_names = database.class_names};
+  report.evaluation =
+      retrieval::evaluate(retrieval::labelled(queries), retrieval::labelled(database), options);
+  report.statistics = retrieval::code_statistics(database.codes);
+  return report;
+}
+
+}  // namespace hh::pipeline

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// How good codes are: those of queries against those of a database.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "retrieval/codes/code_file.h"
+#include "retrieval/codes/code_statistics.h"
+#include "retrieval/metrics/metrics.h"
+
+namespace hh::pipeline {
+
+/// Everything that `hybridhash eval` reports.
+struct EvaluationReport {
+  std::string queries, database;  // where the codes come from, in words
+  std::string model_hash;         // may be empty
+  double confidence = 0.95;
+  std::vector<std::string> class_names;  // may be empty
+  retrieval::Evaluation evaluation;
+  retrieval::CodeStatistics statistics;  // of the database's codes
+
+  /// Its number, where classes have no names.
+  std::string class_name(int label) const;
+};
+
+/// Throws std::invalid_argument: codes of different models or widths, no labels.
+EvaluationReport evaluate_codes(const retrieval::CodeSet& queries,
+                                const retrieval::CodeSet& database,
+                                const retrieval::EvaluationOptions& options);
+
+}  // namespace hh::pipeline

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// A run as a library: it tells its listener everything and writes to no stream.
+#include "pipeline/training_run.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstdio>
+#include <map>
+
+#include "pipeline/data_source.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/text_file.h"
+#include "tests/support/tiny_data.h"
+
+namespace hh::pipeline {
+namespace {
+
+using Catch::Contains;
+
+/// What this process writes to its standard output and error while it lives goes to a file.
+class Caught {
+ public:
+  explicit Caught(const std::filesystem::path& file) : file_(file) {
+    std::fflush(nullptr);
+    const int to = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    for (const int stream : {1, 2}) {
+      kept_[stream] = ::dup(stream);
+      ::dup2(to, stream);
+    }
+    ::close(to);
+  }
+  ~Caught() {
+    std::fflush(nullptr);
+    for (const auto& [stream, kept] : kept_) {
+      ::dup2(kept, stream);
+      ::close(kept);
+    }
+  }
+  std::string text() const {
+    std::fflush(nullptr);
+    return testing::read_text(file_);
+  }
+
+ private:
+  std::filesystem::path file_;
+  std::map<int, int> kept_;
+};
+
+/// Everything that a listener is told.
+struct Heard {
+  std::vector<std::string> reports, warnings;
+  std::vector<ProgressState> progress;
+
+  Listener listener() {
+    return {.report = [this](const std::string& text) { reports.push_back(text); },
+            .warn = [this](const std::string& text) { warnings.push_back(text); },
+            .progress = [this](const ProgressState& state) { progress.push_back(state); }};
+  }
+  std::string report() const {
+    std::string all;
+    for (const std::string& text : reports) all += text + "\n";
+    return all;
+  }
+};
+
+TEST_CASE("a training run tells its listener, and stops when it is told to", "[training_run]") {
+  const testing::TemporaryFolder folder;
+  testing::make_tiny_images(folder / "images");
+  testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
+  testing::write_text(folder / "images/red/bad.ppm", "P6\n16 16\n255\n");
+  const Recipe recipe =
+      Recipe::read(folder / "tiny.toml", {"train.epochs=2", "data.skip_bad=true"});
+  Heard heard;
+  int epochs = 0;
+  bool stop = true;
+  const TrainingRun::Hooks hooks{.stop = [&] { return stop; },
+                                 .epoch_ended = [&](const MetricsLog&) { ++epochs; },
+                                 .listener = heard.listener()};
+  std::string written, summary;
+  {
+    const Caught caught(folder / "caught");
+    TrainingRun run(recipe, folder / "run", kCpu, hooks);
+    const bool stopped = !run.run();
+    stop = false;
+    TrainingRun again = TrainingRun::resume(recipe, folder / "run", kCpu, hooks);
+    const bool complete = again.run();
+    summary = again.summary();
+    written = caught.text() + (stopped && complete ? "" : "wrong ends");
+  }
+  CHECK(written == "");
+  CHECK(epochs == 2);
+  CHECK_THAT(heard.report(), Contains("network: ") && Contains("stopped in epoch 1 after ") &&
+                                 Contains("continuing in epoch 1 after ") &&
+                                 Contains("epoch   2  loss "));
+  CHECK_THAT(summary, Contains("best.safetensors"));
+  std::string warnings;
+  for (const std::string& warning : heard.warnings) warnings += warning + "\n";
+  CHECK_THAT(warnings, Contains("bad.ppm") && Contains("bad images skipped"));
+  // Every work that begins ends, and none goes back.
+  REQUIRE(!heard.progress.empty());
+  CHECK(heard.progress.back().ended);
+  const ProgressState* before = nullptr;
+  for (const ProgressState& state : heard.progress) {
+    CHECK(state.done <= state.total);
+    if (before != nullptr && !before->ended) {
+      CHECK(state.what == before->what);
+      CHECK(state.done >= before->done);
+    }
+    before = &state;
+  }
+}
+
+}  // namespace
+}  // namespace hh::pipeline
