@@ -8,6 +8,18 @@
 #include <filesystem>
 
 #include "bench/support/harness.h"
+#include "kernels/attention/window_attention.h"
+#include "kernels/blockify/blockify_layer_norm.h"
+#include "kernels/blockify/deblockify_residual.h"
+#include "kernels/elementwise/bias_gelu.h"
+#include "kernels/hash/hash_head.h"
+#include "kernels/hash/hash_pool.h"
+#include "kernels/input/patchify.h"
+#include "kernels/interaction/interaction_merge.h"
+#include "kernels/interaction/interaction_tokens.h"
+#include "kernels/layer_norm/residual_layer_norm.h"
+#include "kernels/loss/wml_loss.h"
+#include "kernels/optimizer/optimizer_update.h"
 #include "tests/support/device.h"
 #include "tests/support/values.h"
 
