@@ -78,8 +78,9 @@ ResidualPair blockify_layer_norm(const Tensor& x, const Parameter& pos, const No
     record([x = x.gradient(), image = x.shape(), &pos, norm, z = out.z.detached(), mean, rstd,
             z_slot = out.z.gradient(), y_slot = out.y.gradient(), shape] {
       const Tensor dz = z_slot->take();
-      const Tensor dy = y_slot->take();
-      if (!dy) return;
+      Tensor dy = y_slot->take();
+      if (!dz && !dy) return;
+      if (!dy) dy = Tensor::zeros(dz.shape(), dz.dtype(), dz.device());
       const Tensor dx = like(dy, image);
       launch(dy.device(),
              BlockifyLayerNormBackward<T>{.dz = data_or_null<T>(dz),

@@ -74,7 +74,7 @@ Tensor bias_gelu(const Tensor& x, const Parameter& bias) {
   const int cols = int(x.dim(-1));
   const std::int64_t rows = x.count() / cols;
   // In inference the hidden layer, the widest tensor of the network, is overwritten in place.
-  Tensor y = records_parameters() ? like(x) : x.detached();
+  Tensor y = !records_parameters() && x.unique() ? x.detached() : like(x);
   with_activation_type(x.dtype(), [&](auto t) {
     using T = decltype(t);
     launch(x.device(), BiasGeluForward<T>{.x = x.data<T>(),

@@ -198,6 +198,17 @@ HH_GRADIENT_TEST(blockify_layer_norm_op) {
   });
 }
 
+HH_GRADIENT_TEST(blockify_layer_norm_stream_alone) {
+  const Parameter& pos = check.parameter("pos", {1, 4, 9, 6});
+  Parameters unused;
+  const NormParameters norm{unused.add("gamma", {6}, Initialisation::kOne),
+                            unused.add("beta", {6}, Initialisation::kZero)};
+  unused.place(device, DType::f32, /*trainable=*/true);
+  check.input({2, 6, 6, 6});
+  check.run(
+      [&](const auto& in) { return std::vector{blockify_layer_norm(in[0], pos, norm, 2).z}; });
+}
+
 HH_GRADIENT_TEST(deblockify_residual_op) {
   const Parameter& bias = check.parameter("bias", {6});
   const Tensor scale = Tensor::from(std::vector<float>{2, 0.5f}, {2}, device);
@@ -243,6 +254,22 @@ HH_GRADIENT_TEST(hash_head_op) {
   const Parameter& bias = check.parameter("bias", {8});
   check.input({3, 6});
   check.run([&](const auto& in) { return std::vector{hash_head(in[0], weight, bias).code}; });
+}
+
+TEST_CASE("bias_gelu leaves an input alone that another tensor shares", "[gradcheck]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  CAPTURE(device);
+  Parameters parameters;
+  const Parameter& bias = parameters.add("bias", {3}, Initialisation::kZero);
+  parameters.place(device, DType::f32, /*trainable=*/false);
+  const std::vector<float> values{-1, 2, 3};
+  Tensor x = Tensor::from(values, {1, 3}, device);
+  const Tensor shared = x;
+  const Tensor y = bias_gelu(x, bias);
+  CHECK(shared.to_host<float>() == values);
+  CHECK(y.to_host<float>() != values);
+  const std::byte* const memory = y.raw();
+  CHECK(bias_gelu(y, bias).raw() == memory);  // y's alone: taken over
 }
 
 TEST_CASE("gradient of wml_loss", "[gradcheck]") {
