@@ -2,6 +2,7 @@
 #include "kernels/core/parallel.h"
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -22,7 +23,7 @@ int hardware_threads() {
 #endif
 }
 
-int threads = 0;  // 0: not set yet
+std::atomic<int> threads{0};  // of the process; 0: not set yet
 thread_local bool inside = false;
 thread_local int limit = 0;  // of ThreadLimit; 0: none
 
@@ -71,7 +72,7 @@ void run_workers(int workers, const Work& work) {
 
 int num_threads() {
   if (threads == 0) set_num_threads(0);
-  return limit > 0 ? std::min(limit, threads) : threads;
+  return limit > 0 ? std::min<int>(limit, threads) : threads.load();
 }
 
 ThreadLimit::ThreadLimit(int most) : before_(limit) {
@@ -79,10 +80,11 @@ ThreadLimit::ThreadLimit(int most) : before_(limit) {
 }
 ThreadLimit::~ThreadLimit() { limit = before_; }
 
-void set_num_threads(int n) {
-  threads = n > 0 ? n : hardware_threads();
+void set_num_threads(int n) { threads = n > 0 ? n : hardware_threads(); }
+
+void tell_openmp_num_threads() {
 #ifndef HH_STD_THREADS
-  omp_set_num_threads(threads);  // oneDNN reads it
+  omp_set_num_threads(num_threads());
 #endif
 }
 

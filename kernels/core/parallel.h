@@ -8,12 +8,17 @@
 
 namespace hh::cpu {
 
-/// Threads that parallel_for uses, and that the GEMM library is told to use. At least 1; no more
-/// than the calling thread's ThreadLimit.
+/// Threads that parallel_for uses, whichever thread calls it, and that the GEMM library is told to
+/// use. At least 1; no more than the calling thread's ThreadLimit.
 int num_threads();
 
-/// Sets them; n = 0 means one per hardware thread. Not to be called while kernels run.
+/// Sets them for the whole process; n = 0 means one per hardware thread. Not to be called while
+/// kernels run.
 void set_num_threads(int n);
+
+/// For whoever calls a library that uses OpenMP itself: its number of threads, which OpenMP keeps
+/// for each calling thread, becomes num_threads() for this one.
+void tell_openmp_num_threads();
 
 /// While it lives, parallel_for of the thread that made it uses at most `most` threads: for programs
 /// whose own threads share the machine.

@@ -27,9 +27,11 @@ inline dnnl::stream& stream() {
   return s;
 }
 
-/// Runs `call`, which uses oneDNN's C++ interface, with its errors turned into DeviceError.
+/// Runs `call`, which makes or runs primitives, with num_threads() threads and with oneDNN's errors
+/// turned into DeviceError.
 template <class Call>
 auto guarded(const char* op, Call call) {
+  tell_openmp_num_threads();
   try {
     return call();
   } catch (const dnnl::error& e) {
@@ -60,18 +62,20 @@ inline dnnl::memory view(const dnnl::memory::desc& desc, const void* data) {
 
 using Key = std::array<std::int64_t, 10>;
 
+/// Primitives of a kind that are kept: a serving program sees many batch sizes; ~100 KiB each.
+inline constexpr std::size_t kMostKept = 512;
+
 /// The `Made` of this key, made on first use. A primitive is fixed to a number of threads when it
 /// is made, so that is part of the key. Safe from several threads.
 template <class Made, class Make>
 std::shared_ptr<const Made> kept(const Key& key, Make make) {
-  constexpr std::size_t kMost = 512;  // a serving program sees many batch sizes; ~100 KiB each
   static std::mutex mutex;
   static std::map<std::pair<int, Key>, std::shared_ptr<const Made>> all;
   const std::scoped_lock lock(mutex);
-  if (all.size() >= kMost) all.clear();  // those in use live on through their shared_ptr
-  std::shared_ptr<const Made>& entry = all[{num_threads(), key}];
-  if (!entry) entry = make();
-  return entry;
+  const std::pair<int, Key> wanted{num_threads(), key};
+  if (const auto it = all.find(wanted); it != all.end()) return it->second;
+  if (all.size() >= kMostKept) all.clear();  // those in use live on through their shared_ptr
+  return all[wanted] = make();
 }
 
 }  // namespace hh::cpu::onednn

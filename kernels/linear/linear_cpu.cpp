@@ -217,6 +217,7 @@ namespace {
 /// c [m,n] = a b + beta c. Row-major; ta: a is stored [k,m], tb: b is stored [n,k].
 void sgemm(bool ta, bool tb, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
            const float* b, float beta, float* c) {
+  tell_openmp_num_threads();
   const auto status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1.f, a, ta ? m : k, b,
                                  tb ? k : n, beta, c, n);
   if (status != dnnl_success) {

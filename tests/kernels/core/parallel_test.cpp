@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/core/parallel.h"
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <iterator>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "kernels/linear/linear.h"
+#include "tests/support/values.h"
+
+namespace hh::cpu {
+namespace {
+
+/// Sets the number of threads for its own lifetime.
+class Threads {
+ public:
+  explicit Threads(int n) : before_(num_threads()) { set_num_threads(n); }
+  ~Threads() { set_num_threads(before_); }
+
+ private:
+  int before_;
+};
+
+using Range = std::pair<std::int64_t, std::int64_t>;
+
+/// The ranges that a loop is cut into, in order.
+std::set<Range> ranges(std::int64_t n, std::int64_t grain) {
+  std::mutex mutex;
+  std::set<Range> all;
+  parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end) {
+    const std::scoped_lock lock(mutex);
+    REQUIRE(all.emplace(begin, end).second);
+  });
+  return all;
+}
+
+TEST_CASE("parallel_for covers its range once, in at most num_threads() parts of a grain",
+          "[parallel]") {
+  const int threads = GENERATE(1, 2, 3, 8);
+  const std::int64_t n = GENERATE(0, 1, 2, 7, 8, 9, 1000), grain = GENERATE(0, 1, 3, 100, 5000);
+  CAPTURE(threads, n, grain);
+  const Threads set(threads);
+  const std::set<Range> parts = ranges(n, grain);
+  std::int64_t at = 0;
+  for (const auto& [begin, end] : parts) {
+    CHECK(begin == at);
+    CHECK(end > begin);
+    at = end;
+  }
+  CHECK(at == n);
+  const std::int64_t least = std::max<std::int64_t>(grain, 1);
+  CHECK(std::int64_t(parts.size()) == std::min<std::int64_t>(threads, (n + least - 1) / least));
+}
+
+TEST_CASE("a loop inside a loop runs in the thread it is in", "[parallel]") {
+  const Threads set(4);
+  std::mutex mutex;
+  bool inline_all = true;
+  parallel_for(4, 1, [&](std::int64_t, std::int64_t) {
+    const auto outer = std::this_thread::get_id();
+    int parts = 0;
+    bool same = true;
+    parallel_for(100, 1, [&](std::int64_t begin, std::int64_t end) {
+      same = same && std::this_thread::get_id() == outer && begin == 0 && end == 100;
+      ++parts;
+    });
+    const std::scoped_lock lock(mutex);
+    inline_all = inline_all && same && parts == 1;
+  });
+  CHECK(inline_all);
+  CHECK(ranges(8, 1).size() == 4);  // afterwards loops are cut again
+}
+
+TEST_CASE("an exception of a body reaches the caller, and the next loop runs", "[parallel]") {
+  const int threads = GENERATE(1, 4);
+  const Threads set(threads);
+  CHECK_THROWS_WITH(parallel_for(8, 1,
+                                 [](std::int64_t begin, std::int64_t end) {
+                                   if (begin <= 5 && 5 < end) throw std::runtime_error("item 5");
+                                 }),
+                    "item 5");
+  CHECK(std::int64_t(ranges(8, 1).size()) == threads);
+}
+
+TEST_CASE("parallel_chunks runs each chunk once, whatever the number of threads", "[parallel]") {
+  const Threads set(GENERATE(1, 3));
+  std::vector<int> runs(17);
+  parallel_chunks(17, [&](std::int64_t chunk) { ++runs[std::size_t(chunk)]; });
+  CHECK(runs == std::vector<int>(17, 1));
+}
+
+#ifndef HH_STD_THREADS  // where oneDNN has its own OpenMP, out of reach
+std::size_t threads_of_process() {
+  using Folder = std::filesystem::directory_iterator;
+  return std::size_t(std::distance(Folder("/proc/self/task"), Folder()));
+}
+
+TEST_CASE("the number of threads holds in every thread, for the GEMM library too", "[parallel]") {
+  // Products that oneDNN cuts up by itself: a matmul primitive, and sgemm.
+  const bool with_bias = GENERATE(true, false);
+  CAPTURE(with_bias);
+  constexpr int n = 256;
+  const auto x = testing::normal(n * n, 1), weight = testing::normal(n * n, 2);
+  const auto bias = testing::normal(n, 3);
+  const auto product = [&] {
+    std::vector<float> y(n * n);
+    LinearForward<float> args{.x = x.data(),
+                              .weight = weight.data(),
+                              .bias = with_bias ? bias.data() : nullptr,
+                              .y = y.data(),
+                              .rows = n,
+                              .in = n,
+                              .out = n};
+    std::vector<std::byte> scratch(workspace_bytes(args) + 64);
+    void* at = scratch.data();
+    std::size_t space = scratch.size();
+    args.workspace = std::align(64, scratch.size() - 64, at, space);
+    cpu::run(args);
+    return y;
+  };
+  const auto in_new_thread = [&](std::size_t& made) {
+    std::vector<float> y;
+    std::thread([&] {
+      const std::size_t before = threads_of_process();
+      y = product();
+      made = threads_of_process() - before;
+    }).join();
+    return y;
+  };
+  std::size_t made = 0;
+  for (const int threads : {1, 3}) {
+    const Threads set(threads);
+    const std::vector<float> here = product();
+    CHECK(in_new_thread(made) == here);
+    CHECK(made == std::size_t(threads - 1));  // a team of so many, this thread among them
+  }
+}
+
+#endif
+
+}  // namespace
+}  // namespace hh::cpu
