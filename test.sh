@@ -77,6 +77,14 @@ else
     # shellcheck disable=SC2086
     catch "hh_model_tests ($label)" $run $bin/hh_model_tests "[trainer]"
   done
+  if [ ! -e /dev/nvidiactl ]; then
+    # Hidden tests, of what only a simulated machine has: two GPUs, a small one, one that gives no memory.
+    HH_TEST_DEVICES=cuda:0,cuda:1 catch "hh_engine_tests (two GPUs)" \
+      "$simulator" run --devices=2 --check=memory,init,race,sync,leak -- $bin/hh_engine_tests "[.two_gpus]"
+    catch "hh_model_tests (full GPU)" "$simulator" run --memory=256M -- $bin/hh_model_tests "[.full_gpu]"
+    catch "hh_engine_tests (unusable GPU)" \
+      "$simulator" run --deny=malloc:all -- $bin/hh_engine_tests "[.unusable_gpu]"
+  fi
   # shellcheck disable=SC2086
   catch "hh_app_tests (cuda)" ${runs[0]} $bin/hh_app_tests "[devices]"
   # shellcheck disable=SC2086

@@ -29,6 +29,7 @@ void time_case(const std::string& name, Device device, Work work,
 template <class Args>
 std::function<void()> prepared(Device device, Args args) {
   Backend& on = backend(device);
+  const UseDevice current(on);
   const Kernel<Args>& kernel = on.kernels().of<Args>();
   Tensor workspace;
   if constexpr (requires { args.workspace; }) {
@@ -39,6 +40,7 @@ std::function<void()> prepared(Device device, Args args) {
     }
   }
   return [&on, &kernel, args, workspace] {
+    const UseDevice same(on);
     kernel.run(args, on.stream());
     on.synchronize();
   };

@@ -4,6 +4,7 @@
 // starts on machines without CUDA.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -54,9 +55,12 @@ class Backend {
   /// the host, nor wait; what it throws is passed on. Null where the device can't record: then
   /// nothing has been queued.
   virtual std::unique_ptr<LaunchGraph> record(const std::function<void()>& work) = 0;
+  /// Whether `work` of record() runs now: then nothing may wait for the device.
+  virtual bool recording() const = 0;
   /// Waits for everything queued.
   virtual void synchronize() = 0;
   virtual StreamHandle stream() = 0;
+  /// To be run while a UseDevice names this backend.
   virtual const KernelTable& kernels() const = 0;
   /// The processor's name, for people.
   virtual std::string name() const = 0;
@@ -64,12 +68,29 @@ class Backend {
   virtual std::unique_ptr<DeviceTimeline> timeline() = 0;
 
  private:
+  friend class UseDevice;
+  /// Makes the device the calling thread's, and tells which was: CUDA keeps one for each thread.
+  virtual int make_current() = 0;
+  virtual void restore_current(int before) noexcept = 0;
   // The copies above, which a profiler times.
   virtual void queue_copy_from_host(void* to, const void* from, std::size_t bytes) = 0;
   virtual void queue_copy_to_host(void* to, const void* from, std::size_t bytes) = 0;
   virtual std::unique_ptr<PendingFloat> queue_read(const float* value) = 0;
   virtual void queue_copy_within(void* to, const void* from, std::size_t bytes) = 0;
   virtual void queue_zero(void* memory, std::size_t bytes) = 0;
+};
+
+/// Kernels of the calling thread run on this backend's device for its own lifetime.
+class UseDevice {
+ public:
+  explicit UseDevice(Backend& backend) : backend_(backend), before_(backend.make_current()) {}
+  ~UseDevice() { backend_.restore_current(before_); }
+  UseDevice(const UseDevice&) = delete;
+  UseDevice& operator=(const UseDevice&) = delete;
+
+ private:
+  Backend& backend_;
+  int before_;
 };
 
 /// The device's backend, made on first use. Throws DeviceUnavailable.
@@ -80,6 +101,10 @@ Backend& backend(Device device);
 using CreateCudaBackend = Backend*(int index);
 inline constexpr const char* kCudaLibrary = "libhh_cuda.so";
 inline constexpr const char* kCreateCudaBackend = "hh_create_cuda_backend";
+
+/// Also exported: its build_identity() (kernel_table.h).
+using CudaBuildIdentity = std::uint64_t();
+inline constexpr const char* kCudaBuildIdentity = "hh_cuda_build_identity";
 
 /// Also exported: what a user should know of an optional library that is missing, with the cure;
 /// empty when nothing is.

@@ -24,4 +24,9 @@ const KernelTable& cpu_kernels() {
   return table;
 }
 
+std::uint64_t build_identity() {
+  static constexpr BuildIdentity identity;
+  return identity;
+}
+
 }  // namespace hh

@@ -42,6 +42,7 @@ class CpuBackend final : public Backend {
   }
   void release(void* memory) noexcept override { std::free(memory); }
   std::unique_ptr<LaunchGraph> record(const std::function<void()>&) override { return nullptr; }
+  bool recording() const override { return false; }
   void synchronize() override {}
   StreamHandle stream() override { return nullptr; }
   const KernelTable& kernels() const override { return cpu_kernels(); }
@@ -55,6 +56,8 @@ class CpuBackend final : public Backend {
   std::unique_ptr<DeviceTimeline> timeline() override { return nullptr; }
 
  private:
+  int make_current() override { return 0; }
+  void restore_current(int) noexcept override {}
   void queue_copy_from_host(void* to, const void* from, std::size_t bytes) override {
     if (bytes != 0) std::memcpy(to, from, bytes);
   }
@@ -81,10 +84,13 @@ Backend* create_cuda_backend(int index) {
     throw NoCudaLibrary(std::string("the CUDA backend can't be loaded: ") + dlerror() +
                         "; build with the cuda preset, or use --device cpu");
   }
-  void* create = dlsym(library, kCreateCudaBackend);
-  if (create == nullptr) {
-    throw DeviceUnavailable(std::string(kCudaLibrary) + " is of another version: it has no " +
-                            kCreateCudaBackend + "; build program and library together");
+  void* const create = dlsym(library, kCreateCudaBackend);
+  void* const identity = dlsym(library, kCudaBuildIdentity);
+  if (create == nullptr || identity == nullptr ||
+      reinterpret_cast<CudaBuildIdentity*>(identity)() != build_identity()) {
+    throw DeviceUnavailable(std::string(kCudaLibrary) +
+                            " is of another build than this program; build and copy the two "
+                            "together, or use --device cpu");
   }
   Backend* const made = reinterpret_cast<CreateCudaBackend*>(create)(index);
   if (void* note = dlsym(library, kCudaNote); note != nullptr) {

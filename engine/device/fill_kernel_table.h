@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fills a device's table of kernels; written once for the CPU and the GPU. Includes every op.
 #pragma once
+#include <cstdint>
+
 #include "engine/device/kernel_table.h"
 #include "kernels/attention/window_attention.h"
 #include "kernels/blockify/blockify_layer_norm.h"
@@ -39,6 +41,35 @@ Kernel<Args> kernel_on() {
   }
   return kernel;
 }
+
+/// Tells two builds of the table apart: FNV-1a over the version, and name and size of each op's
+/// arguments, in the table's order.
+class BuildIdentity {
+ public:
+  constexpr BuildIdentity() {
+    see(HH_VERSION);
+    see(ActivationKernels<float>());
+    see(ActivationKernels<bf16>());
+    see(ActivationKernels<f16>());
+    see(OtherKernels());
+  }
+  constexpr operator std::uint64_t() const { return hash_; }
+
+ private:
+  constexpr void see(const char* text) {
+    for (; *text != 0; ++text) hash_ = (hash_ ^ std::uint8_t(*text)) * 0x100000001b3u;
+  }
+  template <class Args>
+  constexpr void see_type() {
+    see(__PRETTY_FUNCTION__);
+    hash_ = (hash_ ^ sizeof(Args)) * 0x100000001b3u;
+  }
+  template <class... Args>
+  constexpr void see(KernelList<Args...>) {
+    (see_type<Args>(), ...);
+  }
+  std::uint64_t hash_ = 0xcbf29ce484222325u;
+};
 
 template <class On, class... Args>
 void fill(KernelTable& table, KernelList<Args...>) {

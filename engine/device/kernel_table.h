@@ -3,6 +3,7 @@
 // all, so the operations in ops/ are written once.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <stdexcept>
 #include <type_traits>
 
@@ -43,5 +44,9 @@ struct KernelTable : KernelsOf<ActivationKernels<float>>,
 
 /// The CPU's: every entry but those of f16 activations is filled.
 const KernelTable& cpu_kernels();
+
+/// Of this program's tables. A library whose identity differs has another table, whose kernels
+/// would be called with the wrong arguments.
+std::uint64_t build_identity();
 
 }  // namespace hh

@@ -13,6 +13,7 @@ namespace hh {
 template <class Args>
 void launch(Device device, Args args) {
   Backend& on = backend(device);
+  const UseDevice current(on);
   const Kernel<Args>& kernel = on.kernels().of<Args>();
   // Freed before the kernel has run on a GPU; the cache reuses it in stream order only.
   std::optional<Storage> scratch;

@@ -98,6 +98,7 @@ class CachingAllocator {
     try {
       block = backend(device_).allocate(size);
     } catch (const OutOfMemory&) {
+      if (backend(device_).recording()) throw;  // giving memory back waits for the device
       release_cached_locked();
       block = backend(device_).allocate(size);
     }

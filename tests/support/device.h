@@ -76,6 +76,7 @@ class Array {
 template <class Args>
 void run(Device device, Args args) {
   Backend& on = backend(device);
+  const UseDevice current(on);
   const Kernel<Args>& kernel = on.kernels().of<Args>();
   std::unique_ptr<Array<std::uint8_t>> workspace;
   if constexpr (requires { args.workspace; }) {

@@ -16,8 +16,22 @@ constexpr int kOldestMajor = 8;  // our kernels use mma.sync, ldmatrix and cp.as
 
 std::string mebibytes(std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
-/// The stream of GPU `index`, made current for the calling thread.
-cudaStream_t open_device(int index) {
+/// Of a GPU that is here: in use by another program that has it for itself, broken, or full.
+DeviceUnavailable unusable(int index, cudaError_t why) {
+  return DeviceUnavailable("GPU " + std::to_string(index) + " can't be used (" +
+                           cudaGetErrorString(why) +
+                           "); see what nvidia-smi says of it, or use --device cpu");
+}
+
+cudaStream_t new_stream() {
+  cudaStream_t stream = nullptr;
+  HH_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return stream;
+}
+
+}  // namespace
+
+int CudaBackend::usable(int index) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaErrorInsufficientDriver) {
@@ -43,24 +57,22 @@ cudaStream_t open_device(int index) {
                             std::to_string(properties.minor) +
                             ", but 8.0 is the least our kernels run on; use --device cpu");
   }
-  HH_CUDA_CHECK(cudaSetDevice(index));
-  cudaStream_t stream = nullptr;
-  HH_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  return stream;
+  return index;
 }
 
-}  // namespace
-
-CudaBackend::CudaBackend(int index)
-    : index_(index),
-      stream_{open_device(index)},
+CudaBackend::CudaBackend(const UseGpu& in_use)
+    : index_(in_use.index()),
+      stream_{new_stream()},
       uploads_(stream_.handle),
       readbacks_(stream_.handle) {}
 
 CudaBackend::~CudaBackend() { cudaStreamSynchronize(stream_.handle); }
 
+int CudaBackend::make_current() { return UseGpu::enter(index_); }
+void CudaBackend::restore_current(int before) noexcept { UseGpu::leave(index_, before); }
+
 void* CudaBackend::allocate(std::size_t bytes) {
-  HH_CUDA_CHECK(cudaSetDevice(index_));
+  const UseGpu current(index_);
   void* memory = nullptr;
   const cudaError_t status = cudaMalloc(&memory, std::max<std::size_t>(bytes, 1));
   if (status == cudaErrorMemoryAllocation) {
@@ -75,7 +87,7 @@ void* CudaBackend::allocate(std::size_t bytes) {
   return memory;
 }
 
-void CudaBackend::release(void* memory) noexcept { cudaFree(memory); }
+void CudaBackend::release(void* memory) noexcept { cudaFree(memory); }  // of whichever GPU
 
 void CudaBackend::queue_copy_from_host(void* to, const void* from, std::size_t bytes) {
   uploads_.copy(to, from, bytes);
@@ -107,7 +119,7 @@ std::string CudaBackend::name() const {
 }
 
 std::unique_ptr<DeviceTimeline> CudaBackend::timeline() {
-  return std::make_unique<CudaTimeline>(stream_.handle);
+  return std::make_unique<CudaTimeline>(index_, stream_.handle);
 }
 
 void CudaBackend::synchronize() { HH_CUDA_CHECK(cudaStreamSynchronize(stream_.handle)); }
@@ -115,7 +127,13 @@ void CudaBackend::synchronize() { HH_CUDA_CHECK(cudaStreamSynchronize(stream_.ha
 }  // namespace hh
 
 extern "C" __attribute__((visibility("default"))) hh::Backend* hh_create_cuda_backend(int index) {
-  return new hh::CudaBackend(index);
+  try {
+    return new hh::CudaBackend(index);
+  } catch (const hh::DeviceUnavailable&) {
+    throw;
+  } catch (const hh::DeviceError&) {
+    throw hh::unusable(index, cudaGetLastError());
+  }
 }
 
 extern "C" __attribute__((visibility("default"))) const char* hh_cuda_note() {

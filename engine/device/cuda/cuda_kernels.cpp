@@ -27,3 +27,8 @@ const KernelTable& cuda_kernels() {
 }
 
 }  // namespace hh
+
+extern "C" __attribute__((visibility("default"))) std::uint64_t hh_cuda_build_identity() {
+  static constexpr hh::BuildIdentity identity;
+  return identity;
+}

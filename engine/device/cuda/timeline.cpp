@@ -5,6 +5,7 @@
 
 #include <cassert>
 
+#include "engine/device/cuda/use_gpu.h"
 #include "kernels/core/cuda_check.h"
 
 namespace hh {
@@ -14,6 +15,7 @@ CudaTimeline::~CudaTimeline() {
 }
 
 void CudaTimeline::mark() {
+  const UseGpu current(gpu_);
   if (used_ == events_.size()) {
     cudaEvent_t event = nullptr;
     HH_CUDA_CHECK(cudaEventCreate(&event));

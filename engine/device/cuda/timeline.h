@@ -14,7 +14,7 @@ namespace hh {
 /// that includes the wait until the host has queued the kernel.
 class CudaTimeline final : public DeviceTimeline {
  public:
-  explicit CudaTimeline(cudaStream_t stream) : stream_(stream) {}
+  CudaTimeline(int gpu, cudaStream_t stream) : gpu_(gpu), stream_(stream) {}
   ~CudaTimeline() override;
   CudaTimeline(const CudaTimeline&) = delete;
   CudaTimeline& operator=(const CudaTimeline&) = delete;
@@ -30,7 +30,8 @@ class CudaTimeline final : public DeviceTimeline {
   /// Records the next event of the pool.
   void mark();
 
-  cudaStream_t stream_;
+  int gpu_;
+  cudaStream_t stream_;              // of that GPU
   Clock::time_point origin_;         // the host's time of the first event
   std::vector<cudaEvent_t> events_;  // kept for the next time; the first is of start()
   std::size_t used_ = 0;
