@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/serve/access.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+#include <optional>
+#include <string_view>
+#include <utility>
+
 #include "apps/serve/answer.h"
 
 namespace hh::apps {
@@ -15,30 +25,65 @@ bool same_secret(const std::string& a, const std::string& b) {
   return different == 0;
 }
 
-/// host[:port] without the port.
-std::string host_name(const std::string& host) {
-  const std::size_t colon = host.rfind(':');
-  return colon != std::string::npos && host.find(']', colon) == std::string::npos
-             ? host.substr(0, colon)
-             : host;
+/// As browsers compare it: without capitals, the root's dot and the port that the scheme implies.
+/// Nothing where it is no "name[:port]".
+struct Site {
+  std::string name, port;
+  bool operator==(const Site&) const = default;
+};
+
+std::optional<Site> site_of(std::string_view authority, const std::string& usual_port) {
+  const std::size_t bracket = authority.starts_with('[') ? authority.find(']') : 0;
+  if (bracket == std::string_view::npos) return std::nullopt;
+  const std::size_t colon = std::min(authority.find(':', bracket), authority.size());
+  std::string port(authority.substr(std::min(colon + 1, authority.size())));
+  std::string name(authority.substr(0, colon));
+  for (char& c : name) c = char(std::tolower(static_cast<unsigned char>(c)));
+  if (name.size() > 1 && name.ends_with('.')) name.pop_back();
+  constexpr const char* kNameCharacters = "abcdefghijklmnopqrstuvwxyz0123456789-._~%[]:";
+  if (name.empty() || name.find_first_not_of(kNameCharacters) != std::string::npos ||
+      port.find_first_not_of("0123456789") != std::string::npos) {
+    return std::nullopt;
+  }
+  return Site{name, port.empty() ? usual_port : port};
+}
+
+/// A page is this server's if its address has the name and port by which the request asks.
+bool own_page(const std::string& origin, const std::string& host) {
+  for (const auto& [scheme, port] : {std::pair{"http://", "80"}, std::pair{"https://", "443"}}) {
+    if (!origin.starts_with(scheme)) continue;
+    const auto page = site_of(std::string_view(origin).substr(std::strlen(scheme)), port);
+    return page.has_value() && page == site_of(host, port);
+  }
+  return false;
 }
 
 }  // namespace
 
+bool is_own_machine(const std::string& name) {
+  if (name == "localhost") return true;
+  // Not by how it begins: 127.evil.example is a name that its owner can lead anywhere.
+  in_addr v4{};
+  if (::inet_pton(AF_INET, name.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  if (!name.starts_with('[') || !name.ends_with(']')) return false;
+  in6_addr v6{};
+  return ::inet_pton(AF_INET6, name.substr(1, name.size() - 2).c_str(), &v6) == 1 &&
+         IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
 void check_site(const AccessRules& rules, const HttpRequest& request) {
   // A page from elsewhere that a browser on this machine shows can send requests here, and, once
   // its name is made to mean this machine, even read the answers.
-  if (!rules.loopback) return;
-  const std::string host = host_name(request.host);
-  if (host != "localhost" && host != "[::1]" && !host.starts_with("127.") && !host.empty()) {
+  if (!rules.loopback || request.host.empty()) return;  // HTTP/1.0, which no browser speaks
+  const auto site = site_of(request.host, "80");
+  if (!site || !is_own_machine(site->name)) {
     throw ApiError{403, "this server is for its own machine; ask for it as localhost"};
   }
 }
 
 void check_write(const AccessRules& rules, const HttpRequest& request) {
   if (rules.read_only) throw ApiError{403, "the server was started with --read-only"};
-  if (!request.origin.empty() && request.origin != "http://" + request.host &&
-      request.origin != "https://" + request.host) {
+  if (!request.origin.empty() && !own_page(request.origin, request.host)) {
     throw ApiError{403, "changes are taken from this server's own page only"};
   }
   if (rules.token.empty()) {

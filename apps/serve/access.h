@@ -13,6 +13,10 @@ struct AccessRules {
   bool read_only = false;  // no changes at all
 };
 
+/// Whether a host, written in small letters, can mean nothing but this machine: localhost, or a
+/// loopback address (IPv6 in brackets). Other names mean what their owners make them mean.
+bool is_own_machine(const std::string& name);
+
 /// Throws ApiError: the request comes from another site's page.
 void check_site(const AccessRules& rules, const HttpRequest& request);
 /// Throws ApiError: the request may not change anything.

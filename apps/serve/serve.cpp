@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/serve/serve.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <netdb.h>
+#include <strings.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 
@@ -13,10 +15,19 @@ namespace {
 
 constexpr double kMaxWriteWait = 5;  // seconds for another process that writes to the index
 
+/// As bind() will read it: 127.1 and 0x7f.0.0.1 are addresses too.
 bool is_loopback(const std::string& host) {
-  in_addr v4{};
-  if (::inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
-  return host == "localhost" || host == "::1";
+  addrinfo hints{};
+  hints.ai_flags = AI_NUMERICHOST;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) {
+    return strcasecmp(host.c_str(), "localhost") == 0;
+  }
+  char text[NI_MAXHOST] = "";
+  ::getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
+  const bool v6 = found->ai_family == AF_INET6;
+  ::freeaddrinfo(found);
+  return is_own_machine(v6 ? "[" + std::string(text) + "]" : text);
 }
 
 }  // namespace
