@@ -2,6 +2,7 @@
 #include "pipeline/evaluation.h"
 
 #include "kernels/core/check.h"
+#include "retrieval/codes/class_names.h"
 
 namespace hh::pipeline {
 
@@ -22,13 +23,23 @@ EvaluationReport evaluate_codes(const retrieval::CodeSet& queries,
       queries.classes > 0 && database.classes > 0,
       "evaluation needs labels: " << (queries.classes > 0 ? "the database's" : "the queries'")
                                   << " codes have none");
+  retrieval::JoinedClasses joined = retrieval::join_classes(queries, database);
   EvaluationReport report{.queries = queries.source,
                           .database = database.source,
                           .model_hash = database.model_hash,
                           .confidence = options.confidence,
-                          .class_names = database.class_names};
+                          .class_names = joined.names,
+                          .queries_only = std::move(joined.queries_only),
+                          .database_only = std::move(joined.database_only),
+                          .note = std::move(joined.note),
+                          .evaluation = {},
+                          .statistics = {}};
+  const auto labels = [&](const std::vector<std::uint64_t>& words, const auto& set) {
+    return retrieval::LabelsView{words.data(), set.count(), joined.classes};
+  };
   report.evaluation =
-      retrieval::evaluate(retrieval::labelled(queries), retrieval::labelled(database), options);
+      retrieval::evaluate({queries.codes, labels(joined.queries, queries)},
+                          {database.codes, labels(joined.database, database)}, options);
   report.statistics = retrieval::code_statistics(database.codes);
   return report;
 }

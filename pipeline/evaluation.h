@@ -15,7 +15,9 @@ struct EvaluationReport {
   std::string queries, database;  // where the codes come from, in words
   std::string model_hash;         // may be empty
   double confidence = 0.95;
-  std::vector<std::string> class_names;  // may be empty
+  std::vector<std::string> class_names;                  // may be empty
+  std::vector<std::string> queries_only, database_only;  // classes without a counterpart
+  std::string note;                                      // on the classes; may be empty
   retrieval::Evaluation evaluation;
   retrieval::CodeStatistics statistics;  // of the database's codes
 
@@ -23,7 +25,8 @@ struct EvaluationReport {
   std::string class_name(int label) const;
 };
 
-/// Throws std::invalid_argument: codes of different models or widths, no labels.
+/// Classes are matched by name where both sides name them (retrieval/codes/class_names.h).
+/// Throws std::invalid_argument: codes of different models or widths, no labels, no class shared.
 EvaluationReport evaluate_codes(const retrieval::CodeSet& queries,
                                 const retrieval::CodeSet& database,
                                 const retrieval::EvaluationOptions& options);

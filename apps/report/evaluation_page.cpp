@@ -115,6 +115,7 @@ std::string to_html(const EvaluationReport& report) {
       kStyle);
   html += fmt::format("<p>{} queries against {} database items, {} bits</p>\n", e.queries,
                       e.database, e.bits);
+  if (!report.note.empty()) html += "<p>Note: " + escape_xml(report.note) + ".</p>\n";
   html += fmt::format(
       "<p><span class=\"big\">mAP@{} {:.4f}</span>{}</p>\n", cut, e.map[TieRule::kStable],
       interval.high > interval.low

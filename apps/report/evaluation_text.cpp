@@ -40,6 +40,7 @@ std::string to_text(const EvaluationReport& report) {
   const retrieval::CodeStatistics& s = report.statistics;
   std::string text =
       fmt::format("{} queries, {} database items, {} bits\n", e.queries, e.database, e.bits);
+  if (!report.note.empty()) text += "note: " + report.note + "\n";
   for (const TieRule rule : kTieRules) {
     text += fmt::format("mAP@{:<6} ties {:<9} {:.4f}", top_k_text(e), to_string(rule), e.map[rule]);
     const retrieval::Interval& interval = e.interval[rule];
@@ -81,6 +82,11 @@ nlohmann::ordered_json to_json(const EvaluationReport& report) {
                               {"database_source", report.database},
                               {"model_hash", report.model_hash},
                               {"map", by_rule(e.map)}};
+  if (!report.note.empty()) {
+    json["note"] = report.note;
+    json["classes_of_queries_only"] = report.queries_only;
+    json["classes_of_database_only"] = report.database_only;
+  }
   json["confidence"] = report.confidence;
   for (const TieRule rule : kTieRules) {
     json["map_interval"][to_string(rule)] = {e.interval[rule].low, e.interval[rule].high};

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "kernels/core/check.h"
+#include "retrieval/codes/class_names.h"
 #include "retrieval/files/item_files.h"
 #include "retrieval/files/npy.h"
 
@@ -28,8 +29,10 @@ SearchReport::SearchReport(const retrieval::Index& index, const retrieval::CodeS
     : index_(index), queries_(queries), request_(request), answer_(answer) {
   const auto &ours = queries.class_names, &theirs = index.manifest().class_names;
   comparable_ = queries.classes > 0 && index.manifest().classes > 0;
-  if (comparable_ && !ours.empty() && !theirs.empty() && ours != theirs) {
-    spdlog::warn("the queries' classes aren't those of the index; results aren't judged");
+  if (!comparable_ || ours.empty() || theirs.empty() || ours == theirs) return;
+  query_classes_ = retrieval::class_counterparts(theirs, ours);
+  if (std::all_of(query_classes_.begin(), query_classes_.end(), [](int c) { return c < 0; })) {
+    spdlog::warn("queries and index share no class; results aren't judged");
     comparable_ = false;
   }
 }
@@ -86,7 +89,8 @@ std::string SearchReport::label_of_query(std::int64_t q) const {
 std::optional<bool> SearchReport::same_class(std::int64_t q, const std::vector<int>& labels) const {
   if (!comparable_ || labels.empty() || label_of_query(q).empty()) return std::nullopt;
   return std::any_of(labels.begin(), labels.end(), [&](int c) {
-    return c < queries_.classes && queries_.label_view().has(q, c);
+    if (!query_classes_.empty()) c = query_classes_[std::size_t(c)];
+    return c >= 0 && c < queries_.classes && queries_.label_view().has(q, c);
   });
 }
 

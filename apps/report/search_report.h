@@ -45,6 +45,7 @@ class SearchReport {
   const retrieval::SearchRequest& request_;
   const retrieval::SearchAnswer& answer_;
   bool comparable_ = false;
+  std::vector<int> query_classes_;  // of the index's, where both name them differently; -1: none
 };
 
 }  // namespace hh::apps

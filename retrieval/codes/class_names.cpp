@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "retrieval/codes/class_names.h"
+
+#include <algorithm>
+#include <bit>
+#include <numeric>
+#include <unordered_map>
+
+#include "kernels/core/check.h"
+
+namespace hh::retrieval {
+namespace {
+
+/// Class c of each item becomes class to[c] of `classes`.
+std::vector<std::uint64_t> renumbered(LabelsView labels, const std::vector<int>& to, int classes) {
+  const auto words = std::size_t(label_words(classes));
+  std::vector<std::uint64_t> all(std::size_t(labels.count) * words);
+  for (std::int64_t i = 0; i < labels.count; ++i) {
+    for (int w = 0; w < labels.row_words(); ++w) {
+      std::uint64_t word = labels.words[i * labels.row_words() + w];
+      for (; word != 0; word &= word - 1) {
+        set_label(&all[std::size_t(i) * words], to[std::size_t(w * 64 + std::countr_zero(word))]);
+      }
+    }
+  }
+  return all;
+}
+
+std::vector<int> as_they_are(int classes) {
+  std::vector<int> to(std::size_t(classes), 0);
+  std::iota(to.begin(), to.end(), 0);
+  return to;
+}
+
+void check_each_once(std::vector<std::string> names, const char* whose) {
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  HH_REQUIRE(twice == names.end(), "two classes of the " << whose << " are called '" << *twice
+                                                         << "', so they can't be matched by name");
+}
+
+/// "'cat', 'dog' and 7 others".
+std::string listed(const std::vector<std::string>& names) {
+  constexpr std::size_t kMost = 5;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(names.size(), kMost); ++i) {
+    text += (i == 0 ? "'" : ", '") + names[i] + "'";
+  }
+  if (names.size() == kMost + 1) return text + " and 1 other";
+  if (names.size() > kMost) text += " and " + std::to_string(names.size() - kMost) + " others";
+  return text;
+}
+
+std::string note_of(const JoinedClasses& joined) {
+  std::string note = "the classes are numbered differently, and matched by name";
+  if (!joined.queries_only.empty()) {
+    note += "; only the queries have " + listed(joined.queries_only) +
+            ": such queries find nothing relevant and count 0";
+  }
+  if (!joined.database_only.empty()) {
+    note += "; only the database has " + listed(joined.database_only);
+  }
+  return note;
+}
+
+}  // namespace
+
+std::vector<int> class_counterparts(const std::vector<std::string>& from,
+                                    const std::vector<std::string>& to) {
+  std::unordered_map<std::string, int> numbers;
+  for (std::size_t c = 0; c < to.size(); ++c) numbers.emplace(to[c], int(c));
+  std::vector<int> found;
+  for (const std::string& name : from) {
+    const auto at = numbers.find(name);
+    found.push_back(at == numbers.end() ? -1 : at->second);
+  }
+  return found;
+}
+
+JoinedClasses join_classes(const CodeSet& queries, const CodeSet& database) {
+  JoinedClasses joined{.classes = std::max(queries.classes, database.classes), .names = {}};
+  std::vector<int> to = as_they_are(queries.classes);
+  const bool both = !queries.class_names.empty() && !database.class_names.empty();
+  if (!both || queries.class_names == database.class_names) {
+    // The longer of the two, where that has a name for every class.
+    for (const auto* names : {&database.class_names, &queries.class_names}) {
+      if (joined.names.empty() && names->size() == std::size_t(joined.classes)) {
+        joined.names = *names;
+      }
+    }
+    if (queries.classes != database.classes) {
+      joined.note = "the queries have " + std::to_string(queries.classes) +
+                    " classes, the database " + std::to_string(database.classes) +
+                    ", and not both have names: equal numbers are taken for the same class";
+    }
+  } else {
+    check_each_once(queries.class_names, "queries");
+    check_each_once(database.class_names, "database");
+    joined.names = database.class_names;
+    to = class_counterparts(queries.class_names, database.class_names);
+    for (std::size_t c = 0; c < to.size(); ++c) {
+      if (to[c] >= 0) continue;
+      to[c] = int(joined.names.size());
+      joined.names.push_back(queries.class_names[c]);
+      joined.queries_only.push_back(queries.class_names[c]);
+    }
+    joined.classes = int(joined.names.size());
+    const auto back = class_counterparts(database.class_names, queries.class_names);
+    for (std::size_t c = 0; c < back.size(); ++c) {
+      if (back[c] < 0) joined.database_only.push_back(database.class_names[c]);
+    }
+    HH_REQUIRE(joined.queries_only.size() < queries.class_names.size(),
+               "queries and database share no class: the queries have "
+                   << listed(queries.class_names) << ", the database "
+                   << listed(database.class_names));
+    joined.note = note_of(joined);
+  }
+  joined.queries = renumbered(queries.label_view(), to, joined.classes);
+  joined.database =
+      renumbered(database.label_view(), as_they_are(database.classes), joined.classes);
+  return joined;
+}
+
+}  // namespace hh::retrieval

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Classes of two sets of items that number them differently, matched by their names.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "retrieval/codes/code_file.h"
+
+namespace hh::retrieval {
+
+/// For each class of `from` its number in `to`, -1 where it has no counterpart.
+std::vector<int> class_counterparts(const std::vector<std::string>& from,
+                                    const std::vector<std::string>& to);
+
+/// One numbering for the labels of both: the database's classes as they are, then those that only
+/// the queries have.
+struct JoinedClasses {
+  int classes = 0;
+  std::vector<std::string> names;                // [classes], or empty: neither side has any
+  std::vector<std::uint64_t> queries, database;  // labels, [n, ceil(classes / 64)]
+  std::vector<std::string> queries_only, database_only;  // names without a counterpart
+  std::string note;  // what a reader of figures must know of it, in words; may be empty
+};
+
+/// By name where both have names. Otherwise numbers are taken to mean the same on both sides.
+/// Both have labels. Throws std::invalid_argument where no name is shared, or where a name that
+/// must be matched stands for two classes.
+JoinedClasses join_classes(const CodeSet& queries, const CodeSet& database);
+
+}  // namespace hh::retrieval
