@@ -224,12 +224,12 @@ void run(const BlockifyLayerNormForward<T>& p, StreamHandle stream) {
     const int lanes = lanes_of_row(channels, vec * items, kWarpSize);
     const Share share(p.shape, lanes);
     blockify_layer_norm_forward_kernel<T, vec(), items()>
-        <<<unsigned(share.blocks), kRowThreads,
+        <<<grid_of(share.blocks), kRowThreads,
            SharedRows<vec()>::bytes(share.positions + 2, channels), stream>>>(p, lanes, share);
   });
   if (!short_rows) {
     blockify_layer_norm_forward_long_kernel<T>
-        <<<unsigned(p.shape.positions()), kRowThreads, 0, stream>>>(p);
+        <<<grid_of(p.shape.positions()), kRowThreads, 0, stream>>>(p);
   }
   HH_CHECK_LAUNCH(stream);
 }
@@ -246,11 +246,11 @@ void run(const BlockifyLayerNormBackward<T>& p, StreamHandle stream) {
     const Share share(p.shape, lanes);
     blocks = share.blocks;
     blockify_layer_norm_backward_kernel<T, vec(), items()>
-        <<<unsigned(blocks), kRowThreads, SharedRows<vec()>::bytes(groups, channels), stream>>>(
+        <<<grid_of(blocks), kRowThreads, SharedRows<vec()>::bytes(groups, channels), stream>>>(
             p, lanes, share);
   });
   if (!short_rows) {
-    blockify_layer_norm_backward_long_kernel<T><<<unsigned(blocks), kRowThreads, 0, stream>>>(p);
+    blockify_layer_norm_backward_long_kernel<T><<<grid_of(blocks), kRowThreads, 0, stream>>>(p);
   }
   HH_CHECK_LAUNCH(stream);
   add_column_sums<kGradients>({.partials = static_cast<const float*>(p.workspace),

@@ -24,8 +24,8 @@ struct Split {
     const std::int64_t least =
         std::max(ceil_div(kLeastRows, groups), ceil_div(s.images * tiles, kMostBlocks));
     images = int(std::min<std::int64_t>(least, s.images));
-    grid = dim3(unsigned(tiles), unsigned(ceil_div(s.images, images)),
-                unsigned(ceil_div(s.channels, lanes * columns_per_lane)));
+    grid =
+        grid_of(tiles, ceil_div(s.images, images), ceil_div(s.channels, lanes * columns_per_lane));
   }
   std::int64_t blocks() const { return std::int64_t{grid.x} * grid.y; }
 };

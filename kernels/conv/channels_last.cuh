@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 inline dim3 reorder_grid(const Conv2dShape& s) {
-  return {unsigned(ceil_div(s.in_channels, kReorderChannels)), unsigned(s.out_channels)};
+  return grid_of(ceil_div(s.in_channels, kReorderChannels), s.out_channels);
 }
 inline std::size_t reorder_bytes(const Conv2dShape& s, std::size_t element) {
   return std::size_t(kReorderChannels * s.taps()) * element;

@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kRowThreads)
   store_floats(sum, dx + std::int64_t{i} * kVec);
 }
 
-unsigned blocks(std::int64_t threads) { return unsigned(ceil_div(threads, kRowThreads)); }
+dim3 blocks(std::int64_t threads) { return grid_of(ceil_div(threads, kRowThreads)); }
 
 /// Scratch memory: the matrix products', weights channels-last, and the rest.
 template <class TWeight>

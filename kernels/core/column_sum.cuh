@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kSumColumns* kSumRows)
 
 template <int kArrays>
 void add_column_sums(const ColumnSums<kArrays>& p, StreamHandle stream) {
-  const dim3 grid(unsigned(ceil_div(p.cols, kSumColumns)), kArrays);
+  const dim3 grid = grid_of(ceil_div(p.cols, kSumColumns), kArrays);
   column_sums_kernel<kArrays><<<grid, dim3(kSumColumns, kSumRows), 0, stream>>>(p);
   HH_CHECK_LAUNCH(stream);
 }
@@ -99,7 +99,7 @@ void add_column_sums(const T* from, std::int64_t rows, int cols, float* partials
                      StreamHandle stream) {
   if (rows == 0) return;
   const std::int64_t chunks = column_sum_chunks(rows);
-  const dim3 grid(unsigned(ceil_div(cols, kColumnSumThreads)), unsigned(chunks));
+  const dim3 grid = grid_of(ceil_div(cols, kColumnSumThreads), chunks);
   column_sum_partials_kernel<<<grid, kColumnSumThreads, 0, stream>>>(from, rows, cols, partials);
   HH_CHECK_LAUNCH(stream);
   add_column_sums<1>({.partials = partials, .blocks = chunks, .cols = cols, .to = {sums}}, stream);

@@ -9,6 +9,7 @@
 
 #include "kernels/core/cuda_check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/launch.cuh"
 
 namespace hh::gpu {
 

@@ -25,7 +25,7 @@ template <class T, int kCount>
 void launch(const Add<T>& p, StreamHandle stream) {
   const std::int64_t packs = p.n / kCount;
   if (packs == 0) return;
-  add_kernel<T, kCount><<<unsigned(ceil_div(packs, kThreads)), kThreads, 0, stream>>>(p, packs);
+  add_kernel<T, kCount><<<grid_of(ceil_div(packs, kThreads)), kThreads, 0, stream>>>(p, packs);
   HH_CHECK_LAUNCH(stream);
 }
 

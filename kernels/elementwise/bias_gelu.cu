@@ -101,7 +101,7 @@ void run(const BiasGeluForward<T>& p, StreamHandle stream) {
   if (split.blocks == 0) return;
   choose_vector<T>(p.cols, all_aligned16(p.x, p.y), [&](auto vec) {
     const int lanes = lanes_of_row(p.cols, vec, kRowThreads), tile = lanes * vec;
-    const dim3 grid(unsigned(ceil_div(p.cols, tile)), unsigned(split.blocks));
+    const dim3 grid = grid_of(ceil_div(p.cols, tile), split.blocks);
     bias_gelu_forward_kernel<T, vec()>
         <<<grid, kRowThreads, SharedRows<vec()>::bytes(1, tile), stream>>>(p, lanes, split.rows);
   });
@@ -115,7 +115,7 @@ void run(const BiasGeluBackward<T>& p, StreamHandle stream) {
   if (split.blocks == 0) return;
   choose_vector<T>(p.cols, all_aligned16(p.x, p.dy, p.dx), [&](auto vec) {
     const int lanes = lanes_of_row(p.cols, vec, kRowThreads), tile = lanes * vec;
-    const dim3 grid(unsigned(ceil_div(p.cols, tile)), unsigned(split.blocks));
+    const dim3 grid = grid_of(ceil_div(p.cols, tile), split.blocks);
     bias_gelu_backward_kernel<T, vec()>
         <<<grid, kRowThreads, SharedRows<vec()>::bytes(kRowThreads / lanes, tile), stream>>>(
             p, lanes, split.rows);

@@ -26,7 +26,7 @@ void launch(const Cast<From, To>& p, StreamHandle stream) {
   const std::int64_t packs = p.n / kCount;
   if (packs == 0) return;
   cast_kernel<From, To, kCount>
-      <<<unsigned(ceil_div(packs, kThreads)), kThreads, 0, stream>>>(p, packs);
+      <<<grid_of(ceil_div(packs, kThreads)), kThreads, 0, stream>>>(p, packs);
   HH_CHECK_LAUNCH(stream);
 }
 

@@ -35,7 +35,7 @@ void add_bias(T* y, const float* bias, std::int64_t rows, int cols, StreamHandle
   const RowBlocks split(rows, cols);
   choose_vector<T>(cols, aligned16(y), [&](auto vec) {
     const int lanes = lanes_of_row(cols, vec, kRowThreads);
-    const dim3 grid(unsigned(ceil_div(cols, lanes * vec)), unsigned(split.blocks));
+    const dim3 grid = grid_of(ceil_div(cols, lanes * vec), split.blocks);
     add_bias_kernel<T, vec()>
         <<<grid, kRowThreads, SharedRows<vec()>::bytes(1, lanes * vec), stream>>>(
             y, bias, rows, cols, lanes, split.rows);

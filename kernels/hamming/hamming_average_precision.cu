@@ -143,8 +143,8 @@ void run(const HammingAveragePrecision& p, StreamHandle stream) {
               in, p, first, scan_chunks(in.row_count), distances, places, ranks, marks);
       HH_CHECK_LAUNCH(stream);
     });
-    average_precision_kernel<<<unsigned(in.query_count), kThreads, 0, stream>>>(p, first, ranks,
-                                                                                marks);
+    average_precision_kernel<<<grid_of(in.query_count), kThreads, 0, stream>>>(p, first, ranks,
+                                                                               marks);
     HH_CHECK_LAUNCH(stream);
     HH_CUDA_CHECK(cudaMemcpyAsync(
         p.retrieved + first * distances, places.totals,

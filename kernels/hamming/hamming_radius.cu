@@ -46,7 +46,7 @@ void run(const HammingRadius& p, StreamHandle stream) {
                      .row_count = p.row_count,
                      .words = ceil_div(p.bits, 64)};
   with_words(in.words, [&](auto count) {
-    const dim3 grid(1, scan_grid(in).y);
+    const dim3 grid = grid_of(1, scan_grid(in).y);
     hamming_radius_kernel<count.value><<<grid, kScanThreads, 0, stream>>>(in, p);
     HH_CHECK_LAUNCH(stream);
   });

@@ -20,6 +20,8 @@ constexpr int kRunsPerSample = 16;  // at least
 // Guesses: enough warps to fill a large GPU, and few enough counts to add up quickly.
 constexpr std::int64_t kWantedWarps = 8192, kFewestChunks = 16, kManyChunks = 2048;
 
+constexpr std::int64_t kMostRows = std::int64_t{1} << 32;  // rows are counted in 32 bits
+
 /// Queries in the registers of a warp.
 constexpr int queries_of(int words, bool one) {
   return one ? 1 : words <= 2 ? 8 : words <= 4 ? 4 : 2;  // more of them would spill
@@ -29,6 +31,8 @@ constexpr int queries_of(int words, bool one) {
 struct Cut {
   std::int64_t runs, runs_per_chunk, chunks, samples;
   explicit Cut(const HammingTopk& p) {
+    HH_REQUIRE(p.row_count < kMostRows,
+               "hamming_topk: row_count = " << p.row_count << " of at most 4294967295 on a GPU");
     const int queries = queries_of(ceil_div(p.bits, 64), p.query_count == 1);
     const std::int64_t groups = ceil_div(std::max<std::int64_t>(p.query_count, 1), queries);
     const std::int64_t wanted = std::clamp(kWantedWarps / groups, kFewestChunks, kManyChunks);
@@ -329,7 +333,7 @@ __global__ void __launch_bounds__(kScanThreads)
   }
 }
 
-unsigned blocks_of(std::int64_t warps) { return unsigned(ceil_div(warps, kScanWarps)); }
+dim3 blocks_of(std::int64_t warps) { return grid_of(ceil_div(warps, kScanWarps)); }
 
 template <int kWords, int kQueries>
 void count_rows(const ScanInput& in, const Cut& cut, int distances, std::int64_t k,
@@ -377,8 +381,8 @@ void run(const HammingTopk& p, StreamHandle stream) {
           count_rows<kWords, queries_of(kWords, false)>(in, cut, distances, p.k, round, stream);
         }
       }
-      places_kernel<<<unsigned(in.query_count), kPlaceThreads, 0, stream>>>(cut, distances, p.k,
-                                                                            round, rows, found);
+      places_kernel<<<grid_of(in.query_count), kPlaceThreads, 0, stream>>>(cut, distances, p.k,
+                                                                           round, rows, found);
       HH_CHECK_LAUNCH(stream);
       if (p.row_count == 0) return;
       write_kernel<kWords><<<blocks_of(cut.chunks * in.query_count), kScanThreads,

@@ -27,8 +27,8 @@ void run(const PackCodes& p, StreamHandle stream) {
   p.validate();
   if (p.count == 0) return;
   const int halves = 2 * ceil_div(p.bits, 64);
-  pack_codes_kernel<<<unsigned(ceil_div(p.count * halves, kWarps)), kThreads, 0, stream>>>(p,
-                                                                                           halves);
+  pack_codes_kernel<<<grid_of(ceil_div(p.count * halves, kWarps)), kThreads, 0, stream>>>(p,
+                                                                                          halves);
   HH_CHECK_LAUNCH(stream);
 }
 

@@ -78,8 +78,7 @@ __device__ inline std::int64_t first_query() {
 }
 
 inline dim3 scan_grid(const ScanInput& in) {
-  return {unsigned(scan_chunks(in.row_count)),
-          unsigned(ceil_div(in.query_count, kScanWarps * kScanQueries))};
+  return grid_of(scan_chunks(in.row_count), ceil_div(in.query_count, kScanWarps * kScanQueries));
 }
 
 /// Shared memory of a kernel that keeps `counts` numbers for each query of a block.
@@ -161,10 +160,10 @@ void find_places(const ScanInput& in, int distances, const Places& places, Strea
   HH_CHECK_LAUNCH(stream);
   constexpr int kThreads = 128;
   const std::int64_t n = in.query_count * distances;
-  sum_over_chunks_kernel<<<unsigned(ceil_div(n, kThreads)), kThreads, 0, stream>>>(
+  sum_over_chunks_kernel<<<grid_of(ceil_div(n, kThreads)), kThreads, 0, stream>>>(
       places.counts, chunks, n, places.totals);
   HH_CHECK_LAUNCH(stream);
-  sum_over_distances_kernel<<<unsigned(ceil_div(in.query_count, kThreads)), kThreads, 0, stream>>>(
+  sum_over_distances_kernel<<<grid_of(ceil_div(in.query_count, kThreads)), kThreads, 0, stream>>>(
       places.totals, in.query_count, distances, places.starts);
   HH_CHECK_LAUNCH(stream);
 }

@@ -136,7 +136,7 @@ void run(const HashHeadForward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.images == 0) return;
   const std::int64_t tiles = std::int64_t{ceil_div(p.images, kTile)} * ceil_div(p.bits, kTile);
-  hash_head_forward_kernel<T><<<unsigned(ceil_div(tiles, kWarps)), kThreads, 0, stream>>>(p);
+  hash_head_forward_kernel<T><<<grid_of(ceil_div(tiles, kWarps)), kThreads, 0, stream>>>(p);
   HH_CHECK_LAUNCH(stream);
 }
 
@@ -144,10 +144,10 @@ template <class T>
 void run(const HashHeadBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.images == 0) return;
-  const dim3 by_image(channel_blocks(p.channels), unsigned(ceil_div(p.images, kTile)));
+  const dim3 by_image = grid_of(channel_blocks(p.channels), ceil_div(p.images, kTile));
   hash_head_dpooled_kernel<T><<<by_image, kThreads, 0, stream>>>(p);
   HH_CHECK_LAUNCH(stream);
-  const dim3 by_bit(channel_blocks(p.channels), unsigned(ceil_div(p.bits, kTile)));
+  const dim3 by_bit = grid_of(channel_blocks(p.channels), ceil_div(p.bits, kTile));
   hash_head_dweight_kernel<T><<<by_bit, kThreads, 0, stream>>>(p);
   HH_CHECK_LAUNCH(stream);
 }

@@ -142,7 +142,7 @@ void run(const HashPoolForward<T>& p, StreamHandle stream) {
   if (p.images == 0) return;
   const int channel_blocks = ceil_div(p.channels, kWarpSize);
   hash_pool_forward_kernel<T>
-      <<<unsigned(p.images) * unsigned(channel_blocks), kForwardWarps * kWarpSize, 0, stream>>>(
+      <<<grid_of(std::int64_t{p.images} * channel_blocks), kForwardWarps * kWarpSize, 0, stream>>>(
           p, channel_blocks);
   HH_CHECK_LAUNCH(stream);
 }
@@ -154,7 +154,7 @@ void run(const HashPoolBackward<T>& p, StreamHandle stream) {
   const int channel_blocks = ceil_div(p.channels, kBackwardThreads), o = pooled_side(p.side);
   const std::int64_t strips = std::int64_t{p.images} * o * ceil_div(o, kWide);
   hash_pool_backward_kernel<T>
-      <<<unsigned(strips * channel_blocks), kBackwardThreads, 0, stream>>>(p, channel_blocks);
+      <<<grid_of(strips * channel_blocks), kBackwardThreads, 0, stream>>>(p, channel_blocks);
   HH_CHECK_LAUNCH(stream);
 }
 

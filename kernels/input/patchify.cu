@@ -101,7 +101,7 @@ void choose_pack(const PatchShape& s, bool aligned, F launch) {
   launch(std::integral_constant<int, 1>());
 }
 
-unsigned strips(const PatchShape& s) { return unsigned(s.rows() / (s.size / s.patch)); }
+dim3 strips(const PatchShape& s) { return grid_of(s.rows() / (s.size / s.patch)); }
 
 }  // namespace
 

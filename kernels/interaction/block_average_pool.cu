@@ -66,8 +66,8 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T, int kCount>
 void launch(const BlockAveragePoolForward<T>& p, StreamHandle stream) {
-  const dim3 grid(unsigned(p.images) * unsigned(p.grid * p.grid),
-                  unsigned(ceil_div(p.channels, kWarpSize * kCount)));
+  const dim3 grid =
+      grid_of(std::int64_t{p.images} * p.grid * p.grid, ceil_div(p.channels, kWarpSize * kCount));
   block_average_pool_forward_kernel<T, kCount><<<grid, kThreads, 0, stream>>>(p);
   HH_CHECK_LAUNCH(stream);
 }
@@ -77,7 +77,7 @@ void launch(const BlockAveragePoolBackward<T>& p, StreamHandle stream) {
   const std::int64_t width = std::int64_t{p.grid} * p.side;
   const std::int64_t runs = p.images * width * p.grid * (p.channels / kCount);
   block_average_pool_backward_kernel<T, kCount>
-      <<<unsigned(ceil_div(runs, kThreads)), kThreads, 0, stream>>>(p, runs);
+      <<<grid_of(ceil_div(runs, kThreads)), kThreads, 0, stream>>>(p, runs);
   HH_CHECK_LAUNCH(stream);
 }
 

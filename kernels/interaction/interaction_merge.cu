@@ -52,11 +52,12 @@ using Codes = std::conditional_t<(kItems <= 16), unsigned, unsigned long long>;
 
 template <class T, int kItems, int kCount>
 __global__ void __launch_bounds__(kMostThreads)
-    interaction_merge_forward_kernel(const InteractionMergeForward<T> p, const int windows) {
+    interaction_merge_forward_kernel(const InteractionMergeForward<T> p, const int windows,
+                                     const std::int64_t first_image) {
   extern __shared__ float4 memory[];
   const int c = p.shape.channels, grid = p.shape.grid, side = p.shape.side(), half = side / 2;
   float* const glob = reinterpret_cast<float*>(memory);
-  const std::int64_t image = blockIdx.z;
+  const std::int64_t image = first_image + blockIdx.z;
   load_map(p.glob + image * grid * grid * c, grid * grid * c, glob);
 
   const int warps = int(blockDim.x) / kWarpSize, warp = int(threadIdx.x) / kWarpSize;
@@ -226,7 +227,7 @@ struct Pixel {
 template <class T, int kItems, int kCount>
 __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has room for
     interaction_merge_backward_kernel(const InteractionMergeBackward<T> p, float* dglob_partials,
-                                      float* parameter_partials) {
+                                      float* parameter_partials, const std::int64_t first_image) {
   // Of many channels there are no registers for four windows, the next pixel and the sums: the
   // windows are read again for each of their pixels, and the sums wait in shared memory.
   constexpr bool kHold = kItems <= (kCount == 1 ? 8 : 16);
@@ -236,7 +237,7 @@ __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has ro
   const int map = grid * grid * c, sums = map + 2 * c;
   float* const glob = reinterpret_cast<float*>(memory);
   float* const gamma = glob + map;
-  const std::int64_t image = blockIdx.y;
+  const std::int64_t image = first_image + blockIdx.y;
   for (int i = threadIdx.x; i < c; i += blockDim.x) gamma[i] = p.gamma[i];
   load_map(p.glob + image * map, map, glob);
   const int warps = int(blockDim.x) / kWarpSize, warp = int(threadIdx.x) / kWarpSize;
@@ -389,10 +390,11 @@ constexpr int kSumThreads = 128;
 /// dglob [B, map] from the partial sums of each image's blocks.
 template <class T>
 __global__ void __launch_bounds__(kSumThreads)
-    interaction_merge_dglob_kernel(const float* partials, int blocks, int map, T* dglob) {
+    interaction_merge_dglob_kernel(const float* partials, int blocks, int map, T* dglob,
+                                   const std::int64_t first_image) {
   const int i = int(blockIdx.x) * kSumThreads + int(threadIdx.x);
   if (i >= map) return;
-  const std::int64_t image = blockIdx.y;
+  const std::int64_t image = first_image + blockIdx.y;
   float sum = 0;
   for (int b = 0; b < blocks; ++b) sum += partials[(image * blocks + b) * map + i];
   dglob[image * map + i] = narrow<T>(sum);
@@ -424,12 +426,14 @@ void run(const InteractionMergeForward<T>& p, StreamHandle stream) {
                        aligned16(p.gamma) && aligned16(p.beta);
   with_merge_sizes(p.shape, vectors, [&](auto items, auto count) {
     const ForwardCut cut(p.shape);
-    const dim3 grid(unsigned(ceil_div(cut.half, kRows)),
-                    unsigned(ceil_div(cut.half, cut.windows * cut.warps)),
-                    unsigned(p.shape.images));
     const auto kernel = interaction_merge_forward_kernel<T, items.value, count.value>;
     allow_shared(kernel, cut.shared(p.shape));
-    kernel<<<grid, unsigned(cut.warps * kWarpSize), cut.shared(p.shape), stream>>>(p, cut.windows);
+    in_grid_parts(p.shape.images, [&](std::int64_t first, std::int64_t images) {
+      const dim3 grid =
+          grid_of(ceil_div(cut.half, kRows), ceil_div(cut.half, cut.windows * cut.warps), images);
+      kernel<<<grid, unsigned(cut.warps * kWarpSize), cut.shared(p.shape), stream>>>(p, cut.windows,
+                                                                                     first);
+    });
   });
   HH_CHECK_LAUNCH(stream);
 }
@@ -444,16 +448,19 @@ void run(const InteractionMergeBackward<T>& p, StreamHandle stream) {
   const bool vectors = aligned16(p.local) && aligned16(p.dlocal) && aligned16(p.dout) &&
                        aligned16(p.argmax) && aligned16(p.gamma);
   with_merge_sizes(p.shape, vectors, [&](auto items, auto count) {
-    const dim3 grid(unsigned(cut.blocks), unsigned(p.shape.images));
     const auto kernel = interaction_merge_backward_kernel<T, items.value, count.value>;
     allow_shared(kernel, cut.shared(p.shape));
-    kernel<<<grid, unsigned(cut.warps * kWarpSize), cut.shared(p.shape), stream>>>(
-        p, dglob_partials, parameter_partials);
+    in_grid_parts(p.shape.images, [&](std::int64_t first, std::int64_t images) {
+      kernel<<<grid_of(cut.blocks, images), unsigned(cut.warps * kWarpSize), cut.shared(p.shape),
+               stream>>>(p, dglob_partials, parameter_partials, first);
+    });
   });
   HH_CHECK_LAUNCH(stream);
-  const dim3 maps(unsigned(ceil_div(cut.map, kSumThreads)), unsigned(p.shape.images));
-  interaction_merge_dglob_kernel<<<maps, kSumThreads, 0, stream>>>(dglob_partials, cut.blocks,
-                                                                   cut.map, p.dglob);
+  in_grid_parts(p.shape.images, [&](std::int64_t first, std::int64_t images) {
+    interaction_merge_dglob_kernel<<<grid_of(ceil_div(cut.map, kSumThreads), images), kSumThreads,
+                                     0, stream>>>(dglob_partials, cut.blocks, cut.map, p.dglob,
+                                                  first);
+  });
   HH_CHECK_LAUNCH(stream);
   add_column_sums<2>({.partials = parameter_partials,
                       .blocks = cut.all_blocks,

@@ -31,10 +31,11 @@ class Tile {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    interaction_tokens_forward_kernel(const InteractionTokensForward<T> p) {
+    interaction_tokens_forward_kernel(const InteractionTokensForward<T> p,
+                                      const std::int64_t first_image) {
   __shared__ float memory[Tile::kFloats];
   const Tile tile(memory, p.positions);
-  const std::int64_t image = std::int64_t{blockIdx.y} * p.positions * p.channels;
+  const std::int64_t image = (first_image + blockIdx.y) * p.positions * p.channels;
   const int first = blockIdx.x * kChannels, count = min(kChannels, p.channels - first);
   for (int i = threadIdx.x; i < p.positions * count; i += kThreads) {
     const int m = i / count, c = i % count;
@@ -50,10 +51,11 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    interaction_tokens_dz_kernel(const InteractionTokensBackward<T> p) {
+    interaction_tokens_dz_kernel(const InteractionTokensBackward<T> p,
+                                 const std::int64_t first_image) {
   __shared__ float memory[Tile::kFloats];
   const Tile tile(memory, p.positions);
-  const std::int64_t image = std::int64_t{blockIdx.y} * p.positions * p.channels;
+  const std::int64_t image = (first_image + blockIdx.y) * p.positions * p.channels;
   const int first = blockIdx.x * kChannels, count = min(kChannels, p.channels - first);
   for (int i = threadIdx.x; i < p.positions * count; i += kThreads) {
     const int c = i / p.positions, m = i % p.positions;
@@ -77,18 +79,16 @@ __global__ void __launch_bounds__(kThreads)
   p.dpos[f] = sum;
 }
 
-template <class Args>
-dim3 tiles(const Args& p) {
-  return {unsigned(ceil_div(p.channels, kChannels)), unsigned(p.images)};
-}
-
 }  // namespace
 
 template <class T>
 void run(const InteractionTokensForward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.images == 0) return;
-  interaction_tokens_forward_kernel<T><<<tiles(p), kThreads, 0, stream>>>(p);
+  in_grid_parts(p.images, [&](std::int64_t first, std::int64_t images) {
+    interaction_tokens_forward_kernel<T>
+        <<<grid_of(ceil_div(p.channels, kChannels), images), kThreads, 0, stream>>>(p, first);
+  });
   HH_CHECK_LAUNCH(stream);
 }
 
@@ -96,10 +96,13 @@ template <class T>
 void run(const InteractionTokensBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.images == 0) return;
-  interaction_tokens_dz_kernel<T><<<tiles(p), kThreads, 0, stream>>>(p);
+  in_grid_parts(p.images, [&](std::int64_t first, std::int64_t images) {
+    interaction_tokens_dz_kernel<T>
+        <<<grid_of(ceil_div(p.channels, kChannels), images), kThreads, 0, stream>>>(p, first);
+  });
   HH_CHECK_LAUNCH(stream);
   const int size = p.positions * p.channels;
-  interaction_tokens_dpos_kernel<T><<<unsigned(ceil_div(size, kThreads)), kThreads, 0, stream>>>(p);
+  interaction_tokens_dpos_kernel<T><<<grid_of(ceil_div(size, kThreads)), kThreads, 0, stream>>>(p);
   HH_CHECK_LAUNCH(stream);
 }
 

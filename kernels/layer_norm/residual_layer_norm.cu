@@ -199,7 +199,7 @@ void run(const ResidualLayerNormForward<T>& p, StreamHandle stream) {
   p.validate();
   const RowBlocks split(p.rows, p.cols);
   if (split.blocks == 0) return;
-  const unsigned blocks = unsigned(split.blocks);
+  const dim3 blocks = grid_of(split.blocks);
   const bool aligned = all_aligned16(p.residual, p.branch, p.z, p.y);
   const bool short_rows = choose_row_group<T>(p.cols, aligned, [&](auto vec, auto items) {
     const int lanes = lanes_of_row(p.cols, vec * items, kWarpSize);
@@ -218,7 +218,7 @@ void run(const ResidualLayerNormBackward<T>& p, StreamHandle stream) {
   p.validate();
   const RowBlocks split(p.rows, p.cols);
   if (split.blocks == 0) return;
-  const unsigned blocks = unsigned(split.blocks);
+  const dim3 blocks = grid_of(split.blocks);
   const bool aligned = all_aligned16(p.dz, p.dy, p.z, p.dresidual, p.dbranch);
   const bool short_rows = choose_row_group<T>(p.cols, aligned, [&](auto vec, auto items) {
     const int lanes = lanes_of_row(p.cols, vec * items, kWarpSize);

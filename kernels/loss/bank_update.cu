@@ -34,7 +34,7 @@ template <class TB>
 void run(const BankUpdate<TB>& p, StreamHandle stream) {
   p.validate();
   if (p.images == 0) return;
-  bank_update_kernel<TB><<<unsigned(p.images), kThreads, 0, stream>>>(p);
+  bank_update_kernel<TB><<<grid_of(p.images), kThreads, 0, stream>>>(p);
   HH_CHECK_LAUNCH(stream);
 }
 

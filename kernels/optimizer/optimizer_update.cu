@@ -104,7 +104,7 @@ void launch_all(const Rule& rule, StreamHandle stream) {
       blocks += ceil_div(a.segments[s].count + a.segments[s].begin % kAlign, kPerBlock);
     }
     if (blocks == 0) continue;
-    optimizer_update_kernel<Rule><<<unsigned(blocks), kThreads, 0, stream>>>(rule, parts);
+    optimizer_update_kernel<Rule><<<grid_of(blocks), kThreads, 0, stream>>>(rule, parts);
     HH_CHECK_LAUNCH(stream);
   }
 }

@@ -36,8 +36,8 @@ void run(const DropPathScale& p, StreamHandle stream) {
     const int rows = std::min(kRates, p.rows - first);
     Rates rates{};
     std::memcpy(rates.v, p.rate + first, std::size_t(rows) * sizeof(float));
-    drop_path_scale_kernel<<<unsigned(ceil_div(rows * p.images, kThreads)), kThreads, 0, stream>>>(
-        p, rates, first, rows);
+    drop_path_scale_kernel<<<grid_of(ceil_div(std::int64_t{rows} * p.images, kThreads)), kThreads,
+                             0, stream>>>(p, rates, first, rows);
     HH_CHECK_LAUNCH(stream);
   }
 }

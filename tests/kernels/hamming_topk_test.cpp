@@ -206,5 +206,25 @@ TEST_CASE("hamming_topk names what it refuses", "[hamming]") {
   REQUIRE_THROWS_WITH(cpu::run(HammingTopk{.query_count = 1, .bits = 8}), Catch::Contains("null"));
 }
 
+TEST_CASE("hamming_topk refuses more rows than a GPU counts", "[hamming]") {
+  for (const Device device : testing::devices()) {
+    if (device == kCpu) continue;
+    std::uint64_t code = 0;
+    std::int64_t row = 0;
+    std::int32_t distance = 0;
+    const HammingTopk args{.queries = &code,
+                           .database = &code,
+                           .rows = &row,
+                           .distances = &distance,
+                           .query_count = 1,
+                           .row_count = std::int64_t{1} << 32,
+                           .bits = 8};
+    const auto& kernel = backend(device).kernels().of<HammingTopk>();
+    const auto refused = Catch::Contains("row_count = 4294967296 of at most 4294967295");
+    REQUIRE_THROWS_WITH(kernel.workspace_bytes(args), refused);
+    REQUIRE_THROWS_WITH(kernel.run(args, backend(device).stream()), refused);
+  }
+}
+
 }  // namespace
 }  // namespace hh

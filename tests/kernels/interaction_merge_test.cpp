@@ -505,6 +505,55 @@ TEST_CASE("interaction_merge gives the same bits for any number of threads and i
   cpu::set_num_threads(0);
 }
 
+TEST_CASE("interaction_merge of more images than a grid has rows", "[interaction]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  CAPTURE(device);
+  constexpr int kImages = 65537, kChannels = 2;
+  const InteractionMergeShape shape{kImages, 1, 2, kChannels};
+  constexpr std::size_t kPixels = std::size_t{kImages} * 4, kOut = std::size_t{kImages} * kChannels;
+  const auto same = [](const std::vector<float>& image) {  // in every image
+    std::vector<float> all(image.size() * kImages);
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = image[i % image.size()];
+    return all;
+  };
+  const auto nothing = [](std::size_t n) { return std::vector<float>(n, NAN); };
+  const Array local(device, same(normal(4 * kChannels, 1))), glob(device, same(normal(2, 2))),
+      dout(device, same(normal(kChannels, 3)));
+  const Array gamma(device, normal(kChannels, 4)), beta(device, normal(kChannels, 5));
+  const Array out(device, nothing(kOut)), mean(device, nothing(kPixels)),
+      rstd(device, nothing(kPixels)), dlocal(device, nothing(kPixels * kChannels)),
+      dglob(device, nothing(kOut));
+  const Array argmax(device, std::vector<std::uint8_t>(kOut, 0xff));
+  const Array dgamma(device, std::vector<float>(kChannels)),
+      dbeta(device, std::vector<float>(kChannels));
+  testing::run(device, InteractionMergeForward<float>{.local = local.data(),
+                                                      .glob = glob.data(),
+                                                      .gamma = gamma.data(),
+                                                      .beta = beta.data(),
+                                                      .out = out.data(),
+                                                      .argmax = argmax.data(),
+                                                      .mean = mean.data(),
+                                                      .rstd = rstd.data(),
+                                                      .shape = shape});
+  testing::run(device, InteractionMergeBackward<float>{.dout = dout.data(),
+                                                       .argmax = argmax.data(),
+                                                       .local = local.data(),
+                                                       .glob = glob.data(),
+                                                       .gamma = gamma.data(),
+                                                       .mean = mean.data(),
+                                                       .rstd = rstd.data(),
+                                                       .dlocal = dlocal.data(),
+                                                       .dglob = dglob.data(),
+                                                       .dgamma = dgamma.data(),
+                                                       .dbeta = dbeta.data(),
+                                                       .shape = shape});
+  for (const Array<float>& array : {out, dlocal, dglob}) {
+    const std::vector<float> values = array.host();
+    const std::size_t image = values.size() / kImages;
+    CHECK(values == same({values.begin(), values.begin() + std::ptrdiff_t(image)}));
+  }
+}
+
 TEST_CASE("interaction_merge names what it refuses", "[interaction]") {
   using Catch::Contains;
   const auto refuses = [](InteractionMergeShape s, const char* what) {

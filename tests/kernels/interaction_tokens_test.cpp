@@ -75,6 +75,31 @@ TEMPLATE_TEST_CASE("interaction_tokens agrees with its definition", "[interactio
   REQUIRE(worst.ratio <= 1);
 }
 
+TEST_CASE("interaction_tokens of more images than a grid has rows", "[interaction]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  CAPTURE(device);
+  constexpr int kImages = 65537, m = 2, c = 3;
+  std::vector<float> z(std::size_t{kImages} * m * c);
+  for (std::size_t i = 0; i < z.size(); ++i) z[i] = float(i % (m * c));  // each image the same
+  const Array z_array(device, z), to_array(device, std::vector<float>(z.size(), NAN)),
+      dz_array(device, std::vector<float>(z.size(), NAN));
+  const Array pos_array(device, std::vector<float>(m * c)),
+      dpos_array(device, std::vector<float>(m * c));
+  testing::run(device, InteractionTokensForward<float>{.z = z_array.data(),
+                                                       .pos = pos_array.data(),
+                                                       .tokens = to_array.data(),
+                                                       .images = kImages,
+                                                       .positions = m,
+                                                       .channels = c});
+  testing::run(device, InteractionTokensBackward<float>{.dtokens = to_array.data(),
+                                                        .dz = dz_array.data(),
+                                                        .dpos = dpos_array.data(),
+                                                        .images = kImages,
+                                                        .positions = m,
+                                                        .channels = c});
+  CHECK(dz_array.host() == z);
+}
+
 TEST_CASE("interaction_tokens names what it refuses", "[interaction]") {
   REQUIRE_THROWS_WITH(
       cpu::run(InteractionTokensForward<float>{.images = 1, .positions = 65, .channels = 1}),
