@@ -17,12 +17,19 @@ if [ "${1:-}" = --build-only ]; then
 fi
 
 run=runs/quickstart
+train() {
+  "$program" train "$@" || {
+    status=$?
+    [ $status != 130 ] || echo "stopped; ./quickstart.sh goes on from here"
+    exit $status
+  }
+}
 if [ ! -f $run/done ]; then
   if [ -f $run/last.safetensors ]; then
-    "$program" train --resume $run
+    train --resume $run
   else
     rm -rf $run
-    "$program" train recipes/micro_fashion.toml --out $run
+    train recipes/micro_fashion.toml --out $run
   fi
   model=$run/best.safetensors
   "$program" encode --model $model --part query --out $run/query.codes

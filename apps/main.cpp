@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The program: a table of subcommands, and errors turned into one line and an exit status.
-//   0 done, 1 the answer is no (a failed verify or dataset check), 2 the user can mend it, 3 it is our fault
+//   0 done, 1 the answer is no (a failed verify or dataset check), 2 the user can mend it, 3 it is our fault,
+//   128 + a signal: it was stopped by it before it was done
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
 #include <new>
+#include <sstream>
 #include <stdexcept>
+#include <system_error>
 
 #include "apps/commands/command.h"
+#include "apps/report/standard_streams.h"
 #include "engine/device/device.h"
 #include "kernels/core/simd.h"
 
@@ -52,16 +56,28 @@ int run(int argc, char** argv) {
     program.parse(argc, argv);
     return 0;
   } catch (const CLI::Success& done) {  // --help, --version
-    return program.exit(done);
+    std::ostringstream text;
+    program.exit(done, text);
+    std::fputs(text.str().c_str(), stdout);
+    return 0;
   } catch (const CLI::ParseError& error) {
     fmt::print(stderr, "hybridhash: {} (see hybridhash --help)\n", error.what());
     return 2;
   } catch (const Unsuccessful&) {
     return 1;
+  } catch (const Stopped& stopped) {
+    return 128 + stopped.signal;
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "hybridhash: out of memory; use a smaller batch or image\n");
     return 2;
   } catch (const std::invalid_argument& error) {  // HH_REQUIRE
+    fmt::print(stderr, "hybridhash: {}\n", error.what());
+    return 2;
+  } catch (const std::system_error& error) {
+    if (std::ferror(stdout) != 0) {  // printing failed, of which flush_output tells
+      note_output_error(error.code().value());
+      return 0;
+    }
     fmt::print(stderr, "hybridhash: {}\n", error.what());
     return 2;
   } catch (const std::runtime_error& error) {  // files, devices
@@ -76,7 +92,8 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  hh::apps::open_standard_streams();
   const int status = run(argc, argv);
   hh::close_devices();
-  return status;
+  return hh::apps::flush_output(status);
 }

@@ -12,10 +12,10 @@
 namespace hh::apps {
 namespace {
 
-std::atomic<bool> stop = false;
+std::atomic<int> stop = 0;  // the signal
 
 void on_signal(int signal) {
-  if (stop.exchange(true)) {
+  if (stop.exchange(signal) != 0) {
     std::signal(signal, SIG_DFL);
     std::raise(signal);
   }
@@ -56,7 +56,8 @@ void add_examples(CLI::App& command, const std::string& examples) {
   command.footer("Examples:\n" + examples);
 }
 
-bool stop_requested() { return stop; }
+bool stop_requested() { return stop != 0; }
+int stop_signal() { return stop; }
 
 void catch_stop_signals() {
   std::signal(SIGINT, on_signal);

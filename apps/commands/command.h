@@ -46,9 +46,17 @@ void add_bench(CLI::App& program);
 /// message beyond what was printed.
 struct Unsuccessful {};
 
+/// Thrown by a command that a signal stopped before it was done: exit status 128 + its number, so
+/// that a script doesn't go on as if it were.
+struct Stopped {
+  int signal;
+};
+
 /// Set when Ctrl-C or a termination signal came; long loops look at it and stop cleanly. A second
 /// signal ends the program at once.
 bool stop_requested();
+/// The signal that asked, or 0.
+int stop_signal();
 void catch_stop_signals();
 
 }  // namespace hh::apps

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "apps/commands/command.h"
+#include "apps/report/standard_streams.h"
 
 namespace hh::apps {
 namespace {
@@ -45,10 +46,7 @@ void run(const Options& o) {
   options.api.max_pixels = std::int64_t(o.max_megapixels * 1e6);
   catch_stop_signals();
   std::signal(SIGPIPE, SIG_IGN);
-  serve(options, stop_requested, [](const std::string& line) {
-    fmt::print("{}\n", line);
-    std::fflush(stdout);
-  });
+  serve(options, stop_requested, print_now);
 }
 
 }  // namespace

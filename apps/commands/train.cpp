@@ -58,7 +58,8 @@ void finish(pipeline::TrainingRun run, const std::filesystem::path& folder,
   catch_stop_signals();
   if (profiled) run.profile(*profiled);
   if (!run.run()) {
-    return fmt::print("continue with: hybridhash train --resume {}\n", folder.string());
+    fmt::print("continue with: hybridhash train --resume {}\n", folder.string());
+    throw Stopped{stop_signal()};
   }
   fmt::print("{}", run.summary());
   for (const auto& [file, what] :
@@ -123,7 +124,7 @@ void add_train(CLI::App& program) {
       "  hybridhash train recipes/micro_fashion.toml --set model.bits=64 --set train.epochs=3\n"
       "  hybridhash train --resume runs/mine\n"
       "  hybridhash train recipes/micro_fashion.toml --out runs/profiled --profile-steps 100:109\n"
-      "Ctrl-C saves and stops; a second Ctrl-C stops at once.\n");
+      "Ctrl-C saves and stops (exit status 130); a second Ctrl-C stops at once.\n");
   command->callback([options] { run(*options); });
 }
 

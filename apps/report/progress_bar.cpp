@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <memory>
 
+#include "apps/report/standard_streams.h"
+
 namespace hh::apps {
 
 std::string duration_text(double seconds) {
@@ -61,11 +63,7 @@ void ProgressBar::draw(const std::string& line) {
 }
 
 pipeline::Listener terminal_listener() {
-  return {.report =
-              [](const std::string& text) {
-                fmt::print("{}\n", text);
-                std::fflush(stdout);
-              },
+  return {.report = print_now,
           .warn = [](const std::string& text) { spdlog::warn("{}", text); },
           .progress = [bar = std::make_shared<ProgressBar>()](
                           const pipeline::ProgressState& state) { bar->show(state); }};
