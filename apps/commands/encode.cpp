@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "apps/commands/command.h"
+#include "apps/commands/outputs.h"
 #include "apps/report/progress_bar.h"
 #include "pipeline/data_source.h"
 #include "retrieval/files/npy.h"
@@ -23,6 +24,8 @@ struct Options {
 void run(const Options& o) {
   HH_REQUIRE(!o.out.empty() || !o.npy.empty() || !o.npy_outputs.empty(),
              "where to? Give --out, --npy or --npy-outputs");
+  check_output_files({{"--out", o.out}, {"--npy", o.npy}, {"--npy-outputs", o.npy_outputs}},
+                     inputs_of(o.model, o.source));
   const Device device = o.compute.apply();
   const auto model = pipeline::load_model(o.model, device, activation_dtype(o.dtype));
   const pipeline::Source source = pipeline::open_source(model->info, o.model, o.source);

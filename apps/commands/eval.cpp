@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "apps/commands/command.h"
+#include "apps/commands/outputs.h"
 #include "apps/report/evaluation.h"
 #include "apps/report/progress_bar.h"
 #include "engine/files/file.h"
@@ -52,12 +53,27 @@ Codes encode_protocol(const Options& o, Device device) {
           pipeline::encode_source(*model, database, options), queries.top_k};
 }
 
+/// The report's files may be those of --json: what they hold is the same.
+void check_outputs(const Options& o) {
+  const std::filesystem::path run = o.run;
+  std::vector<NamedPath> inputs =
+      inputs_of(o.run.empty() ? o.model : (run / "best.safetensors").string(), {.split = o.split});
+  inputs.push_back({"--queries", o.queries});
+  inputs.push_back({"--database", o.database});
+  check_output_files({{"--json", o.json}}, inputs);
+  if (o.out.empty()) return;
+  const std::filesystem::path out = o.out;
+  check_output_files({{"--out", out}}, {});
+  check_output_files({{"--out", out / "eval.json"}, {"--out", out / "report.html"}}, inputs);
+}
+
 void run(const Options& o) {
   const bool files = !o.queries.empty() || !o.database.empty();
   HH_REQUIRE(files != (!o.model.empty() || !o.run.empty()),
              "give either --queries and --database, or --run or --model");
   HH_REQUIRE(!files || (!o.queries.empty() && !o.database.empty()),
              "--queries and --database go together");
+  check_outputs(o);
   const Device device = o.compute.apply();
   const Codes codes =
       files ? Codes{retrieval::read_codes(o.queries), retrieval::read_codes(o.database)}

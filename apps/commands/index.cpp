@@ -6,6 +6,7 @@
 
 #include "apps/commands/command.h"
 #include "apps/commands/index_info.h"
+#include "apps/commands/outputs.h"
 #include "apps/report/progress_bar.h"
 #include "pipeline/data_source.h"
 #include "retrieval/files/item_files.h"
@@ -52,6 +53,9 @@ void say(const Index& index, const std::string& what) {
 }
 
 void build(const Options& o) {
+  std::vector<NamedPath> inputs = inputs_of(o.model, o.source);
+  inputs.push_back({"--codes", o.codes});
+  check_output_folder({"--out", o.out}, inputs);
   retrieval::build_index(o.out, items_of(o, o.keep_outputs), o.overwrite, o.keep_outputs);
   say(Index::open(o.out), "built");
 }
@@ -117,6 +121,7 @@ void merge(const Options& o) {
 }
 
 void export_items(const Options& o) {
+  check_output_files({{"--out", o.out}}, {});
   const Index index = Index::open(o.index);
   const retrieval::ItemFormat format = retrieval::item_format(o.format, o.out);
   retrieval::write_items(o.out, index.contents(), format);

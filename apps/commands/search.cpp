@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "apps/commands/command.h"
+#include "apps/commands/outputs.h"
 #include "apps/commands/search_queries.h"
 #include "apps/report/search_report.h"
 #include "engine/files/file.h"
@@ -22,6 +23,11 @@ struct Options {
 
 void run(Options o) {
   using retrieval::SearchMethod;
+  std::vector<NamedPath> inputs =
+      inputs_of(o.queries.model, {.list = o.queries.list, .files = o.queries.images});
+  inputs.push_back({"--codes", o.queries.codes});
+  check_output_files({{"--out", o.out}, {"--out-distances", o.out_distances}, {"--html", o.html}},
+                     inputs);
   const Device device = o.compute.apply();
   o.queries.dtype = activation_dtype(o.dtype);
   o.queries.image_root = o.pictures.image_root;

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "apps/commands/command.h"
+#include "apps/commands/outputs.h"
 #include "apps/report/progress_bar.h"
 #include "apps/report/training_plots.h"
 #include "pipeline/training_run.h"
@@ -92,6 +93,11 @@ void run(const Options& o) {
   const std::string name =
       o.recipe.empty() ? "default" : std::filesystem::path(o.recipe).stem().string();
   const std::string folder = o.out.empty() ? "runs/" + name : o.out;
+  const std::filesystem::path place = folder;
+  check_output_files({{"--out", place}}, {});
+  for (const char* file : {"best.safetensors", "last.safetensors", "best_by_query.safetensors"}) {
+    check_output_files({{"--out", place / file}}, {});
+  }
   finish(pipeline::TrainingRun(recipe, folder, apply(o, recipe), hooks(folder)), folder, profiled);
 }
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/commands/command.h"
+#include "apps/commands/outputs.h"
 #include "apps/verify/cases.h"
 #include "apps/verify/golden_folders.h"
 #include "engine/files/file.h"
@@ -71,7 +72,11 @@ void run_all(const Options& options, Device device, DType dtype) {
       golden_folders(GoldenPlaces::of_this_program());
   std::size_t cases = 0, passed = 0;
   nlohmann::json outcomes = nlohmann::json::array();
-  for (const auto& [path, kind] : find_cases(folders)) {
+  const auto found = find_cases(folders);
+  std::vector<NamedPath> inputs;
+  for (const auto& [path, kind] : found) inputs.push_back({"case", path});
+  check_output_files({{"--json", options.json_out}}, inputs);
+  for (const auto& [path, kind] : found) {
     if (dtype != DType::f32 && kind && !is_network(*kind)) continue;
     const Outcome outcome = run_case(path, device, dtype);
     ++cases;
@@ -98,6 +103,7 @@ void run(const Options& options) {
   const Device device = options.compute.apply();
   const DType dtype = activation_dtype(options.dtype);
   if (options.file.empty()) return run_all(options, device, dtype);
+  check_output_files({{"--json", options.json_out}}, {{"case", options.file}});
   const Report report = verify_case(options.file, device, dtype);
   fmt::print("{}", report.table(options.failures_only));
   write_json(options, report.json());

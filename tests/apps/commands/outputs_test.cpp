@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// Outputs that would destroy an input, a model, a picture, a run or an index are refused.
+#include "apps/commands/outputs.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <map>
+
+#include "tests/apps/program.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/tiny_data.h"
+
+namespace hh {
+namespace {
+
+using Catch::Contains;
+using testing::Outcome, testing::run_program;
+namespace fs = std::filesystem;
+
+/// Every file below a folder, with its bytes.
+std::map<std::string, std::string> contents(const fs::path& folder) {
+  std::map<std::string, std::string> all;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "stdout" || name == "stderr" || !entry.is_regular_file()) continue;
+    all[entry.path().string()] = testing::read_text(entry.path());
+  }
+  return all;
+}
+
+TEST_CASE("no command's output destroys what can't be had back", "[program][outputs]") {
+  const testing::TemporaryFolder folder;
+  testing::make_tiny_images(folder / "images");
+  testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
+  const auto path = [&](const std::string& name) { return (folder / name).string(); };
+  const auto run = [&](const std::vector<std::string>& words) {
+    const Outcome outcome = run_program(folder.path(), words);
+    CAPTURE(outcome.err);
+    REQUIRE(outcome.status == 0);
+  };
+  run({"train", path("tiny.toml"), "--out", path("run"), "--device", "cpu", "--set",
+       "train.epochs=1"});
+  const std::string model = path("run/best.safetensors");
+  run({"encode", "--model", model, "--class-folder", path("images"), "--out", path("all.codes"),
+       "--npy", path("all.npy"), "--device", "cpu"});
+  run({"index", "build", "--codes", path("all.codes"), "--out", path("ix")});
+  testing::write_text(folder / "list.txt", path("images/green/100.ppm") + " 0 1 0\n");
+  fs::create_symlink("list.txt", folder / "link.txt");
+  fs::create_symlink("ix", folder / "ix_link");
+  fs::create_hard_link(model, folder / "hard");
+  fs::create_directory(folder / "build");
+  fs::copy_file(folder / "all.codes", folder / "build/in.codes");
+  fs::copy(folder / "ix", folder / "build/ix");
+  testing::write_text(folder / "ix/in.csv", "code\n0fa3\n");
+  testing::write_text(folder / "case.json", "{}");
+
+  const std::string red = path("images/red/100.ppm");
+  const std::vector<std::string> encode{"encode", "--model", model, "--device", "cpu"};
+  const auto with = [](std::vector<std::string> words, const std::vector<std::string>& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  struct Refused {
+    std::vector<std::string> words;
+    std::string reason;
+  };
+  const std::vector<Refused> all{
+      // The shell's pattern took the first picture for the output.
+      {with(encode, {path("images/red/101.ppm"), "--out", red}), "a picture"},
+      {with(encode, {red, "--out", red}), "the input image"},
+      {with(encode, {"--folder", path("images"), "--npy", red}), "a picture"},
+      {with(encode, {red, "--npy-outputs", path("images/blue/100.ppm")}), "a picture"},
+      {with(encode, {red, "--out", model}), "the input --model"},
+      {with(encode, {red, "--out", path("hard")}), "the input --model"},
+      {with(encode, {red, "--npy", path("run/../run/best.safetensors")}), "the input --model"},
+      {with(encode, {red, "--out", path("run/last.safetensors")}), "a checkpoint"},
+      {with(encode, {red, "--out", path("run/split.json")}), "the model"},
+      {with(encode, {red, "--out", path("run/metrics.csv")}), "a training run"},
+      {with(encode, {red, "--out", path("tiny.toml")}), "a recipe"},
+      {with(encode, {"--list", path("list.txt"), "--out", path("link.txt")}), "the input --list"},
+      {with(encode, {red, "--out", path("ix/manifest.json")}), "in the index"},
+      {with(encode, {red, "--out", path("ix/new.codes")}), "in the index"},
+      {with(encode, {red, "--out", path("ix_link/new.codes")}), "in the index"},
+      {with(encode, {red, "--out", path("x.npy"), "--npy", path("./x.npy")}), "also --out"},
+      {{"eval", "--queries", path("all.codes"), "--database", path("all.codes"), "--json",
+        path("all.codes")},
+       "the input --queries"},
+      {{"eval", "--queries", path("all.codes"), "--database", path("all.codes"), "--out",
+        path("ix")},
+       "an index"},
+      {{"eval", "--queries", path("all.codes"), "--database", path("all.codes"), "--out",
+        path("ix/report")},
+       "in the index"},
+      {{"eval", "--run", path("run"), "--device", "cpu", "--json", path("run/recipe.toml")},
+       "the model"},
+      {{"index", "export", path("ix"), "--out", path("ix/items.csv"), "--format", "csv"},
+       "in the index"},
+      {{"index", "export", path("ix"), "--out", model, "--format", "csv"}, "a model"},
+      {{"index", "build", "--codes", path("ix/in.csv"), "--out", path("ix"), "--overwrite"},
+       "the input --codes"},
+      {{"index", "build", "--codes", path("build/in.codes"), "--out", path("build"), "--overwrite"},
+       "the input --codes"},
+      {{"index", "build", "--codes", path("all.codes"), "--out", path("ix/inner")}, "in the index"},
+      {{"search", "--index", path("ix"), "--codes", path("all.npy"), "--out", path("all.npy")},
+       "the input --codes"},
+      {{"search", "--index", path("ix"), "--id", "0", "--html", path("ix/rows")}, "in the index"},
+      {{"search", "--index", path("ix"), "--id", "0", "--out", path("a.npy"), "--out-distances",
+        path("a.npy")},
+       "also --out"},
+      {{"search", "--index", path("ix"), "--model", model, "--image", red, "--html", red},
+       "the input image"},
+      {{"verify", path("case.json"), "--json", path("case.json")}, "the input case"},
+      {{"train", path("tiny.toml"), "--out", path("ix")}, "an index"},
+      {{"train", path("tiny.toml"), "--out", path("ix/run")}, "in the index"},
+  };
+  const auto before = contents(folder.path());
+  for (const Refused& refused : all) {
+    const Outcome outcome = run_program(folder.path(), refused.words);
+    std::string words;
+    for (const std::string& word : refused.words) words += word + " ";
+    CAPTURE(words, outcome.err);
+    CHECK(outcome.status == 2);
+    CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
+    CHECK_THAT(outcome.err, Contains(refused.reason));
+    CHECK((contents(folder.path()) == before));
+  }
+  // What a command made it makes again.
+  run(with(encode, {red, "--out", path("all.codes"), "--npy", path("all.npy")}));
+  run({"index", "build", "--codes", path("all.codes"), "--out", path("ix"), "--overwrite"});
+  run({"search", "--index", path("ix"), "--id", "0", "--html", path("page.html")});
+  run({"search", "--index", path("ix"), "--id", "0", "--html", path("page.html")});
+  run(with(encode, {red, "--out", "/dev/null", "--npy", "/dev/null"}));
+}
+
+}  // namespace
+}  // namespace hh
