@@ -4,13 +4,13 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
-#include <map>
 #include <mutex>
 #include <tuple>
 #include <vector>
 
 #include "kernels/conv/cudnn.cuh"
 #include "kernels/core/device.cuh"
+#include "kernels/gemm/plan_store.cuh"
 
 #if __has_include(<cudnn.h>)
 #include <cudnn.h>
@@ -87,9 +87,7 @@ template <>
 constexpr cudnnDataType_t kType<f16> = CUDNN_DATA_HALF;
 
 cudnnMathType_t math_type(cudnnDataType_t type) {
-  const char* tf32 = std::getenv("HH_TF32");
-  const bool short_factors = tf32 != nullptr && std::string(tf32) == "1";
-  return type == CUDNN_DATA_FLOAT && !short_factors ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH;
+  return type == CUDNN_DATA_FLOAT && !tf32_allowed() ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH;
 }
 
 /// The first algorithm of a list, best first, that works, repeats its bits, and needs no more
@@ -161,39 +159,23 @@ struct Plan {
   }
 };
 
-class Plans {
- public:
-  static Plans& instance() {
-    static auto& plans = *new Plans;  // never destroyed: the driver may be gone by then
-    return plans;
-  }
-  std::mutex mutex;
+using Key = std::tuple<int, ConvPass, cudnnDataType_t, int, int, int, int, int, int, int>;
+using Plans = PlanStore<cudnnHandle_t, Key, Plan>;
 
-  cudnnHandle_t handle() {
-    int device = 0;
-    HH_CUDA_CHECK(cudaGetDevice(&device));
-    cudnnHandle_t& handle = handles_[device];
-    if (handle == nullptr) HH_CUDNN_CHECK(Cudnn::instance().cudnnCreate(&handle));
-    return handle;
-  }
+// Both while the store's mutex is held.
 
-  const Plan& find(ConvPass pass, const Conv2dShape& s, cudnnDataType_t type) {
-    int device = 0;
-    HH_CUDA_CHECK(cudaGetDevice(&device));
-    const Key key(device, pass, type, s.images, s.height, s.width, s.in_channels, s.out_channels,
-                  s.kernel_h, s.kernel_w);
-    auto it = plans_.find(key);
-    if (it == plans_.end()) {
-      it = plans_.emplace(key, Plan(Cudnn::instance(), handle(), pass, s, type)).first;
-    }
-    return it->second;
-  }
+cudnnHandle_t handle_of_gpu() {
+  return Plans::instance().handle(current_gpu(), [](cudnnHandle_t* handle) {
+    HH_CUDNN_CHECK(Cudnn::instance().cudnnCreate(handle));
+  });
+}
 
- private:
-  using Key = std::tuple<int, ConvPass, cudnnDataType_t, int, int, int, int, int, int, int>;
-  std::map<int, cudnnHandle_t> handles_;
-  std::map<Key, Plan> plans_;
-};
+const Plan& plan_of(ConvPass pass, const Conv2dShape& s, cudnnDataType_t type) {
+  const Key key(current_gpu(), pass, type, s.images, s.height, s.width, s.in_channels,
+                s.out_channels, s.kernel_h, s.kernel_w);
+  return Plans::instance().find(
+      key, [&] { return Plan(Cudnn::instance(), handle_of_gpu(), pass, s, type); });
+}
 
 }  // namespace
 
@@ -204,13 +186,13 @@ bool cudnn_takes(ConvPass pass, const Conv2dShape& s) {
   if (!cudnn_missing().empty() || s.images == 0) return false;
   if (pass == ConvPass::kBackwardWeight && !std::is_same_v<T, float>) return false;
   const std::scoped_lock lock(Plans::instance().mutex);
-  return Plans::instance().find(pass, s, kType<T>).algorithm >= 0;
+  return plan_of(pass, s, kType<T>).algorithm >= 0;
 }
 
 template <class T>
 std::size_t cudnn_workspace_bytes(ConvPass pass, const Conv2dShape& s) {
   const std::scoped_lock lock(Plans::instance().mutex);
-  return Plans::instance().find(pass, s, kType<T>).scratch;
+  return plan_of(pass, s, kType<T>).scratch;
 }
 
 template <class T>
@@ -218,8 +200,8 @@ void cudnn_convolve(ConvPass pass, const Conv2dShape& s, const T* left, const T*
                     void* scratch, StreamHandle stream) {
   const Cudnn& lib = Cudnn::instance();
   const std::scoped_lock lock(Plans::instance().mutex);  // the handle's stream is set for the call
-  const Plan& plan = Plans::instance().find(pass, s, kType<T>);
-  cudnnHandle_t handle = Plans::instance().handle();
+  const Plan& plan = plan_of(pass, s, kType<T>);
+  const cudnnHandle_t handle = handle_of_gpu();
   HH_CUDNN_CHECK(lib.cudnnSetStream(handle, stream));
   const float one = 1, zero = 0;
   if (pass == ConvPass::kForward) {

@@ -2,14 +2,12 @@
 #include <cublasLt.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <map>
 #include <mutex>
 #include <string>
-#include <tuple>
 
 #include "kernels/gemm/add_bias.cuh"
 #include "kernels/gemm/gemm.cuh"
+#include "kernels/gemm/plan_store.cuh"
 
 namespace hh::gpu {
 namespace {
@@ -29,11 +27,7 @@ template <>
 constexpr cudaDataType_t kType<f16> = CUDA_R_16F;
 
 cublasComputeType_t compute_type(cudaDataType_t input) {
-  static const bool tf32 = [] {
-    const char* value = std::getenv("HH_TF32");
-    return value != nullptr && std::string(value) == "1";
-  }();
-  return input == CUDA_R_32F && tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  return input == CUDA_R_32F && tf32_allowed() ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 }
 
 std::uint32_t alignment(const void* p) {
@@ -117,35 +111,23 @@ class Plan {
   int found_ = 0;
 };
 
-class Plans {
- public:
-  static Plans& instance() {
-    static auto& plans = *new Plans;  // never destroyed: the driver may be gone by then
-    return plans;
-  }
-  std::mutex mutex;
-  const Plan& find(const Key& key) {
-    auto it = plans_.find(key);
-    if (it == plans_.end()) it = plans_.emplace(key, Plan(handle(key.device), key)).first;
-    return it->second;
-  }
+using Plans = PlanStore<cublasLtHandle_t, Key, Plan>;
 
- private:
-  cublasLtHandle_t handle(int device) {
-    cublasLtHandle_t& handle = handles_[device];
-    if (handle == nullptr) HH_CUBLASLT_CHECK(cublasLtCreate(&handle));
-    return handle;
-  }
-  std::map<int, cublasLtHandle_t> handles_;
-  std::map<Key, Plan> plans_;
-};
+/// While the store's mutex is held.
+const Plan& plan_of(const Key& key) {
+  Plans& plans = Plans::instance();
+  return plans.find(key, [&] {
+    const auto create = [](cublasLtHandle_t* handle) { HH_CUBLASLT_CHECK(cublasLtCreate(handle)); };
+    return Plan(plans.handle(key.device, create), key);
+  });
+}
 
 }  // namespace
 
 template <class TIn, class TOut>
 bool gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream) {
   if (g.rows == 0 || g.cols == 0) return false;
-  Key key{.device = 0,
+  Key key{.device = current_gpu(),
           .in = kType<TIn>,
           .out = kType<TOut>,
           .a_transposed = g.a_transposed,
@@ -159,17 +141,15 @@ bool gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream) {
           .a_alignment = alignment(g.a),
           .b_alignment = alignment(g.b),
           .d_alignment = alignment(g.d)};
-  HH_CUDA_CHECK(cudaGetDevice(&key.device));
-  Plans& plans = Plans::instance();
-  const std::scoped_lock lock(plans.mutex);  // a plan's vector is set for each call
-  if (const Plan& plan = plans.find(key); plan.usable()) {
+  const std::scoped_lock lock(Plans::instance().mutex);  // a plan's vector is set for each call
+  if (const Plan& plan = plan_of(key); plan.usable()) {
     plan.run(g.a, g.b, g.d, key.bias ? g.bias : g.a_sums, g.accumulate, workspace, stream);
     return key.a_sums;
   }
   // Some versions take no float32 bias with a 16-bit result: it is added in a pass of its own. Nor
   // has every product an algorithm that makes sums.
   key.bias = key.a_sums = false;
-  const Plan& plan = plans.find(key);
+  const Plan& plan = plan_of(key);
   if (!plan.usable()) {
     throw DeviceError("cuBLASLt has no algorithm for a product of " + std::to_string(g.rows) +
                       " x " + std::to_string(g.inner) + " x " + std::to_string(g.cols));
