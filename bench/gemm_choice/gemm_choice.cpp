@@ -2,8 +2,8 @@
 // Which GEMM for the network's linear layers? Times the candidates at the network's own shapes, in
 // turn within one run, and prints GFLOP/s of the fastest of many calls. See docs/decisions/gemm.md.
 //
-//   g++ -std=c++20 -O2 -fopenmp -I. bench/gemm_choice/gemm_choice.cpp -ldnnl -lopenblas
-//   env -u OPENBLAS_CORETYPE OMP_NUM_THREADS=1 ./a.out       (and 2)
+//   apt install libopenblas-openmp-dev; cmake --preset cpu; ninja -C build/cpu hh_gemm_choice
+//   env -u OPENBLAS_CORETYPE OMP_NUM_THREADS=1 build/cpu/bin/hh_gemm_choice       (and 2)
 #include <cblas.h>
 #include <omp.h>
 
