@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reverse-mode differentiation. While a Tape is recording, every operation of engine/ops whose inputs
-// want a gradient leaves a step on it; backward() replays the steps from last to first.
+// Reverse-mode differentiation. While a Tape is recording, every operation of engine/ops whose
+// inputs want a gradient leaves a step on it; backward() replays the steps from last to first.
 #pragma once
 #include <functional>
 #include <vector>

@@ -47,7 +47,7 @@ struct WindowAttentionShape {
   }
 };
 
-template <class T>  // float or bf16; scores and sums are float32
+template <class T>  // float, bf16 or (GPU) f16; scores and sums are float32
 struct WindowAttentionForward {
   const T* qkv = nullptr;  // [W, N, 3*H*d] in
   T* out = nullptr;        // [W, N, H*d] out

@@ -35,7 +35,7 @@ struct BlockGrid {
   }
 };
 
-template <class T>  // float or bf16
+template <class T>  // float, bf16 or (GPU) f16
 struct BlockifyLayerNormForward {
   const T* x = nullptr;          // [B, grid*s, grid*s, C] in
   const float* pos = nullptr;    // [T, N, C] in

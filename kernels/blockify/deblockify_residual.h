@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Block disaggregation fused with a level's last residual addition:
 //
-//   out[b,i,j,c] = z[b,t,n,c] + s_b * (branch[b,t,n,c] + bias[c])     t, n as in
-//   blockify_layer_norm.h
+//   out[b,i,j,c] = z[b,t,n,c] + s_b * (branch[b,t,n,c] + bias[c])
 //
-// s_b is the drop-path scale of image b (null: 1).
+// t and n are as in blockify_layer_norm.h; s_b is the drop-path scale of image b (null: 1).
 // Backward: dz is dout in block order, dbranch = s_b * dz, dbias += sum of dbranch over tokens.
 // Source: docs/specification.md, section 1, "Level l", step 5.
 #pragma once
@@ -12,7 +11,7 @@
 
 namespace hh {
 
-template <class T>  // float or bf16
+template <class T>  // float, bf16 or (GPU) f16
 struct DeblockifyResidualForward {
   const T* z = nullptr;                // [B, T, N, C] in
   const T* branch = nullptr;           // [B, T, N, C] in

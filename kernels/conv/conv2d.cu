@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolutions are cuDNN's where it can be used (cudnn.cuh); else a convolution is one matrix product per group of images: the patch under each output pixel
-// becomes a row of "columns" [pixels, taps * Cin] in scratch memory, so that
+// Convolutions are cuDNN's where it can be used (cudnn.cuh); else a convolution is one matrix
+// product per group of images: the patch under each output pixel becomes a row of "columns"
+// [pixels, taps * Cin] in scratch memory, so that
+//
 //   y = columns W^T,   dW = dy^T columns,   dcolumns = dy W,
+//
 // and dx gathers from dcolumns what each input pixel was copied to. Weights are made channels-last
 // in scratch memory for both, and their gradient comes back from there (channels_last.cuh).
 //

@@ -4,10 +4,10 @@
 //   y[b,i,j,o] = bias[o] + sum_{u,v,c} w[o,c,u,v] x[b, i+u-(kh-1)/2, j+v-(kw-1)/2, c]
 //
 // Images are channels-last [B, H, W, C]; weights keep the state dict's order [Cout, Cin, kh, kw].
-// Arrays don't overlap. Storage type T is float or bf16, sums are float32; on a GPU cuDNN rounds y
-// to T once more before the bias is added. oneDNN on the CPU (docs/decisions/gemm.md), cuDNN on the
-// GPU where it is installed. A 1x1 kernel is a linear layer on the pixels, which is faster: the
-// engine's conv2d takes that.
+// Arrays don't overlap. Storage type T is float, bf16 or (GPU) f16, sums are float32; on a GPU
+// cuDNN rounds y to T once more before the bias is added. oneDNN on the CPU
+// (docs/decisions/gemm.md), cuDNN on the GPU where it is installed. A 1x1 kernel is a linear layer
+// on the pixels, which is faster: the engine's conv2d takes that.
 #pragma once
 #include <cstddef>
 #include <cstdint>

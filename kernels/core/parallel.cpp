@@ -57,10 +57,10 @@ void run_workers(int workers, const Work& work) {
     inside = false;
   };
 #ifdef HH_STD_THREADS
-  std::vector<std::thread> others;
+  std::vector<std::jthread> others;  // joined also where not all of them can be started
   for (int i = 1; i < workers; ++i) others.emplace_back(guarded, i);
   guarded(0);
-  for (std::thread& t : others) t.join();
+  others.clear();
 #else
 #pragma omp parallel for schedule(static, 1) num_threads(workers)
   for (int i = 0; i < workers; ++i) guarded(i);

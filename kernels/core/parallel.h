@@ -20,8 +20,8 @@ void set_num_threads(int n);
 /// for each calling thread, becomes num_threads() for this one.
 void tell_openmp_num_threads();
 
-/// While it lives, parallel_for of the thread that made it uses at most `most` threads: for programs
-/// whose own threads share the machine.
+/// While it lives, parallel_for of the thread that made it uses at most `most` threads: for
+/// programs whose own threads share the machine.
 class ThreadLimit {
  public:
   explicit ThreadLimit(int most);  // >= 1

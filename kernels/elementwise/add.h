@@ -9,7 +9,7 @@
 
 namespace hh {
 
-template <class T>  // float or bf16
+template <class T>  // float, bf16 or (GPU) f16
 struct Add {
   const T* x = nullptr;  // [n] in   may be y
   T* y = nullptr;        // [n] in/out

@@ -15,7 +15,7 @@
 
 namespace hh {
 
-template <class T>  // float or bf16
+template <class T>  // float, bf16 or (GPU) f16
 struct BiasGeluForward {
   const T* x = nullptr;         // [R, C] in
   const float* bias = nullptr;  // [C] in

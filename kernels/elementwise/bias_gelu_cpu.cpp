@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Traffic   x and dy are read, y and dx written once. bias and the partial sums of its gradient
-// stay
-//           in L1.
+//           stay in L1.
 // Numerics  float32, see gelu-inl.h. The sums over rows are cut into chunks by the sizes, added up
 //           in order.
 #undef HWY_TARGET_INCLUDE

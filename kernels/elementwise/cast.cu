@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mapping   One thread per four elements, 16 bytes of the float32 side; the odd end and arrays off
-// a
-//           16-byte boundary go one by one.
+//           a 16-byte boundary go one by one.
 // Traffic   reads and writes every element once.
 #include "kernels/core/device.cuh"
 #include "kernels/elementwise/cast.h"

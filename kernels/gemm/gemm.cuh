@@ -4,8 +4,8 @@
 //   D[rows, cols] = (accumulate ? D : 0) + A[rows, inner] B[inner, cols] (+ bias[cols])
 //   a_sums[rows] = sum_k A[rows, k], in the same reading of A
 //
-// Inputs are float or bf16, sums float32, D float or the inputs' type. float products are exact
-// float32 ones unless HH_TF32=1 allows TF32's shorter factors.
+// Inputs are float, bf16 or f16, sums float32, D float or the inputs' type. float products are
+// exact float32 ones unless HH_TF32=1 allows TF32's shorter factors.
 #pragma once
 #include <cstddef>
 #include <cstdint>

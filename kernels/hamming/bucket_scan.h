@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The inner loop of multi-index hashing (retrieval/search/multi_index.h): codes that lie in buckets, one
-// behind the other, compared with a query. Looks at short stretches of memory all over the place,
-// which a GPU has no use for, so this is a CPU routine and not an op.
+// The inner loop of multi-index hashing (retrieval/search/multi_index.h): codes that lie in
+// buckets, one behind the other, compared with a query. Looks at short stretches of memory all over
+// the place, which a GPU has no use for, so this is a CPU routine and not an op.
 #pragma once
 #include <cstdint>
 

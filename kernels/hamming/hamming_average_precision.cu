@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mapping   See scan.cuh: one scan counts distances per chunk of the database, a second knows the
-// rank
-//           of every row and sets a bit at the ranks of relevant ones. Then a block per query walks
-//           its bits: each thread a run of words, the runs joined in order.
+//           rank of every row and sets a bit at the ranks of relevant ones. Then a block per query
+//           walks its bits: each thread a run of words, the runs joined in order.
 // Traffic   codes and labels of the database are read twice and once per 16 queries.
 // Numerics  float64 sums: per thread in the order of ranks, then over the threads in order.
 #include "kernels/hamming/hamming_average_precision.h"

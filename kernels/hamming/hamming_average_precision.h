@@ -5,9 +5,10 @@
 // one pass that counts and one that places give the ranking without a sort:
 //
 //   retrieved[q, d] = c_d,   relevant[q, d] = h_d                      over all rows
-//   ap[q] = 1/n sum_i i / t_i    over the n relevant rows at ranks t_1 < ... < t_n <= cut; 0 if n =
-//   0 hits[q] = n ranking[q]: bit (t-1) % 64 of word (t-1) / 64 is 1 where the row of rank t is
-//   relevant, t <= cut
+//   ap[q] = 1/n sum_i i / t_i    over the n relevant rows at ranks t_1 < ... < t_n <= cut;
+//                                0 if n = 0
+//   hits[q] = n
+//   ranking[q]: bit (t-1) % 64 of word (t-1) / 64 is 1 where the row of rank t <= cut is relevant
 //
 // Labels are packed: class k of row j is bit k % 64 of word labels[j * words + k / 64].
 // Source: docs/specification.md, section 5, "stable".

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Traffic   Codes and labels are transposed to blocks of 64 rows once a call, and then read once
-// per
-//           kTogether queries, which leave 2 bytes a row behind for the second pass.
+//           per kTogether queries, which leave 2 bytes a row behind for the second pass.
 // Numerics  The sum of AP runs in order of ranks, in float64.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/hamming/hamming_average_precision_cpu.cpp"

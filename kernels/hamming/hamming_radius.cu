@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mapping   One warp per four queries walks the whole database in order, so a row's place is the
-// number
-//           of rows found before it: no counts, no second scan.
+//           number of rows found before it: no counts, no second scan.
 // Traffic   the database is read once per 16 queries.
 #include "kernels/hamming/hamming_radius.h"
 #include "kernels/hamming/scan.cuh"

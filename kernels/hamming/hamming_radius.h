@@ -3,8 +3,8 @@
 // defines distance and layout). How many there are is known only afterwards:
 //
 //   counts[q] = number of allowed rows r with d(q, r) <= radius
-//   rows[q, :] = the first min(counts[q], capacity) of them in order of rows, distances[q, :] their
-//   d
+//   rows[q, :] = the first min(counts[q], capacity) of them in order of rows
+//   distances[q, :] = their d
 //
 // What lies behind the last one is left as it was. A caller whose capacity was too small sees it by
 // the counts, and asks again for those queries. capacity = 0 only counts.

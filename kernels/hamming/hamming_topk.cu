@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mapping   1. A sample of the rows bounds each query's k-th distance from above. 2. A warp has a
-// few
-//           queries in registers and walks a chunk of the database; it counts only the rows within
-//           the bound, and marks the groups of 32 rows that have any. 3. A block a query adds the
-//           counts up to places. 4. A warp per query and chunk visits the marked groups, and writes
-//           the rows whose place is below k.
+//           few queries in registers and walks a chunk of the database; it counts only the rows
+//           within the bound, and marks the groups of 32 rows that have any. 3. A block a query
+//           adds the counts up to places. 4. A warp per query and chunk visits the marked groups,
+//           and writes the rows whose place is below k.
 // Traffic   the database is read once per kQueries queries, mostly from L2, and its marked groups
 //           once more a query.
 #include "kernels/hamming/hamming_topk.h"

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Traffic   The database is read once per group of up to 256 queries, a tile at a time; per tile
-// the
-//           queries of the group pass over what is in L1. What a query touches besides is a few
+//           the queries of the group pass over what is in L1. What a query touches besides is a few
 //           cache lines of its Selection, and those only where a row is near enough.
 // Threads   Many queries: each thread has its share of them. Few: each thread scans a stretch of
 //           the rows for all of them, and the selections are joined in order of rows.

@@ -16,7 +16,7 @@
 
 namespace hh {
 
-template <class T>  // float or bf16
+template <class T>  // float, bf16 or (GPU) f16
 struct HashHeadForward {
   const T* pooled = nullptr;    // [B, C] in
   const T* weight = nullptr;    // [K, C] in

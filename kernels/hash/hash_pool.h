@@ -19,7 +19,7 @@
 
 namespace hh {
 
-template <class T>  // float or bf16
+template <class T>  // float, bf16 or (GPU) f16
 struct HashPoolForward {
   const T* local = nullptr;        // [B, s, s, C] in
   const T* glob = nullptr;         // [B, C] in

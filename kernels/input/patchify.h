@@ -38,7 +38,7 @@ struct PatchShape {
   }
 };
 
-template <class T>  // float or bf16
+template <class T>  // float, bf16 or (GPU) f16
 struct PatchifyForward {
   const float* image = nullptr;  // [B, Cin, S, S] in
   T* rows = nullptr;             // [B * (S/p)^2, Cin*p*p] out

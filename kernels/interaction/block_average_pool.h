@@ -16,7 +16,7 @@
 
 namespace hh {
 
-template <class T>  // float or bf16
+template <class T>  // float, bf16 or (GPU) f16
 struct BlockAveragePoolForward {
   const T* x = nullptr;  // [B, g*s, g*s, C] in
   T* y = nullptr;        // [B, g, g, C] out

@@ -52,7 +52,7 @@ struct InteractionMergeShape {
   }
 };
 
-template <class T>  // float or bf16
+template <class T>  // float, bf16 or (GPU) f16
 struct InteractionMergeForward {
   const T* local = nullptr;        // [B, h, h, C] in
   const T* glob = nullptr;         // [B, m, m, C] in

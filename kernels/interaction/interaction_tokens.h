@@ -15,7 +15,7 @@
 
 namespace hh {
 
-template <class T>  // float or bf16
+template <class T>  // float, bf16 or (GPU) f16
 struct InteractionTokensForward {
   const T* z = nullptr;        // [B, M, C] in
   const float* pos = nullptr;  // [M, C] in

@@ -9,8 +9,7 @@
 // residual and z isn't written. A null gamma (then beta and y are null) leaves the LayerNorm out.
 // z is rounded to T before the statistics, since backward starts from the stored z.
 //
-// Backward, with dz the gradient that reaches z from elsewhere (the skip connection) and dy that of
-// y:
+// Backward, with dz the gradient that reaches z from elsewhere (the skip connection) and dy y's:
 //   dresidual = dz + dLayerNorm(dy),   dbranch = s * dresidual,   dbias += sum_r dbranch
 //   dgamma += sum_r dy * (z - mean) * rstd,   dbeta += sum_r dy
 //
@@ -26,7 +25,7 @@
 
 namespace hh {
 
-template <class T>  // float or bf16; statistics and parameters are float32
+template <class T>  // float, bf16 or (GPU) f16; statistics and parameters are float32
 struct ResidualLayerNormForward {
   const T* residual = nullptr;         // [R, C] in
   const T* branch = nullptr;           // [R, C] in   may be null

@@ -5,8 +5,8 @@
 //   dx[r,i] = sum_o dy[r,o] w[o,i]
 //   dw[o,i] += sum_r dy[r,o] x[r,i],   dbias[o] += sum_r dy[r,o]
 //
-// All arrays are dense and row-major and don't overlap. Storage type T is float or bf16, sums are
-// float32. The CPU side calls oneDNN: docs/decisions/gemm.md has the measurements.
+// All arrays are dense and row-major and don't overlap. Storage type T is float, bf16 or (GPU) f16,
+// sums are float32. The CPU side calls oneDNN: docs/decisions/gemm.md has the measurements.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -2,10 +2,9 @@
 // Library   oneDNN. Its sgemm where a plain product is wanted; its matmul primitive where a bias is
 //           added (in the epilogue, not in a pass of its own) or bf16 is native.
 // Weights   dw = dy^T x sums over the rows. Blocks of rows are shared out to threads with a dw
-// each,
-//           and dbias is summed from the block that the product is about to read: dy comes from
-//           memory once. A narrow x goes through our own kernel, which reads both operands where
-//           they lie; oneDNN transposes and packs them first, which costs as much as a short
+//           each, and dbias is summed from the block that the product is about to read: dy comes
+//           from memory once. A narrow x goes through our own kernel, which reads both operands
+//           where they lie; oneDNN transposes and packs them first, which costs as much as a short
 //           product. When a dw per thread would cost more than all that, one product with oneDNN's
 //           own threads takes its place.
 // bf16      Native, or else converted to float32 in blocks of rows.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mapping   One block per image of the batch. It leaves its row alone when a later image has the
-// same
-//           one, so no two blocks write the same place.
+//           same one, so no two blocks write the same place.
 // Traffic   reads the batch and writes its rows once; the indices behind an image's are read too.
 #include "kernels/core/device.cuh"
 #include "kernels/loss/bank_update.h"

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mapping   CUB's device-wide reduction of the squares in float64, whose order is fixed for a size
-// and
-//           a GPU; then one thread turns the sum into norm, scale and skip.
+//           and a GPU; then one thread turns the sum into norm, scale and skip.
 // Traffic   reads the gradient once.
 #include <cub/device/device_reduce.cuh>
 

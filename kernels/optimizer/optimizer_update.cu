@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mapping   One thread per four elements of one segment, a block's width apart, so that every
-// access
-//           of a warp is contiguous; a block lies in one segment. Segments, host memory, travel in
-//           the launch's own arguments, up to 64 a launch.
+//           access of a warp is contiguous; a block lies in one segment. Segments, host memory,
+//           travel in the launch's own arguments, up to 64 a launch.
 // Traffic   reads weight, gradient and state and writes weight, state and copy: each once.
 // Numerics  float32, in the order of the header's formulas; no contraction is relied upon.
 #include <algorithm>
