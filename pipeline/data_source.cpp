@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/data_source.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -45,7 +47,14 @@ class FittingDataset final : public data::Dataset {
 
 Source part_of_protocol(const ModelInfo& model, const std::filesystem::path& model_path,
                         const SourceOptions& options) {
-  const Recipe recipe = Recipe::parse(model.recipe, model_path.string(), options.settings);
+  std::vector<std::string> settings = options.settings;
+  if (options.max_pixels > 0) {
+    settings.push_back("data.max_pixels=" + fmt::format("{}", options.max_pixels));
+  }
+  const Recipe recipe = Recipe::parse(model.recipe, model_path.string(), settings);
+  HH_REQUIRE(recipe.turns_photographs() == model.exif_orientation,
+             "data.exif_orientation is " << std::boolalpha << model.exif_orientation
+                                         << " for this model: train another one to change it");
   std::filesystem::path split = options.split;
   if (split.empty()) {
     const auto beside = model_path.parent_path() / kSplitFile;
@@ -72,6 +81,10 @@ Source part_of_protocol(const ModelInfo& model, const std::filesystem::path& mod
   return source;
 }
 
+std::int64_t max_pixels(double millions) {
+  return millions > 0 ? std::int64_t(millions * 1e6) : data::DecodeOptions{}.max_pixels;
+}
+
 std::unique_ptr<data::Dataset> single_files(const std::vector<std::string>& files,
                                             const data::DecodeOptions& decode) {
   std::vector<data::FileDataset::Item> items;
@@ -93,7 +106,8 @@ Source open_source(const ModelInfo& model, const std::filesystem::path& model_pa
              "image files");
   if (!options.part.empty()) return part_of_protocol(model, model_path, options);
   const data::DecodeOptions decode{.channels = model.config.in_channels,
-                                   .exif_orientation = options.exif_orientation};
+                                   .exif_orientation = model.exif_orientation,
+                                   .max_pixels = max_pixels(options.max_pixels)};
   std::unique_ptr<data::Dataset> dataset;
   Source source;
   if (!options.folder.empty()) {

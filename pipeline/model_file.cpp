@@ -45,12 +45,24 @@ const std::string& value(const Metadata& metadata, const std::string& key) {
   return it->second;
 }
 
+/// Models of before it was stored have it in their recipe, which was written with all its keys.
+bool exif_orientation_of(const Metadata& metadata) {
+  const auto stored = metadata.find("exif_orientation");
+  if (stored == metadata.end()) {
+    return value(metadata, "recipe").find("\nexif_orientation = true\n") != std::string::npos;
+  }
+  HH_REQUIRE(stored->second == "true" || stored->second == "false",
+             "its exif_orientation is '" << stored->second << "', not true or false");
+  return stored->second == "true";
+}
+
 }  // namespace
 
 Metadata model_metadata(const ModelInfo& info) {
   return {{"format", kModelFormat},
           {"config", to_json(info.config)},
           {"transform", transform_json(info.transform).dump()},
+          {"exif_orientation", info.exif_orientation ? "true" : "false"},
           {"class_names", nlohmann::json(info.class_names).dump()},
           {"protocol", info.protocol},
           {"recipe", info.recipe}};
@@ -63,6 +75,7 @@ ModelInfo parse_model_metadata(const Metadata& metadata, const std::string& file
                "its format is '" << format << "'; wanted: '" << kModelFormat << "'");
     ModelInfo info{.config = config_from_json(value(metadata, "config")),
                    .transform = transform_from(nlohmann::json::parse(value(metadata, "transform"))),
+                   .exif_orientation = exif_orientation_of(metadata),
                    .protocol = value(metadata, "protocol"),
                    .recipe = value(metadata, "recipe")};
     nlohmann::json::parse(value(metadata, "class_names")).get_to(info.class_names);

@@ -18,6 +18,7 @@ namespace hh::pipeline {
 struct ModelInfo {
   HybridHashConfig config;
   data::TransformSpec transform;         // of evaluation: nothing random
+  bool exif_orientation = false;         // photographs are turned as their EXIF data says
   std::vector<std::string> class_names;  // may be empty
   std::string protocol;                  // data/experiments/protocol.h
   std::string recipe;                    // TOML of the run, for encoding more of its data

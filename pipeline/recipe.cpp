@@ -28,6 +28,7 @@ using Keys = std::vector<std::pair<std::string, Key>>;
 template <class T>
 constexpr const char* kind_of() {
   if constexpr (std::is_same_v<T, bool>) return "true or false";
+  if constexpr (std::is_same_v<T, std::optional<bool>>) return "\"auto\", true or false";
   if constexpr (std::is_same_v<T, std::string>) return "a string";
   if constexpr (std::is_integral_v<T>) return "a whole number";
   return "a number";
@@ -42,6 +43,11 @@ T value_of(const std::string& name, const toml::node& node) {
     std::array<int, 3> values{};
     for (std::size_t i = 0; i < 3; ++i) values[i] = value_of<int>(name, *array->get(i));
     return values;
+  } else if constexpr (std::is_same_v<T, std::optional<bool>>) {
+    if (node.value_exact<std::string>() == "auto") return std::nullopt;
+    const auto value = node.value_exact<bool>();
+    HH_REQUIRE(value.has_value(), name << ": write " << kind_of<T>());
+    return value;
   } else if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::string>) {
     const auto value = node.value_exact<T>();
     HH_REQUIRE(value.has_value(), name << ": write " << kind_of<T>());
@@ -80,6 +86,11 @@ std::string text_of(const std::string& value) {
   return text + '"';
 }
 
+template <>
+std::string text_of(const std::optional<bool>& value) {
+  return value ? text_of(*value) : text_of(std::string("auto"));
+}
+
 /// All keys, in the order they are written.
 Keys keys_of(Recipe& r) {
   Keys keys;
@@ -99,6 +110,7 @@ Keys keys_of(Recipe& r) {
   add("data.train_per_class", r.data.train_per_class);
   add("data.allow_other_counts", r.data.allow_other_counts);
   add("data.exif_orientation", r.data.exif_orientation);
+  add("data.max_pixels", r.data.max_pixels);
   add("data.scaled_decode", r.data.scaled_decode);
   add("data.flip", r.data.flip);
   add("data.max_shift", r.data.max_shift);
@@ -236,6 +248,7 @@ Recipe Recipe::parse(const std::string& text, const std::string& name,
   }
   for (const std::string& setting : settings) apply(parse_setting(setting), recipe);
   recipe.validate();
+  recipe.data.exif_orientation = recipe.turns_photographs();
   return recipe;
 }
 
@@ -274,6 +287,9 @@ void Recipe::validate() const {
              "train.checkpoint_minutes = " << train.checkpoint_minutes << ": use 0 (off) or more");
   HH_REQUIRE(data.workers >= 0 && data.workers <= 256,
              "data.workers = " << data.workers << ": use 0 to 256");
+  HH_REQUIRE(data.max_pixels > 0 && data.max_pixels <= data::kMostMegapixels,
+             "data.max_pixels = " << data.max_pixels << ": use up to " << data::kMostMegapixels
+                                  << ", in millions");
   HH_REQUIRE(data.flip == -1 || (data.flip >= 0 && data.flip <= 1),
              "data.flip = " << data.flip << ": use 0 to 1, or -1 for the protocol's");
   HH_REQUIRE(data.max_shift >= -1 && data.max_shift < model.image_size,
@@ -284,6 +300,10 @@ void Recipe::validate() const {
              "evaluate.hold_out = " << evaluate.hold_out << ": use 0 (none) or more");
   HH_REQUIRE(evaluate.batch >= 1 && evaluate.batch <= 65536,
              "evaluate.batch = " << evaluate.batch << ": use 1 to 65536");
+}
+
+bool Recipe::turns_photographs() const {
+  return data.exif_orientation.value_or(data.protocol == "folder" || data.protocol == "lists");
 }
 
 std::string Recipe::to_toml() const {
@@ -309,7 +329,8 @@ data::ProtocolOptions Recipe::protocol_options() const {
           .query_per_class = data.query_per_class,
           .train_per_class = data.train_per_class,
           .allow_other_counts = data.allow_other_counts,
-          .exif_orientation = data.exif_orientation,
+          .exif_orientation = turns_photographs(),
+          .max_pixels = std::int64_t(data.max_pixels * 1e6),
           .scaled_decode = data.scaled_decode,
           .list_labels = data::list_labels_named(data.list_labels)};
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,10 @@ struct Recipe {
     std::int64_t split_seed = 0;
     std::int64_t query_per_class = 0, train_per_class = 0;  // protocol "folder" only
     bool allow_other_counts = false;
-    bool exif_orientation = false;
+    /// Turn photographs as their EXIF data says. Empty ("auto"): where the protocol is "folder" or
+    /// "lists"; the published protocols decode as their authors did. read() and parse() settle it.
+    std::optional<bool> exif_orientation;
+    double max_pixels = data::kDefaultMegapixels;  // largest image that is read, millions
     bool scaled_decode = false;
     double flip = -1;    // probability of a horizontal flip in training; -1: the protocol's
     int max_shift = -1;  // largest random shift in training, pixels; -1: the protocol's crop
@@ -76,6 +80,8 @@ struct Recipe {
                       const std::vector<std::string>& settings);
 
   void validate() const;
+  /// Whether photographs are turned: data.exif_orientation, or the protocol's choice.
+  bool turns_photographs() const;
   /// The whole recipe as TOML that read() takes.
   std::string to_toml() const;
   data::ProtocolOptions protocol_options() const;

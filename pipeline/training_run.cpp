@@ -317,6 +317,7 @@ double TrainingRun::retrieval_map(const std::vector<std::int64_t>& queries,
 ModelInfo TrainingRun::model_info() const {
   return {.config = recipe_.model,
           .transform = experiment_.eval_transform,
+          .exif_orientation = recipe_.turns_photographs(),
           .class_names = experiment_.dataset->class_names(),
           .protocol = recipe_.data.protocol,
           .recipe = recipe_.to_toml()};

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/commands/command.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <atomic>
 #include <csignal>
 
+#include "data/images/decode.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
 
@@ -42,6 +44,27 @@ Device ComputeOptions::apply() const {
 void add_allow_changed_data(CLI::App& command, bool& value) {
   command.add_flag("--allow-changed-data", value,
                    "when images of the run's split are gone, go on with what is still there");
+}
+
+void add_max_pixels(CLI::App& command, double& value) {
+  command
+      .add_option("--max-pixels", value,
+                  fmt::format("largest image that is read, millions of pixels; otherwise the "
+                              "recipe's for --part, and {}",
+                              data::kDefaultMegapixels))
+      ->check(CLI::Range(.0001, double(data::kMostMegapixels)));
+}
+
+void add_exif_gone(CLI::App& command) {
+  command
+      .add_flag_callback("--exif",
+                         [] {
+                           throw std::invalid_argument(
+                               "--exif: a model knows itself whether photographs are turned "
+                               "(hybridhash info says it, data.exif_orientation of the recipe "
+                               "decides it): leave the option out");
+                         })
+      ->group("");  // hidden
 }
 
 void add_list_labels(CLI::App& command, std::string& value) {

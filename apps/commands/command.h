@@ -24,6 +24,12 @@ struct ComputeOptions {
 /// --allow-changed-data: go on with a split whose images changed (data/experiments/split_file.h).
 void add_allow_changed_data(CLI::App& command, bool& value);
 
+/// --max-pixels: of the largest image that is read, in millions.
+void add_max_pixels(CLI::App& command, double& value);
+
+/// The --exif of before it was the model's: says where it went.
+void add_exif_gone(CLI::App& command);
+
 /// --list-labels: what the numbers of a list are (data/sets/list_file.h).
 void add_list_labels(CLI::App& command, std::string& value);
 

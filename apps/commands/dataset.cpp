@@ -13,6 +13,7 @@ namespace {
 struct Options {
   std::string recipe, protocol, data, image_root, split, content = "bytes", list_labels = "auto";
   std::vector<std::string> settings;
+  double max_pixels = 0;
   int threads = 0;
   bool json = false, allow_changed_data = false;
 };
@@ -34,6 +35,7 @@ void check(const Options& o) {
   if (!o.data.empty()) settings.push_back(setting("data.path", o.data));
   if (!o.image_root.empty()) settings.push_back(setting("data.image_root", o.image_root));
   if (o.list_labels != "auto") settings.push_back(setting("data.list_labels", o.list_labels));
+  if (o.max_pixels > 0) settings.push_back(fmt::format("data.max_pixels={}", o.max_pixels));
   settings.insert(settings.end(), o.settings.begin(), o.settings.end());
   // Other counts are among what is reported.
   settings.push_back("data.allow_other_counts=true");
@@ -81,6 +83,7 @@ void add_dataset(CLI::App& program) {
                    "copies in another format), or none (files aren't read)")
       ->check(CLI::IsMember({"bytes", "pixels", "none"}))
       ->capture_default_str();
+  add_max_pixels(*command, o->max_pixels);
   command->add_option("--threads", o->threads, "CPU threads; 0: one per hardware thread")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();

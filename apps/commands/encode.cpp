@@ -76,7 +76,8 @@ void add_encode(CLI::App& program) {
   add_list_labels(*command, source.list_labels);
   add_allow_changed_data(*command, source.allow_changed_data);
   command->add_option("images", source.files, "image files");
-  command->add_flag("--exif", source.exif_orientation, "turn photographs as their EXIF data says");
+  add_max_pixels(*command, source.max_pixels);
+  add_exif_gone(*command);
   command->add_option("--out", options->out, "code file to write");
   command->add_option("--npy", options->npy, "also the packed codes, uint8 [n, bits/8]");
   command->add_option("--npy-outputs", options->npy_outputs,

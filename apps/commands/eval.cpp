@@ -22,6 +22,7 @@ struct Options {
   int radius = 2, bootstrap = 1000, batch = 256, workers = 1;
   double confidence = 0.95;
   std::vector<std::string> settings;
+  double max_pixels = 0;
   bool skip_bad = false, allow_changed_data = false;
   ComputeOptions compute;
 };
@@ -46,6 +47,7 @@ Codes encode_protocol(const Options& o, Device device) {
                                  {.part = part,
                                   .split = o.split,
                                   .settings = o.settings,
+                                  .max_pixels = o.max_pixels,
                                   .allow_changed_data = o.allow_changed_data});
   };
   const pipeline::Source queries = open("query"), database = open("database");
@@ -131,6 +133,7 @@ void add_eval(CLI::App& program) {
   command->add_option("--dtype", options->dtype, "f32, bf16 or (on a GPU) f16, when encoding")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->capture_default_str();
+  add_max_pixels(*command, options->max_pixels);
   command->add_flag("--skip-bad", options->skip_bad, "leave out images that can't be read");
   options->compute.add_to(*command);
   add_examples(*command,

@@ -147,6 +147,7 @@ void add_item_options(CLI::App& command, Options& o) {
   command.add_option("--image-root", o.source.image_root, "what the list's paths start from");
   add_list_labels(command, o.source.list_labels);
   add_allow_changed_data(command, o.source.allow_changed_data);
+  add_max_pixels(command, o.source.max_pixels);
   command.add_option("--batch", o.encoder.batch, "images at once")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();

@@ -63,6 +63,7 @@ void describe_network(const pipeline::ModelInfo& info) {
   line("bits", std::to_string(c.bits));
   line("parameters", std::to_string(parameters.count()));
   line("protocol", info.protocol);
+  line("EXIF", info.exif_orientation ? "photographs are turned as it says" : "ignored");
   if (!info.class_names.empty())
     line("classes", fmt::format("{}", fmt::join(info.class_names, ", ")));
 }

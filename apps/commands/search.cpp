@@ -34,6 +34,8 @@ void run(Options o) {
   o.request.method = retrieval::search_method_named(o.method);
   const auto index = retrieval::Index::open(o.index);
   const Queries queries = read_queries(o.queries, index, device);
+  o.pictures.exif_orientation = queries.exif_orientation;
+  if (o.queries.max_pixels > 0) o.pictures.max_pixels = std::int64_t(o.queries.max_pixels * 1e6);
   // The codes aren't copied to a GPU that won't scan them.
   const bool scans =
       o.request.method == SearchMethod::kAuto || o.request.method == SearchMethod::kScan;
@@ -118,6 +120,7 @@ void add_search(CLI::App& program) {
   command->add_option("--workers", o->queries.encoder.workers, "threads that read images")
       ->check(CLI::Range(0, 256))
       ->capture_default_str();
+  add_max_pixels(*command, o->queries.max_pixels);
   command->add_flag("--skip-bad", o->queries.encoder.skip_bad,
                     "leave out images that can't be read");
   command->add_option("--dtype", o->dtype, "f32 or bf16, when encoding")

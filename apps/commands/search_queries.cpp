@@ -48,18 +48,21 @@ CodeSet codes_as_queries(const std::vector<std::string>& texts, int bits) {
   return set;
 }
 
-CodeSet images_as_queries(const QueryOptions& o, Device device) {
+Queries images_as_queries(const QueryOptions& o, Device device) {
   HH_REQUIRE(!o.model.empty(), "to search by images, give the --model that made the index's codes");
   const auto model = pipeline::load_model(o.model, device, o.dtype);
   pipeline::SourceOptions source;
   source.files = o.images;
   source.list = o.list;
   source.image_root = o.image_root;
+  source.max_pixels = o.max_pixels;
   pipeline::EncoderOptions encoder = o.encoder;
   encoder.keep_outputs = true;
   encoder.listener = terminal_listener();
-  return pipeline::encode_source(*model, pipeline::open_source(model->info, o.model, source),
-                                 encoder);
+  return {.set = pipeline::encode_source(
+              *model, pipeline::open_source(model->info, o.model, source), encoder),
+          .rows = {},
+          .exif_orientation = model->info.exif_orientation};
 }
 
 /// The chosen ones, in their order.
@@ -105,9 +108,10 @@ Queries read_queries(const QueryOptions& o, const Index& index, Device device) {
     queries = items_as_queries(o, index);
   } else if (!o.code_texts.empty()) {
     queries.set = codes_as_queries(o.code_texts, index.bits());
+  } else if (!o.codes.empty()) {
+    queries.set = retrieval::read_items(o.codes).set;
   } else {
-    queries.set =
-        o.codes.empty() ? images_as_queries(o, device) : retrieval::read_items(o.codes).set;
+    queries = images_as_queries(o, device);
   }
   index.check_belongs(queries.set.codes.bits(), queries.set.model_hash);
   if (o.sample > 0) {

@@ -23,6 +23,7 @@ struct QueryOptions {
   std::string model;              // of images and lists
   DType dtype = DType::f32;       // the model's, when encoding
   pipeline::EncoderOptions encoder;
+  double max_pixels = 0;    // of an image, millions; 0: the default
   std::int64_t sample = 0;  // so many of all, drawn at random; 0: all
   std::uint64_t seed = 0;   // of the draw
 };
@@ -30,6 +31,7 @@ struct QueryOptions {
 struct Queries {
   retrieval::CodeSet set;          // ids mean nothing where queries are from elsewhere
   std::vector<std::int64_t> rows;  // in the index, where queries are items of it; or empty
+  bool exif_orientation = true;    // how their pictures stand: as the model sees them, else upright
 };
 
 /// Throws std::invalid_argument and std::runtime_error, also for codes that aren't the index's.

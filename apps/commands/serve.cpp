@@ -82,7 +82,7 @@ void add_serve(CLI::App& program) {
   command->add_flag("--read-only", options->serve.api.access.read_only, "refuse to add and delete");
   command->add_option("--image-root", options->serve.api.image_root,
                       "what the items' paths start from, for their pictures");
-  command->add_flag("--exif", options->serve.api.exif, "turn photographs as their EXIF data says");
+  add_exif_gone(*command);
   command->add_option("--max-body", options->max_body_mib, "largest request, MiB")
       ->check(CLI::Range(.001, 4096.))
       ->capture_default_str();

@@ -66,9 +66,11 @@ std::string Thumbnail::uri() const {
 
 Thumbnails::Thumbnails(const ThumbnailSource& source) : source_(source) {
   if (source.protocol.empty()) return;
-  dataset_ = data::open_protocol(
-                 source.protocol,
-                 {.data = source.data, .image_root = source.image_root, .allow_other_counts = true})
+  dataset_ = data::open_protocol(source.protocol, {.data = source.data,
+                                                   .image_root = source.image_root,
+                                                   .allow_other_counts = true,
+                                                   .exif_orientation = source.exif_orientation,
+                                                   .max_pixels = source.max_pixels})
                  .dataset;
 }
 
@@ -106,8 +108,9 @@ Thumbnail Thumbnails::of(const std::string& name) {
       if (!std::filesystem::exists(path, ignored)) {
         path = std::filesystem::path(source_.other_root) / name;
       }
-      image =
-          data::load_image(path, {.exif_orientation = true, .scaled_shorter_side = source_.side});
+      image = data::load_image(path, {.exif_orientation = source_.exif_orientation,
+                                      .scaled_shorter_side = source_.side,
+                                      .max_pixels = source_.max_pixels});
     }
     return encode_thumbnail(std::move(image), source_.side);
   } catch (const std::runtime_error&) {  // no such file or data set, or nothing that decodes

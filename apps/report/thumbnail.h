@@ -6,7 +6,7 @@
 #include <mutex>
 #include <string>
 
-#include "data/images/image.h"
+#include "data/images/decode.h"
 #include "data/sets/dataset.h"
 
 namespace hh::apps {
@@ -16,7 +16,9 @@ struct ThumbnailSource {
   std::string protocol, data;  // a data set in memory and its folder (data/experiments/protocol.h)
   std::string image_root;      // what relative paths start from
   std::string other_root;      // tried where there is no such file
-  int side = 160;              // the longer side of large pictures after shrinking
+  bool exif_orientation = true;  // as the model that saw them
+  std::int64_t max_pixels = data::DecodeOptions{}.max_pixels;
+  int side = 160;  // the longer side of large pictures after shrinking
 };
 
 struct Thumbnail {

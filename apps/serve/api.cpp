@@ -75,7 +75,10 @@ Api::Api(ServedIndex& index, std::unique_ptr<pipeline::Model> model, Compute& co
       compute_(compute),
       options_(options),
       decoders_(std::clamp(compute.threads(), 2, 64)),
-      thumbnails_({.image_root = options.image_root, .side = 240}) {
+      thumbnails_({.image_root = options.image_root,
+                   .exif_orientation = !model_ || model_->info.exif_orientation,
+                   .max_pixels = std::max(options.max_pixels, data::DecodeOptions{}.max_pixels),
+                   .side = 240}) {
   if (!model_) return;
   index_.state()->index.check_belongs(model_->info.config.bits, model_->hash);
   // The first picture takes seconds, in which the kernels are chosen: before anyone waits for it.
@@ -151,7 +154,7 @@ std::vector<float> Api::encode(std::string_view picture) {
     image =
         data::decode_image({reinterpret_cast<const std::uint8_t*>(picture.data()), picture.size()},
                            {.channels = model_->info.config.in_channels,
-                            .exif_orientation = options_.exif,
+                            .exif_orientation = model_->info.exif_orientation,
                             .max_pixels = options_.max_pixels});
   });
   return encode(std::move(image));

@@ -19,7 +19,6 @@ namespace hh::apps {
 
 struct ApiOptions {
   AccessRules access;
-  bool exif = false;            // turn pictures as their EXIF data says
   std::string image_root;       // what the items' paths start from
   std::int64_t max_pixels = 0;  // of a picture; 0: no limit
   double seconds = 30;          // that a picture may wait for the network

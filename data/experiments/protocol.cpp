@@ -68,6 +68,7 @@ DecodeOptions decode_options(const ProtocolOptions& options) {
   DecodeOptions decode;
   decode.channels = options.channels;
   decode.exif_orientation = options.exif_orientation;
+  decode.max_pixels = options.max_pixels;
   if (options.scaled_decode) {
     decode.scaled_shorter_side = image_eval_transform(options.size).resize_to;
   }

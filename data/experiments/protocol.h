@@ -46,6 +46,7 @@ struct ProtocolOptions {
   /// Counts that differ from the table become warnings in place of an error.
   bool allow_other_counts = false;
   bool exif_orientation = false;
+  std::int64_t max_pixels = DecodeOptions{}.max_pixels;
   bool scaled_decode = false;  // DecodeOptions::scaled_shorter_side at the transform's size
   ListLabels list_labels = ListLabels::kAuto;  // of protocols by list files
 };

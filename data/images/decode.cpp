@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/images/decode.h"
 
+#include <cmath>
+#include <sstream>
 #include <string>
 
 #include "data/images/decode_formats.h"
@@ -15,9 +17,16 @@ constexpr std::size_t kMaxFileBytes = std::size_t{512} << 20;
 void check_image_size(std::int64_t height, std::int64_t width, const DecodeOptions& options) {
   // Division, because the product of two header fields can overflow.
   if (height >= 1 && width >= 1 && height <= options.max_pixels / width) return;
-  throw ImageError("its header says " + std::to_string(width) + " x " + std::to_string(height) +
-                   " pixels, and the limit is " + std::to_string(options.max_pixels) +
-                   " in all (at least one)");
+  std::ostringstream what;
+  what << "its header says " << width << " x " << height << " pixels";
+  if (height < 1 || width < 1) throw ImageError(what.str());
+  const double millions = double(height) * double(width) / 1e6;
+  what << ", and the limit is " << double(options.max_pixels) / 1e6 << " million";
+  if (millions <= kMostMegapixels) {
+    what << ": raise it by --max-pixels " << std::ceil(millions)
+         << " (in training: --set data.max_pixels=" << std::ceil(millions) << ")";
+  }
+  throw ImageError(what.str());
 }
 
 Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& options) {

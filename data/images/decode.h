@@ -18,6 +18,9 @@ struct ImageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Millions of pixels of the largest image that is read, unless told otherwise, and at most.
+inline constexpr int kDefaultMegapixels = 67, kMostMegapixels = 1000;
+
 struct DecodeOptions {
   int channels = 3;  // of the result: 1 or 3
   /// Turn the image as its EXIF orientation says (JPEG, PNG). PIL's open() does not, nor the reference.
@@ -26,7 +29,7 @@ struct DecodeOptions {
   /// for large photographs, but not the pixels that PIL's pipeline sees. 0: full size.
   int scaled_shorter_side = 0;
   /// Checked against the header, before the pixels get memory.
-  std::int64_t max_pixels = std::int64_t{64} << 20;
+  std::int64_t max_pixels = kDefaultMegapixels * std::int64_t{1'000'000};
 };
 
 /// Throws ImageError for an unknown format, a truncated or corrupt file, or one over the limit.

@@ -36,6 +36,25 @@ TEST_CASE("a recipe survives writing and reading", "[recipe]") {
   CHECK(again.evaluate.by_query);
 }
 
+TEST_CASE("photographs are turned by the protocol's choice, and it is written", "[recipe]") {
+  const auto turned = [](std::vector<std::string> settings) {
+    const Recipe recipe = Recipe::parse("", "", settings);
+    CHECK_THAT(recipe.to_toml(),
+               Contains(recipe.turns_photographs() ? "exif_orientation = true\n"
+                                                   : "exif_orientation = false\n"));
+    return recipe.turns_photographs();
+  };
+  CHECK(turned({"data.protocol=folder"}));
+  CHECK(turned({"data.protocol=lists", "data.exif_orientation=auto"}));
+  for (const char* published : {"fashion_mnist", "cifar10", "coco", "nuswide_21", "imagenet"}) {
+    CHECK_FALSE(turned({std::string("data.protocol=") + published}));
+  }
+  CHECK(turned({"data.protocol=coco", "data.exif_orientation=true"}));
+  CHECK_FALSE(turned({"data.exif_orientation=false", "data.protocol=folder"}));
+  CHECK_THROWS_WITH(turned({"data.exif_orientation=1"}),
+                    Contains("data.exif_orientation: write \"auto\", true or false"));
+}
+
 TEST_CASE("a recipe names what it refuses", "[recipe]") {
   const auto parse = [](const std::string& text) { return Recipe::parse(text, "r.toml", {}); };
   CHECK_THROWS_WITH(parse("[train]\nepoch = 3\n"),
@@ -47,6 +66,7 @@ TEST_CASE("a recipe names what it refuses", "[recipe]") {
   CHECK_THROWS_WITH(parse("[train]\nepochs = 0\n"), Contains("train.epochs = 0: use 1 to 100000"));
   CHECK_THROWS_WITH(parse("[train]\nepochs = 99999999999\n"), Contains("train.epochs"));
   CHECK_THROWS_WITH(parse("[train]\nbatch = 0\n"), Contains("train.batch = 0"));
+  CHECK_THROWS_WITH(parse("[data]\nmax_pixels = 0\n"), Contains("data.max_pixels = 0: use up to"));
   CHECK_THROWS_WITH(parse("[data]\nflip = 1.5\n"), Contains("data.flip = 1.5"));
   CHECK_THROWS_WITH(parse("[data]\nprotocol = \"cifar\"\n"), Contains("there are:"));
   CHECK_THROWS_WITH(parse("[model]\nbits = 12\n"), Contains("bits = 12"));

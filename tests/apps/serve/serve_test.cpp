@@ -465,7 +465,7 @@ TEST_CASE("limits of the server", "[serve]") {
   }
   SECTION("pictures, by their header") {
     const json error = parsed(client.Post("/api/encode", "P5 1000 1000 255\n", ""), 400);
-    CHECK_THAT(error.at("error").get<std::string>(), Contains("the limit is 1000"));
+    CHECK_THAT(error.at("error").get<std::string>(), Contains("the limit is 0.001 million"));
     parsed(client.Post("/api/encode", material().picture("red/100.ppm"), ""), 200);
   }
   SECTION("time: neither silence nor single bytes hold a connection") {

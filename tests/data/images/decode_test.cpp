@@ -291,7 +291,16 @@ TEST_CASE("sizes are refused before they cost memory", "[data][decode]") {
   std::fill_n(sof + 5, 4, std::uint8_t{0x1f});
   REQUIRE_THROWS_WITH(decode_image(jpeg), Contains("JPEG: it is truncated") && Contains("pixels"));
   REQUIRE_THROWS_WITH(decode_image(encode_png(picture(5, 4, 3)), {.max_pixels = 19}),
-                      Contains("4 x 5 pixels, and the limit is 19"));
+                      Contains("4 x 5 pixels, and the limit is 1.9e-05 million: raise it by "
+                               "--max-pixels 1 (in training: --set data.max_pixels=1)"));
+  // 12000 x 9000, as phones make them: over the limit by default, and not when that is raised.
+  jpeg = encode_jpeg(picture(8, 8, 3));
+  const auto size = std::search(jpeg.begin(), jpeg.end(), marker.begin(), marker.end()) + 5;
+  const Bytes phone = {9000 >> 8, 9000 & 255, 12000 >> 8, 12000 & 255};
+  std::copy(phone.begin(), phone.end(), size);
+  REQUIRE_THROWS_WITH(decode_image(jpeg), Contains("12000 x 9000 pixels, and the limit is 67 ") &&
+                                              Contains("--max-pixels 108 "));
+  REQUIRE_THROWS_WITH(decode_image(jpeg, {.max_pixels = 108'000'000}), Contains("truncated"));
   REQUIRE_NOTHROW(decode_image(encode_png(picture(5, 4, 3)), {.max_pixels = 20}));
 }
 
