@@ -3,21 +3,41 @@
 //   0 done, 1 the answer is no (a failed verify or dataset check), 2 the user can mend it, 3 it is our fault,
 //   128 + a signal: it was stopped by it before it was done
 #include <fmt/format.h>
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
+#include <memory>
 #include <new>
 #include <sstream>
 #include <stdexcept>
 #include <system_error>
 
 #include "apps/commands/command.h"
+#include "apps/report/shown_text.h"
 #include "apps/report/standard_streams.h"
 #include "engine/device/device.h"
 #include "kernels/core/simd.h"
 
 namespace {
+
+void print_error(const std::string& text) {
+  fmt::print(stderr, "hybridhash: {}\n", hh::apps::shown_text(text));
+}
+
+/// A warning's text, on one line and without what a terminal would act on.
+class ShownMessage final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& to) override {
+    const std::string text = hh::apps::shown_text({message.payload.data(), message.payload.size()});
+    to.append(text.data(), text.data() + text.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<ShownMessage>();
+  }
+};
 
 /// CLI11 would only say that a command is missing.
 void check_command(const CLI::App& program, const std::string& word) {
@@ -49,7 +69,9 @@ int run(int argc, char** argv) {
   // Results go to stdout, warnings to stderr.
   spdlog::set_default_logger(spdlog::stderr_color_st("hybridhash"));
   spdlog::set_level(spdlog::level::warn);
-  spdlog::set_pattern("hybridhash: %^%l%$: %v");
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<ShownMessage>('*').set_pattern("hybridhash: %^%l%$: %*");
+  spdlog::set_formatter(std::move(formatter));
   try {
     hh::cpu::simd_from_environment();
     if (argc > 1 && argv[1][0] != '-') check_command(program, argv[1]);
@@ -61,30 +83,30 @@ int run(int argc, char** argv) {
     std::fputs(text.str().c_str(), stdout);
     return 0;
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "hybridhash: {} (see hybridhash --help)\n", error.what());
+    print_error(fmt::format("{} (see hybridhash --help)", error.what()));
     return 2;
   } catch (const Unsuccessful&) {
     return 1;
   } catch (const Stopped& stopped) {
     return 128 + stopped.signal;
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "hybridhash: out of memory; use a smaller batch or image\n");
+    print_error("out of memory; use a smaller batch or image");
     return 2;
   } catch (const std::invalid_argument& error) {  // HH_REQUIRE
-    fmt::print(stderr, "hybridhash: {}\n", error.what());
+    print_error(error.what());
     return 2;
   } catch (const std::system_error& error) {
     if (std::ferror(stdout) != 0) {  // printing failed, of which flush_output tells
       note_output_error(error.code().value());
       return 0;
     }
-    fmt::print(stderr, "hybridhash: {}\n", error.what());
+    print_error(error.what());
     return 2;
   } catch (const std::runtime_error& error) {  // files, devices
-    fmt::print(stderr, "hybridhash: {}\n", error.what());
+    print_error(error.what());
     return 2;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "hybridhash: an error of the program itself: {}\n", error.what());
+    print_error(fmt::format("an error of the program itself: {}", error.what()));
     return 3;
   }
 }

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/commands/command.h"
+#include "apps/report/shown_text.h"
 #include "engine/device/backend.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/philox.h"
@@ -108,26 +109,24 @@ void run(const Options& o) {
   const double median = times[times.size() / 2], best = times.front();
   const MemoryStatistics memory = memory_statistics(device);
   if (o.json) {
-    fmt::print("{}\n",
-               nlohmann::ordered_json{{"config", o.config},
-                                      {"mode", o.mode},
-                                      {"batch", o.batch},
-                                      {"dtype", o.dtype},
-                                      {"device", to_string(device)},
-                                      {"simd", cpu::simd_in_use()},
-                                      {"threads", cpu::num_threads()},
-                                      {"steps", times.size()},
-                                      {"median_s", median},
-                                      {"min_s", best},
-                                      {"images_per_s", o.batch / median},
-                                      {"best_images_per_s", o.batch / best},
-                                      {"peak_rss_mib", peak_rss_mib()},
-                                      {"peak_tensor_mib", double(memory.peak_in_use) / 0x1p20}}
-                   .dump());
+    say("{}\n", nlohmann::ordered_json{{"config", o.config},
+                                       {"mode", o.mode},
+                                       {"batch", o.batch},
+                                       {"dtype", o.dtype},
+                                       {"device", to_string(device)},
+                                       {"simd", cpu::simd_in_use()},
+                                       {"threads", cpu::num_threads()},
+                                       {"steps", times.size()},
+                                       {"median_s", median},
+                                       {"min_s", best},
+                                       {"images_per_s", o.batch / median},
+                                       {"best_images_per_s", o.batch / best},
+                                       {"peak_rss_mib", peak_rss_mib()},
+                                       {"peak_tensor_mib", double(memory.peak_in_use) / 0x1p20}}
+                    .dump());
     return;
   }
-  fmt::print(
-      "{} {} batch {} {} on {} ({}, {} threads): {:.1f} images/s (best {:.1f}), {:.1f} ms a "
+  say("{} {} batch {} {} on {} ({}, {} threads): {:.1f} images/s (best {:.1f}), {:.1f} ms a "
       "step, peak memory {:.0f} MiB, of it tensors {:.0f} MiB\n",
       o.config, o.mode, o.batch, o.dtype, to_string(device), cpu::simd_in_use(), cpu::num_threads(),
       o.batch / median, o.batch / best, median * 1e3, peak_rss_mib(),

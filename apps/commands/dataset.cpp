@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "apps/commands/command.h"
+#include "apps/report/shown_text.h"
 #include "kernels/core/parallel.h"
 #include "pipeline/dataset_check.h"
 #include "pipeline/experiment.h"
@@ -22,6 +23,10 @@ struct Options {
 std::string setting(const std::string& key, const std::string& value) {
   std::string text = key + "=\"";
   for (const char c : value) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+      text += fmt::format("\\u{:04x}", c);
+      continue;
+    }
     if (c == '"' || c == '\\') text += '\\';
     text += c;
   }
@@ -48,10 +53,9 @@ void check(const Options& o) {
                               : o.content == "pixels" ? pipeline::Content::kPixels
                                                       : pipeline::Content::kBytes);
   if (o.json) {
-    fmt::print("{}\n",
-               to_json(found).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}\n", shown_json(to_json(found)));
   } else {
-    fmt::print("{}", to_text(found));
+    fmt::print("{}", shown_lines(to_text(found)));
   }
   if (!found.problems().empty()) throw Unsuccessful{};
 }

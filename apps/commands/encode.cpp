@@ -8,6 +8,7 @@
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
 #include "apps/report/progress_bar.h"
+#include "apps/report/shown_text.h"
 #include "pipeline/data_source.h"
 #include "retrieval/files/npy.h"
 
@@ -47,8 +48,8 @@ void run(const Options& o) {
   }
   if (!o.encoder.keep_outputs) set.outputs.clear();
   if (!o.out.empty()) retrieval::write_code_file(o.out, set);
-  fmt::print("{}: {} codes of {} bits in {} on {} ({:.0f} images/s)\n", source.name, count, bits,
-             duration_text(seconds), to_string(device), double(count) / std::max(seconds, 1e-9));
+  say("{}: {} codes of {} bits in {} on {} ({:.0f} images/s)\n", source.name, count, bits,
+      duration_text(seconds), to_string(device), double(count) / std::max(seconds, 1e-9));
 }
 
 }  // namespace

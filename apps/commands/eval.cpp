@@ -9,6 +9,7 @@
 #include "apps/commands/outputs.h"
 #include "apps/report/evaluation.h"
 #include "apps/report/progress_bar.h"
+#include "apps/report/shown_text.h"
 #include "engine/files/file.h"
 #include "pipeline/data_source.h"
 
@@ -87,11 +88,11 @@ void run(const Options& o) {
                                        .device = device};
   if (!o.ks.empty()) options.ks = o.ks;
   const EvaluationReport report = pipeline::evaluate_codes(codes.queries, codes.database, options);
-  fmt::print("{}", to_text(report));
+  fmt::print("{}", shown_lines(to_text(report)));
   if (!o.json.empty()) write_file_atomically(o.json, to_json(report).dump(1) + "\n");
   if (!o.out.empty()) {
     write_report(o.out, report);
-    fmt::print("report: {}\n", (std::filesystem::path(o.out) / "report.html").string());
+    say("report: {}\n", (std::filesystem::path(o.out) / "report.html").string());
   }
 }
 

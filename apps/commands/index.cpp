@@ -8,6 +8,7 @@
 #include "apps/commands/index_info.h"
 #include "apps/commands/outputs.h"
 #include "apps/report/progress_bar.h"
+#include "apps/report/shown_text.h"
 #include "pipeline/data_source.h"
 #include "retrieval/files/item_files.h"
 
@@ -47,9 +48,8 @@ ItemSet items_of(const Options& o, bool outputs) {
   return items;
 }
 
-void say(const Index& index, const std::string& what) {
-  fmt::print("{}: {}; {} items of {} bits\n", index.folder().string(), what, index.count(),
-             index.bits());
+void tell(const Index& index, const std::string& what) {
+  say("{}: {}; {} items of {} bits\n", index.folder().string(), what, index.count(), index.bits());
 }
 
 void build(const Options& o) {
@@ -57,16 +57,16 @@ void build(const Options& o) {
   inputs.push_back({"--codes", o.codes});
   check_output_folder({"--out", o.out}, inputs);
   retrieval::build_index(o.out, items_of(o, o.keep_outputs), o.overwrite, o.keep_outputs);
-  say(Index::open(o.out), "built");
+  tell(Index::open(o.out), "built");
 }
 
 void add(const Options& o) {
   const ItemSet items = items_of(o, retrieval::read_index_manifest(o.index).outputs);
   IndexWriter writer(o.index);
   const std::int64_t replaced = writer.add(items, o.same_id());
-  say(writer.index(),
-      replaced > 0 ? fmt::format("{} items added in place of {}", items.set.count(), replaced)
-                   : fmt::format("{} items added", items.set.count()));
+  tell(writer.index(),
+       replaced > 0 ? fmt::format("{} items added in place of {}", items.set.count(), replaced)
+                    : fmt::format("{} items added", items.set.count()));
 }
 
 void remove(const Options& o) {
@@ -80,7 +80,7 @@ void remove(const Options& o) {
     }
   }
   const std::int64_t removed = writer.remove(ids);
-  say(writer.index(), fmt::format("{} items deleted", removed));
+  tell(writer.index(), fmt::format("{} items deleted", removed));
 }
 
 void update(const Options& o, const CLI::App& command) {
@@ -97,14 +97,14 @@ void update(const Options& o, const CLI::App& command) {
     }
   }
   writer.update(o.id, description);
-  say(writer.index(), fmt::format("item {} updated", o.id));
+  tell(writer.index(), fmt::format("item {} updated", o.id));
 }
 
 void compact(const Options& o) {
   IndexWriter writer(o.index);
   const std::int64_t before = writer.index().rows();
   writer.compact();
-  say(writer.index(), fmt::format("{} deleted rows removed", before - writer.index().rows()));
+  tell(writer.index(), fmt::format("{} deleted rows removed", before - writer.index().rows()));
 }
 
 void merge(const Options& o) {
@@ -117,7 +117,7 @@ void merge(const Options& o) {
     writer.add(items, o.same_id());
     count += items.set.count();
   }
-  say(writer.index(), fmt::format("{} items of {} indexes added", count, sets.size()));
+  tell(writer.index(), fmt::format("{} items of {} indexes added", count, sets.size()));
 }
 
 void export_items(const Options& o) {
@@ -125,7 +125,7 @@ void export_items(const Options& o) {
   const Index index = Index::open(o.index);
   const retrieval::ItemFormat format = retrieval::item_format(o.format, o.out);
   retrieval::write_items(o.out, index.contents(), format);
-  say(index, "exported to " + o.out);
+  tell(index, "exported to " + o.out);
 }
 
 void info(const Options& o) { print_index(o.index, o.json); }

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "apps/report/shown_text.h"
 #include "retrieval/index/index.h"
 
 namespace hh::apps {
@@ -32,8 +33,8 @@ void print_index(const std::string& folder, bool as_json) {
       {"classes", m.classes}, {"class_names", m.class_names}, {"model", m.model_hash},
       {"source", m.source},   {"generation", m.generation},   {"segments", m.segments.size()},
       {"next_id", m.next_id}, {"bytes", size_on_disk(folder)}};
-  if (as_json) return fmt::print("{}\n", all.dump());
-  fmt::print("{}: index, check sums are right\n", folder);
+  if (as_json) return fmt::print("{}\n", shown_json(all));
+  say("{}: index, check sums are right\n", folder);
   for (const auto& [key, value] : all.items()) {
     if (key == "index" || (value.is_structured() && value.empty())) continue;
     std::string text = value.is_string() ? value.get<std::string>() : value.dump();
@@ -41,7 +42,7 @@ void print_index(const std::string& folder, bool as_json) {
       text.clear();
       for (const auto& name : value) text += (text.empty() ? "" : ", ") + name.get<std::string>();
     }
-    fmt::print("  {:<12} {}\n", key, text.empty() ? "unknown" : text);
+    say("  {:<12} {}\n", key, text.empty() ? "unknown" : text);
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "apps/commands/command.h"
 #include "apps/commands/index_info.h"
+#include "apps/report/shown_text.h"
 #include "engine/device/backend.h"
 #include "engine/files/file.h"
 #include "kernels/core/parallel.h"
@@ -28,9 +29,7 @@ struct Options {
   bool simd_sets = false, tensors = false;
 };
 
-void line(const std::string& key, const std::string& value) {
-  fmt::print("  {:<12} {}\n", key, value);
-}
+void line(const std::string& key, const std::string& value) { say("  {:<12} {}\n", key, value); }
 
 std::string cuda_text() {
   try {
@@ -42,7 +41,7 @@ std::string cuda_text() {
 
 void describe_machine(const std::string& version) {
   const double memory = double(sysconf(_SC_PHYS_PAGES)) * double(sysconf(_SC_PAGE_SIZE));
-  fmt::print("hybridhash {}\n", version);
+  say("hybridhash {}\n", version);
   line("compiler", __VERSION__);
   line("SIMD",
        fmt::format("{} in use, of {}", cpu::simd_in_use(), fmt::join(cpu::simd_available(), ", ")));
@@ -71,14 +70,14 @@ void describe_network(const pipeline::ModelInfo& info) {
 void describe_tensors(const SafetensorsFile& file) {
   for (const std::string& name : file.names()) {
     const SafetensorsFile::Entry& entry = file.entry(name);
-    fmt::print("    {:<60} {:<5} [{}]\n", name, entry.dtype, fmt::join(entry.shape, ", "));
+    say("    {:<60} {:<5} [{}]\n", name, entry.dtype, fmt::join(entry.shape, ", "));
   }
 }
 
 void describe_codes(const std::string& path) {
   const retrieval::CodeSet set = retrieval::read_codes(path);
   const retrieval::CodeStatistics s = retrieval::code_statistics(set.codes);
-  fmt::print("{}: code file\n", path);
+  say("{}: code file\n", path);
   line("codes", fmt::format("{} of {} bits, {} distinct", s.count, s.bits, s.distinct));
   line("source", set.source.empty() ? "unknown" : set.source);
   line("model", set.model_hash.empty() ? "unknown" : set.model_hash);
@@ -97,7 +96,7 @@ void describe_safetensors(const std::string& path, bool tensors) {
   if (kind == pipeline::kModelFormat ||
       (kind == kCheckpointFormat && metadata.contains("transform"))) {
     const bool checkpoint = kind == kCheckpointFormat;
-    fmt::print("{}: {}\n", path, checkpoint ? "checkpoint of a training run" : "trained model");
+    say("{}: {}\n", path, checkpoint ? "checkpoint of a training run" : "trained model");
     describe_network(pipeline::parse_model_metadata(metadata, path));
     if (checkpoint) {
       line("steps", metadata.at("steps"));
@@ -107,7 +106,7 @@ void describe_safetensors(const std::string& path, bool tensors) {
       line("model", pipeline::load_model(path, kCpu, DType::f32)->hash);
     }
   } else {
-    fmt::print("{}: {}\n", path, kind.empty() ? "safetensors file" : kind);
+    say("{}: {}\n", path, kind.empty() ? "safetensors file" : kind);
     for (const auto& [key, value] : metadata) {
       constexpr std::size_t kLongest = 120;
       line(key, value.size() > kLongest ? value.substr(0, kLongest) + " ..." : value);
@@ -119,7 +118,7 @@ void describe_safetensors(const std::string& path, bool tensors) {
 
 void describe_run(const std::filesystem::path& folder) {
   const pipeline::Recipe recipe = pipeline::Recipe::read(folder / "recipe.toml", {});
-  fmt::print("{}: training run\n", folder.string());
+  say("{}: training run\n", folder.string());
   line("protocol", recipe.data.protocol);
   line("bits", std::to_string(recipe.model.bits));
   const auto log = pipeline::MetricsLog::read(folder / "metrics.csv");
@@ -145,7 +144,7 @@ void describe_json(const std::string& path) {
   }
   const bool split = json.is_object() && json.contains("format") && json["format"].is_string() &&
                      json["format"].get<std::string>().starts_with("hybridhash split ");
-  fmt::print("{}: {}\n", path, split ? "split of a data set" : "JSON");
+  say("{}: {}\n", path, split ? "split of a data set" : "JSON");
   if (!json.is_object()) return;
   for (const auto& [key, value] : json.items()) {
     line(key, value.is_structured() ? fmt::format("{} entries", value.size()) : value.dump());
@@ -164,8 +163,8 @@ void describe(const std::string& path, bool tensors) {
   }
   HH_REQUIRE(std::filesystem::exists(path), path << ": there is no such file");
   if (path.ends_with(".toml")) {
-    fmt::print("{}: recipe, with all defaults\n{}", path,
-               pipeline::Recipe::read(path, {}).to_toml());
+    say("{}: recipe, with all defaults\n", path);
+    fmt::print("{}", shown_lines(pipeline::Recipe::read(path, {}).to_toml()));
   } else if (path.ends_with(".json")) {
     describe_json(path);
   } else if (path.ends_with(".npy")) {
@@ -177,7 +176,7 @@ void describe(const std::string& path, bool tensors) {
 
 void run(const Options& o, const std::string& version) {
   // For scripts: the weakest first.
-  if (o.simd_sets) return fmt::print("{}\n", fmt::join(cpu::simd_available(), " "));
+  if (o.simd_sets) return say("{}\n", fmt::join(cpu::simd_available(), " "));
   if (o.files.empty()) return describe_machine(version);
   for (const std::string& file : o.files) describe(file, o.tensors);
 }

@@ -6,6 +6,7 @@
 #include "apps/commands/outputs.h"
 #include "apps/commands/search_queries.h"
 #include "apps/report/search_report.h"
+#include "apps/report/shown_text.h"
 #include "engine/files/file.h"
 #include "retrieval/search/index_search.h"
 
@@ -54,11 +55,11 @@ void run(Options o) {
   if (o.json) {
     // Programs that take the arrays need no second copy of them.
     const auto json = report.to_json(o.out.empty());
-    fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}\n", shown_json(json));
     return;
   }
   report.print_table();
-  if (!o.html.empty()) fmt::print("page: {}\n", o.html);
+  if (!o.html.empty()) say("page: {}\n", o.html);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "apps/commands/command.h"
+#include "apps/report/shown_text.h"
 #include "apps/report/standard_streams.h"
 
 namespace hh::apps {
@@ -46,7 +47,7 @@ void run(const Options& o) {
   options.api.max_pixels = std::int64_t(o.max_megapixels * 1e6);
   catch_stop_signals();
   std::signal(SIGPIPE, SIG_IGN);
-  serve(options, stop_requested, print_now);
+  serve(options, stop_requested, [](const std::string& line) { print_now(shown_text(line)); });
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
 #include "apps/report/progress_bar.h"
+#include "apps/report/shown_text.h"
 #include "apps/report/training_plots.h"
 #include "pipeline/training_run.h"
 
@@ -59,13 +60,13 @@ void finish(pipeline::TrainingRun run, const std::filesystem::path& folder,
   catch_stop_signals();
   if (profiled) run.profile(*profiled);
   if (!run.run()) {
-    fmt::print("continue with: hybridhash train --resume {}\n", folder.string());
+    say("continue with: hybridhash train --resume {}\n", folder.string());
     throw Stopped{stop_signal()};
   }
-  fmt::print("{}", run.summary());
+  fmt::print("{}", shown_lines(run.summary()));
   for (const auto& [file, what] :
        {std::pair("loss.svg", "plot of the loss"), std::pair("map.svg", "plot of the mAP")}) {
-    if (std::filesystem::exists(folder / file)) fmt::print("  {:<26} {}\n", file, what);
+    if (std::filesystem::exists(folder / file)) say("  {:<26} {}\n", file, what);
   }
 }
 
@@ -85,7 +86,7 @@ void run(const Options& o) {
                   o.resume, profiled);
   }
   const pipeline::Recipe recipe = pipeline::Recipe::read(o.recipe, settings);
-  if (o.print_recipe) return fmt::print("{}", recipe.to_toml());
+  if (o.print_recipe) return fmt::print("{}", shown_lines(recipe.to_toml()));
   HH_REQUIRE(!o.recipe.empty() || !settings.empty(),
              "no RECIPE: give one, as recipes/micro_fashion.toml, or --set some of its keys "
              "(--print-recipe "

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "apps/report/shown_text.h"
 #include "apps/report/standard_streams.h"
 
 namespace hh::apps {
@@ -46,10 +47,11 @@ void ProgressBar::show(const pipeline::ProgressState& state) {
       fmt::format("{}/{}  {:.0f} images/s  {}{}ETA {}", state.done, state.total, rate, state.detail,
                   state.detail.empty() ? "" : "  ",
                   duration_text(double(state.total - state.done) / std::max(rate, 1e-9)));
-  if (!terminal_) return draw(fmt::format("{}  {}", what_, rest));
+  if (!terminal_) return draw(shown_text(fmt::format("{}  {}", what_, rest)));
   constexpr int kWidth = 24;
   const int filled = state.total > 0 ? int(kWidth * state.done / state.total) : kWidth;
-  draw(fmt::format("{}  [{:#<{}}{:.<{}}]  {}", what_, "", filled, "", kWidth - filled, rest));
+  draw(shown_text(
+      fmt::format("{}  [{:#<{}}{:.<{}}]  {}", what_, "", filled, "", kWidth - filled, rest)));
 }
 
 void ProgressBar::draw(const std::string& line) {
@@ -63,7 +65,7 @@ void ProgressBar::draw(const std::string& line) {
 }
 
 pipeline::Listener terminal_listener() {
-  return {.report = print_now,
+  return {.report = [](const std::string& text) { print_now(shown_lines(text)); },
           .warn = [](const std::string& text) { spdlog::warn("{}", text); },
           .progress = [bar = std::make_shared<ProgressBar>()](
                           const pipeline::ProgressState& state) { bar->show(state); }};

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "apps/report/shown_text.h"
 #include "kernels/core/check.h"
 #include "retrieval/codes/class_names.h"
 #include "retrieval/files/item_files.h"
@@ -156,25 +157,24 @@ ordered_json SearchReport::to_json(bool with_results) const {
 
 void SearchReport::print_query(std::int64_t q) const {
   const std::string label = label_of_query(q);
-  fmt::print("{}{}  {}\n", queries_.name(q), label.empty() ? "" : " (" + label + ")",
-             retrieval::code_to_hex(queries_.codes, q));
+  say("{}{}  {}\n", queries_.name(q), label.empty() ? "" : " (" + label + ")",
+      retrieval::code_to_hex(queries_.codes, q));
   const auto& hits = answer_.hits[std::size_t(q)];
-  if (hits.empty()) fmt::print("  nothing found\n");
+  if (hits.empty()) say("  nothing found\n");
   std::vector<IndexItem> items;
   std::size_t width = 5;
   for (const Hit& hit : hits) {
     items.push_back(index_.item(hit.row));
-    width = std::max(width, labels_text(items.back().description.labels).size());
+    width = std::max(width, shown_text(labels_text(items.back().description.labels)).size());
   }
   if (!hits.empty()) {
-    fmt::print("  {:>4}  {:>10}  {:>8}  {:<{}}  {}\n", "rank", "id", "distance", "label", width,
-               "path");
+    say("  {:>4}  {:>10}  {:>8}  {:<{}}  {}\n", "rank", "id", "distance", "label", width, "path");
   }
   for (std::size_t i = 0; i < hits.size(); ++i) {
     const auto same = same_class(q, items[i].description.labels);
-    fmt::print("  {:>4}  {:>10}  {:>8.6g}  {:<{}}  {}{}\n", i + 1, items[i].id, hits[i].distance,
-               labels_text(items[i].description.labels), width, items[i].description.path,
-               same && !*same ? "  (other class)" : "");
+    say("  {:>4}  {:>10}  {:>8.6g}  {:<{}}  {}{}\n", i + 1, items[i].id, hits[i].distance,
+        labels_text(items[i].description.labels), width, items[i].description.path,
+        same && !*same ? "  (other class)" : "");
   }
 }
 
@@ -182,11 +182,11 @@ void SearchReport::print_table() const {
   constexpr std::int64_t kMostQueries = 20;
   for (std::int64_t q = 0; q < std::min(queries_.count(), kMostQueries); ++q) print_query(q);
   if (queries_.count() > kMostQueries) {
-    fmt::print("... and {} more queries: --json, --out and --html have them all\n",
-               queries_.count() - kMostQueries);
+    say("... and {} more queries: --json, --out and --html have them all\n",
+        queries_.count() - kMostQueries);
   }
-  fmt::print("{} queries in {} items of {} bits by {}: {:.4g} s\n", queries_.count(),
-             index_.count(), index_.bits(), method_text(), answer_.seconds);
+  say("{} queries in {} items of {} bits by {}: {:.4g} s\n", queries_.count(), index_.count(),
+      index_.bits(), method_text(), answer_.seconds);
 }
 
 Gallery SearchReport::gallery(ThumbnailSource pictures) const {

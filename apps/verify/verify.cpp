@@ -8,6 +8,7 @@
 
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
+#include "apps/report/shown_text.h"
 #include "apps/verify/cases.h"
 #include "apps/verify/golden_folders.h"
 #include "engine/files/file.h"
@@ -81,10 +82,10 @@ void run_all(const Options& options, Device device, DType dtype) {
     const Outcome outcome = run_case(path, device, dtype);
     ++cases;
     passed += outcome.passed();
-    fmt::print("{}", outcome.line(path));
+    fmt::print("{}", shown_lines(outcome.line(path)));
     const bool rows = options.all_rows || (options.failures_only && !outcome.passed());
     if (rows && outcome.error.empty()) {
-      fmt::print("{}", outcome.report.table(options.failures_only));
+      fmt::print("{}", shown_lines(outcome.report.table(options.failures_only)));
     }
     std::fflush(stdout);  // a case can take a minute
     outcomes.push_back(outcome.json(path));
@@ -92,9 +93,8 @@ void run_all(const Options& options, Device device, DType dtype) {
   if (cases == 0) {
     throw std::invalid_argument("there are no reference cases in " + folders.front().string());
   }
-  fmt::print("{} of {} cases passed on {} ({}){}\n", passed, cases, to_string(device),
-             cpu::simd_in_use(),
-             passed == cases || options.failures_only ? "" : "; --failures shows the checks");
+  say("{} of {} cases passed on {} ({}){}\n", passed, cases, to_string(device), cpu::simd_in_use(),
+      passed == cases || options.failures_only ? "" : "; --failures shows the checks");
   write_json(options, {{"passed", passed == cases}, {"cases", outcomes}});
   if (passed < cases) throw Unsuccessful{};
 }
@@ -105,7 +105,7 @@ void run(const Options& options) {
   if (options.file.empty()) return run_all(options, device, dtype);
   check_output_files({{"--json", options.json_out}}, {{"case", options.file}});
   const Report report = verify_case(options.file, device, dtype);
-  fmt::print("{}", report.table(options.failures_only));
+  fmt::print("{}", shown_lines(report.table(options.failures_only)));
   write_json(options, report.json());
   if (!report.passed()) throw Unsuccessful{};
 }
