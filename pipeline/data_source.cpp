@@ -9,6 +9,7 @@
 #include "data/images/resize.h"
 #include "data/sets/folder.h"
 #include "data/sets/list_file.h"
+#include "engine/files/utf8.h"
 #include "pipeline/experiment.h"
 
 namespace hh::pipeline {
@@ -141,7 +142,7 @@ retrieval::CodeSet encode_source(const Model& model, const Source& source,
   const Encoder encoder(model.network, model.info.transform, model.dtype, model.device, options);
   retrieval::CodeSet set = encoder.encode(*source.dataset, source.items, source.name);
   set.model_hash = model.hash;
-  set.source = source.name;
+  set.source = as_utf8(source.name);
   return set;
 }
 

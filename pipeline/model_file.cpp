@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "engine/files/json_text.h"
 #include "engine/files/sha256.h"
 
 namespace hh::pipeline {
@@ -63,7 +64,7 @@ Metadata model_metadata(const ModelInfo& info) {
           {"config", to_json(info.config)},
           {"transform", transform_json(info.transform).dump()},
           {"exif_orientation", info.exif_orientation ? "true" : "false"},
-          {"class_names", nlohmann::json(info.class_names).dump()},
+          {"class_names", json_text(nlohmann::json(info.class_names))},
           {"protocol", info.protocol},
           {"recipe", info.recipe}};
 }

@@ -13,6 +13,7 @@
 #include <toml++/toml.h>
 
 #include "engine/files/file.h"
+#include "engine/files/utf8.h"
 #include "model/hybridhash/hybridhash.h"
 
 namespace hh::pipeline {
@@ -51,6 +52,7 @@ T value_of(const std::string& name, const toml::node& node) {
   } else if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::string>) {
     const auto value = node.value_exact<T>();
     HH_REQUIRE(value.has_value(), name << ": write " << kind_of<T>());
+    if constexpr (std::is_same_v<T, std::string>) return bytes_of_utf8(*value);  // it may be a path
     return *value;
   } else if constexpr (std::is_integral_v<T>) {
     const auto value = node.value_exact<std::int64_t>();
@@ -79,7 +81,12 @@ std::string text_of(const T& value) {
 template <>
 std::string text_of(const std::string& value) {
   std::string text = "\"";
-  for (const char c : value) {
+  for (const char c : as_utf8(value)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      text += fmt::format("\\u{:04x}", byte);
+      continue;
+    }
     if (c == '"' || c == '\\') text += '\\';
     text += c;
   }

@@ -4,6 +4,7 @@
 
 #include "apps/commands/command.h"
 #include "apps/report/shown_text.h"
+#include "engine/files/utf8.h"
 #include "kernels/core/parallel.h"
 #include "pipeline/dataset_check.h"
 #include "pipeline/experiment.h"
@@ -22,7 +23,7 @@ struct Options {
 /// A TOML string, whatever the path holds.
 std::string setting(const std::string& key, const std::string& value) {
   std::string text = key + "=\"";
-  for (const char c : value) {
+  for (const char c : as_utf8(value)) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
       text += fmt::format("\\u{:04x}", c);
       continue;

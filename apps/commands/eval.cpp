@@ -11,6 +11,7 @@
 #include "apps/report/progress_bar.h"
 #include "apps/report/shown_text.h"
 #include "engine/files/file.h"
+#include "engine/files/json_text.h"
 #include "pipeline/data_source.h"
 
 namespace hh::apps {
@@ -89,7 +90,7 @@ void run(const Options& o) {
   if (!o.ks.empty()) options.ks = o.ks;
   const EvaluationReport report = pipeline::evaluate_codes(codes.queries, codes.database, options);
   fmt::print("{}", shown_lines(to_text(report)));
-  if (!o.json.empty()) write_file_atomically(o.json, to_json(report).dump(1) + "\n");
+  if (!o.json.empty()) write_file_atomically(o.json, json_text(to_json(report), 1) + "\n");
   if (!o.out.empty()) {
     write_report(o.out, report);
     say("report: {}\n", (std::filesystem::path(o.out) / "report.html").string());

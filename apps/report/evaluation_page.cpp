@@ -6,6 +6,7 @@
 
 #include "apps/report/evaluation.h"
 #include "engine/files/file.h"
+#include "engine/files/json_text.h"
 #include "engine/files/xml.h"
 
 namespace hh::apps {
@@ -141,7 +142,7 @@ std::string to_html(const EvaluationReport& report) {
 
 void write_report(const std::filesystem::path& folder, const EvaluationReport& report) {
   std::filesystem::create_directories(folder);
-  write_file_atomically(folder / "eval.json", to_json(report).dump(1) + "\n");
+  write_file_atomically(folder / "eval.json", json_text(to_json(report), 1) + "\n");
   for (const auto& [stem, plot] : plots_of(report)) {
     write_file_atomically(folder / (stem + ".svg"), to_svg(plot));
   }

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "apps/report/shown_text.h"
+#include "engine/files/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/codes/class_names.h"
 #include "retrieval/files/item_files.h"
@@ -113,7 +114,7 @@ ordered_json SearchReport::query_json(std::int64_t q) const {
     ordered_json result{{"id", item.id}};
     result["distance"] =
         answer_.real ? ordered_json(hit.distance) : ordered_json(int(hit.distance));
-    if (!item.description.path.empty()) result["path"] = item.description.path;
+    if (!item.description.path.empty()) result["path"] = as_utf8(item.description.path);
     if (!item.description.labels.empty()) {
       result["labels"] = ordered_json::array();
       for (const int c : item.description.labels) {
@@ -126,13 +127,13 @@ ordered_json SearchReport::query_json(std::int64_t q) const {
     if (const auto same = same_class(q, item.description.labels)) result["same_class"] = *same;
     results.push_back(std::move(result));
   }
-  return {{"query", queries_.name(q)},
+  return {{"query", as_utf8(queries_.name(q))},
           {"code", retrieval::code_to_hex(queries_.codes, q)},
           {"results", std::move(results)}};
 }
 
 ordered_json SearchReport::to_json(bool with_results) const {
-  ordered_json all{{"index", index_.folder().string()},
+  ordered_json all{{"index", as_utf8(index_.folder().string())},
                    {"items", index_.count()},
                    {"bits", index_.bits()},
                    {"queries", queries_.count()},
@@ -200,16 +201,16 @@ Gallery SearchReport::gallery(ThumbnailSource pictures) const {
                                       method_text(), answer_.seconds));
   for (const std::string& filter : request_.filters) gallery.facts.push_back("only " + filter);
   // Items of a folder are named by their paths within it.
-  pictures.other_root = index_.manifest().source;
+  pictures.other_root = bytes_of_utf8(index_.manifest().source);
   Thumbnails thumbnails(pictures);
   for (std::int64_t q = 0; q < queries_.count(); ++q) {
     GalleryQuery query;
-    query.item = {queries_.name(q), label_of_query(q), retrieval::code_to_bits(queries_.codes, q),
-                  thumbnails.of(queries_.name(q))};
+    query.item = {as_utf8(queries_.name(q)), label_of_query(q),
+                  retrieval::code_to_bits(queries_.codes, q), thumbnails.of(queries_.name(q))};
     for (const Hit& hit : answer_.hits[std::size_t(q)]) {
       const IndexItem item = index_.item(hit.row);
       query.results.push_back(
-          {{name_of(item), labels_text(item.description.labels),
+          {{as_utf8(name_of(item)), labels_text(item.description.labels),
             retrieval::code_to_bits(index_.codes(), hit.row), thumbnails.of(name_of(item))},
            item.id,
            hit.distance,

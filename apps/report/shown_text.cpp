@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 
+#include "engine/files/json_text.h"
+
 namespace hh::apps {
 namespace {
 
@@ -72,9 +74,8 @@ std::string shown_lines(std::string_view text) { return replaced(text, true, esc
 
 std::string shown_json(const nlohmann::ordered_json& json) {
   // Those that are left by dump() stand in strings only.
-  const std::string text =
-      json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-  return replaced(text, false, [](std::uint32_t code) { return fmt::format("\\u{:04x}", code); });
+  return replaced(json_text(json), false,
+                  [](std::uint32_t code) { return fmt::format("\\u{:04x}", code); });
 }
 
 }  // namespace hh::apps

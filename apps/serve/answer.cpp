@@ -7,14 +7,14 @@
 #include "apps/serve/compute.h"
 #include "data/images/decode.h"
 #include "engine/files/file_error.h"
+#include "engine/files/json_text.h"
 #include "kernels/core/check.h"
 #include "retrieval/index/index.h"
 
 namespace hh::apps {
 
 HttpResponse json_response(const nlohmann::json& value, int status) {
-  return {.status = status,
-          .body = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"};
+  return {.status = status, .body = json_text(value) + "\n"};
 }
 
 HttpResponse answered_as(const std::string& route, const std::function<HttpResponse()>& answer) {

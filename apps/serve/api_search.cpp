@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/serve/answer.h"
+#include "engine/files/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/files/item_files.h"
 
@@ -106,7 +107,7 @@ json item_json(const retrieval::Index& index, const retrieval::IndexItem& item) 
   json labels = json::array();
   for (const int c : item.description.labels) labels.push_back(index.class_name(c));
   json value{{"id", item.id},
-             {"name", item.description.path},
+             {"name", as_utf8(item.description.path)},
              {"labels", labels},
              {"code", retrieval::code_to_hex(index.codes(), item.row)},
              {"bits", retrieval::code_to_bits(index.codes(), item.row)}};

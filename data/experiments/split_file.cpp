@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "engine/files/file.h"
+#include "engine/files/json_text.h"
 #include "engine/files/sha256.h"
 #include "kernels/core/check.h"
 
@@ -28,18 +29,11 @@ std::string hash_of_labels(const Dataset& dataset) {
   return hash.hex();
 }
 
-/// As JSON can hold them: names are bytes, and those that aren't UTF-8 get replacements.
+/// As JSON can hold them: names are bytes.
 std::vector<std::string> names_of(const Dataset& dataset) {
   std::vector<std::string> names;
   for (std::int64_t i = 0; i < dataset.size(); ++i) {
-    std::string name = dataset.name(i);
-    if (std::any_of(name.begin(), name.end(), [](char c) { return c < 0; })) {
-      const nlohmann::json json = name;
-      name =
-          nlohmann::json::parse(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))
-              .get<std::string>();
-    }
-    names.push_back(std::move(name));
+    names.push_back(as_utf8(dataset.name(i)));
   }
   return names;
 }
@@ -167,8 +161,7 @@ void write_split(const std::filesystem::path& path, const Split& split,
                                        {"held_out", held_out},
                                        {"database", split.database},
                                        {"names", names_of(dataset)}};
-  write_file_atomically(path,
-                        json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  write_file_atomically(path, json_text(json) + "\n");
 }
 
 SavedSplit parse_split(std::string_view text) {

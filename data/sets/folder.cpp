@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "engine/files/utf8.h"
+
 namespace hh::data {
 namespace {
 namespace fs = std::filesystem;
@@ -162,11 +164,11 @@ std::unique_ptr<Dataset> open_folder(const fs::path& folder, const DecodeOptions
       items.push_back({std::move(path), 0, 0});
       classes.push_back(int(class_names.size()));
     }
-    class_names.push_back(name);
+    class_names.push_back(as_utf8(name));
   }
   std::vector<std::string> notes = walk.notes();
   for (const std::string& name : empty) {
-    notes.push_back("left out: the class folder " + name + " holds no image");
+    notes.push_back("left out: the class folder " + as_utf8(name) + " holds no image");
   }
   if (items.empty()) {
     throw std::runtime_error(folder.string() + ": its class folders hold no images" +

@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "engine/files/json_text.h"
+
 namespace hh {
 namespace {
 
@@ -241,7 +243,7 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Safe
                           {"data_offsets", {offset, offset + item->bytes.size()}}};
     offset += item->bytes.size();
   }
-  std::string text = header.dump();
+  std::string text = json_text(header);
   text.resize((8 + text.size() + kAlignment - 1) / kAlignment * kAlignment - 8, ' ');
   char length[8];
   for (std::size_t i = 0; i < 8; ++i) length[i] = char(text.size() >> (8 * i) & 0xff);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/files/xml.h"
 
+#include "engine/files/utf8.h"
+
 namespace hh {
 
 std::string escape_xml(std::string_view text) {
   std::string escaped;
-  for (const char c : text) {
+  for (const char c : repaired_utf8(text)) {
     switch (c) {
       case '&':
         escaped += "&amp;";

@@ -5,7 +5,8 @@
 
 namespace hh {
 
-/// & < > " as entities, for text and attributes of SVG and HTML.
+/// & < > " as entities, for text and attributes of SVG and HTML; what isn't UTF-8 is escaped
+/// (engine/files/utf8.h).
 std::string escape_xml(std::string_view text);
 
 }  // namespace hh

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "engine/files/json_text.h"
 #include "engine/files/safetensors.h"
 #include "kernels/core/check.h"
 #include "retrieval/files/npy.h"
@@ -207,7 +208,8 @@ void write_code_file(const std::filesystem::path& path, const CodeSet& set) {
                                               {"classes", std::to_string(set.classes)},
                                               {"model_hash", set.model_hash},
                                               {"source", set.source}};
-  if (!set.class_names.empty()) metadata["class_names"] = nlohmann::json(set.class_names).dump();
+  if (!set.class_names.empty())
+    metadata["class_names"] = json_text(nlohmann::json(set.class_names));
   write_safetensors(path, items, metadata);
 }
 
@@ -230,7 +232,7 @@ CodeSet read_codes(const std::filesystem::path& path) {
   set.codes = PackedCodes::from_bytes(array.values, array.shape[0], int(array.shape[1]) * 8);
   set.ids.resize(std::size_t(array.shape[0]));
   std::iota(set.ids.begin(), set.ids.end(), 0);
-  set.source = path.string();
+  set.source = as_utf8(path.string());
   return set;
 }
 

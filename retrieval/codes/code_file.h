@@ -5,7 +5,7 @@
 //   codes         U8  [n, bits/8]   bit j of a code = byte[j / 8] >> (j % 8) & 1, 1 for +1
 //   ids           I64 [n]           the caller's number of each item
 //   labels        I64 [n, words]    packed, class c = bit c % 64 of word c / 64; absent: no labels
-//   names         U8  [total]       UTF-8 paths or names, one after another; absent: no names
+//   names         U8  [total]       paths or names as bytes, one after another; absent: no names
 //   name_offsets  I64 [n + 1]       item i's name is names[name_offsets[i], name_offsets[i + 1])
 //   outputs       F32 [n, bits]     the network's real-valued outputs; absent: not kept
 //

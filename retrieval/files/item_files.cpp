@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/files/file.h"
+#include "engine/files/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/files/faiss_file.h"
 #include "retrieval/files/npy.h"
@@ -47,7 +48,7 @@ ItemSet read_items(const std::filesystem::path& path) {
       FaissCodes faiss = parse_faiss_file(file.bytes(), path.string());
       items.set.codes = std::move(faiss.codes);
       items.set.ids = std::move(faiss.ids);
-      items.set.source = path.string();
+      items.set.source = as_utf8(path.string());
       return items;
     }
   }

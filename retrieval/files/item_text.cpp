@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "engine/files/json_text.h"
 #include "kernels/core/check.h"
 #include "retrieval/files/item_files.h"
 
@@ -208,7 +209,7 @@ ItemSet parse_csv(const std::string& text, const std::string& name) {
   }
   if (set.count() == 0) reader.fail("there are no items");
   for (const std::vector<int>& of_item : labels) append_labels(set.labels, set.classes, of_item);
-  set.source = name;
+  set.source = as_utf8(name);
   return items;
 }
 
@@ -216,7 +217,7 @@ std::string to_copy_text(const ItemSet& items, std::int64_t begin, std::int64_t 
   std::string text;
   for (std::int64_t i = begin; i < end; ++i) {
     text += std::to_string(items.set.ids[std::size_t(i)]) + "\t" +
-            code_to_bits(items.set.codes, i) + "\t" + copied(path_of(items, i)) + "\t{" +
+            code_to_bits(items.set.codes, i) + "\t" + copied(as_utf8(path_of(items, i))) + "\t{" +
             labels_of(items, i, ',') + "}\t" + copied(metadata_of(items, i)) + "\n";
   }
   return text;
@@ -230,7 +231,7 @@ std::string to_milvus_rows(const ItemSet& items, std::int64_t begin, std::int64_
     nlohmann::ordered_json row{
         {"id", items.set.ids[std::size_t(i)]},
         {"code", std::vector<std::uint8_t>(bytes, bytes + codes.row_bytes())},
-        {"path", path_of(items, i)},
+        {"path", as_utf8(path_of(items, i))},
         {"labels", nlohmann::json::array()},
         {"metadata", nlohmann::json::object()}};
     for (int c = 0; c < items.set.classes; ++c) {
@@ -239,7 +240,7 @@ std::string to_milvus_rows(const ItemSet& items, std::int64_t begin, std::int64_
     if (const std::string metadata = metadata_of(items, i); !metadata.empty()) {
       row["metadata"] = nlohmann::ordered_json::parse(metadata);
     }
-    text += row.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    text += json_text(row) + "\n";
   }
   return text;
 }

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "engine/files/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/index/checksum.h"
 #include "retrieval/index/filter.h"
@@ -217,7 +218,7 @@ RowMask Index::passing(const std::string& text) const {
     }
     rows = items_->rows_with_class(classes, rows_);
   } else if (filter.field == "path") {
-    rows = items_->rows_with_path(filter.value, filter.op == "~", rows_);
+    rows = items_->rows_with_path(bytes_of_utf8(filter.value), filter.op == "~", rows_);
   } else {
     rows = items_->rows_with_metadata(filter.field, negated ? "=" : filter.op, filter.value, rows_);
   }
@@ -227,7 +228,9 @@ RowMask Index::passing(const std::string& text) const {
 
 int Index::class_of(const std::string& name) const {
   const auto& names = manifest_.class_names;
-  const auto found = std::find(names.begin(), names.end(), name);
+  auto found = std::find(names.begin(), names.end(), name);
+  // A folder's name as the shell gives it.
+  if (found == names.end()) found = std::find(names.begin(), names.end(), as_utf8(name));
   if (found != names.end()) return int(found - names.begin());
   const bool digits = !name.empty() && name.size() <= 6 &&
                       name.find_first_not_of("0123456789") == std::string::npos;

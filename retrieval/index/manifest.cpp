@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "engine/files/file.h"
+#include "engine/files/json_text.h"
 #include "retrieval/codes/code_file.h"
 #include "retrieval/index/checksum.h"
 
@@ -114,7 +115,7 @@ std::string to_text(const IndexManifest& m) {
             {"last_described", m.last_described}};
   if (m.outputs) body["outputs"] = true;
   // What isn't UTF-8 can't be JSON: hashed as it will be read.
-  body = json::parse(body.dump(-1, ' ', false, json::error_handler_t::replace));
+  body = valid_json(body);
   body["checksum"] = hex(checksum_of(body));
   return body.dump(1) + "\n";
 }
