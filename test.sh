@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds, runs all tests. The last line is "N passed, N failed".
 #   ./test.sh             everything but what takes very long
-#   ./test.sh --extended  also the address sanitizer's build and 30 seconds of each fuzz target
+#   ./test.sh --extended  also the sanitizers and 30 seconds of each fuzz target
 set -uo pipefail
 cd "$(dirname "$0")" || exit
 extended=false
@@ -10,7 +10,7 @@ extended=false
 . scripts/count.sh
 
 level=test
-$extended && level=extended
+$extended && level=checks
 # The cuda preset is the cpu preset's build and the library for GPUs beside it, so one build serves both.
 preset=cpu
 command -v nvcc >/dev/null && preset=cuda
@@ -102,22 +102,8 @@ else
 fi
 
 if $extended; then
-  if scripts/build.sh asan; then
-    for program in build/asan/bin/hh_*_tests; do
-      catch "$(basename "$program") (asan)" "$program"
-    done
-  else
-    failed=$((failed + 1))
-  fi
-  if scripts/build.sh fuzz fuzz_targets; then
-    for target in build/fuzz/bin/fuzz_*; do
-      name=$(basename "$target")
-      work=$(mktemp -d)
-      count "$name" "$target" -max_total_time=30 -timeout=60 -rss_limit_mb=4096 "$work" "tests/fuzz/corpus/${name#fuzz_}"
-      rm -rf "$work"
-    done
-  else
-    failed=$((failed + 1))
-  fi
+  script "address sanitizer" scripts/sanitize.sh asan
+  script "thread sanitizer" scripts/sanitize.sh tsan
+  script "fuzz targets" scripts/sanitize.sh fuzz 30
 fi
 finish

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs the Debian packages that are missing and nothing else. Usage: scripts/install.sh [run|test|extended]
+# Installs the Debian packages that are missing and nothing else. Usage: scripts/install.sh [run|test|checks]
 #   run       what the program needs to be built, and the images of the quickstart
 #   test      that and what the tests need
-#   extended  that and the compiler of the fuzz targets
+#   checks    that and what the checks of the sources need: clang, its formatter and its linter
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache ca-certificates
@@ -13,8 +13,8 @@ packages=(g++ cmake ninja-build ccache ca-certificates
 case "${1:-run}" in
   run) ;;
   test) packages+=(catch2) ;;
-  extended) packages+=(catch2 clang libclang-rt-14-dev) ;;
-  *) echo "scripts/install.sh: run, test or extended, not '$1'" >&2; exit 2 ;;
+  checks) packages+=(catch2 clang libclang-rt-14-dev clang-format clang-tidy) ;;
+  *) echo "scripts/install.sh: run, test or checks, not '$1'" >&2; exit 2 ;;
 esac
 
 # With nvcc, headers of cuDNN's C++ interface for the benchmarks' peers; not in Debian. Without them the peers

@@ -60,8 +60,8 @@ std::string strip(const std::string& bits, const std::string& label) {
   std::string path;
   for (std::size_t j = 0; j < bits.size(); ++j) {
     if (bits[j] != '1') continue;
-    path +=
-        fmt::format("M{} {:g}h.86v{:g}h-.86z", j % width, double(j / width) * height, height * .92);
+    const std::size_t column = j % width, row = j / width;
+    path += fmt::format("M{} {:g}h.86v{:g}h-.86z", column, double(row) * height, height * .92);
   }
   return fmt::format(
       "<svg viewBox=\"0 0 {} {:g}\" role=\"img\" aria-label=\"{}\"><path d=\"{}\"/></svg>", width,

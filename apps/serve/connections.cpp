@@ -54,7 +54,7 @@ void Connections::enqueue(std::function<void()> job) {
   }
   changed_.notify_all();
   if (this_threads == Treatment::kDrop) {
-    job();
+    job();  // NOLINT(bugprone-use-after-move): the other branches moved it
     this_threads = Treatment::kServe;
   }
 }

@@ -119,7 +119,7 @@ void convert(std::span<const std::byte> bytes, std::vector<To>& to) {
     if constexpr (std::is_same_v<Stored, bf16> || std::is_same_v<Stored, f16>) {
       to[i] = To(to_float(v));
     } else {
-      to[i] = To(v);
+      to[i] = To(v);  // NOLINT(bugprone-signed-char-misuse): an I8 is a number with a sign
     }
   }
 }

@@ -116,6 +116,7 @@ HashCode HybridHash::forward(const Tensor& patch_rows, const ForwardOptions& opt
       const TransformerLayer& layer = *level.layers[j];
       const std::string stage = name + ".layer" + std::to_string(j);
       const UseLayer current({.layer = stage});
+      // NOLINTNEXTLINE(bugprone-use-after-move): each round gives a new one below
       const TransformerLayer::Open open = layer.forward(std::move(stream), stage, options);
       const Tensor scale = layer.branch_scale(options);
       if (j + 1 < level.layers.size()) {

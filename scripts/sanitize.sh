@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Tests under sanitizers, and the fuzz targets. The last line is "N passed, N failed".
+#   sanitize.sh asan           all tests with the address and undefined-behaviour sanitizers
+#   sanitize.sh tsan           what threads share (loader, parallel_for, index, server) with the thread sanitizer
+#   sanitize.sh fuzz [SECONDS] each fuzz target over its corpus; with SECONDS, that long on new inputs too
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+. scripts/count.sh
+kind=${1:-}
+
+# build PRESET TARGET...: or the end.
+build() {
+  count "build ($1)" scripts/build.sh "$@"
+  [ "$failed" -eq 0 ] || finish
+}
+
+case $kind in
+  asan)
+    build asan
+    export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=allocator_may_return_null=1
+    for program in build/asan/bin/hh_*_tests; do
+      catch "$(basename "$program") (asan)" "$program"
+    done
+    ;;
+  tsan)
+    build tsan hh_kernel_tests hh_data_tests hh_retrieval_tests hh_app_tests hybridhash
+    # oneDNN has threads of OpenMP, whose barriers the sanitizer can't see.
+    export TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/tests/tsan.supp"
+    catch "hh_kernel_tests [parallel] (tsan)" build/tsan/bin/hh_kernel_tests "[parallel]"
+    catch "hh_data_tests [loader] (tsan)" build/tsan/bin/hh_data_tests "[loader]"
+    catch "hh_retrieval_tests [index],[index_search] (tsan)" build/tsan/bin/hh_retrieval_tests "[index],[index_search]"
+    catch "hh_app_tests [serve],[http],[compute],[tables] (tsan)" build/tsan/bin/hh_app_tests "[serve],[http],[compute],[tables]"
+    ;;
+  fuzz)
+    build fuzz fuzz_targets
+    for target in build/fuzz/bin/fuzz_*; do
+      name=$(basename "$target")
+      corpus=tests/fuzz/corpus/${name#fuzz_}
+      if [ -z "${2:-}" ]; then
+        count "$name" "$target" -runs=0 -timeout=60 -rss_limit_mb=4096 "$corpus"
+      else
+        work=$(mktemp -d)
+        count "$name" "$target" -max_total_time="$2" -timeout=60 -rss_limit_mb=4096 "$work" "$corpus"
+        rm -rf "$work"
+      fi
+    done
+    ;;
+  *) echo "scripts/sanitize.sh: asan, tsan or fuzz, not '$kind'" >&2; exit 2 ;;
+esac
+finish
