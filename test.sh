@@ -104,6 +104,7 @@ fi
 if $extended; then
   script "address sanitizer" scripts/sanitize.sh asan
   script "thread sanitizer" scripts/sanitize.sh tsan
+  script "memory" scripts/sanitize.sh memory
   script "fuzz targets" scripts/sanitize.sh fuzz 30
 fi
 finish

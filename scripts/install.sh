@@ -3,7 +3,7 @@
 # Installs the Debian packages that are missing and nothing else. Usage: scripts/install.sh [run|test|checks]
 #   run       what the program needs to be built, and the images of the quickstart
 #   test      that and what the tests need
-#   checks    that and what the checks of the sources need: clang, its formatter and its linter
+#   checks    that and what the checks of the sources need: clang, its formatter and linter, valgrind
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache ca-certificates
@@ -13,7 +13,7 @@ packages=(g++ cmake ninja-build ccache ca-certificates
 case "${1:-run}" in
   run) ;;
   test) packages+=(catch2) ;;
-  checks) packages+=(catch2 clang libclang-rt-14-dev clang-format clang-tidy) ;;
+  checks) packages+=(catch2 clang libclang-rt-14-dev clang-format clang-tidy valgrind) ;;
   *) echo "scripts/install.sh: run, test or checks, not '$1'" >&2; exit 2 ;;
 esac
 

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Tests under sanitizers, and the fuzz targets. The last line is "N passed, N failed".
-#   sanitize.sh asan           all tests with the address and undefined-behaviour sanitizers
+#   sanitize.sh asan           all tests, and the fuzz targets over their corpora, with the address and
+#                              undefined-behaviour sanitizers
 #   sanitize.sh tsan           what threads share (loader, parallel_for, index, server) with the thread sanitizer
-#   sanitize.sh fuzz [SECONDS] each fuzz target over its corpus; with SECONDS, that long on new inputs too
+#   sanitize.sh memory         the decoders of images over their corpora in valgrind, which sees reads of what
+#                              was never written
+#   sanitize.sh fuzz [SECONDS] each fuzz target that long (30) on new inputs too, by libFuzzer
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . scripts/count.sh
@@ -17,10 +20,14 @@ build() {
 
 case $kind in
   asan)
-    build asan
+    build asan all fuzz_targets
     export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=allocator_may_return_null=1
     for program in build/asan/bin/hh_*_tests; do
       catch "$(basename "$program") (asan)" "$program"
+    done
+    for target in build/asan/bin/fuzz_*; do
+      name=$(basename "$target")
+      count "$name" "$target" "tests/fuzz/corpus/${name#fuzz_}"
     done
     ;;
   tsan)
@@ -32,20 +39,25 @@ case $kind in
     catch "hh_retrieval_tests [index],[index_search] (tsan)" build/tsan/bin/hh_retrieval_tests "[index],[index_search]"
     catch "hh_app_tests [serve],[http],[compute],[tables] (tsan)" build/tsan/bin/hh_app_tests "[serve],[http],[compute],[tables]"
     ;;
+  memory)
+    preset=cpu
+    [ -d build/cuda ] && preset=cuda
+    decoders=(bmp jpeg png pnm)
+    build $preset "${decoders[@]/#/fuzz_}"
+    for name in "${decoders[@]}"; do
+      count "$name (valgrind)" valgrind -q --error-exitcode=9 build/$preset/bin/fuzz_"$name" tests/fuzz/corpus/"$name"
+    done
+    ;;
   fuzz)
     build fuzz fuzz_targets
     for target in build/fuzz/bin/fuzz_*; do
       name=$(basename "$target")
-      corpus=tests/fuzz/corpus/${name#fuzz_}
-      if [ -z "${2:-}" ]; then
-        count "$name" "$target" -runs=0 -timeout=60 -rss_limit_mb=4096 "$corpus"
-      else
-        work=$(mktemp -d)
-        count "$name" "$target" -max_total_time="$2" -timeout=60 -rss_limit_mb=4096 "$work" "$corpus"
-        rm -rf "$work"
-      fi
+      work=$(mktemp -d)
+      count "$name" "$target" -max_total_time="${2:-30}" -timeout=60 -rss_limit_mb=4096 "$work" \
+        "tests/fuzz/corpus/${name#fuzz_}"
+      rm -rf "$work"
     done
     ;;
-  *) echo "scripts/sanitize.sh: asan, tsan or fuzz, not '$kind'" >&2; exit 2 ;;
+  *) echo "scripts/sanitize.sh: asan, tsan, memory or fuzz, not '$kind'" >&2; exit 2 ;;
 esac
 finish
