@@ -39,7 +39,7 @@ void run(const Options& o) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const std::int64_t count = set.count(), bits = set.codes.bits();
   if (!o.npy.empty()) {
-    const std::int64_t shape[] = {count, bits / 8};
+    const std::int64_t shape[] = {count, (bits + 7) / 8};
     retrieval::write_npy<std::uint8_t>(o.npy, shape, set.codes.to_bytes());
   }
   if (!o.npy_outputs.empty()) {

@@ -25,9 +25,9 @@ struct HashHeadForward {
   float* code = nullptr;        // [B, K] out, in [-1, 1]
   int images = 0;               // B >= 0
   int channels = 0;             // C >= 1
-  int bits = 0;                 // K, 8 to 512
+  int bits = 0;                 // K, 1 to 512
 
-  static constexpr int kMinBits = 8, kMaxBits = 512;
+  static constexpr int kMinBits = 1, kMaxBits = 512;
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {

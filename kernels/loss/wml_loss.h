@@ -36,12 +36,12 @@ struct WmlLoss {
   const float* gradient_scale = nullptr;       // [1] in  null: 1; a factor of du (loss scaling)
   int images = 0;                              // B >= 1
   std::int64_t bank_rows = 0;                  // M >= 1
-  int bits = 0;                                // K, 8 to 512
+  int bits = 0;                                // K, 1 to 512
   int label_words = 1;                         // >= 1
   float alpha = 0.5f;
   void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
 
-  static constexpr int kMinBits = 8, kMaxBits = 512;
+  static constexpr int kMinBits = 1, kMaxBits = 512;
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {

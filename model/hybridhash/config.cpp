@@ -27,8 +27,7 @@ void HybridHashConfig::validate() const {
     HH_REQUIRE(depths[std::size_t(l)] >= 1 && depths[std::size_t(l)] <= 64,
                "depths[" << l << "] = " << depths[std::size_t(l)] << ": use 1 to 64");
   }
-  HH_REQUIRE(bits >= 8 && bits <= 512 && bits % 8 == 0,
-             "bits = " << bits << ": use a multiple of 8 from 8 to 512");
+  HH_REQUIRE(bits >= 1 && bits <= 512, "bits = " << bits << ": use 1 to 512");
   HH_REQUIRE(drop_path >= 0 && drop_path < 1, "drop_path = " << drop_path << ": use 0 to < 1");
 }
 

@@ -14,7 +14,7 @@ struct HybridHashConfig {
   std::array<int, 3> dims{128, 256, 512};  // C_l, multiples of 8 and of heads
   std::array<int, 3> heads{4, 8, 16};      // H_l; head width C_l / H_l is 1 to 128
   std::array<int, 3> depths{2, 2, 15};     // D_l: transformer layers, >= 1
-  int bits = 64;                           // K: 8 to 512, a multiple of 8
+  int bits = 64;                           // K: 1 to 512
   float drop_path = 0.5f;  // rate of the last layer, 0 to < 1; layers before it rise to it from 0
 
   static constexpr int kLevels = 3;

@@ -140,11 +140,14 @@ CodeSet parse(const SafetensorsFile& file, const std::string& name) {
                 std::to_string(kCodeFileVersion) + "; use a newer hybridhash");
   }
   const int bits = reader.number("bits", kMinBits, kMaxBits);
-  if (bits % 8 != 0) reader.fail("bits = " + std::to_string(bits) + " isn't a multiple of 8");
   CodeSet set;
   const std::int64_t n = reader.count();
-  set.codes =
-      PackedCodes::from_bytes(reader.values<std::uint8_t>("codes", "U8", {n, bits / 8}), n, bits);
+  try {
+    set.codes = PackedCodes::from_bytes(
+        reader.values<std::uint8_t>("codes", "U8", {n, (bits + 7) / 8}), n, bits);
+  } catch (const std::invalid_argument& error) {
+    reader.fail(error.what());
+  }
   set.ids = reader.values<std::int64_t>("ids", "I64", {n});
   set.classes = reader.number("classes", 0, kMaxClasses);
   if (set.classes > 0) {
@@ -184,7 +187,7 @@ void write_code_file(const std::filesystem::path& path, const CodeSet& set) {
   set.validate();
   const std::int64_t n = set.count(), bits = set.codes.bits();
   const auto codes = set.codes.to_bytes();
-  std::vector<SafetensorsItem> items{{"codes", "U8", {n, bits / 8}, bytes_of(codes)},
+  std::vector<SafetensorsItem> items{{"codes", "U8", {n, (bits + 7) / 8}, bytes_of(codes)},
                                      {"ids", "I64", {n}, bytes_of(set.ids)}};
   if (set.classes > 0) {
     items.push_back({"labels", "I64", {n, (set.classes + 63) / 64}, bytes_of(set.labels)});
@@ -224,7 +227,7 @@ CodeSet parse_code_file(std::span<const std::byte> bytes, const std::string& nam
 CodeSet read_codes(const std::filesystem::path& path) {
   if (path.extension() != ".npy") return read_code_file(path);
   const auto array = read_npy<std::uint8_t>(path);
-  if (array.shape.size() != 2 || array.shape[1] < kMinBits / 8 || array.shape[1] > kMaxBits / 8) {
+  if (array.shape.size() != 2 || array.shape[1] < 1 || array.shape[1] > kMaxBits / 8) {
     throw std::runtime_error(path.string() +
                              ": codes must be an array [n, bits/8] with 1 to 64 bytes a row");
   }

@@ -2,7 +2,7 @@
 // The file that `hybridhash encode` writes and every other command reads: codes and all that is
 // known about their items. A safetensors container (engine/files/safetensors.h) with
 //
-//   codes         U8  [n, bits/8]   bit j of a code = byte[j / 8] >> (j % 8) & 1, 1 for +1
+//   codes         U8  [n, ceil(bits/8)]   bit j of a code = byte[j / 8] >> (j % 8) & 1, 1 for +1
 //   ids           I64 [n]           the caller's number of each item
 //   labels        I64 [n, words]    packed, class c = bit c % 64 of word c / 64; absent: no labels
 //   names         U8  [total]       paths or names as bytes, one after another; absent: no names

@@ -52,6 +52,7 @@ double mean_abs_correlation(const std::vector<std::vector<std::uint64_t>>& colum
       }
     }
   });
+  if (bits < 2) return 0;  // no pair
   return std::accumulate(sums.begin(), sums.end(), 0.0) / (double(bits) * double(bits - 1) / 2);
 }
 

@@ -13,8 +13,7 @@ namespace hh::retrieval {
 static_assert(std::endian::native == std::endian::little, "codes are read as little-endian words");
 
 void check_bits(int bits) {
-  HH_REQUIRE(bits >= kMinBits && bits <= kMaxBits && bits % 8 == 0,
-             "codes have a multiple of 8 bits from 8 to 512, not " << bits);
+  HH_REQUIRE(bits >= kMinBits && bits <= kMaxBits, "codes have 1 to 512 bits, not " << bits);
 }
 
 int hamming_distance(std::span<const std::uint64_t> a, std::span<const std::uint64_t> b) {
@@ -32,12 +31,14 @@ PackedCodes::PackedCodes(std::int64_t count, int bits) : count_(count), bits_(bi
 PackedCodes PackedCodes::from_bytes(std::span<const std::uint8_t> bytes, std::int64_t count,
                                     int bits) {
   check_bits(bits);
-  const auto width = std::size_t(bits) / 8;
+  const auto width = std::size_t(bits + 7) / 8;
   HH_REQUIRE(count >= 0 && bytes.size() % width == 0 && bytes.size() / width == std::size_t(count),
              count << " codes of " << bits << " bits can't be " << bytes.size() << " bytes");
   PackedCodes codes(count, bits);
   for (std::int64_t i = 0; i < count; ++i) {
     std::memcpy(codes.row(i).data(), bytes.data() + std::size_t(i) * width, width);
+    HH_REQUIRE(bits % 64 == 0 || codes.row(i).back() >> (bits % 64) == 0,
+               "code " << i << " has a bit set behind its " << bits << " bits");
   }
   return codes;
 }
@@ -56,7 +57,7 @@ PackedCodes PackedCodes::from_floats(std::span<const float> values, std::int64_t
 }
 
 std::vector<std::uint8_t> PackedCodes::to_bytes() const {
-  const auto width = std::size_t(bits_) / 8;
+  const auto width = std::size_t(view().row_bytes());
   std::vector<std::uint8_t> bytes(std::size_t(count_) * width);
   for (std::int64_t i = 0; i < count_; ++i) {
     std::memcpy(bytes.data() + std::size_t(i) * width, view().row(i).data(), width);

@@ -9,9 +9,9 @@
 
 namespace hh::retrieval {
 
-inline constexpr int kMinBits = 8, kMaxBits = 512;
+inline constexpr int kMinBits = 1, kMaxBits = 512;
 
-/// Throws std::invalid_argument unless `bits` is a multiple of 8 from 8 to 512.
+/// Throws std::invalid_argument unless `bits` is from 1 to 512.
 void check_bits(int bits);
 
 /// Codes that lie elsewhere: in a PackedCodes, or in a mapped file.
@@ -21,7 +21,7 @@ struct CodesView {
   int bits = kMinBits;
 
   int row_words() const { return (bits + 63) / 64; }
-  int row_bytes() const { return bits / 8; }
+  int row_bytes() const { return (bits + 7) / 8; }
   std::span<const std::uint64_t> row(std::int64_t i) const {
     return {words + i * row_words(), std::size_t(row_words())};
   }
@@ -41,7 +41,8 @@ class PackedCodes {
   /// `count` codes, all bits 0. Throws std::invalid_argument.
   PackedCodes(std::int64_t count, int bits);
 
-  /// From bytes [count, bits/8]. Throws std::invalid_argument when their number is another.
+  /// From bytes [count, ceil(bits/8)]. Throws std::invalid_argument when their number is another, or
+  /// a bit past the last is set: distances would count it.
   static PackedCodes from_bytes(std::span<const std::uint8_t> bytes, std::int64_t count, int bits);
   /// From a network's outputs [count, bits]: bit 1 where the value is > 0, so 0 and NaN give 0.
   static PackedCodes from_floats(std::span<const float> values, std::int64_t count, int bits);
@@ -49,7 +50,7 @@ class PackedCodes {
   std::int64_t count() const { return count_; }
   int bits() const { return bits_; }
   int row_words() const { return view().row_words(); }
-  std::vector<std::uint8_t> to_bytes() const;  // [count, bits/8]
+  std::vector<std::uint8_t> to_bytes() const;  // [count, ceil(bits/8)]
 
   CodesView view() const { return {words_.data(), count_, bits_}; }
   operator CodesView() const { return view(); }

@@ -56,7 +56,7 @@ Header read_header(Input& in, const std::string& name) {
   const auto count = in.value<std::int64_t>();
   in.value<std::uint8_t>();  // is_trained
   in.value<std::int32_t>();  // metric_type
-  if (bits < kMinBits || bits > kMaxBits || bits % 8 != 0 || code_bytes != bits / 8) {
+  if (bits < 8 || bits > kMaxBits || bits % 8 != 0 || code_bytes != bits / 8) {
     fail(name, "codes of " + std::to_string(bits) + " bits in " + std::to_string(code_bytes) +
                    " bytes; 8 to 512 bits, a multiple of 8, can be used");
   }
@@ -72,7 +72,8 @@ void check_size(std::uint64_t size, std::uint64_t count, std::uint64_t each,
 }
 
 void write_header(AtomicFile& file, std::string_view fourcc, CodesView codes) {
-  const std::int32_t sizes[] = {codes.bits, codes.row_bytes()};
+  // FAISS has whole bytes; bits past the last are zero and add nothing to a distance.
+  const std::int32_t sizes[] = {8 * codes.row_bytes(), codes.row_bytes()};
   file.write(fourcc);
   file.write(sizes, sizeof sizes);
   file.write(&codes.count, sizeof codes.count);

@@ -82,7 +82,7 @@ void write_items(const std::filesystem::path& path, const ItemSet& items, ItemFo
     case ItemFormat::kCodes:
       return write_code_file(path, set);
     case ItemFormat::kNpy: {
-      const std::int64_t shape[] = {set.count(), set.codes.bits() / 8};
+      const std::int64_t shape[] = {set.count(), set.codes.view().row_bytes()};
       return write_npy<std::uint8_t>(path, shape, set.codes.to_bytes());
     }
     case ItemFormat::kFaiss:
@@ -113,7 +113,8 @@ std::string code_to_bits(CodesView codes, std::int64_t row) {
 }
 
 PackedCodes parse_code(const std::string& text, int bits) {
-  if (bits > 0 && text.size() == std::size_t(bits)) {
+  // Two characters for two bits are hexadecimal: that is how codes are written.
+  if (bits > 0 && bits != 2 && text.size() == std::size_t(bits)) {
     PackedCodes codes(1, bits);
     for (int j = 0; j < bits; ++j) {
       const char c = text[std::size_t(j)];
@@ -123,10 +124,12 @@ PackedCodes parse_code(const std::string& text, int bits) {
     return codes;
   }
   const std::size_t bytes = text.size() / 2;
-  HH_REQUIRE(text.size() % 2 == 0 && (bits == 0 || bytes == std::size_t(bits) / 8),
-             "code '" << text << "': " << text.size() << " characters are neither the " << bits / 4
-                      << " hexadecimal digits nor the " << bits << " bits of a code");
-  HH_REQUIRE(bytes >= kMinBits / 8 && bytes <= kMaxBits / 8,
+  const int row_bytes = (bits + 7) / 8;
+  HH_REQUIRE(text.size() % 2 == 0 && (bits == 0 || bytes == std::size_t(row_bytes)),
+             "code '" << text << "': " << text.size() << " characters are neither the "
+                      << 2 * row_bytes << " hexadecimal digits nor the " << bits
+                      << " bits of a code");
+  HH_REQUIRE(bytes >= 1 && bytes <= kMaxBits / 8,
              "code '" << text << "': codes have 2 to 128 hexadecimal digits");
   std::vector<std::uint8_t> values(bytes);
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -134,7 +137,7 @@ PackedCodes parse_code(const std::string& text, int bits) {
     HH_REQUIRE(digit >= 0, "code '" << text << "': '" << text[i] << "' isn't a hexadecimal digit");
     values[i / 2] = std::uint8_t(values[i / 2] << 4 | digit);
   }
-  return PackedCodes::from_bytes(values, 1, int(bytes) * 8);
+  return PackedCodes::from_bytes(values, 1, bits > 0 ? bits : int(bytes) * 8);
 }
 
 }  // namespace hh::retrieval

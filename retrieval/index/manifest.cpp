@@ -58,7 +58,6 @@ IndexManifest from_json(const json& j, const std::string& name) {
   m.generation = number(j, "generation", 0, INT64_MAX - 1, name);
   m.base = number(j, "base", 0, INT64_MAX - 1, name);
   m.bits = int(number(j, "bits", kMinBits, kMaxBits, name));
-  if (m.bits % 8 != 0) fail(name, "bits = " + std::to_string(m.bits) + " isn't a multiple of 8");
   m.outputs = j.value("outputs", false);
   m.model_hash = j.at("model_hash").get<std::string>();
   m.source = j.at("source").get<std::string>();

@@ -44,11 +44,12 @@ class Nearest {
 
 /// What each value of each byte of a code adds to the distance: [bytes][256].
 std::vector<float> byte_tables(const float* query, int bits) {
-  std::vector<float> tables(std::size_t(bits) / 8 * 256);
-  for (int byte = 0; byte < bits / 8; ++byte) {
+  const int bytes = (bits + 7) / 8;
+  std::vector<float> tables(std::size_t(bytes) * 256);
+  for (int byte = 0; byte < bytes; ++byte) {
     for (unsigned value = 0; value < 256; ++value) {
       float sum = 0;
-      for (int j = 0; j < 8; ++j) {
+      for (int j = 0; j < std::min(8, bits - byte * 8); ++j) {
         const float u = query[byte * 8 + j];
         if ((u > 0) != bool(value >> j & 1)) sum += std::abs(u);
       }

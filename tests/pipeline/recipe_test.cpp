@@ -69,7 +69,7 @@ TEST_CASE("a recipe names what it refuses", "[recipe]") {
   CHECK_THROWS_WITH(parse("[data]\nmax_pixels = 0\n"), Contains("data.max_pixels = 0: use up to"));
   CHECK_THROWS_WITH(parse("[data]\nflip = 1.5\n"), Contains("data.flip = 1.5"));
   CHECK_THROWS_WITH(parse("[data]\nprotocol = \"cifar\"\n"), Contains("there are:"));
-  CHECK_THROWS_WITH(parse("[model]\nbits = 12\n"), Contains("bits = 12"));
+  CHECK_THROWS_WITH(parse("[model]\nbits = 513\n"), Contains("bits = 513"));
   CHECK_THROWS_WITH(parse("[model]\ndims = [8, 8]\n"), Contains("three whole numbers"));
   CHECK_THROWS_WITH(parse("[model]\npreset = \"macro\"\n"),
                     Contains("paper, class-default or micro"));

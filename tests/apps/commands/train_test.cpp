@@ -367,5 +367,39 @@ TEST_CASE("a run whose images changed is refused, or goes on with what is there"
   CHECK(new_names.size() >= 11);
 }
 
+TEST_CASE("codes of 12, 20 and 100 bits go all the way", "[train]") {
+  const std::string bits = GENERATE("1", "12", "20", "100");
+  const TinyProject project;
+  const std::string model = project.path("run/best.safetensors");
+  const auto run = [&](const std::vector<std::string>& words) {
+    const Outcome outcome = project.run(words);
+    INFO(outcome.err);
+    REQUIRE(outcome.status == 0);
+    return outcome.out;
+  };
+  run(project.train("run", {"train.epochs=1", "model.bits=" + bits}));
+  for (const char* part : {"query", "database"}) {
+    run({"encode", "--model", model, "--part", part, "--out", project.path(part) + ".codes",
+         "--device", "cpu"});
+  }
+  run({"eval", "--queries", project.path("query.codes"), "--database",
+       project.path("database.codes"), "--out", project.path("report")});
+  run({"index", "build", "--codes", project.path("database.codes"), "--out",
+       project.path("d.index")});
+  CHECK_THAT(run({"info", project.path("d.index")}), Contains(bits));
+  const auto found = [&](const std::string& method) {
+    const std::string text = run({"search", "--index", project.path("d.index"), "--codes",
+                                  project.path("query.codes"), "-k", "5", "--method", method});
+    return text.substr(0, text.find(" queries in "));  // the rest is the method and its time
+  };
+  CHECK(found("scan") == found("multi-index"));
+  // Exported codes come back as they were.
+  run({"index", "export", project.path("d.index"), "--out", project.path("d.csv")});
+  run({"index", "export", project.path("d.index"), "--out", project.path("d.codes")});
+  run({"index", "build", "--codes", project.path("d.codes"), "--out", project.path("e.index")});
+  run({"index", "export", project.path("e.index"), "--out", project.path("e.csv")});
+  CHECK(read_text(project.path("d.csv")).size() == read_text(project.path("e.csv")).size());
+}
+
 }  // namespace
 }  // namespace hh

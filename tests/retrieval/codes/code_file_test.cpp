@@ -122,7 +122,8 @@ TEST_CASE("broken code files are refused with the reason", "[code_file]") {
   metadata("version", "2", "newer than this program's 1");
   metadata("version", "", "version = ''");
   metadata("version", "99999999999999999999", "version = '9999");
-  metadata("bits", "17", "multiple of 8");
+  metadata("bits", "17", "codes has the shape [3, 2], not [3, 3]");
+  metadata("bits", "0", "bits = '0'");
   metadata("bits", "-8", "bits = '-8'");
   metadata("bits", "24", "codes has the shape [3, 2], not [3, 3]");
   metadata("classes", "70", "labels has the shape [3, 1], not [3, 2]");

@@ -10,17 +10,21 @@ namespace hh::retrieval {
 namespace {
 
 TEST_CASE("codes keep their bits through bytes and words", "[codes]") {
-  const int bits = GENERATE(8, 16, 56, 64, 72, 128, 512);
+  const int bits = GENERATE(1, 5, 8, 12, 16, 20, 56, 64, 72, 100, 128, 511, 512);
   const std::int64_t count = GENERATE(0, 1, 5);
-  std::vector<std::uint8_t> bytes(std::size_t(count) * std::size_t(bits) / 8);
+  const std::int64_t width = (bits + 7) / 8;
+  std::vector<std::uint8_t> bytes(std::size_t(count * width));
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = std::uint8_t(i * 37 + 11);
+  for (std::int64_t i = 1; i <= count && bits % 8 != 0; ++i) {
+    bytes[std::size_t(i * width - 1)] &= std::uint8_t((1 << (bits % 8)) - 1);
+  }
   const PackedCodes codes = PackedCodes::from_bytes(bytes, count, bits);
   REQUIRE(codes.count() == count);
   REQUIRE(codes.to_bytes() == bytes);
   std::vector<float> values;
   for (std::int64_t i = 0; i < count; ++i) {
     for (int j = 0; j < bits; ++j) {
-      const bool bit = bytes[std::size_t(i * bits / 8 + j / 8)] >> (j % 8) & 1;
+      const bool bit = bytes[std::size_t(i * width + j / 8)] >> (j % 8) & 1;
       REQUIRE(codes.view().bit(i, j) == bit);
       values.push_back(bit ? 0.25f : j % 2 == 0 ? 0.f : -3.f);
     }
@@ -45,13 +49,16 @@ TEST_CASE("codes are put together and taken apart", "[codes]") {
 }
 
 TEST_CASE("codes name what they refuse", "[codes]") {
-  for (const int bits : {0, 7, 12, 520, -8}) {
+  for (const int bits : {0, 513, 520, -8}) {
     REQUIRE_THROWS_WITH(PackedCodes(1, bits), Catch::Contains("not " + std::to_string(bits)));
   }
   REQUIRE_THROWS_WITH(PackedCodes(-1, 8), Catch::Contains("-1"));
   const std::vector<std::uint8_t> bytes(5);
   REQUIRE_THROWS_WITH(PackedCodes::from_bytes(bytes, 2, 16), Catch::Contains("5 bytes"));
   REQUIRE_THROWS_WITH(PackedCodes::from_bytes(bytes, 4, 8), Catch::Contains("5 bytes"));
+  const std::vector<std::uint8_t> past{0, 0x10};  // bit 12 of 12
+  REQUIRE_THROWS_WITH(PackedCodes::from_bytes(past, 1, 12),
+                      Catch::Contains("code 0 has a bit set behind its 12 bits"));
   const std::vector<float> values(9);
   REQUIRE_THROWS_WITH(PackedCodes::from_floats(values, 1, 8), Catch::Contains("9 values"));
 }
