@@ -122,7 +122,9 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
   }
   // Last: a folder with a recipe can be resumed, whenever the run was killed.
   write_file_atomically(folder / kRecipeFile, recipe.to_toml());
-  events_ = std::make_unique<EventFile>(folder);
+  const std::int64_t next_step = trainer_->optimizer().steps() + 1;
+  events_ = std::make_unique<EventFile>(
+      folder, resuming ? std::optional<std::int64_t>(next_step) : std::nullopt);
 }
 
 void TrainingRun::initialise() {
@@ -224,9 +226,8 @@ void TrainingRun::take_batch(const data::Batch& batch) {
   position_.batch = batch.number + 1;
   const bool last = position_.batch == loader_->batches();
   if (trainer_->accumulated() == recipe_.train.accumulate || last) {
-    const std::int64_t step = trainer_->optimizer().steps();
-    trainer_->step(schedule_.at(step));
-    latest.step = step;
+    trainer_->step(schedule_.at(trainer_->optimizer().steps()));
+    latest.step = trainer_->optimizer().steps();
   }
   // The loss of the batch before this one: a GPU has this one to work on meanwhile.
   settle_loss();
@@ -242,7 +243,7 @@ void TrainingRun::settle_loss() {
                                           "schedule.warmup_epochs or set optimizer.clip_norm");
   position_.loss_sum += value * unsettled_.images;
   position_.images += unsettled_.images;
-  if (unsettled_.step && *unsettled_.step % kStepsPerPoint == 0) {
+  if (unsettled_.step && *unsettled_.step % kStepsPerPoint == 1) {
     events_->scalar("batch_loss", value, *unsettled_.step);
   }
   unsettled_ = {};
@@ -349,6 +350,8 @@ std::string TrainingRun::summary() const {
 
 void TrainingRun::save_checkpoint() {
   settle_loss();
+  // A run that goes on from here logs what comes behind, so what comes before must be on the disk.
+  if (events_) events_->flush();
   const nlohmann::json position{{"epoch", position_.epoch},
                                 {"batch", position_.batch},
                                 {"loss_sum", position_.loss_sum},

@@ -35,7 +35,7 @@ class TrainingRun {
   struct BatchLoss {
     std::unique_ptr<PendingFloat> value;  // null: none
     int images = 0;
-    std::optional<std::int64_t> step;  // the optimizer's, of the batch that completes one
+    std::optional<std::int64_t> step;  // steps so far, of the batch that completes one
   };
 
   /// What a run tells and asks the program around it.

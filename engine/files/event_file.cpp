@@ -3,8 +3,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <charconv>
 #include <chrono>
 #include <stdexcept>
 
@@ -67,6 +69,25 @@ std::string host_name() {
   return gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
 }
 
+constexpr const char* kPrefix = "events.out.tfevents.";
+
+/// The time in seconds, or one more than the latest in the folder: two starts may be within a
+/// second, and clocks are set back.
+std::int64_t time_of_name(const std::filesystem::path& folder) {
+  auto time = std::int64_t(now());
+  std::error_code ignored;  // what is wrong with the folder shows when the file is made
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(kPrefix)) continue;
+    const char* const digits = name.data() + std::string_view(kPrefix).size();
+    std::int64_t other = 0;
+    std::from_chars(digits, name.data() + name.size(), other);
+    constexpr std::int64_t kMost = 9'999'999'999;  // as many digits as now: names sort as numbers
+    if (other < kMost) time = std::max(time, other + 1);
+  }
+  return time;
+}
+
 }  // namespace
 
 std::uint32_t crc32c(std::span<const std::byte> bytes) {
@@ -80,15 +101,19 @@ std::uint32_t masked_crc32c(std::span<const std::byte> bytes) {
   return std::rotr(crc32c(bytes), 15) + 0xa282ead8u;
 }
 
-EventFile::EventFile(const std::filesystem::path& folder) {
-  // The process id tells apart two starts within a second.
-  path_ = folder / ("events.out.tfevents." + std::to_string(std::int64_t(now())) + "." +
-                    host_name() + "." + std::to_string(getpid()));
+EventFile::EventFile(const std::filesystem::path& folder, std::optional<std::int64_t> first_step) {
+  path_ = folder / (kPrefix + std::to_string(time_of_name(folder)) + "." + host_name() + "." +
+                    std::to_string(getpid()));
   file_.open(path_, std::ios::binary | std::ios::app);
   if (!file_) throw std::runtime_error(path_.string() + ": can't be written");
   std::string event = event_header(0);
   append_bytes(event, 3, "brain.Event:2");  // file_version, which the first event must carry
   write(event);
+  if (first_step) {
+    std::string start = event_header(*first_step);
+    append_bytes(start, 7, std::string_view("\x08\x01", 2));  // session_log: status (1) is START
+    write(start);
+  }
   flush();
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,9 +17,12 @@ namespace hh {
 
 class EventFile {
  public:
-  /// A new file events.out.tfevents.* in `folder`; TensorBoard joins it with older ones there.
+  /// A new file events.out.tfevents.* in `folder`; TensorBoard joins it with older ones there, in the
+  /// order of their names, so its name comes behind theirs. With `first_step` the older ones' points
+  /// at that step and later don't count any more: those of a killed run, which are computed again.
   /// Throws std::runtime_error when it can't be made.
-  explicit EventFile(const std::filesystem::path& folder);
+  explicit EventFile(const std::filesystem::path& folder,
+                     std::optional<std::int64_t> first_step = {});
 
   /// One point of curve `tag`. Kept as a 32-bit float: the format's scalars are.
   void scalar(std::string_view tag, double value, std::int64_t step);

@@ -10,6 +10,7 @@
 #include <map>
 
 #include "pipeline/data_source.h"
+#include "tests/support/event_points.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/text_file.h"
 #include "tests/support/tiny_data.h"
@@ -109,6 +110,45 @@ TEST_CASE("a training run tells its listener, and stops when it is told to", "[t
       CHECK(state.done >= before->done);
     }
     before = &state;
+  }
+}
+
+TEST_CASE("TensorBoard's points of a killed and resumed run are there once", "[training_run]") {
+  const testing::TemporaryFolder folder;
+  testing::make_tiny_images(folder / "images");
+  testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
+  const auto recipe = [&](const char* minutes) {
+    return Recipe::read(folder / "tiny.toml",
+                        {"train.epochs=3", "train.batch=1", "train.accumulate=1",
+                         "evaluate.every=1", std::string("train.checkpoint_minutes=") + minutes});
+  };
+  const auto copy = [&](const char* to) { std::filesystem::copy(folder / "run", folder / to); };
+  // What kill -9 leaves, of two moments: within an epoch, with a checkpoint after every step; and
+  // at an epoch's end, when its points are written and its checkpoint isn't.
+  int asked = 0, epochs = 0;
+  const TrainingRun::Hooks hooks{.stop =
+                                     [&] {
+                                       if (++asked == 65) copy("within");
+                                       return false;
+                                     },
+                                 .epoch_ended =
+                                     [&](const MetricsLog&) {
+                                       if (++epochs == 2) copy("end");
+                                     }};
+  TrainingRun(recipe("1e-9"), folder / "run", kCpu, hooks).run();
+  const auto whole = testing::event_points(folder / "run");
+  REQUIRE(whole.at("batch_loss").size() == 13);  // of 42 steps an epoch: 1, 11, ... 121
+  REQUIRE(whole.at("loss").size() == 3);
+  for (const char* killed : {"within", "end"}) {
+    CAPTURE(killed);
+    TrainingRun::resume(recipe("0"), folder / killed, kCpu, {}).run();
+    auto points = testing::event_points(folder / killed);
+    REQUIRE(points.size() == whole.size());
+    for (const auto& [tag, expected] : whole) {
+      CAPTURE(tag);
+      if (tag != "images_per_second") CHECK(points[tag] == expected);
+      CHECK(points[tag].size() == expected.size());
+    }
   }
 }
 

@@ -67,6 +67,20 @@ TEST_CASE("event file holds what was written, in records TensorBoard reads", "[e
   CHECK(time > 1.6e9);
 }
 
+TEST_CASE("a later event file takes back the points from a step on", "[event_file]") {
+  const testing::TemporaryFolder folder;
+  const EventFile first(folder.path());
+  const EventFile second(folder.path(), 300), third(folder.path());
+  // Within a second, and sorted all the same.
+  CHECK(first.path() < second.path());
+  CHECK(second.path() < third.path());
+  const std::vector<std::string> records = records_of(second.path());
+  REQUIRE(records.size() == 2);
+  // 2: step 300, 7: SessionLog {1: START}
+  CHECK(records[1].substr(9) == "\x10\xac\x02\x3a\x02\x08\x01");
+  CHECK(records_of(third.path()).size() == 1);
+}
+
 TEST_CASE("event file says where it can't write", "[event_file]") {
   REQUIRE_THROWS_WITH(EventFile("/nowhere/at/all"), Catch::Contains("/nowhere/at/all"));
 }
