@@ -15,6 +15,7 @@
 #include "engine/files/file.h"
 #include "engine/files/utf8.h"
 #include "model/hybridhash/hybridhash.h"
+#include "pipeline/nearest_name.h"
 
 namespace hh::pipeline {
 namespace {
@@ -166,26 +167,10 @@ Keys keys_of(Recipe& r) {
   return keys;
 }
 
-std::size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t corner = std::exchange(row[0], i + 1);
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t replaced = corner + (a[i] != b[j]);
-      corner = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
-}
-
 std::string nearest(const std::string& name, const Keys& keys) {
-  return std::min_element(keys.begin(), keys.end(),
-                          [&](const auto& a, const auto& b) {
-                            return edit_distance(a.first, name) < edit_distance(b.first, name);
-                          })
-      ->first;
+  std::vector<std::string> names;
+  for (const auto& [key, value] : keys) names.push_back(key);
+  return nearest_name(name, names);
 }
 
 constexpr const char* kPreset = "model.preset";

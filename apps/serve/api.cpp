@@ -39,6 +39,17 @@ struct Route {
   std::vector<std::string> methods;
 };
 
+/// Names of the values that a request may bring, as parameters or in a form.
+std::vector<std::string> values_of(const HttpRequest& request) {
+  if (request.path == "/api/search") {
+    std::vector<std::string> names{"k", "radius", "rerank", "filter", "label"};
+    if (request.method == "GET") names.insert(names.end(), {"id", "code"});
+    return names;
+  }
+  if (request.path == "/api/items") return {"name", "label", "metadata", "id", "replace"};
+  return {};
+}
+
 Route route_of(const std::string& path) {
   if (path == "/" || path == "/page.css" || path == "/page.js") return {"page", {"GET"}};
   if (path == "/healthz" || path == "/metrics") return {path, {"GET"}};
@@ -104,6 +115,7 @@ std::optional<HttpResponse> Api::before_body(const HttpRequest& request) {
       throw ApiError{405, "this address takes " + methods[0] +
                               (methods.size() > 1 ? " and " + methods[1] : "")};
     }
+    if (request.path.starts_with("/api/")) check_names(request.params, values_of(request));
     if (request.method != "POST") return without_body(request, route.name);
     if (request.path == "/api/items") check_write(options_.access, request);
     if (!model_) throw ApiError{501, "the server was started without --model"};
@@ -190,7 +202,7 @@ HttpResponse Api::info() {
 HttpResponse Api::search(const HttpRequest& request) {
   const auto state = index_.state();
   const retrieval::Index& index = state->index;
-  SearchParameters parameters(index, Upload(request));
+  SearchParameters parameters(index, Upload(request, values_of(request)));
   const auto id = request.param("id"), code = request.param("code");
   HH_REQUIRE(id.has_value() != code.has_value(), "what to search? Give either id or code");
   const auto tables = index_.tables(state);
@@ -212,7 +224,7 @@ HttpResponse Api::search(const HttpRequest& request) {
 }
 
 HttpResponse Api::search_picture(const HttpRequest& request) {
-  const Upload sent(request);
+  const Upload sent(request, values_of(request));
   const auto state = index_.state();
   const SearchParameters parameters(state->index, sent);
   const auto start = std::chrono::steady_clock::now();
@@ -229,7 +241,7 @@ HttpResponse Api::search_picture(const HttpRequest& request) {
 }
 
 HttpResponse Api::encode_picture(const HttpRequest& request) {
-  const std::vector<float> outputs = encode(Upload(request).picture());
+  const std::vector<float> outputs = encode(Upload(request, values_of(request)).picture());
   json answer = code_json(PackedCodes::from_floats(outputs, 1, int(outputs.size())));
   answer["outputs"] = outputs;
   answer["model_hash"] = model_->hash;
@@ -237,7 +249,7 @@ HttpResponse Api::encode_picture(const HttpRequest& request) {
 }
 
 HttpResponse Api::add(const HttpRequest& request) {
-  const Upload sent(request);
+  const Upload sent(request, values_of(request));
   const auto state = index_.state();
   retrieval::ItemSet items;
   const std::string name = sent.one("name", kMaxText);

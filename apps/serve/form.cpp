@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <optional>
 
 #include "kernels/core/check.h"
 
@@ -17,23 +18,60 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-/// The value of `name=` in "…; name=value; other="quoted"", or empty.
+/// The value of `name=` among the parameters of "type; name=value; other="quoted"", or empty.
 std::string attribute(std::string_view text, const std::string& name) {
-  const std::string names = lower(text);
-  for (std::size_t at = 0; (at = names.find(name + "=", at)) != std::string::npos; ++at) {
-    // filename= ends with name= too.
-    if (at > 0 && names[at - 1] != ';' && names[at - 1] != ' ') continue;
-    std::string_view value = text.substr(at + name.size() + 1);
-    if (!value.starts_with('"')) return std::string(value.substr(0, value.find_first_of("; \r\n")));
-    value.remove_prefix(1);
-    std::string result;
-    for (std::size_t i = 0; i < value.size() && value[i] != '"'; ++i) {
-      if (value[i] == '\\' && i + 1 < value.size()) ++i;
-      result += value[i];
+  const auto skip = [&](const char* characters) {
+    text.remove_prefix(std::min(text.find_first_not_of(characters), text.size()));
+  };
+  text.remove_prefix(std::min(text.find(';'), text.size()));
+  while (!text.empty()) {
+    skip("; \t");
+    const std::size_t end = std::min(text.find_first_of("=; \t"), text.size());
+    const bool wanted = lower(text.substr(0, end)) == name;
+    text.remove_prefix(end);
+    skip(" \t");
+    if (!text.starts_with('=')) continue;
+    text.remove_prefix(1);
+    skip(" \t");
+    std::string value;
+    if (text.starts_with('"')) {  // in which ; and = mean nothing
+      std::size_t i = 1;
+      for (; i < text.size() && text[i] != '"'; ++i) {
+        if (text[i] == '\\' && i + 1 < text.size()) ++i;
+        value += text[i];
+      }
+      text.remove_prefix(std::min(i + 1, text.size()));
+    } else {
+      value = text.substr(0, text.find_first_of("; \t"));
+      text.remove_prefix(value.size());
     }
-    return result;
+    if (wanted) return value;
+    text.remove_prefix(std::min(text.find(';'), text.size()));
   }
   return "";
+}
+
+/// A line that is "--boundary" and blanks; or "--boundary--", behind which anything may stand.
+struct Delimiter {
+  std::size_t begin = 0, end = 0;  // with the line end before it, and that behind it
+  bool last = false;
+};
+
+std::optional<Delimiter> find_delimiter(std::string_view body, const std::string& boundary,
+                                        std::size_t from) {
+  const std::string mark = "--" + boundary;
+  for (std::size_t at = from; (at = body.find(mark, at)) != std::string_view::npos; ++at) {
+    const bool starts_line = at == 0 || (at >= 2 && body.substr(at - 2, 2) == "\r\n");
+    if (!starts_line) continue;
+    const std::size_t begin = at == 0 ? 0 : std::max(at - 2, from);
+    const std::string_view rest = body.substr(at + mark.size());
+    if (rest.starts_with("--")) return Delimiter{begin, body.size(), true};
+    const std::size_t blanks = std::min(rest.find_first_not_of(" \t"), rest.size());
+    if (rest.substr(blanks).starts_with("\r\n")) {
+      return Delimiter{begin, at + mark.size() + blanks + 2, false};
+    }
+  }
+  return std::nullopt;
 }
 
 FormPart parse_part(std::string_view part) {
@@ -65,20 +103,15 @@ std::vector<FormPart> parse_form(const std::string& content_type, std::string_vi
   const std::string boundary = attribute(content_type, "boundary");
   HH_REQUIRE(!boundary.empty() && boundary.size() <= kMaxBoundary,
              "multipart/form-data needs a boundary of 1 to 70 characters");
-  const std::string mark = "\r\n--" + boundary;
+  auto mark = find_delimiter(body, boundary, 0);  // before the first: a preamble that means nothing
+  HH_REQUIRE(mark, "the form has no line --" << boundary << ", its boundary");
   std::vector<FormPart> parts;
-  // The first mark lacks its line end.
-  HH_REQUIRE(body.starts_with(std::string_view(mark).substr(2)),
-             "the form doesn't start with its boundary");
-  body.remove_prefix(mark.size() - 2);
-  while (!body.starts_with("--")) {
-    HH_REQUIRE(body.starts_with("\r\n"), "the form has something behind a boundary");
+  while (!mark->last) {
     HH_REQUIRE(parts.size() < kMaxParts, "the form has more than " << kMaxParts << " parts");
-    body.remove_prefix(2);
-    const std::size_t end = body.find(mark);
-    HH_REQUIRE(end != std::string_view::npos, "the form ends early");
-    parts.push_back(parse_part(body.substr(0, end)));
-    body.remove_prefix(end + mark.size());
+    const std::size_t begin = mark->end;
+    mark = find_delimiter(body, boundary, begin);
+    HH_REQUIRE(mark, "the form ends early: its last line must be --" << boundary << "--");
+    parts.push_back(parse_part(body.substr(begin, mark->begin - begin)));
   }
   return parts;
 }

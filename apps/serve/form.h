@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bodies of multipart/form-data (RFC 7578), as browsers and curl -F send them.
+// Bodies of multipart/form-data (RFC 7578), with all that RFC 2046 lets clients put around the parts.
 #pragma once
 #include <string>
 #include <string_view>

@@ -23,7 +23,9 @@ namespace {
 
 constexpr int kMaxRequests = 1000;  // on one connection
 constexpr int kIdleSeconds = 5;     // a connection may wait between its requests
-constexpr int kBacklog = 512;       // connections the kernel keeps; the library's is 5
+constexpr const char* kTooSlow = "the request took too long to arrive (--timeout)";
+constexpr const char* kHeadTooLong = "the head of the request is too long, or a line of it";
+constexpr int kBacklog = 512;  // connections the kernel keeps; the library's is 5
 
 using Clock = std::chrono::steady_clock;
 
@@ -38,34 +40,36 @@ struct Exchange {
   Clock::time_point start;
   std::string route = "other";
   bool close = false;  // the connection, because an unread body would be taken for a request
+  const Socket* socket = nullptr;
 };
 thread_local Exchange* exchange = nullptr;
+
+std::string decode(std::string_view coded, bool plus_is_blank) {
+  std::string plain;
+  for (std::size_t i = 0; i < coded.size(); ++i) {
+    unsigned value = 0;
+    const char* digits = coded.data() + i + 1;
+    if (coded[i] == '%' && coded.size() - i > 2 &&
+        std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2) {
+      plain += char(value);
+      i += 2;
+    } else {
+      plain += coded[i] == '+' && plus_is_blank ? ' ' : coded[i];
+    }
+  }
+  return plain;
+}
 
 /// Of "key=value&key=value", each coded. The library's own splitting drops "filter=" of
 /// "filter=label=red".
 std::multimap<std::string, std::string> parse_query(std::string_view text) {
-  const auto decode = [](std::string_view coded) {
-    std::string plain;
-    for (std::size_t i = 0; i < coded.size(); ++i) {
-      unsigned value = 0;
-      const char* digits = coded.data() + i + 1;
-      if (coded[i] == '%' && coded.size() - i > 2 &&
-          std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2) {
-        plain += char(value);
-        i += 2;
-      } else {
-        plain += coded[i] == '+' ? ' ' : coded[i];
-      }
-    }
-    return plain;
-  };
   std::multimap<std::string, std::string> values;
   while (!text.empty()) {
     const std::string_view entry = text.substr(0, text.find('&'));
     const std::size_t equals = std::min(entry.find('='), entry.size());
     if (!entry.empty()) {
-      values.emplace(decode(entry.substr(0, equals)),
-                     decode(entry.substr(std::min(equals + 1, entry.size()))));
+      values.emplace(decode(entry.substr(0, equals), true),
+                     decode(entry.substr(std::min(equals + 1, entry.size())), true));
     }
     text.remove_prefix(std::min(entry.size() + 1, text.size()));
   }
@@ -82,6 +86,17 @@ HttpRequest convert(const httplib::Request& from) {
     to.params = parse_query(query.substr(0, query.find('#')));
   }
   to.host = from.get_header_value("Host");
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    // As proxies are asked; its host counts, whatever Host says (RFC 9112, 3.2.2).
+    if (!from.target.starts_with(scheme)) continue;
+    const std::string_view rest = std::string_view(from.target).substr(scheme.size());
+    const std::size_t slash = std::min(rest.find_first_of("/?#"), rest.size());
+    const std::string_view place = rest.substr(slash);
+    to.host = rest.substr(0, slash);
+    to.path = decode(place.substr(0, place.find_first_of("?#")), false);
+    if (to.path.empty()) to.path = "/";
+    break;
+  }
   to.origin = from.get_header_value("Origin");
   to.authorization = from.get_header_value("Authorization");
   return to;
@@ -120,6 +135,19 @@ BodyForm body_form(const httplib::Request& request, std::size_t limit) {
     }
   }
   return form;
+}
+
+/// What is wrong with a request's head, whatever it asks for; empty: nothing.
+std::optional<HttpResponse> head_error(const httplib::Request& request) {
+  const std::size_t hosts = request.get_header_value_count("Host");
+  if (hosts > 1 || (hosts == 0 && request.version != "HTTP/1.0")) {
+    return error_response(400, "a request of HTTP/1.1 has one Host header");
+  }
+  const std::string coding = request.get_header_value("Content-Encoding");
+  for (const char* known : {"", "identity", "gzip", "deflate", "br"}) {
+    if (coding == known) return std::nullopt;
+  }
+  return error_response(415, "Content-Encoding: gzip, deflate, br or none");
 }
 
 }  // namespace
@@ -163,10 +191,24 @@ class HttpServer::Library final : public httplib::Server {
     set_pre_routing_handler([this](const auto&, auto& response) { return route(response); });
     Post("/api/[a-z]+",
          [this](const auto&, auto& response, const auto& reader) { read_body(response, reader); });
+    // Whoever asks first whether a body is welcome is told without sending it.
+    set_expect_100_continue_handler([this](const auto&, auto& response) {
+      return route(response) == HandlerResponse::Handled ? response.status : 100;
+    });
     set_error_handler([](const httplib::Request&, httplib::Response& response) {
       if (!response.body.empty()) return;
-      const std::string message =
-          response.status == 414 ? "the address is too long" : "this is no request of HTTP";
+      // The library knows but one reason to give up on a head.
+      if (exchange->socket->timed_out())
+        response.status = 408;
+      else if (response.status == 400 && exchange->socket->head_too_long())
+        response.status = 431;
+      // Where such a request ends, and the next one begins, nobody knows.
+      exchange->close = true;
+      response.set_header("Connection", "close");
+      const std::string message = response.status == 414   ? "the address is too long"
+                                  : response.status == 408 ? kTooSlow
+                                  : response.status == 431 ? kHeadTooLong
+                                                           : "this is no request of HTTP";
       response.set_content(error_response(response.status, message).body, "application/json");
     });
   }
@@ -238,16 +280,17 @@ class HttpServer::Library final : public httplib::Server {
                (waited > .1 && 4 * active_ >= 3 * limits_.concurrent);
       };
       if (!socket.wait_for_request(give_up)) return;
-      Exchange current{.start = Clock::now()};
+      Exchange current{.start = Clock::now(), .socket = &socket};
       exchange = &current;
       struct Forget {
         ~Forget() { exchange = nullptr; }
       } const forget;
       bool closed = false;
       const auto head_read = [&](httplib::Request& request) {
-        socket.head_is_read();
+        socket.head_is_read(!request.get_header_value("Transfer-Encoding").empty());
         current.request = &request;
         current.ours = convert(request);
+        request.path = current.ours.path;
         // The library's parser of forms takes time and memory without bounds; ours does it. Parts
         // of answers and compressed ones aren't worth the library's code for them.
         current.ours.content_type = request.get_header_value("Content-Type");
@@ -260,9 +303,9 @@ class HttpServer::Library final : public httplib::Server {
       const bool done = process_request(socket, last, closed, head_read);
       if (!done && socket.sent() == 0) {
         if (socket.head_too_long()) {
-          answer_raw(socket, 431, "the head of the request is too long", current.start);
+          answer_raw(socket, 431, kHeadTooLong, current.start);
         } else if (socket.timed_out()) {
-          answer_raw(socket, 408, "the request took too long to arrive", current.start);
+          answer_raw(socket, 408, kTooSlow, current.start);
         } else {
           answer_raw(socket, 400, "the request ended early", current.start);
         }
@@ -308,7 +351,8 @@ class HttpServer::Library final : public httplib::Server {
   /// Everything but bodies, before the library matches paths by its regular expressions.
   HandlerResponse route(httplib::Response& response) {
     httplib::Request& request = *exchange->request;
-    const BodyForm form = body_form(request, limits_.body);
+    BodyForm form = body_form(request, limits_.body);
+    if (auto error = head_error(request); error && !form.error) form.error = std::move(error);
     if (form.error) {
       fill(response, *form.error);
     } else {
@@ -343,7 +387,9 @@ class HttpServer::Library final : public httplib::Server {
     fill(response,
          too_long ? error_response(413, fmt::format("the body is longer than {} bytes (--max-body)",
                                                     limits_.body))
-                  : error_response(400, "the body ended early or isn't coded as the head says"));
+         : exchange->socket->timed_out()
+             ? error_response(408, kTooSlow)
+             : error_response(400, "the body ended early or isn't coded as the head says"));
   }
 
   static void close_after(httplib::Request& request) {

@@ -15,6 +15,7 @@
 namespace hh::apps {
 namespace {
 constexpr std::size_t kMaxHead = std::size_t{64} << 10;
+constexpr std::size_t kMaxLine = CPPHTTPLIB_HEADER_MAX_LENGTH;  // where the library gives up
 constexpr std::size_t kBuffer = std::size_t{16} << 10;
 constexpr std::size_t kMaxDrained = std::size_t{256} << 20;
 }  // namespace
@@ -49,10 +50,14 @@ bool Socket::wait(short events, Clock::time_point until) const {
 
 bool Socket::wait_for_request(const std::function<bool(double waited)>& give_up) {
   const auto start = Clock::now();
-  while (begin_ == end_ && !wait(POLLIN, in(.1))) {
+  for (;;) {
+    // Empty lines before a request are to be passed over (RFC 9112, 2.2).
+    while (begin_ < end_ && (buffer_[begin_] == '\r' || buffer_[begin_] == '\n')) ++begin_;
+    if (begin_ < end_) break;
+    while (!wait(POLLIN, in(.1))) {
+      if (give_up(std::chrono::duration<double>(Clock::now() - start).count())) return false;
+    }
     if (give_up(std::chrono::duration<double>(Clock::now() - start).count())) return false;
-  }
-  if (begin_ == end_) {
     const ssize_t got = ::recv(descriptor_, buffer_.data(), buffer_.size(), 0);
     if (got <= 0) return false;
     begin_ = 0;
@@ -61,7 +66,8 @@ bool Socket::wait_for_request(const std::function<bool(double waited)>& give_up)
   read_until_ = in(seconds_);
   in_head_ = true;
   head_too_long_ = timed_out_ = false;
-  head_bytes_ = sent_ = 0;
+  head_bytes_ = line_bytes_ = sent_ = 0;
+  trailers_.reset();
   status_ = 0;
   return true;
 }
@@ -90,10 +96,15 @@ ssize_t Socket::read(char* data, std::size_t size) {
     begin_ = 0;
     end_ = std::size_t(got);
   }
-  const std::size_t count = std::min(size, end_ - begin_);
+  std::size_t count = std::min(size, end_ - begin_);
   std::memcpy(data, buffer_.data() + begin_, count);
   begin_ += count;
-  return ssize_t(count);
+  if (in_head_) {
+    line_bytes_ = *data == '\n' ? 0 : line_bytes_ + 1;
+    if (line_bytes_ > kMaxLine) head_too_long_ = true;
+  }
+  if (trailers_) count = trailers_->filter(data, count);
+  return count > 0 ? ssize_t(count) : read(data, size);
 }
 
 ssize_t Socket::write(const char* data, std::size_t size) {

@@ -6,8 +6,11 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "apps/serve/trailers.h"
 
 namespace hh::apps {
 
@@ -21,8 +24,11 @@ class Socket final : public httplib::Stream {
   /// Waits for the first byte of a request and starts its time. False: the client is gone, or
   /// `give_up(seconds waited)` was true; it is asked ten times a second.
   bool wait_for_request(const std::function<bool(double waited)>& give_up);
-  /// The head is complete, and its limit no longer counts.
-  void head_is_read() { in_head_ = false; }
+  /// The head is complete, and its limit no longer counts. Trailers of a chunked body are left out.
+  void head_is_read(bool chunked) {
+    in_head_ = false;
+    if (chunked) trailers_.emplace();
+  }
   bool head_too_long() const { return head_too_long_; }
   bool timed_out() const { return timed_out_; }
   /// Bytes of the answer so far, and its status.
@@ -58,7 +64,8 @@ class Socket final : public httplib::Stream {
   Clock::time_point read_until_, write_until_;
   std::vector<char> buffer_;
   std::size_t begin_ = 0, end_ = 0;  // of what was received and not read yet
-  std::size_t head_bytes_ = 0, sent_ = 0;
+  std::size_t head_bytes_ = 0, line_bytes_ = 0, sent_ = 0;
+  std::optional<TrailerFilter> trailers_;
   int status_ = 0;
   bool in_head_ = true, head_too_long_ = false, timed_out_ = false;
 };

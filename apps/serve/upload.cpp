@@ -1,21 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/serve/upload.h"
 
+#include <algorithm>
+
 #include "apps/serve/form.h"
 #include "kernels/core/check.h"
+#include "pipeline/nearest_name.h"
 
 namespace hh::apps {
 
-Upload::Upload(const HttpRequest& request) {
-  for (const auto& [name, value] : request.params) values_.emplace_back(name, value);
-  if (!is_form(request.content_type)) {
-    picture_ = request.body;
-    return;
+void check_names(const std::multimap<std::string, std::string>& values,
+                 const std::vector<std::string>& names) {
+  constexpr std::size_t kShown = 40;
+  for (const auto& [name, value] : values) {
+    const std::string shown = name.substr(0, kShown);
+    HH_REQUIRE(!names.empty(), "'" << shown << "': this address takes no parameters");
+    HH_REQUIRE(std::find(names.begin(), names.end(), name) != names.end(),
+               "there is no parameter '" << shown << "' here; the nearest is '"
+                                         << pipeline::nearest_name(shown, names) << "'");
+    HH_REQUIRE(name == "filter" || values.count(name) == 1, name << " is given more than once");
   }
+}
+
+Upload::Upload(const HttpRequest& request, const std::vector<std::string>& names)
+    : values_(request.params) {
+  if (is_form(request.content_type)) {
+    read_form(request);
+  } else {
+    picture_ = request.body;
+  }
+  check_names(values_, names);
+}
+
+void Upload::read_form(const HttpRequest& request) {
   bool found = false;
   for (const FormPart& part : parse_form(request.content_type, request.body)) {
     if (part.name != "image") {
-      values_.emplace_back(part.name, part.data);
+      values_.emplace(part.name, part.data);
       continue;
     }
     HH_REQUIRE(!found, "the form has more than one 'image'");
@@ -35,7 +56,6 @@ std::vector<std::string> Upload::all(const std::string& name) const {
 
 std::string Upload::one(const std::string& name, std::size_t most) const {
   const auto values = all(name);
-  HH_REQUIRE(values.size() <= 1, name << " is given more than once");
   HH_REQUIRE(values.empty() || values[0].size() <= most,
              name << " of more than " << most << " bytes");
   return values.empty() ? "" : values[0];

@@ -1,29 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a request of the API brings: a picture, and values as parameters or as fields of a form.
 #pragma once
+#include <map>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "apps/serve/http.h"
 
 namespace hh::apps {
 
+/// Throws std::invalid_argument, saying which was meant: a value's name is none of `names`. What is
+/// misspelt would be passed over in silence.
+void check_names(const std::multimap<std::string, std::string>& values,
+                 const std::vector<std::string>& names);
+
 class Upload {
  public:
-  /// Keeps the reference. Throws std::invalid_argument: a form that is broken or has no 'image'.
-  explicit Upload(const HttpRequest& request);
+  /// Keeps the reference. Throws std::invalid_argument: a form that is broken or has no 'image', a
+  /// value of none of the `names`, or several of one that isn't `filter`.
+  Upload(const HttpRequest& request, const std::vector<std::string>& names);
 
   std::string_view picture() const { return picture_; }  // empty: none was sent
   std::vector<std::string> all(const std::string& name) const;
-  /// The value of that name, or "". Throws std::invalid_argument: several, or more than `most`
-  /// bytes.
+  /// The value of that name, or "". Throws std::invalid_argument: more than `most` bytes.
   std::string one(const std::string& name, std::size_t most) const;
 
  private:
+  void read_form(const HttpRequest& request);
+
   std::string_view picture_;
-  std::vector<std::pair<std::string, std::string>> values_;
+  std::multimap<std::string, std::string> values_;
 };
 
 }  // namespace hh::apps

@@ -147,7 +147,14 @@ async function search() {
     history.replaceState(null, "", picture ? "#" : `#${values}`);
   } catch (error) {
     if (number !== asked) return;
+    // Nothing of an older search stays beside the error of this one.
     $("list").replaceChildren();
+    $("query").hidden = true;
+    if (!picture) {
+      $("shown").hidden = true;
+      $("drop").classList.remove("full");
+    }
+    history.replaceState(null, "", picture ? "#" : `#${values}`);
     say(error instanceof TypeError ? "The server can't be reached." : error.message, true);
   } finally {
     if (number === asked) document.body.classList.remove("busy");

@@ -51,6 +51,7 @@ def check(browser, profile, url):
 
     page = shown(browser, profile, f"{url}#id=99999999&k=7")
     expect('class="error"' in page and 'class="card' not in page, "an item that isn't there is an error", page)
+    expect(re.search(r'<div id="query" hidden', page), "no query is shown beside an error", page)
 
 
 def main():

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // hybridhash serve, as browsers, programs and whoever else may reach it use it. Loopback only.
 // HH_SERVE_FULL=1: 10,000 malformed requests, 1,000 malformed pictures and 30 kills.
+#include <fmt/format.h>
 #include <httplib.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -111,8 +112,9 @@ json parsed(const httplib::Result& result, int status) {
   return json::parse(result->body);
 }
 
-/// Everything that comes back for these bytes, after which the client says no more.
-std::string answer_to(int port, const std::string& bytes) {
+/// Everything that comes back for these bytes, after which the client says no more; or, where it
+/// waits, seems to be about to.
+std::string answer_to(int port, const std::string& bytes, bool wait = false) {
   const int descriptor = ::socket(AF_INET, SOCK_STREAM, 0);
   const timeval limit{.tv_sec = 20, .tv_usec = 0};
   ::setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -127,7 +129,7 @@ std::string answer_to(int port, const std::string& bytes) {
     if (put <= 0) break;
     done += std::size_t(put);
   }
-  ::shutdown(descriptor, SHUT_WR);
+  if (!wait) ::shutdown(descriptor, SHUT_WR);
   std::string answer;
   char block[4096];
   for (ssize_t got; (got = ::recv(descriptor, block, sizeof block, 0)) > 0;) {
@@ -511,6 +513,75 @@ TEST_CASE("limits of the server", "[serve]") {
     CHECK(testing::wait_for([&] {
       return answer_to(port, get("/healthz", "Connection: close\r\n")).starts_with("HTTP/1.1 200");
     }));
+  }
+}
+
+TEST_CASE("what HTTP leaves to clients is taken, and what is wrong is named", "[serve]") {
+  Served served({"--timeout", "1"});
+  const int port = served.port();
+  const std::string red = material().picture("red/100.ppm");
+  const auto starts = [](const char* status) {
+    return Catch::StartsWith(std::string("HTTP/1.1 ") + status);
+  };
+  SECTION("chunks with extensions, and trailers, before another request") {
+    const std::string size = fmt::format("{:X}", red.size());
+    const std::string answer =
+        answer_to(port, post("/api/encode", "Transfer-Encoding: chunked\r\nTrailer: X\r\n",
+                             size + ";a=b\r\n" + red + "\r\n0\r\nX: 1\r\nY: 2\r\n\r\n") +
+                            get("/healthz", "Connection: close\r\n"));
+    CHECK_THAT(answer, starts("200") && Contains("outputs") && Catch::EndsWith("ok\n"));
+  }
+  SECTION("targets in absolute form, whose host counts") {
+    CHECK_THAT(answer_to(port, get("http://127.0.0.1:1/healthz")), starts("200"));
+    CHECK_THAT(answer_to(port, get("http://localhost/api/search?id=3&k=2")), starts("200"));
+    CHECK_THAT(answer_to(port, get("http://localhost")), starts("200"));
+    CHECK_THAT(answer_to(port, get("http://evil.example/healthz")), starts("403"));
+    CHECK_THAT(answer_to(port, get("http://localhost/none")), starts("404"));
+    const std::string length = "Content-Length: " + std::to_string(red.size()) + "\r\n";
+    CHECK_THAT(answer_to(port, post("http://localhost/api/encode", length, red)), starts("200"));
+  }
+  SECTION("heads") {
+    CHECK_THAT(answer_to(port, "\r\n\r\n" + get("/healthz")), starts("200"));
+    CHECK_THAT(answer_to(port, "GET /healthz HTTP/1.1\r\n\r\n"), starts("400"));
+    CHECK_THAT(answer_to(port, get("/healthz", "Host: localhost\r\n")), starts("400"));
+    CHECK_THAT(answer_to(port, get("/healthz", "X: " + std::string(9000, 'x') + "\r\n")),
+               starts("431"));
+    CHECK_THAT(answer_to(port, get("/" + std::string(9000, 'x'))), starts("414"));
+    const std::string length = std::to_string(red.size());
+    CHECK_THAT(
+        answer_to(port, post("/api/encode",
+                             "Content-Encoding: zstd\r\nContent-Length: " + length + "\r\n", red)),
+        starts("415"));
+    CHECK_THAT(
+        answer_to(port, post("/api/none", "Expect: 100-continue\r\nContent-Length: 9\r\n", "")),
+        starts("404"));
+  }
+  SECTION("requests that are too slow, in every part") {
+    for (const std::string& begin :
+         {std::string("POST /api/enc"), std::string("POST /api/encode HTTP/1.1\r\nHost: lo"),
+          post("/api/encode", "Content-Length: 500\r\n", "P6"),
+          post("/api/encode", "Transfer-Encoding: chunked\r\n", "20\r\nP6")}) {
+      CAPTURE(begin);
+      CHECK_THAT(answer_to(port, begin, /*wait=*/true), starts("408") && Contains("--timeout"));
+    }
+  }
+  SECTION("parameters that aren't known, or are given twice") {
+    for (const auto& [target, meant] : {std::pair("/api/search?id=0&K=3", "'k'"),
+                                        std::pair("/api/search?id=0&filtr=x", "'filter'"),
+                                        std::pair("/api/search?id=0&id=1", "more than once"),
+                                        std::pair("/api/items/3?k=1", "no parameters"),
+                                        std::pair("/api/info?x", "no parameters")}) {
+      const std::string answer = answer_to(port, get(target));
+      CAPTURE(target, answer);
+      CHECK_THAT(answer, starts("400") && Contains(meant));
+    }
+    httplib::Client client = served.client();
+    const httplib::MultipartFormDataItems form{{"image", red, "x.ppm", ""},
+                                               {"lable", "red", "", ""}};
+    CHECK_THAT(parsed(client.Post("/api/search", form), 400).at("error").get<std::string>(),
+               Contains("'label'"));
+    parsed(client.Post("/api/encode?k=1", red, ""), 400);
+    parsed(client.Get("/api/search?id=0&k=2&filter=id%3E1&filter=id%3C9"), 200);
   }
 }
 
