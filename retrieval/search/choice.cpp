@@ -125,8 +125,8 @@ SearchEstimate estimate_search(const ChoiceCosts& costs, std::int64_t count, int
   SearchEstimate e{.measured = true};
   e.scan = costs.scan_code * double(count) * double(queries) / threads / kNano;
   // A table is built by one thread.
-  const double rounds = double((m + cpu::num_threads() - 1) / cpu::num_threads());
-  e.build = kBuildMisses * costs.build_code * double(count) * rounds / kNano;
+  const int rounds = (m + cpu::num_threads() - 1) / cpu::num_threads();
+  e.build = kBuildMisses * costs.build_code * double(count) * double(rounds) / kNano;
   if (!reach.empty()) {
     e.lookups = kUneven * lookups / double(reach.size()) * double(queries) / threads / kNano;
   }

@@ -144,7 +144,11 @@ SearchMethod IndexSearch::choose(const Task& task, SearchAnswer& answer) const {
 }
 
 SearchAnswer IndexSearch::by_codes(const Task& task) const {
-  const auto& [queries, request, allowed, wanted, asked] = task;
+  // Not by a structured binding: clang 14 can't capture one.
+  const SearchQueries& queries = task.queries;
+  const SearchRequest& request = task.request;
+  const RowMask* const allowed = task.allowed;
+  const std::int64_t asked = task.asked;
   SearchAnswer answer;
   answer.method = choose(task, answer);
   std::optional<MultiIndex> built;

@@ -97,9 +97,9 @@ std::vector<std::int64_t> MultiIndex::Tables::search_all(
     cpu::parallel_for(last - first, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t q = first + begin; q < first + end; ++q) {
         FoundRows found(bound, database.bits, k);
-        finished[std::size_t(q)] =
-            search(queries.row(q), budget, allowed, found, each[std::size_t(q)]);
-        if (finished[std::size_t(q)]) done(q, std::move(found).sorted());
+        const bool all = search(queries.row(q), budget, allowed, found, each[std::size_t(q)]);
+        finished[std::size_t(q)] = all ? 1 : 0;
+        if (all) done(q, std::move(found).sorted());
       }
     });
     return std::count(finished.begin() + first, finished.begin() + last, 1);
