@@ -12,10 +12,8 @@ constexpr double kLossTolerance = 1e-6;  // relative; PyTorch's float32 is withi
 // Of the largest magnitude (docs/specification.md, section 9).
 constexpr double kGradientTolerance = 3e-5;
 
-/// As the bank's tensor has them.
-std::vector<std::int64_t> packed(const std::vector<std::int64_t>& labels, std::int64_t rows) {
-  const auto words = pack_labels(labels, rows, int(std::int64_t(labels.size()) / rows));
-  return {words.begin(), words.end()};
+std::vector<std::uint64_t> packed(const std::vector<std::int64_t>& labels, std::int64_t rows) {
+  return pack_labels(labels, rows, int(std::int64_t(labels.size()) / rows));
 }
 
 /// One case with a bank of the given type; `suffix` names the reference for it.
@@ -38,7 +36,7 @@ void verify_bank(const SafetensorsFile& file, const std::string& name, const nlo
     bank.view().codes.copy_from(std::span<const f16>(rounded));
   }
   const auto bank_labels = packed(file.to_int64s(name + ".Y"), bank_rows);
-  bank.view().labels.copy_from(std::span<const std::int64_t>(bank_labels));
+  bank.view().labels.copy_from(std::span<const std::uint64_t>(bank_labels));
   const auto labels = packed(file.to_int64s(name + ".y"), images);
 
   Tensor code = Tensor::from(u, {images, bits}, device);
@@ -47,9 +45,7 @@ void verify_bank(const SafetensorsFile& file, const std::string& name, const nlo
   WmlLossResult result;
   {
     const Recording record(&tape);
-    result = bank.loss(
-        code, std::span(reinterpret_cast<const std::uint64_t*>(labels.data()), labels.size()), rows,
-        json.at("config").at("alpha").get<float>());
+    result = bank.loss(code, labels, rows, json.at("config").at("alpha").get<float>());
   }
   tape.backward();
   const double loss = json.at("loss_f64" + suffix).get<double>();

@@ -94,8 +94,7 @@ struct Setup {
     MemoryBank bank(bank_rows, bits, classes, DType::f32, device);
     bank.view().codes.copy_from(std::span<const float>(codes));
     const std::vector<std::uint64_t> packed = pack_labels(bank_labels, bank_rows, classes);
-    bank.view().labels.copy_from(std::span<const std::int64_t>(
-        reinterpret_cast<const std::int64_t*>(packed.data()), packed.size()));
+    bank.view().labels.copy_from(std::span<const std::uint64_t>(packed));
     return bank;
   }
 

@@ -17,10 +17,10 @@ void wml_loss_bench_of(const char* type, const BenchShape& s, Device device) {
   const auto w = std::size_t(words);
   const auto one_class_each = [&](std::int64_t n, std::uint64_t seed) {
     const Philox random(seed, RandomPurpose::kTest);
-    std::vector<std::int64_t> labels(std::size_t(n) * w);
+    std::vector<std::uint64_t> labels(std::size_t(n) * w);
     for (std::size_t i = 0; i < std::size_t(n); ++i) {
       const std::uint32_t c = random.below(i, std::uint32_t(s.classes));
-      labels[i * w + c / 64] = std::int64_t(std::uint64_t{1} << (c % 64));
+      labels[i * w + c / 64] = std::uint64_t{1} << (c % 64);
     }
     return Tensor::from(labels, {n, words}, device);
   };
@@ -30,17 +30,16 @@ void wml_loss_bench_of(const char* type, const BenchShape& s, Device device) {
   const Tensor labels = one_class_each(s.images, 3), bank_labels = one_class_each(s.rows, 4);
   const Tensor loss({1}, DType::f32, device), pairs({2}, DType::i64, device);
   const Tensor du({s.images, s.bits}, DType::f32, device);
-  WmlLoss<T> args{
-      .u = u.data<float>(),
-      .labels = reinterpret_cast<const std::uint64_t*>(labels.data<std::int64_t>()),
-      .bank = bank.data<T>(),
-      .bank_labels = reinterpret_cast<const std::uint64_t*>(bank_labels.data<std::int64_t>()),
-      .loss = loss.data<float>(),
-      .pairs = pairs.data<std::int64_t>(),
-      .images = s.images,
-      .bank_rows = s.rows,
-      .bits = s.bits,
-      .label_words = words};
+  WmlLoss<T> args{.u = u.data<float>(),
+                  .labels = labels.data<std::uint64_t>(),
+                  .bank = bank.data<T>(),
+                  .bank_labels = bank_labels.data<std::uint64_t>(),
+                  .loss = loss.data<float>(),
+                  .pairs = pairs.data<std::int64_t>(),
+                  .images = s.images,
+                  .bank_rows = s.rows,
+                  .bits = s.bits,
+                  .label_words = words};
   const std::string shape = std::string("/") + type + "/" + std::to_string(s.images) + "x" +
                             std::to_string(s.rows) + "x" + std::to_string(s.bits);
   bench::measure("wml_loss_forward" + shape, device, args);

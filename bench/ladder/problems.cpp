@@ -296,15 +296,15 @@ std::string AttentionProblem::shape() const {
   return joined({args.shape.windows, args.shape.tokens, args.shape.heads, args.shape.head_dim});
 }
 
-std::vector<std::int64_t> LossProblem::labels_of(std::int64_t items, std::uint64_t seed,
-                                                 int classes) const {
+std::vector<std::uint64_t> LossProblem::labels_of(std::int64_t items, std::uint64_t seed,
+                                                  int classes) const {
   const Philox random(seed, RandomPurpose::kTest);
   const Size words = Size(args.label_words);
   std::vector<std::uint64_t> labels(Size(items) * words);
   for (Size i = 0; i < Size(items); ++i) {
     set_label(&labels[i * words], int(random.below(i, std::uint32_t(classes))));
   }
-  return {labels.begin(), labels.end()};
+  return labels;
 }
 
 // Every fourth bank row was never seen: a zero code, at the kink of theta = 0.
@@ -317,7 +317,7 @@ LossProblem::LossProblem(Device device, int images, std::int64_t bank_rows, int 
   std::vector<float> bank = normal(Size(bank_rows) * Size(bits), 2);
   for (float& x : u) x = std::tanh(x);
   for (float& x : bank) x = std::tanh(x);
-  std::vector<std::int64_t> bank_labels = labels_of(bank_rows, 4, classes);
+  std::vector<std::uint64_t> bank_labels = labels_of(bank_rows, 4, classes);
   const Size words = Size(args.label_words);
   for (Size j = 3; j < Size(bank_rows); j += 4) {
     std::fill_n(bank.begin() + std::ptrdiff_t(j * Size(bits)), bits, 0.0f);
@@ -331,9 +331,9 @@ LossProblem::LossProblem(Device device, int images, std::int64_t bank_rows, int 
   pairs_ = Tensor({2}, DType::i64, device);
   du_ = Tensor({std::int64_t(u.size())}, DType::f32, device);
   args.u = u_.data<float>();
-  args.labels = reinterpret_cast<const std::uint64_t*>(labels_.data<std::int64_t>());
+  args.labels = labels_.data<std::uint64_t>();
   args.bank = bank_.data<float>();
-  args.bank_labels = reinterpret_cast<const std::uint64_t*>(bank_labels_.data<std::int64_t>());
+  args.bank_labels = bank_labels_.data<std::uint64_t>();
   args.loss = loss_.data<float>();
   args.pairs = pairs_.data<std::int64_t>();
   args.du = du_.data<float>();
@@ -351,9 +351,9 @@ void LossProblem::clear() const {
 // sums). du is a float32 sum over the bank, at worst in one piece: M units of its magnitudes.
 Worst LossProblem::check() const {
   const auto u = wide<float>(u_), bank = wide<float>(bank_), du = wide<float>(du_);
-  const auto labels = labels_.to_host<std::int64_t>();
-  const auto bank_labels = bank_labels_.to_host<std::int64_t>(),
-             pairs = pairs_.to_host<std::int64_t>();
+  const auto labels = labels_.to_host<std::uint64_t>();
+  const auto bank_labels = bank_labels_.to_host<std::uint64_t>();
+  const auto pairs = pairs_.to_host<std::int64_t>();
   const Size images = Size(args.images), m = Size(args.bank_rows), bits = Size(args.bits),
              words = Size(args.label_words);
   const double alpha = double(args.alpha);

@@ -60,7 +60,7 @@ struct LossProblem {
   Loss args;
 
  private:
-  std::vector<std::int64_t> labels_of(std::int64_t items, std::uint64_t seed, int classes) const;
+  std::vector<std::uint64_t> labels_of(std::int64_t items, std::uint64_t seed, int classes) const;
   Tensor u_, labels_, bank_, bank_labels_, loss_, pairs_, du_;
 };
 

@@ -57,7 +57,7 @@ class SafetensorsFile {
 /// What to write: a tensor on any device, or host bytes.
 struct SafetensorsItem {
   std::string name;
-  std::string dtype;  // "F32", "F16", "BF16", "F64", "U8", "I32", "I64"
+  std::string dtype;  // "F32", "F16", "BF16", "F64", "U8", "I32", "I64", "U64"
   std::vector<std::int64_t> shape;
   std::span<const std::byte> bytes;
 };

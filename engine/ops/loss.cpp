@@ -17,10 +17,6 @@ void with_bank_type(DType dtype, F&& f) {
   f(bf16());
 }
 
-const std::uint64_t* label_words(const Tensor& labels) {
-  return reinterpret_cast<const std::uint64_t*>(labels.data<std::int64_t>());
-}
-
 }  // namespace
 
 void bank_update(const BankView& bank, const Tensor& code, const Tensor& labels,
@@ -28,11 +24,10 @@ void bank_update(const BankView& bank, const Tensor& code, const Tensor& labels,
   with_bank_type(bank.codes.dtype(), [&](auto t) {
     using T = decltype(t);
     launch(code.device(), BankUpdate<T>{.u = code.data<float>(),
-                                        .labels = label_words(labels),
+                                        .labels = labels.data<std::uint64_t>(),
                                         .index = index.data<std::int64_t>(),
                                         .bank = bank.codes.data<T>(),
-                                        .bank_labels = reinterpret_cast<std::uint64_t*>(
-                                            bank.labels.data<std::int64_t>()),
+                                        .bank_labels = bank.labels.data<std::uint64_t>(),
                                         .images = int(code.dim(0)),
                                         .bank_rows = bank.codes.dim(0),
                                         .bits = int(code.dim(1)),
@@ -49,9 +44,9 @@ WmlLossResult wml_loss(const Tensor& code, const Tensor& labels, const BankView&
     using T = decltype(t);
     launch(code.device(),
            WmlLoss<T>{.u = code.data<float>(),
-                      .labels = label_words(labels),
+                      .labels = labels.data<std::uint64_t>(),
                       .bank = bank.codes.data<T>(),
-                      .bank_labels = label_words(bank.labels),
+                      .bank_labels = bank.labels.data<std::uint64_t>(),
                       .loss = out.loss.data<float>(),
                       .pairs = out.pairs.data<std::int64_t>(),
                       .du = recording ? du.data<float>() : nullptr,

@@ -8,9 +8,9 @@ namespace hh {
 /// The memory bank as the loss sees it: last code and labels of every training image.
 struct BankView {
   Tensor codes;   // [M, K] f32, f16 or bf16
-  Tensor labels;  // [M, words] i64: packed class bits
+  Tensor labels;  // [M, words] u64: packed class bits
 };
-/// bank[index] = code [B, K] f32, labels [B, words]; index [B] i64, in range. loss/bank_update.h
+/// bank[index] = code [B, K] f32, labels [B, words] u64; index [B] i64, in range. loss/bank_update.h
 void bank_update(const BankView& bank, const Tensor& code, const Tensor& labels,
                  const Tensor& index);
 

@@ -11,7 +11,7 @@
 namespace hh {
 
 /// f64 appears in files and reference results only: no kernel computes in it.
-enum class DType : std::uint8_t { f32, bf16, f16, u8, i32, i64, f64 };
+enum class DType : std::uint8_t { f32, bf16, f16, u8, i32, i64, u64, f64 };
 
 constexpr std::size_t size_bytes(DType dtype) {
   switch (dtype) {
@@ -24,6 +24,7 @@ constexpr std::size_t size_bytes(DType dtype) {
     case DType::i32:
       return 4;
     case DType::i64:
+    case DType::u64:
     case DType::f64:
       return 8;
   }
@@ -32,7 +33,7 @@ constexpr std::size_t size_bytes(DType dtype) {
 
 /// "f32", "bf16", ...
 constexpr std::string_view name(DType dtype) {
-  constexpr std::string_view names[] = {"f32", "bf16", "f16", "u8", "i32", "i64", "f64"};
+  constexpr std::string_view names[] = {"f32", "bf16", "f16", "u8", "i32", "i64", "u64", "f64"};
   return names[std::size_t(dtype)];
 }
 
@@ -65,6 +66,10 @@ constexpr DType dtype_of<std::int32_t>() {
 template <>
 constexpr DType dtype_of<std::int64_t>() {
   return DType::i64;
+}
+template <>
+constexpr DType dtype_of<std::uint64_t>() {
+  return DType::u64;
 }
 template <>
 constexpr DType dtype_of<double>() {

@@ -169,6 +169,7 @@ HH_TENSOR_OF(f16)
 HH_TENSOR_OF(std::uint8_t)
 HH_TENSOR_OF(std::int32_t)
 HH_TENSOR_OF(std::int64_t)
+HH_TENSOR_OF(std::uint64_t)
 #undef HH_TENSOR_OF
 
 }  // namespace hh

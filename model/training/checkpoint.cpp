@@ -45,16 +45,22 @@ void for_each_state(Trainer& trainer, Visit visit) {
   }
 }
 
+/// Whether the entry's elements are the tensor's. Labels of older checkpoints are I64 with the same
+/// bits.
+bool same_type(const SafetensorsFile::Entry& entry, const Tensor& tensor) {
+  return entry.dtype == safetensors_dtype(tensor.dtype()) ||
+         (entry.dtype == "I64" && tensor.dtype() == DType::u64);
+}
+
 void load_exact(const SafetensorsFile& file, const std::string& path, const std::string& name,
                 const Tensor& tensor) {
   HH_REQUIRE(file.contains(name),
              path << ": it has no " << name << ": it is of a run with another optimiser or bank");
   const SafetensorsFile::Entry& entry = file.entry(name);
-  HH_REQUIRE(
-      entry.dtype == safetensors_dtype(tensor.dtype()) && entry.shape == tensor.shape().to_vector(),
-      path << ": " << name << " is " << entry.dtype << " " << extents_text(entry.shape)
-           << "; this run's is " << safetensors_dtype(tensor.dtype()) << " "
-           << to_string(tensor.shape()));
+  HH_REQUIRE(same_type(entry, tensor) && entry.shape == tensor.shape().to_vector(),
+             path << ": " << name << " is " << entry.dtype << " " << extents_text(entry.shape)
+                  << "; this run's is " << safetensors_dtype(tensor.dtype()) << " "
+                  << to_string(tensor.shape()));
   backend(tensor.device()).copy_from_host(tensor.raw(), entry.bytes.data(), entry.bytes.size());
 }
 
@@ -66,7 +72,7 @@ void load_rows(const SafetensorsFile& file, const std::string& path, const std::
   if (all) return load_exact(file, path, name, tensor);
   HH_REQUIRE(file.contains(name), path << ": it has no " << name);
   const SafetensorsFile::Entry& entry = file.entry(name);
-  HH_REQUIRE(entry.dtype == safetensors_dtype(tensor.dtype()) && entry.shape.size() == 2 &&
+  HH_REQUIRE(same_type(entry, tensor) && entry.shape.size() == 2 &&
                  entry.shape[1] == tensor.dim(1) && tensor.dim(0) == std::int64_t(rows.size()) &&
                  rows.back() < entry.shape[0],
              path << ": " << name << " is " << entry.dtype << " " << extents_text(entry.shape)

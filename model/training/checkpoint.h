@@ -5,7 +5,7 @@
 // A checkpoint holds, besides the weights:
 //   optimizer.STATE.NAME   running averages of parameter NAME
 //   bank.codes             [M, K] F32, F16 or BF16: the memory bank
-//   bank.labels            [M, words] I64: packed class bits
+//   bank.labels            [M, words] U64: packed class bits
 // and in its metadata "format", "config" (JSON of the network), "steps", "seed", "classes", in f16
 // "loss_scale" and its two counters, plus whatever the caller adds. With the place in the data that
 // is all a run needs to go on bit for bit: random numbers are counter-based, so their state is the

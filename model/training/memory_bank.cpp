@@ -6,7 +6,7 @@ namespace hh {
 MemoryBank::MemoryBank(std::int64_t rows, int bits, int classes, DType dtype, Device device)
     : words_(label_words(classes)),
       view_{Tensor::zeros({rows, bits}, dtype, device),
-            Tensor::zeros({rows, words_}, DType::i64, device)} {
+            Tensor::zeros({rows, words_}, DType::u64, device)} {
   HH_REQUIRE(rows >= 1, "a memory bank needs at least one row");
   HH_REQUIRE(classes >= 1, "a memory bank needs at least one class");
 }
@@ -15,7 +15,7 @@ MemoryBank::Batch MemoryBank::batch(std::span<const std::uint64_t> labels,
                                     std::span<const std::int64_t> rows) const {
   const Device device = view_.codes.device();
   const auto images = std::int64_t(rows.size());
-  const Batch made{Tensor({images, words_}, DType::i64, device),
+  const Batch made{Tensor({images, words_}, DType::u64, device),
                    Tensor({images}, DType::i64, device)};
   refill(made, labels, rows);
   return made;
@@ -28,9 +28,7 @@ void MemoryBank::refill(const Batch& batch, std::span<const std::uint64_t> label
     HH_REQUIRE(row >= 0 && row < rows(),
                "training image " << row << " is outside the memory bank of " << rows() << " rows");
   }
-  // The words travel as i64, the engine's 64-bit type; their bits are what counts.
-  batch.labels.copy_from(std::span<const std::int64_t>(
-      reinterpret_cast<const std::int64_t*>(labels.data()), labels.size()));
+  batch.labels.copy_from(labels);
   batch.indices.copy_from(indices);
 }
 

@@ -20,7 +20,7 @@ class MemoryBank {
 
   /// What loss() is told of a batch, on the device.
   struct Batch {
-    Tensor labels;   // [B, words] i64, whose bits are what counts
+    Tensor labels;   // [B, words] u64
     Tensor indices;  // [B] i64: bank rows
   };
   /// Copies labels [B, words] and rows [B] to the device. Throws std::invalid_argument when a row

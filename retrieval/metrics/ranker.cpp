@@ -20,8 +20,7 @@ DistanceCounts RankedBatch::counts(std::int64_t query) const {
 
 std::span<const std::uint64_t> RankedBatch::ranking_of(std::int64_t query) const {
   const auto words = std::size_t(depth + 63) / 64;
-  const auto* values = reinterpret_cast<const std::uint64_t*>(ranking.data());
-  return {values + std::size_t(query) * words, words};
+  return {ranking.data() + std::size_t(query) * words, words};
 }
 
 Ranker::Ranker(const LabelledCodes& queries, const LabelledCodes& database, std::int64_t cut,
@@ -42,17 +41,17 @@ Ranker::Ranker(const LabelledCodes& queries, const LabelledCodes& database, std:
 
 const std::uint64_t* Ranker::place(const std::uint64_t* words, std::int64_t count) {
   if (device_ == kCpu) return words;
-  Tensor tensor({count}, DType::i64, device_);
-  tensor.copy_from(std::span(reinterpret_cast<const std::int64_t*>(words), std::size_t(count)));
+  Tensor tensor({count}, DType::u64, device_);
+  tensor.copy_from(std::span(words, std::size_t(count)));
   copies_.push_back(tensor);
-  return reinterpret_cast<const std::uint64_t*>(tensor.raw());
+  return tensor.data<std::uint64_t>();
 }
 
 RankedBatch Ranker::rank(std::int64_t begin, std::int64_t count) const {
   const std::int64_t counts = count * (args_.bits + 1);
   const Tensor ap({count}, DType::f64, device_), hits({count}, DType::i64, device_);
   const Tensor retrieved({counts}, DType::i32, device_), relevant({counts}, DType::i32, device_);
-  const Tensor ranking({count * ((args_.depth + 63) / 64)}, DType::i64, device_);
+  const Tensor ranking({count * ((args_.depth + 63) / 64)}, DType::u64, device_);
   HammingAveragePrecision args = args_;
   args.queries = query_codes_ + begin * query_words_;
   args.query_labels = query_labels_ + begin * label_words_;
@@ -61,7 +60,7 @@ RankedBatch Ranker::rank(std::int64_t begin, std::int64_t count) const {
   args.hits = hits.data<std::int64_t>();
   args.retrieved = reinterpret_cast<std::uint32_t*>(retrieved.raw());
   args.relevant = reinterpret_cast<std::uint32_t*>(relevant.raw());
-  args.ranking = args.depth == 0 ? nullptr : reinterpret_cast<std::uint64_t*>(ranking.raw());
+  args.ranking = args.depth == 0 ? nullptr : ranking.data<std::uint64_t>();
   launch(device_, args);
   return {.count = count,
           .bits = args.bits,
@@ -70,7 +69,7 @@ RankedBatch Ranker::rank(std::int64_t begin, std::int64_t count) const {
           .hits = hits.to_host<std::int64_t>(),
           .retrieved = retrieved.to_host<std::int32_t>(),
           .relevant = relevant.to_host<std::int32_t>(),
-          .ranking = ranking.to_host<std::int64_t>()};
+          .ranking = ranking.to_host<std::uint64_t>()};
 }
 
 }  // namespace hh::retrieval

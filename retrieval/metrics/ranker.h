@@ -21,7 +21,7 @@ struct RankedBatch {
   std::vector<double> ap;                         // [count] ties by row
   std::vector<std::int64_t> hits;                 // [count] within the cut
   std::vector<std::int32_t> retrieved, relevant;  // [count, bits + 1], uint32 in fact
-  std::vector<std::int64_t> ranking;              // [count, ceil(depth / 64)], uint64 in fact
+  std::vector<std::uint64_t> ranking;             // [count, ceil(depth / 64)]
 
   DistanceCounts counts(std::int64_t query) const;
   /// One bit a rank: whether the item there is relevant.

@@ -10,13 +10,11 @@
 namespace hh::retrieval {
 namespace {
 
-const std::uint64_t* words(const Tensor& tensor) {
-  return reinterpret_cast<const std::uint64_t*>(tensor.raw());
-}
+const std::uint64_t* words(const Tensor& tensor) { return tensor.data<std::uint64_t>(); }
 
 Tensor upload(const std::uint64_t* words, std::int64_t count, Device device) {
-  Tensor tensor({count}, DType::i64, device);
-  tensor.copy_from(std::span(reinterpret_cast<const std::int64_t*>(words), std::size_t(count)));
+  Tensor tensor({count}, DType::u64, device);
+  tensor.copy_from(std::span(words, std::size_t(count)));
   return tensor;
 }
 

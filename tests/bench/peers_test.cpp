@@ -554,27 +554,26 @@ TEST_CASE("peer of wml_loss", "[peers]") {
     const int images = 5, rows = 70, bits = 16;
     const Tensor u = normal<float>(device, std::size_t(images * bits), 1),
                  bank = normal<float>(device, std::size_t(rows * bits), 2);
-    std::vector<std::int64_t> some(images), all(rows);
-    for (int i = 0; i < images; ++i) some[std::size_t(i)] = std::int64_t{1} << (i % 3);
-    for (int i = 0; i < rows; ++i) all[std::size_t(i)] = std::int64_t{1} << (i % 4);
-    const auto labels_of = [&](const std::vector<std::int64_t>& list) {
+    std::vector<std::uint64_t> some(images), all(rows);
+    for (int i = 0; i < images; ++i) some[std::size_t(i)] = std::uint64_t{1} << (i % 3);
+    for (int i = 0; i < rows; ++i) all[std::size_t(i)] = std::uint64_t{1} << (i % 4);
+    const auto labels_of = [&](const std::vector<std::uint64_t>& list) {
       return Tensor::from(list, {std::int64_t(list.size())}, device);
     };
     const Tensor labels = labels_of(some), bank_labels = labels_of(all),
                  pairs = zeros(device, 2, DType::i64);
     const Pair loss = outputs<float>(device, 1), du = outputs<float>(device, images * bits);
     const auto args = [&](Tensor Pair::*of) {
-      return WmlLoss<float>{
-          .u = u.data<float>(),
-          .labels = reinterpret_cast<const std::uint64_t*>(labels.raw()),
-          .bank = bank.data<float>(),
-          .bank_labels = reinterpret_cast<const std::uint64_t*>(bank_labels.raw()),
-          .loss = (loss.*of).data<float>(),
-          .pairs = pairs.data<std::int64_t>(),
-          .du = (du.*of).data<float>(),
-          .images = images,
-          .bank_rows = rows,
-          .bits = bits};
+      return WmlLoss<float>{.u = u.data<float>(),
+                            .labels = labels.data<std::uint64_t>(),
+                            .bank = bank.data<float>(),
+                            .bank_labels = bank_labels.data<std::uint64_t>(),
+                            .loss = (loss.*of).data<float>(),
+                            .pairs = pairs.data<std::int64_t>(),
+                            .du = (du.*of).data<float>(),
+                            .images = images,
+                            .bank_rows = rows,
+                            .bits = bits};
     };
     run_both(device, args(&Pair::ours), args(&Pair::peers), 21);
     check_close<float, float>("loss", loss.ours, loss.peers);

@@ -277,11 +277,11 @@ TEST_CASE("gradient of wml_loss", "[gradcheck]") {
   CAPTURE(device);
   constexpr int kRows = 40, kBits = 8, kImages = 5;
   const BankView bank{Tensor::from(normal(kRows * kBits, 1), {kRows, kBits}, device),
-                      Tensor::zeros({kRows, 1}, DType::i64, device)};
-  std::vector<std::int64_t> words(kRows), labels(kImages);
+                      Tensor::zeros({kRows, 1}, DType::u64, device)};
+  std::vector<std::uint64_t> words(kRows), labels(kImages);
   for (int i = 0; i < kRows; ++i) words[std::size_t(i)] = 1 << (i % 3);
   for (int i = 0; i < kImages; ++i) labels[std::size_t(i)] = 1 << (i % 3);
-  bank.labels.copy_from(std::span<const std::int64_t>(words));
+  bank.labels.copy_from(std::span<const std::uint64_t>(words));
   const Tensor label_words = Tensor::from(labels, {kImages, 1}, device);
   const auto at = normal(kImages * kBits, 2), direction = normal(kImages * kBits, 3);
   const auto loss = [&](double step) {
