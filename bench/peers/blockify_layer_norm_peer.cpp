@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/peers/blocks.h"
 #include "bench/peers/make.h"
+#include "kernels/blockify/blockify_layer_norm.h"
 
 namespace hh::bench {
 

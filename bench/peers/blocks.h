@@ -2,6 +2,7 @@
 // Views that hold a level's tokens in the order of the image and in that of the blocks.
 #pragma once
 #include "bench/peers/composition.h"
+#include "kernels/blockify/blockify_layer_norm.h"
 
 namespace hh::bench {
 

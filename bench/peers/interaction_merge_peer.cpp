@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "bench/peers/make.h"
+#include "kernels/interaction/interaction_merge.h"
 
 namespace hh::bench {
 namespace {

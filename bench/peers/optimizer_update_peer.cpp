@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "bench/peers/make.h"
+#include "kernels/optimizer/optimizer_update.h"
 
 namespace hh::bench {
 namespace {

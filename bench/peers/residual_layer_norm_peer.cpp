@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/peers/make.h"
+#include "kernels/layer_norm/residual_layer_norm.h"
 
 namespace hh::bench {
 

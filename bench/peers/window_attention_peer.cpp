@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "bench/peers/make.h"
+#include "kernels/attention/window_attention.h"
 
 namespace hh::bench {
 namespace {

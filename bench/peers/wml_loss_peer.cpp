@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/peers/make.h"
 #include "kernels/core/cuda_check.h"
+#include "kernels/loss/wml_loss.h"
 
 namespace hh::bench {
 namespace {
