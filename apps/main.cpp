@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <new>
 #include <sstream>
@@ -67,7 +68,11 @@ int run(int argc, char** argv) {
   add_info(program);
   add_bench(program);
   // Results go to stdout, warnings to stderr.
-  spdlog::set_default_logger(spdlog::stderr_color_st("hybridhash"));
+  const char *terminal = std::getenv("TERM"), *no_color = std::getenv("NO_COLOR");
+  const bool plain = terminal == nullptr || std::string_view(terminal) == "dumb" ||
+                     (no_color != nullptr && *no_color != '\0');
+  spdlog::set_default_logger(spdlog::stderr_color_st(
+      "hybridhash", plain ? spdlog::color_mode::never : spdlog::color_mode::automatic));
   spdlog::set_level(spdlog::level::warn);
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<ShownMessage>('*').set_pattern("hybridhash: %^%l%$: %*");

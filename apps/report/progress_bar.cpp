@@ -3,11 +3,14 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
+#include <string_view>
 
 #include "apps/report/shown_text.h"
 #include "apps/report/standard_streams.h"
@@ -22,13 +25,47 @@ std::string duration_text(double seconds) {
   return fmt::format("{} h {:02} min", s / 3600, s % 3600 / 60);
 }
 
-ProgressBar::ProgressBar() : terminal_(isatty(STDERR_FILENO) == 1) {}
+namespace {
+
+bool knows_escapes() {
+  const char* name = std::getenv("TERM");
+  return name != nullptr && *name != '\0' && std::string_view(name) != "dumb";
+}
+
+std::size_t terminal_columns() {
+  winsize size{};
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  constexpr int kUsual = 80;
+  const char* columns = std::getenv("COLUMNS");
+  const int number = columns != nullptr ? std::atoi(columns) : 0;
+  return std::size_t(number > 0 ? number : kUsual);
+}
+
+}  // namespace
+
+std::string cut_to_columns(const std::string& line, std::size_t columns) {
+  std::size_t used = 0;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(line[i]);
+    if ((byte & 0xC0) == 0x80) continue;  // inside a character
+    used += byte >= 0xE1 ? 2 : 1;         // from U+1000 on
+    if (used > columns) return line.substr(0, i);
+  }
+  return line;
+}
+
+ProgressBar::ProgressBar()
+    : terminal_(isatty(STDERR_FILENO) == 1), redraws_(terminal_ && knows_escapes()) {}
+
+void ProgressBar::clear() {
+  if (redraws_ && drawn_) std::fprintf(stderr, "\r\x1b[K");
+  drawn_ = false;
+}
 
 void ProgressBar::show(const pipeline::ProgressState& state) {
   const auto now = Clock::now();
   if (state.ended) {
-    if (terminal_ && drawn_) std::fprintf(stderr, "\r\x1b[K");
-    drawn_ = false;
+    clear();
     what_.clear();
     return;
   }
@@ -40,22 +77,25 @@ void ProgressBar::show(const pipeline::ProgressState& state) {
     return std::chrono::duration<double>(now - then).count();
   };
   // A terminal is redrawn ten times a second, a log file gets a line every ten seconds.
-  if (since(last_) < (terminal_ ? 0.1 : 10.0)) return;
+  if (since(last_) < (redraws_ ? 0.1 : 10.0)) return;
   last_ = now;
   const double rate = double(state.done - state.before) / std::max(since(start_), 1e-9);
   const std::string rest =
       fmt::format("{}/{}  {:.0f} images/s  {}{}ETA {}", state.done, state.total, rate, state.detail,
                   state.detail.empty() ? "" : "  ",
                   duration_text(double(state.total - state.done) / std::max(rate, 1e-9)));
-  if (!terminal_) return draw(shown_text(fmt::format("{}  {}", what_, rest)));
   constexpr int kWidth = 24;
   const int filled = state.total > 0 ? int(kWidth * state.done / state.total) : kWidth;
-  draw(shown_text(
-      fmt::format("{}  [{:#<{}}{:.<{}}]  {}", what_, "", filled, "", kWidth - filled, rest)));
+  const std::string line = shown_text(fmt::format("{}  {}", what_, rest));
+  const std::string bar = shown_text(
+      fmt::format("{}  [{:#<{}}{:.<{}}]  {}", what_, "", filled, "", kWidth - filled, rest));
+  // In the last column some terminals begin a new line already.
+  const std::size_t columns = terminal_ ? terminal_columns() - 1 : std::string::npos;
+  draw(cut_to_columns(redraws_ && cut_to_columns(bar, columns) == bar ? bar : line, columns));
 }
 
 void ProgressBar::draw(const std::string& line) {
-  if (terminal_) {
+  if (redraws_) {
     std::fprintf(stderr, "\r%s\x1b[K", line.c_str());
   } else {
     std::fprintf(stderr, "%s\n", line.c_str());
@@ -65,10 +105,18 @@ void ProgressBar::draw(const std::string& line) {
 }
 
 pipeline::Listener terminal_listener() {
-  return {.report = [](const std::string& text) { print_now(shown_lines(text)); },
-          .warn = [](const std::string& text) { spdlog::warn("{}", text); },
-          .progress = [bar = std::make_shared<ProgressBar>()](
-                          const pipeline::ProgressState& state) { bar->show(state); }};
+  const auto bar = std::make_shared<ProgressBar>();
+  return {.report =
+              [bar](const std::string& text) {
+                bar->clear();
+                print_now(shown_lines(text));
+              },
+          .warn =
+              [bar](const std::string& text) {
+                bar->clear();
+                spdlog::warn("{}", text);
+              },
+          .progress = [bar](const pipeline::ProgressState& state) { bar->show(state); }};
 }
 
 }  // namespace hh::apps

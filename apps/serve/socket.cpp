@@ -50,14 +50,17 @@ bool Socket::wait(short events, Clock::time_point until) const {
 
 bool Socket::wait_for_request(const std::function<bool(double waited)>& give_up) {
   const auto start = Clock::now();
-  for (;;) {
+  const auto given_up = [&] {
+    return give_up(std::chrono::duration<double>(Clock::now() - start).count());
+  };
+  for (bool first = true;; first = false) {
     // Empty lines before a request are to be passed over (RFC 9112, 2.2).
     while (begin_ < end_ && (buffer_[begin_] == '\r' || buffer_[begin_] == '\n')) ++begin_;
     if (begin_ < end_) break;
+    if (!first && given_up()) return false;  // who sends nothing but these would never be
     while (!wait(POLLIN, in(.1))) {
-      if (give_up(std::chrono::duration<double>(Clock::now() - start).count())) return false;
+      if (given_up()) return false;
     }
-    if (give_up(std::chrono::duration<double>(Clock::now() - start).count())) return false;
     const ssize_t got = ::recv(descriptor_, buffer_.data(), buffer_.size(), 0);
     if (got <= 0) return false;
     begin_ = 0;
