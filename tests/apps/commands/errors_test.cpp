@@ -36,7 +36,7 @@ TEST_CASE("mistakes of users are answered in one line", "[program]") {
       {{"train", bad, "--out", out, "--device", "cpu"}, "train.epochs"},
       {{"train", plain, "--out", out, "--device", "cpu"}, "/nowhere"},
       {{"train", plain, "--out", out, "--set", "train.epochs=0"}, "train.epochs = 0"},
-      {{"train", plain, "--out", out, "--set", "model.bits=7"}, "bits = 7"},
+      {{"train", plain, "--out", out, "--set", "model.bits=513"}, "bits = 513"},
       {{"train", "--resume", folder.path().string()}, "recipe.toml"},
       {{"train", "--device", "tpu", "--set", "train.epochs=1", "--out", out}, "tpu"},
       {{"train", "--simd", "mmx", "--set", "train.epochs=1", "--out", out}, "mmx"},
