@@ -7,6 +7,7 @@
 
 #include "data/images/decode_formats.h"
 #include "engine/files/file.h"
+#include "engine/files/file_kind.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {
@@ -44,7 +45,7 @@ Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& opt
   } else if (bytes.empty()) {
     throw ImageError("it is empty");
   } else {
-    const std::string kind = kind_of_file(bytes);
+    const std::string kind = kind_of_file(std::as_bytes(bytes)).name;
     throw ImageError(kind.empty()
                          ? "it is no JPEG, PNG, BMP or PNM image"
                          : "it is " + kind + ", which isn't read: convert it to JPEG or PNG");

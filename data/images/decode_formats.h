@@ -25,10 +25,6 @@ Image decode_pnm(std::span<const std::uint8_t> bytes, const DecodeOptions& optio
 /// Throws unless 1 <= width, height and width * height <= options.max_pixels.
 void check_image_size(std::int64_t height, std::int64_t width, const DecodeOptions& options);
 
-/// What a file is that none of the decoders above reads, from its first bytes: "a WebP image"; empty
-/// if nothing is recognised.
-std::string kind_of_file(std::span<const std::uint8_t> bytes);
-
 /// The orientation (1 to 8) in the TIFF structure of an EXIF block; 1 if there is none or the block
 /// is damaged. A JPEG's block has "Exif\0\0" before that structure, a PNG's is the structure.
 int exif_orientation(std::span<const std::uint8_t> block);

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "engine/files/file_kind.h"
 #include "engine/files/json_text.h"
 
 namespace hh {
@@ -163,6 +164,11 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
 }
 
 SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const std::string& name) {
+  // The length of a header can look like anything; what follows it can't.
+  if (bytes.size() <= 8 || bytes[8] != std::byte('{')) {
+    const std::string kind = kind_text(bytes, "a safetensors file (as models and code files are)");
+    if (!kind.empty()) throw std::runtime_error(name + ": " + kind);
+  }
   if (bytes.size() < 8) fail(name, "it has only " + std::to_string(bytes.size()) + " bytes");
   const std::uint64_t header = read_u64(bytes);
   if (header > kMaxHeader || header > bytes.size() - 8) {
@@ -184,7 +190,7 @@ SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const s
     if (!json.is_object()) fail(name, "its header isn't a JSON object");
     for (const auto& [key, value] : json.items()) {
       if (key == "__metadata__") {
-        value.get_to(file.metadata_);
+        if (!value.is_null()) value.get_to(file.metadata_);  // the reference library takes null
       } else {
         file.entries_.emplace(key, read_entry(value, data, name, key));
       }

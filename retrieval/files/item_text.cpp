@@ -68,7 +68,21 @@ std::string copied(const std::string& text) {
 /// Fields of CSV, line by line.
 class CsvReader {
  public:
-  CsvReader(const std::string& text, const std::string& name) : text_(text), name_(name) {}
+  CsvReader(const std::string& text, const std::string& name) : text_(text), name_(name) {
+    // As spreadsheets save it: a byte order mark, and where the comma is for decimals a semicolon.
+    const auto begins = [&](std::string_view mark) {
+      return text_.compare(0, mark.size(), mark) == 0;
+    };
+    if (begins("\xff\xfe") || begins("\xfe\xff")) fail("it is UTF-16; save it as CSV UTF-8");
+    if (begins("\xef\xbb\xbf")) at_ = 3;
+    const std::string_view header = std::string_view(text_).substr(at_, text_.find('\n') - at_);
+    for (const char separator : {';', '\t'}) {
+      if (header.find(',') == header.npos && header.find(separator) != header.npos) {
+        separator_ = separator;
+      }
+    }
+    ends_ = std::string{separator_, '\r', '\n'};
+  }
 
   [[noreturn]] void fail(const std::string& what) const {
     throw std::runtime_error(name_ + ":" + std::to_string(line_) + ": " + what);
@@ -80,12 +94,13 @@ class CsvReader {
     fields.clear();
     if (at_ >= text_.size()) return false;
     do fields.push_back(field());
-    while (accept(','));
+    while (accept(separator_));
     if (at_ < text_.size() && !end_of_line()) fail("a character behind a closing quote");
     return true;
   }
   /// To be called after a line is dealt with, so that errors name it and not the next.
   void count_line() { line_ = following_; }
+  std::int64_t line() const { return line_; }
 
  private:
   bool accept(char c) {
@@ -106,7 +121,7 @@ class CsvReader {
   std::string field() {
     std::string value;
     if (!accept('"')) {
-      const std::size_t end = std::min(text_.find_first_of(",\r\n", at_), text_.size());
+      const std::size_t end = std::min(text_.find_first_of(ends_, at_), text_.size());
       value = text_.substr(at_, end - at_);
       at_ = end;
       return value;
@@ -122,6 +137,8 @@ class CsvReader {
 
   const std::string& text_;
   const std::string& name_;
+  char separator_ = ',';
+  std::string ends_;  // of a field that isn't quoted
   std::size_t at_ = 0;
   std::int64_t line_ = 1, following_ = 1;
 };
@@ -134,6 +151,20 @@ T number(const std::string& text, const CsvReader& reader) {
     reader.fail("'" + text + "' isn't a number that can be used");
   }
   return value;
+}
+
+/// The width of codes that are written as bits; 0: they are hexadecimal. Short or constant ones
+/// could be either, and are taken as what this program writes.
+int width_of_bits(const std::vector<std::string>& codes) {
+  constexpr std::size_t kLeast = 10;
+  const std::size_t width = codes.front().size();
+  bool zeros = false, ones = false;
+  for (const std::string& code : codes) {
+    if (code.size() != width || code.find_first_not_of("01") != std::string::npos) return 0;
+    zeros = zeros || code.find('0') != std::string::npos;
+    ones = ones || code.find('1') != std::string::npos;
+  }
+  return width >= kLeast && width <= kMaxBits && zeros && ones ? int(width) : 0;
 }
 
 std::vector<int> parse_labels(const std::string& text, const CsvReader& reader) {
@@ -189,16 +220,15 @@ ItemSet parse_csv(const std::string& text, const std::string& name) {
   ItemSet items;
   CodeSet& set = items.set;
   std::vector<std::vector<int>> labels;
+  std::vector<std::string> codes;
+  std::vector<std::int64_t> lines;
   while (reader.next(fields)) {
     if (fields.size() != width) {
       reader.fail(std::to_string(fields.size()) + " fields, but the header has " +
                   std::to_string(width));
     }
-    try {
-      set.codes.append(parse_code(of("code"), 0));
-    } catch (const std::invalid_argument& error) {
-      reader.fail(error.what());
-    }
+    codes.push_back(of("code"));
+    lines.push_back(reader.line());
     set.ids.push_back(columns.contains("id") ? number<std::int64_t>(of("id"), reader)
                                              : std::int64_t(set.ids.size()));
     set.names.push_back(of("path"));
@@ -207,7 +237,15 @@ ItemSet parse_csv(const std::string& text, const std::string& name) {
     for (const int c : labels.back()) set.classes = std::max(set.classes, c + 1);
     reader.count_line();
   }
-  if (set.count() == 0) reader.fail("there are no items");
+  if (codes.empty()) reader.fail("there are no items");
+  const int bits = width_of_bits(codes);
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    try {
+      set.codes.append(parse_code(codes[i], bits));
+    } catch (const std::invalid_argument& error) {
+      throw std::runtime_error(name + ":" + std::to_string(lines[i]) + ": " + error.what());
+    }
+  }
   for (const std::vector<int>& of_item : labels) append_labels(set.labels, set.classes, of_item);
   set.source = as_utf8(name);
   return items;

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "engine/files/file.h"
+#include "engine/files/file_kind.h"
 #include "kernels/core/check.h"
 
 namespace hh::retrieval {
@@ -162,7 +163,11 @@ std::size_t count_of(const std::vector<std::int64_t>& shape, std::size_t most,
 template <class T>
 NpyArray<T> parse_npy(std::span<const std::byte> bytes, const std::string& name) {
   const std::string_view all(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (all.size() < 10 || all.substr(0, 6) != kMagic) fail(name, "it doesn't begin like one");
+  if (all.size() < 10 || all.substr(0, 6) != kMagic) {
+    const std::string kind = kind_text(bytes, "an .npy array");
+    if (!kind.empty()) throw std::runtime_error(name + ": " + kind);
+    fail(name, "it doesn't begin like one");
+  }
   const int version = static_cast<unsigned char>(all[6]);
   if (version < 1 || version > 3 || all[7] != 0) {
     fail(name, "its version is " + std::to_string(version) + "." +

@@ -10,6 +10,7 @@
 
 #include "data/images/decode_formats.h"
 #include "engine/files/file.h"
+#include "engine/files/file_kind.h"
 #include "tests/support/images.h"
 #include "tests/support/temporary_folder.h"
 
@@ -334,8 +335,7 @@ TEST_CASE("what is no image is named", "[data][decode]") {
   const testing::TemporaryFolder folder;
   REQUIRE_THROWS_WITH(decode_image({}), Contains("it is empty"));
   const auto kind = [](const std::string& text) {
-    return std::string("it is ") +
-           kind_of_file({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+    return std::string("it is ") + kind_of_file(std::as_bytes(std::span(text))).name;
   };
   CHECK(kind("GIF89a") == "it is a GIF image");
   CHECK(kind(std::string("RIFF\x10\0\0\0WEBPVP8 ", 16)) == "it is a WebP image");

@@ -56,6 +56,13 @@ TEST_CASE("safetensors come back as they were written", "[safetensors]") {
   REQUIRE_THROWS_WITH(file.to_int64s("floats"), Catch::Contains("F32, not whole numbers"));
 }
 
+TEST_CASE("metadata may be null, as the reference library takes it", "[safetensors]") {
+  const std::string text =
+      file_of(R"({"__metadata__":null,"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})", 2);
+  REQUIRE(parse(text).metadata().empty());
+  REQUIRE(parse(text).to_int64s("a") == std::vector<std::int64_t>{'x', 'x'});
+}
+
 TEST_CASE("broken safetensors are refused with the reason", "[safetensors]") {
   const auto refused = [](const std::string& text, const std::string& why) {
     CAPTURE(text.substr(0, 300));

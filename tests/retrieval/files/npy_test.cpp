@@ -59,7 +59,8 @@ TEST_CASE("broken npy files are refused with the reason", "[npy]") {
   };
   const std::string good = "{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }";
   refused("", "doesn't begin like one");
-  refused("PK\x03\x04 and so on", "doesn't begin like one");
+  refused("words and so on", "doesn't begin like one");
+  refused("PK\x03\x04 and so on", "it is a ZIP archive, not an .npy array: unpack it");
   refused(npy(good, "abcd", 4), "version is 4.0");
   for (std::size_t cut = 0; cut < npy(good, "abcd").size(); ++cut) {
     REQUIRE_THROWS_AS(parse(npy(good, "abcd").substr(0, cut)), std::runtime_error);

@@ -59,6 +59,36 @@ TEST_CASE("codes as text: byte 0 and bit 0 come first", "[formats]") {
   REQUIRE_THROWS_WITH(parse_code("", 0), Contains("2 to 128"));
 }
 
+TEST_CASE("CSV as spreadsheets save it", "[formats]") {
+  const std::string rows = "id,code,labels,path\r\n5,0182,1 2,a.png\r\n6,fe00,,b.png\r\n";
+  const ItemSet plain = parse_csv(rows, "a.csv");
+  CHECK(plain.set.ids == std::vector<std::int64_t>{5, 6});
+  require_equal(parse_csv("\xef\xbb\xbf" + rows, "a.csv"), plain);
+  for (const char separator : {';', '\t'}) {
+    std::string other = rows;
+    std::replace(other.begin(), other.end(), ',', separator);
+    require_equal(parse_csv(other, "a.csv"), plain);
+    require_equal(parse_csv("\xef\xbb\xbf" + other, "a.csv"), plain);
+  }
+  CHECK_THROWS_WITH(parse_csv(std::string("\xff\xfei\0d\0", 6), "a.csv"), Contains("UTF-16"));
+  CHECK_THROWS_WITH(parse_csv("\xef\xbb\xbf", "a.csv"), Contains("it is empty"));
+}
+
+TEST_CASE("a column of bits is read as bits", "[formats]") {
+  const ItemSet bits =
+      parse_csv("id,code\n0,11111111001001110100010010011110\n1,00000000000000000000000000000001\n",
+                "bits.csv");
+  CHECK(bits.set.codes.bits() == 32);
+  CHECK(code_to_bits(bits.set.codes, 0) == "11111111001001110100010010011110");
+  CHECK(code_to_bits(bits.set.codes, 1) == "00000000000000000000000000000001");
+  // One hexadecimal digit, and the whole column is hexadecimal; so are short and constant codes.
+  CHECK(parse_csv("code\n1111111100100111\n111111110010011f\n", "a").set.codes.bits() == 64);
+  CHECK(parse_csv("code\n0101\n1010\n", "a").set.codes.bits() == 16);
+  CHECK(parse_csv("code\n0000000000000000\n", "a").set.codes.bits() == 64);
+  CHECK_THROWS_WITH(parse_csv("code\n0101\n01g1\n", "a.csv"),
+                    Contains("a.csv:3: ") && Contains("'g'"));
+}
+
 TEST_CASE("a FAISS file has FAISS's bytes", "[formats]") {
   const testing::TemporaryFolder folder;
   ItemSet items = two_items();
