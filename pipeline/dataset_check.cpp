@@ -9,6 +9,7 @@
 
 #include "engine/files/file.h"
 #include "engine/files/sha256.h"
+#include "kernels/core/check.h"
 #include "kernels/core/parallel.h"
 
 namespace hh::pipeline {
@@ -16,6 +17,7 @@ namespace {
 
 using data::Dataset, data::FileDataset;
 
+constexpr const char* kContentNames[] = {"none", "bytes", "decoded", "pixels"};
 constexpr std::size_t kExamples = 5;
 constexpr std::size_t kMaxFileBytes = std::size_t{1} << 30;
 
@@ -53,8 +55,9 @@ struct Keys {
   std::vector<std::string> path, content;
 };
 
-/// Also sets `unreadable`. Items of no part are passed over.
-Keys keys_of(const data::Experiment& e, Content content, std::vector<char>& unreadable) {
+/// Also fills `errors`, of images that can't be read. Items of no part are passed over.
+Keys keys_of(const data::Experiment& e, Content content, const Listener& listener,
+             std::vector<std::string>& errors) {
   const Dataset& dataset = *e.dataset;
   const auto n = std::size_t(dataset.size());
   Keys keys{std::vector<std::string>(n), std::vector<std::string>(n)};
@@ -62,20 +65,38 @@ Keys keys_of(const data::Experiment& e, Content content, std::vector<char>& unre
   for (const auto* part : {&e.split.query, &e.split.train, &e.split.database}) {
     for (const std::int64_t i : *part) used[std::size_t(i)] = 1;
   }
-  cpu::parallel_for(dataset.size(), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const auto at = std::size_t(i);
-      if (!used[at]) continue;
-      keys.path[at] = path_of(dataset, i);
-      if (content == Content::kNone || !dataset.available(i)) continue;
-      try {
-        keys.content[at] = hash_of(dataset, i, content);
-      } catch (const std::runtime_error&) {  // ImageError, and what read_file throws
-        unreadable[at] = 1;
-      }
+  const bool in_memory = dynamic_cast<const FileDataset*>(&dataset) == nullptr;
+  const auto look = [&](std::int64_t i) {
+    const auto at = std::size_t(i);
+    if (!used[at]) return;
+    keys.path[at] = path_of(dataset, i);
+    if (content == Content::kNone || !dataset.available(i)) return;
+    try {
+      keys.content[at] = hash_of(dataset, i, content);
+      if (content == Content::kDecoded && !in_memory) dataset.load(i);
+    } catch (const std::runtime_error& error) {  // ImageError, and what read_file throws
+      errors[at] = error.what();
     }
-  });
+  };
+  Progress progress(listener, "images", dataset.size());
+  constexpr std::int64_t kBetweenReports = 256;
+  for (std::int64_t from = 0; from < dataset.size(); from += kBetweenReports) {
+    const std::int64_t count = std::min(kBetweenReports, dataset.size() - from);
+    cpu::parallel_for(count, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) look(from + i);
+    });
+    progress.update(from + count);
+  }
   return keys;
+}
+
+void warn_of(const std::vector<std::string>& errors, const Listener& listener) {
+  constexpr std::int64_t kMost = 20;
+  std::int64_t count = 0;
+  for (const std::string& error : errors) {
+    if (!error.empty() && ++count <= kMost) listener.warn("unreadable: " + error);
+  }
+  if (count > kMost) listener.warn(fmt::format("and {} more are unreadable", count - kMost));
 }
 
 /// Rows that an earlier one equals.
@@ -117,10 +138,6 @@ std::string number(std::int64_t count, Content content) {
   return content == Content::kNone ? "-" : std::to_string(count);
 }
 
-const char* name_of(Content content) {
-  return content == Content::kNone ? "none" : content == Content::kBytes ? "bytes" : "pixels";
-}
-
 nlohmann::ordered_json json_of(const Finding& finding) {
   return {{"count", finding.count}, {"examples", finding.examples}};
 }
@@ -138,10 +155,20 @@ nlohmann::ordered_json json_of(const PartCheck& part) {
 
 }  // namespace
 
-DatasetCheck check_dataset(const data::Experiment& e, Content content) {
+const char* to_string(Content content) { return kContentNames[std::size_t(content)]; }
+
+Content content_named(const std::string& name) {
+  const auto* found = std::find(std::begin(kContentNames), std::end(kContentNames), name);
+  HH_REQUIRE(found != std::end(kContentNames),
+             "content '" << name << "': use decoded, bytes, pixels or none");
+  return Content(found - std::begin(kContentNames));
+}
+
+DatasetCheck check_dataset(const data::Experiment& e, Content content, const Listener& listener) {
   const Dataset& dataset = *e.dataset;
-  std::vector<char> unreadable(std::size_t(dataset.size()));
-  const Keys keys = keys_of(e, content, unreadable);
+  std::vector<std::string> errors(std::size_t(dataset.size()));
+  const Keys keys = keys_of(e, content, listener, errors);
+  warn_of(errors, listener);
   DatasetCheck check{.protocol = e.protocol.name,
                      .content = content,
                      .classes = dataset.classes(),
@@ -156,7 +183,7 @@ DatasetCheck check_dataset(const data::Experiment& e, Content content) {
     for (const std::int64_t i : *items[p]) {
       if (dataset.labels().count(i) == 0) note(part.unlabelled, dataset, i);
       if (!dataset.available(i)) note(part.missing, dataset, i);
-      if (unreadable[std::size_t(i)]) note(part.unreadable, dataset, i);
+      if (!errors[std::size_t(i)].empty()) note(part.unreadable, dataset, i);
     }
     part.path_again = repeated(dataset, *items[p], keys.path);
     part.content_again = repeated(dataset, *items[p], keys.content);
@@ -201,7 +228,7 @@ std::string to_text(const DatasetCheck& check) {
   const auto wanted = [](std::int64_t n) { return n < 0 ? std::string("any") : std::to_string(n); };
   std::string text =
       fmt::format("protocol {}, {} classes (protocol: {}), content by {}\n", check.protocol,
-                  check.classes, wanted(check.expected_classes), name_of(check.content));
+                  check.classes, wanted(check.expected_classes), to_string(check.content));
   constexpr const char* kPart = "{:<16} {:>8} {:>8} {:>8} {:>10} {:>10} {:>12} {:>15}\n";
   text += fmt::format(fmt::runtime(kPart), "part", "images", "protocol", "missing", "unreadable",
                       "unlabelled", "same path", "same content");
@@ -225,7 +252,7 @@ std::string to_text(const DatasetCheck& check) {
 
 nlohmann::ordered_json to_json(const DatasetCheck& check) {
   nlohmann::ordered_json json{{"protocol", check.protocol},
-                              {"content", name_of(check.content)},
+                              {"content", to_string(check.content)},
                               {"classes", check.classes}};
   if (check.expected_classes >= 0) json["expected_classes"] = check.expected_classes;
   for (const PartCheck& part : check.parts) json["parts"].push_back(json_of(part));

@@ -9,15 +9,20 @@
 #include <vector>
 
 #include "data/experiments/protocol.h"
+#include "pipeline/listener.h"
 
 namespace hh::pipeline {
 
-/// What makes two images equal, beside their paths.
+/// What is read of the images, and makes two of them equal beside their paths.
 enum class Content {
-  kNone,    // nothing: images aren't read
-  kBytes,   // the file's bytes; pixels for data sets in memory
-  kPixels,  // the decoded pixels, so that a re-saved PNG is found too
+  kNone,     // nothing: images aren't read
+  kBytes,    // the file's bytes; pixels for data sets in memory. Damage inside a file isn't seen
+  kDecoded,  // the same, and each is decoded: one that training couldn't read is found
+  kPixels,   // the decoded pixels, so that a re-saved PNG is found too
 };
+const char* to_string(Content content);
+/// Throws std::invalid_argument listing the names.
+Content content_named(const std::string& name);
 
 /// A number of images and the first few of them, as a person finds them.
 struct Finding {
@@ -41,7 +46,7 @@ struct OverlapCheck {
 
 struct DatasetCheck {
   std::string protocol;
-  Content content = Content::kBytes;
+  Content content = Content::kDecoded;
   std::int64_t classes = 0, expected_classes = -1;
   std::array<PartCheck, 3> parts;        // query, train, database
   std::vector<std::string> notes;        // what was passed over when the data set was opened
@@ -51,9 +56,10 @@ struct DatasetCheck {
   std::vector<std::string> problems() const;
 };
 
-/// Reads every image once unless content is kNone, on all threads. An image that can't be read is a
-/// finding, not an error.
-DatasetCheck check_dataset(const data::Experiment& experiment, Content content);
+/// Reads every image unless content is kNone, on all threads. An image that can't be read is a
+/// finding, not an error: the listener is warned of the first ones and why.
+DatasetCheck check_dataset(const data::Experiment& experiment, Content content,
+                           const Listener& listener = {});
 
 std::string to_text(const DatasetCheck& check);
 nlohmann::ordered_json to_json(const DatasetCheck& check);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "apps/commands/command.h"
+#include "apps/report/progress_bar.h"
 #include "apps/report/shown_text.h"
 #include "engine/files/utf8.h"
 #include "kernels/core/parallel.h"
@@ -13,7 +14,7 @@ namespace hh::apps {
 namespace {
 
 struct Options {
-  std::string recipe, protocol, data, image_root, split, content = "bytes", list_labels = "auto";
+  std::string recipe, protocol, data, image_root, split, content = "decoded", list_labels = "auto";
   std::vector<std::string> settings;
   double max_pixels = 0;
   int threads = 0;
@@ -50,9 +51,7 @@ void check(const Options& o) {
   const pipeline::Recipe recipe = pipeline::Recipe::read(o.recipe, settings);
   const pipeline::DatasetCheck found =
       pipeline::check_dataset(pipeline::open_experiment(recipe, o.split, o.allow_changed_data),
-                              o.content == "none"     ? pipeline::Content::kNone
-                              : o.content == "pixels" ? pipeline::Content::kPixels
-                                                      : pipeline::Content::kBytes);
+                              pipeline::content_named(o.content), terminal_listener());
   if (o.json) {
     fmt::print("{}\n", shown_json(to_json(found)));
   } else {
@@ -83,10 +82,12 @@ void add_dataset(CLI::App& program) {
   command->add_option("--set", o->settings, "key=value of the recipe, as data.split_seed=3")
       ->take_all();
   command
-      ->add_option("--content", o->content,
-                   "equal images are those of equal file bytes, equal pixels (slower; finds "
-                   "copies in another format), or none (files aren't read)")
-      ->check(CLI::IsMember({"bytes", "pixels", "none"}))
+      ->add_option(
+          "--content", o->content,
+          "decoded: equal images are those of equal file bytes, and each is decoded; bytes: "
+          "not decoded, faster, but damage isn't seen; pixels: equal pixels, so that copies "
+          "in another format are found; none: files aren't read")
+      ->check(CLI::IsMember({"decoded", "bytes", "pixels", "none"}))
       ->capture_default_str();
   add_max_pixels(*command, o->max_pixels);
   command->add_option("--threads", o->threads, "CPU threads; 0: one per hardware thread")
