@@ -17,9 +17,9 @@ HH_BENCHMARK(hamming_average_precision) {
         Sizes{32, 1, 64'000, 64'000}}) {
     const Tensor database = bench::codes(device, rows, bits, 1, 100);
     const Tensor query = bench::codes(device, queries, bits, 2, 100);
-    std::vector<std::int64_t> labels(std::size_t(rows * label_words)), query_labels(labels);
+    std::vector<std::uint64_t> labels(std::size_t(rows * label_words)), query_labels(labels);
     for (std::int64_t i = 0; i < rows; ++i) {  // one class each, of 50 a word
-      labels[std::size_t(i * label_words + i % label_words)] = std::int64_t{1} << (i * 7 % 50);
+      labels[std::size_t(i * label_words + i % label_words)] = std::uint64_t{1} << (i * 7 % 50);
     }
     const Tensor row_labels = Tensor::from(labels, {rows * label_words}, device);
     const Tensor ap = Tensor::zeros({queries}, DType::f64, device);
