@@ -96,8 +96,11 @@ void run(const Options& o) {
   const std::string folder = o.out.empty() ? "runs/" + name : o.out;
   const std::filesystem::path place = folder;
   check_output_files({{"--out", place}}, {});
-  for (const char* file : {"best.safetensors", "last.safetensors", "best_by_query.safetensors"}) {
-    check_output_files({{"--out", place / file}}, {});
+  // Of a folder that holds a run, TrainingRun says so, and how to continue it.
+  if (!std::filesystem::exists(place / "recipe.toml")) {
+    for (const char* file : {"best.safetensors", "last.safetensors", "best_by_query.safetensors"}) {
+      check_output_files({{"--out", place / file}}, {});
+    }
   }
   finish(pipeline::TrainingRun(recipe, folder, apply(o, recipe), hooks(folder)), folder, profiled);
 }
