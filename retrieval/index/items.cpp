@@ -95,7 +95,7 @@ void ItemTable::fail(const std::string& what) const {
 void ItemTable::open(const std::string& name, int flags) {
   sqlite3_close(database_);
   database_ = nullptr;
-  if (sqlite3_open_v2(name.c_str(), &database_, flags | SQLITE_OPEN_FULLMUTEX, nullptr) !=
+  if (sqlite3_open_v2(name.c_str(), &database_, flags | SQLITE_OPEN_FULLMUTEX, file_.vfs()) !=
       SQLITE_OK) {
     fail("can't be opened");
   }
@@ -106,10 +106,10 @@ void ItemTable::open(const std::string& name, int flags) {
   sqlite3_db_config(database_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
 }
 
-ItemTable::ItemTable(const std::filesystem::path& path, Mode mode) : path_(path) {
+ItemTable::ItemTable(const std::filesystem::path& path, Mode mode) : path_(path), file_(path) {
   try {
     if (mode == Mode::kCreate) {
-      open(path.string(), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+      open(file_.path().string(), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
       execute("PRAGMA journal_mode=WAL");
       execute("PRAGMA synchronous=FULL");
       execute(
@@ -121,10 +121,10 @@ ItemTable::ItemTable(const std::filesystem::path& path, Mode mode) : path_(path)
       return;
     }
     if (mode == Mode::kWrite) {
-      open(path.string(), SQLITE_OPEN_READWRITE);
+      open(file_.path().string(), SQLITE_OPEN_READWRITE);
       execute("PRAGMA synchronous=FULL");
     } else {
-      open(path.string(), SQLITE_OPEN_READONLY);
+      open(file_.path().string(), SQLITE_OPEN_READONLY);
       // A write-ahead log needs a file beside it even for reading. Where none can be made, the
       // database is read as it lies, if it is complete without the log.
       const int result =
@@ -133,7 +133,7 @@ ItemTable::ItemTable(const std::filesystem::path& path, Mode mode) : path_(path)
       std::error_code no_log;
       if ((result == SQLITE_CANTOPEN || result == SQLITE_READONLY) &&
           (!std::filesystem::exists(log) || std::filesystem::file_size(log, no_log) == 0)) {
-        open(uri(path) + "?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+        open(uri(file_.path()) + "?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
       }
     }
     Statement version(*this, "PRAGMA user_version");

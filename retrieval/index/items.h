@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "retrieval/index/long_path.h"
+
 struct sqlite3;
 
 namespace hh::retrieval {
@@ -62,6 +64,7 @@ class ItemTable {
   [[noreturn]] void fail(const std::string& what) const;
 
   std::filesystem::path path_;
+  ShortPath file_;  // the same, for SQLite
   sqlite3* database_ = nullptr;
   mutable std::mutex mutex_;
   mutable std::unique_ptr<Statement> item_, labels_;  // of get()

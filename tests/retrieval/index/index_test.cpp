@@ -434,5 +434,32 @@ TEST_CASE("damage to an index is told, not searched", "[index]") {
   check_damage("has lost");
 }
 
+TEST_CASE("an index lies below a path of any length", "[index]") {
+  const testing::TemporaryFolder folder;
+  // 400 bytes are SQLite's own, more than 512 it doesn't take, and PATH_MAX is 4096.
+  for (const int parts : {2, 3, 15}) {
+    CAPTURE(parts);
+    std::filesystem::path place = folder.path();
+    for (int i = 0; i < parts; ++i) place /= std::string(200, char('a' + i));
+    std::filesystem::create_directories(place);
+    ItemSet items;
+    items.set.codes = PackedCodes(2, 16);
+    items.set.codes.set(1, 3, true);
+    items.set.ids = {4, 9};
+    items.set.names = {"a.png", "b.png"};
+    build_index(place / "i", items);
+    IndexWriter(place / "i").remove(std::vector<std::int64_t>{4});
+    const Index index = Index::open(place / "i"), again = Index::open(place / "i");
+    IndexWriter(place / "i").compact();
+    CHECK(index.count() == 1);
+    CHECK(again.item(*index.row_of(9)).description.path == "b.png");
+    const Index compacted = Index::open(place / "i");
+    CHECK(compacted.item(0).description.path == "b.png");
+    // Nothing is left of SQLite's log in another place.
+    std::filesystem::create_directory_symlink(place / "i", folder / std::to_string(parts));
+    CHECK(Index::open(folder / std::to_string(parts)).item(0).description.path == "b.png");
+  }
+}
+
 }  // namespace
 }  // namespace hh::retrieval
