@@ -56,6 +56,10 @@ Source part_of_protocol(const ModelInfo& model, const std::filesystem::path& mod
   HH_REQUIRE(recipe.turns_photographs() == model.exif_orientation,
              "data.exif_orientation is " << std::boolalpha << model.exif_orientation
                                          << " for this model: train another one to change it");
+  HH_REQUIRE(recipe.data.path.empty() || std::filesystem::exists(recipe.data.path),
+             model_path.string() << ": its data were in " << recipe.data.path
+                                 << ", which isn't there: say where they are by --set "
+                                    "data.path=FOLDER");
   std::filesystem::path split = options.split;
   if (split.empty()) {
     const auto beside = model_path.parent_path() / kSplitFile;

@@ -298,6 +298,19 @@ bool Recipe::turns_photographs() const {
   return data.exif_orientation.value_or(data.protocol == "folder" || data.protocol == "lists");
 }
 
+Recipe Recipe::with_absolute_paths() const {
+  Recipe recipe = *this;
+  for (std::string* path : {&recipe.data.path, &recipe.data.image_root, &recipe.data.split_file,
+                            &recipe.train.weights}) {
+    if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
+  }
+  // Paths of lists start from the working directory where no image_root is given.
+  if (recipe.data.image_root.empty() && data::is_of_lists(recipe.data.protocol)) {
+    recipe.data.image_root = std::filesystem::current_path().string();
+  }
+  return recipe;
+}
+
 std::string Recipe::to_toml() const {
   Recipe copy = *this;
   std::string text, section;

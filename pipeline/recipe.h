@@ -82,6 +82,8 @@ struct Recipe {
   void validate() const;
   /// Whether photographs are turned: data.exif_orientation, or the protocol's choice.
   bool turns_photographs() const;
+  /// The same with paths that don't depend on the working directory, as runs and models keep it.
+  Recipe with_absolute_paths() const;
   /// The whole recipe as TOML that read() takes.
   std::string to_toml() const;
   data::ProtocolOptions protocol_options() const;

@@ -48,7 +48,7 @@ TrainingRun TrainingRun::resume(const Recipe& recipe, const std::filesystem::pat
 
 TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
                          const Hooks& hooks, bool resuming, bool allow_changed_data)
-    : recipe_(recipe),
+    : recipe_(recipe.with_absolute_paths()),
       folder_(folder),
       device_(device),
       hooks_(std::make_unique<const Hooks>(hooks)) {
@@ -121,7 +121,7 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
     save_checkpoint();
   }
   // Last: a folder with a recipe can be resumed, whenever the run was killed.
-  write_file_atomically(folder / kRecipeFile, recipe.to_toml());
+  write_file_atomically(folder / kRecipeFile, recipe_.to_toml());
   const std::int64_t next_step = trainer_->optimizer().steps() + 1;
   events_ = std::make_unique<EventFile>(
       folder, resuming ? std::optional<std::int64_t>(next_step) : std::nullopt);

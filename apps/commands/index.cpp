@@ -140,6 +140,10 @@ void add_item_options(CLI::App& command, Options& o) {
   command.add_option("--model", o.model, "or images, through this model:")
       ->check(CLI::ExistingFile);
   command.add_option("--part", o.source.part, "query, train, database or all, of its own data");
+  command
+      .add_option("--set", o.source.settings,
+                  "for --part: key=value of the model's recipe, as data.path=/images")
+      ->allow_extra_args(false);
   command.add_option("--folder", o.source.folder, "all images of a folder, at any depth");
   command.add_option("--class-folder", o.source.class_folder,
                      "the same, with a sub-folder per class");

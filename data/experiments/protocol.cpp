@@ -187,6 +187,10 @@ const Protocol& find_protocol(const std::string& name) {
   throw std::invalid_argument("there is no protocol \"" + name + "\"; there are:" + names);
 }
 
+bool is_of_lists(const std::string& protocol) {
+  return protocol != "fashion_mnist" && protocol != "folder" && !protocol.starts_with("cifar10");
+}
+
 Experiment open_protocol(const std::string& name, const ProtocolOptions& options) {
   Experiment e;
   e.protocol = find_protocol(name);

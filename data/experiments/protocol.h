@@ -32,6 +32,9 @@ const std::vector<Protocol>& protocols();
 /// Throws std::invalid_argument listing the names.
 const Protocol& find_protocol(const std::string& name);
 
+/// Whether its data are list files, with images anywhere.
+bool is_of_lists(const std::string& protocol);
+
 struct ProtocolOptions {
   /// Folder of the data: idx or .bin files, the lists, or the class folders. Empty: Debian's place
   /// for fashion_mnist; an error for the others.

@@ -113,6 +113,39 @@ TEST_CASE("a training run tells its listener, and stops when it is told to", "[t
   }
 }
 
+TEST_CASE("a run and its models find their data from anywhere", "[training_run]") {
+  const testing::TemporaryFolder folder;
+  testing::make_tiny_images(folder / "images");
+  testing::write_text(folder / "tiny.toml", testing::tiny_recipe("images"));
+  const Recipe recipe = Recipe::read(folder / "tiny.toml", {"train.epochs=1"});
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  TrainingRun(recipe, "run", kCpu, {}).run();
+  std::filesystem::current_path(before);
+  const auto path = folder / "run/last.safetensors";
+  const auto model = load_model(path, kCpu, DType::f32);
+  const auto queries = [&](std::vector<std::string> settings) {
+    return open_source(model->info, path, {.part = "query", .settings = std::move(settings)})
+        .items.size();
+  };
+  CHECK(queries({}) == 12);
+  CHECK(TrainingRun::recipe_of(folder / "run", {}).data.path == (folder / "images").string());
+  std::filesystem::rename(folder / "images", folder / "moved");
+  CHECK_THROWS_WITH(queries({}),
+                    Contains((folder / "images").string()) && Contains("--set data.path=FOLDER"));
+  CHECK(queries({"data.path=" + (folder / "moved").string()}) == 12);
+}
+
+TEST_CASE("paths of lists start from where the run was started", "[recipe]") {
+  const auto root = [](std::vector<std::string> settings) {
+    return Recipe::parse("", "", settings).with_absolute_paths().data.image_root;
+  };
+  const std::string here = std::filesystem::current_path().string();
+  CHECK(root({"data.protocol=lists", "data.path=lists"}) == here);
+  CHECK(root({"data.protocol=coco", "data.image_root=photos"}) == here + "/photos");
+  CHECK(root({"data.protocol=folder"}).empty());
+}
+
 TEST_CASE("TensorBoard's points of a killed and resumed run are there once", "[training_run]") {
   const testing::TemporaryFolder folder;
   testing::make_tiny_images(folder / "images");
