@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds, runs all tests. The last line is "N passed, N failed".
 #   ./test.sh             everything but what takes very long
-#   ./test.sh --extended  also the sanitizers and 30 seconds of each fuzz target
+#   ./test.sh --extended  also clang-tidy, the sanitizers and 30 seconds of each fuzz target
 set -uo pipefail
 cd "$(dirname "$0")" || exit
 extended=false
@@ -102,6 +102,7 @@ else
 fi
 
 if $extended; then
+  count "clang-tidy" scripts/check_tidy.sh build/$preset
   script "address sanitizer" scripts/sanitize.sh asan
   script "thread sanitizer" scripts/sanitize.sh tsan
   script "memory" scripts/sanitize.sh memory
