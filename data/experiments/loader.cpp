@@ -21,13 +21,15 @@ namespace hh::data {
 namespace {
 
 std::string list_of_bad(const std::vector<BadImage>& bad, std::int64_t batch) {
-  constexpr std::size_t kShown = 20;
+  constexpr std::size_t kShown = 5;
   std::string text = std::to_string(bad.size()) + " bad image" + (bad.size() == 1 ? "" : "s") +
                      " in batch " + std::to_string(batch) + " (--skip-bad leaves them out):";
   for (std::size_t i = 0; i < bad.size() && i < kShown; ++i) {
-    text += "\n  " + bad[i].location + ": " + bad[i].error;
+    // Most errors begin with the path, which a place in a list doesn't.
+    const bool named = bad[i].error.starts_with(bad[i].location);
+    text += (i == 0 ? " " : "; ") + (named ? "" : bad[i].location + ": ") + bad[i].error;
   }
-  if (bad.size() > kShown) text += "\n  and " + std::to_string(bad.size() - kShown) + " more";
+  if (bad.size() > kShown) text += "; and " + std::to_string(bad.size() - kShown) + " more";
   return text;
 }
 
