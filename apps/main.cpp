@@ -19,6 +19,7 @@
 #include "apps/report/shown_text.h"
 #include "apps/report/standard_streams.h"
 #include "engine/device/device.h"
+#include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
 
 namespace {
@@ -79,6 +80,7 @@ int run(int argc, char** argv) {
   spdlog::set_formatter(std::move(formatter));
   try {
     hh::cpu::simd_from_environment();
+    hh::cpu::set_num_threads(threads_from_environment());
     if (argc > 1 && argv[1][0] != '-') check_command(program, argv[1]);
     program.parse(argc, argv);
     return 0;

@@ -11,6 +11,7 @@
 #include "engine/files/sha256.h"
 #include "kernels/core/check.h"
 #include "kernels/core/parallel.h"
+#include "pipeline/counted.h"
 
 namespace hh::pipeline {
 namespace {
@@ -203,7 +204,8 @@ DatasetCheck check_dataset(const data::Experiment& e, Content content, const Lis
 std::vector<std::string> DatasetCheck::problems() const {
   std::vector<std::string> problems;
   if (expected_classes >= 0 && classes != expected_classes) {
-    problems.push_back(fmt::format("{} classes; the protocol has {}", classes, expected_classes));
+    problems.push_back(fmt::format("{}; the protocol has {}", counted(classes, "class", "classes"),
+                                   expected_classes));
   }
   for (const PartCheck& part : parts) {
     if (part.expected >= 0 && part.items != part.expected) {
@@ -226,9 +228,9 @@ std::vector<std::string> DatasetCheck::problems() const {
 
 std::string to_text(const DatasetCheck& check) {
   const auto wanted = [](std::int64_t n) { return n < 0 ? std::string("any") : std::to_string(n); };
-  std::string text =
-      fmt::format("protocol {}, {} classes (protocol: {}), content by {}\n", check.protocol,
-                  check.classes, wanted(check.expected_classes), to_string(check.content));
+  std::string text = fmt::format("protocol {}, {} (protocol: {}), content by {}\n", check.protocol,
+                                 counted(check.classes, "class", "classes"),
+                                 wanted(check.expected_classes), to_string(check.content));
   constexpr const char* kPart = "{:<16} {:>8} {:>8} {:>8} {:>10} {:>10} {:>12} {:>15}\n";
   text += fmt::format(fmt::runtime(kPart), "part", "images", "protocol", "missing", "unreadable",
                       "unlabelled", "same path", "same content");

@@ -12,7 +12,7 @@ namespace hh::pipeline {
 Encoder::Encoder(const HybridHash& network, const data::TransformSpec& transform, DType dtype,
                  Device device, const EncoderOptions& options)
     : network_(network), transform_(transform), dtype_(dtype), device_(device), options_(options) {
-  HH_REQUIRE(transform.fixed(), "codes need a transform without random choices");
+  HH_PRECONDITION(transform.fixed(), "codes need a transform without random choices");
 }
 
 retrieval::CodeSet Encoder::encode(const data::Dataset& dataset,

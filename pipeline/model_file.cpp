@@ -27,7 +27,8 @@ data::TransformSpec transform_from(const nlohmann::json& json) {
   json.at("channels").get_to(t.channels);
   const auto resize = json.at("resize").get<std::string>();
   const auto* name = std::find(std::begin(kResizeNames), std::end(kResizeNames), resize);
-  HH_REQUIRE(name != std::end(kResizeNames), "unknown resize '" << resize << "'");
+  HH_REQUIRE(name != std::end(kResizeNames),
+             "its resize is '" << resize << "', which this program doesn't know; use a newer one");
   t.resize = data::Resize(name - std::begin(kResizeNames));
   json.at("resize_to").get_to(t.resize_to);
   json.at("mean").get_to(t.mean);

@@ -272,7 +272,9 @@ void Recipe::validate() const {
       "train.initialisation = " << train.initialisation << ": use normal, fan_in or generator");
   HH_REQUIRE(train.initial_std > 0,
              "train.initial_std = " << train.initial_std << ": use a positive number");
-  HH_REQUIRE(train.seed >= 0 && data.split_seed >= 0, "seeds are 0 or more");
+  HH_REQUIRE(train.seed >= 0 && data.split_seed >= 0,
+             "train.seed = " << train.seed << " and data.split_seed = " << data.split_seed
+                             << ": use 0 or more");
   HH_REQUIRE(train.threads >= 0 && train.threads <= 1024,
              "train.threads = " << train.threads << ": use 0 (all) to 1024");
   HH_REQUIRE(train.checkpoint_minutes >= 0,

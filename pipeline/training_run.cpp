@@ -12,6 +12,7 @@
 #include "data/experiments/split_file.h"
 #include "engine/files/file.h"
 #include "model/training/generator.h"
+#include "pipeline/counted.h"
 #include "pipeline/encoder.h"
 #include "pipeline/experiment.h"
 #include "retrieval/metrics/metrics.h"
@@ -330,7 +331,7 @@ void TrainingRun::save_model(const std::string& file) const {
 
 std::string TrainingRun::summary() const {
   std::string text =
-      fmt::format("trained {} epochs; {} holds\n", position_.epoch, folder_.string());
+      fmt::format("trained {}; {} holds\n", counted(position_.epoch, "epoch"), folder_.string());
   const auto line = [&](const char* file, const std::string& what) {
     if (std::filesystem::exists(folder_ / file)) text += fmt::format("  {:<26} {}\n", file, what);
   };

@@ -144,9 +144,7 @@ void add_bench(CLI::App& program) {
   command->add_option("--mode", options->mode, "train or encode")
       ->check(CLI::IsMember({"train", "encode"}))
       ->capture_default_str();
-  command->add_option("--batch", options->batch)
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
+  command->add_option("--batch", options->batch)->check(within(1, 65536))->capture_default_str();
   command->add_option("--bits", options->bits)->capture_default_str();
   command->add_option("--dtype", options->dtype)
       ->check(CLI::IsMember({"f32", "bf16", "f16"}))
@@ -155,7 +153,7 @@ void add_bench(CLI::App& program) {
   command
       ->add_option("--steps", options->steps,
                    "just so many steps, none to warm up: for a profiler or a simulator")
-      ->check(CLI::Range(1, 1000000));
+      ->check(within(1, 1000000));
   command->add_option("--recompute", options->recompute, "in backward: none, mlp or layer")
       ->check(CLI::IsMember({"none", "mlp", "layer"}))
       ->capture_default_str();

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 
 #include "data/images/decode.h"
 #include "kernels/core/parallel.h"
@@ -13,6 +14,8 @@
 
 namespace hh::apps {
 namespace {
+
+constexpr int kMostThreads = 1024;
 
 std::atomic<int> stop = 0;  // the signal
 
@@ -25,10 +28,19 @@ void on_signal(int signal) {
 
 }  // namespace
 
+int threads_from_environment() {
+  const char* text = std::getenv("HH_THREADS");
+  if (text == nullptr || *text == '\0') return 0;
+  const std::string wrong = within(0, kMostThreads)(std::string(text));
+  HH_REQUIRE(wrong.empty(), "HH_THREADS = " << wrong);
+  return std::atoi(text);
+}
+
 void ComputeOptions::add_to(CLI::App& command) {
   command.add_option("--device", device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  command.add_option("--threads", threads, "CPU threads; 0: one per hardware thread")
-      ->check(CLI::Range(0, 1024))
+  command
+      .add_option("--threads", threads, "CPU threads; 0: HH_THREADS, or one per hardware thread")
+      ->check(within(0, kMostThreads))
       ->capture_default_str();
   command.add_option("--simd", simd, "force an instruction set: baseline, avx2 or avx512");
   command.add_flag("--verbose", verbose, "also say what was chosen and why");
@@ -37,7 +49,7 @@ void ComputeOptions::add_to(CLI::App& command) {
 Device ComputeOptions::apply() const {
   if (verbose) spdlog::set_level(spdlog::level::info);
   if (!simd.empty()) cpu::simd_force(simd);
-  cpu::set_num_threads(threads);
+  cpu::set_num_threads(threads > 0 ? threads : threads_from_environment());
   return parse_device(device);
 }
 
@@ -52,7 +64,7 @@ void add_max_pixels(CLI::App& command, double& value) {
                   fmt::format("largest image that is read, millions of pixels; otherwise the "
                               "recipe's for --part, and {}",
                               data::kDefaultMegapixels))
-      ->check(CLI::Range(.0001, double(data::kMostMegapixels)));
+      ->check(within(.0001, double(data::kMostMegapixels)));
 }
 
 void add_exif_gone(CLI::App& command) {

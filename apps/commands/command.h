@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the subcommands share: options that all of them take, and how each is added to the program.
 #pragma once
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <functional>
 #include <string>
+#include <type_traits>
 
 #include "engine/device/device.h"
 
@@ -20,6 +24,27 @@ struct ComputeOptions {
   /// Sets threads and instruction set, and gives the device. Call it once, before anything runs.
   Device apply() const;
 };
+
+/// A number between two, both included; otherwise says which may be used.
+template <class Number>
+CLI::Validator within(Number least, Number most) {
+  constexpr const char* kKind = std::is_integral_v<Number> ? "a whole number" : "a number";
+  return {[=](const std::string& text) {
+            Number value{};
+            const char* const end = text.data() + text.size();
+            const auto [stop, error] = std::from_chars(text.data(), end, value);
+            const bool right =
+                error == std::errc() && stop == end && value >= least && value <= most;
+            return right ? ""
+                         : fmt::format("{}: use {} from {} to {}", text.empty() ? "''" : text,
+                                       kKind, least, most);
+          },
+          fmt::format("in [{} - {}]", least, most)};
+}
+
+/// HH_THREADS: for those that weren't told by --threads; 0: one per hardware thread, also where it
+/// isn't set. Throws std::invalid_argument.
+int threads_from_environment();
 
 /// --allow-changed-data: go on with a split whose images changed (data/experiments/split_file.h).
 void add_allow_changed_data(CLI::App& command, bool& value);

@@ -36,7 +36,7 @@ std::string setting(const std::string& key, const std::string& value) {
 }
 
 void check(const Options& o) {
-  cpu::set_num_threads(o.threads);
+  cpu::set_num_threads(o.threads > 0 ? o.threads : threads_from_environment());
   std::vector<std::string> settings;
   if (!o.protocol.empty()) settings.push_back(setting("data.protocol", o.protocol));
   if (!o.data.empty()) settings.push_back(setting("data.path", o.data));
@@ -91,7 +91,7 @@ void add_dataset(CLI::App& program) {
       ->capture_default_str();
   add_max_pixels(*command, o->max_pixels);
   command->add_option("--threads", o->threads, "CPU threads; 0: one per hardware thread")
-      ->check(CLI::Range(0, 1024))
+      ->check(within(0, 1024))
       ->capture_default_str();
   command->add_flag("--json", o->json, "print one line of JSON");
   const std::string examples =

@@ -9,6 +9,7 @@
 #include "apps/commands/outputs.h"
 #include "apps/report/progress_bar.h"
 #include "apps/report/shown_text.h"
+#include "pipeline/counted.h"
 #include "pipeline/data_source.h"
 #include "retrieval/files/npy.h"
 
@@ -48,8 +49,9 @@ void run(const Options& o) {
   }
   if (!o.encoder.keep_outputs) set.outputs.clear();
   if (!o.out.empty()) retrieval::write_code_file(o.out, set);
-  say("{}: {} codes of {} bits in {} on {} ({:.0f} images/s)\n", source.name, count, bits,
-      duration_text(seconds), to_string(device), double(count) / std::max(seconds, 1e-9));
+  say("{}: {} of {} in {} on {} ({:.0f} images/s)\n", source.name, pipeline::counted(count, "code"),
+      pipeline::counted(bits, "bit"), duration_text(seconds), to_string(device),
+      double(count) / std::max(seconds, 1e-9));
 }
 
 }  // namespace
@@ -87,10 +89,10 @@ void add_encode(CLI::App& program) {
   command->add_flag("--outputs", encoder.keep_outputs, "keep real-valued codes in the code file");
   command->add_flag("--skip-bad", encoder.skip_bad, "leave out images that can't be read");
   command->add_option("--batch", encoder.batch, "images at once")
-      ->check(CLI::Range(1, 65536))
+      ->check(within(1, 65536))
       ->capture_default_str();
   command->add_option("--workers", encoder.workers, "threads that read images")
-      ->check(CLI::Range(0, 256))
+      ->check(within(0, 256))
       ->capture_default_str();
   command->add_option("--dtype", options->dtype, "f32, bf16 or (on a GPU) f16")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}))

@@ -118,19 +118,22 @@ void add_eval(CLI::App& program) {
       "ranks that count for mAP; 0: all, -1: all but the last as the authors' CIFAR runs. "
       "Otherwise the protocol's, and all for code files");
   command->add_option("--ks", options->ks, "list of k for precision and recall")->delimiter(',');
-  command->add_option("--radius", options->radius, "Hamming radius")->capture_default_str();
+  command->add_option("--radius", options->radius, "Hamming radius")
+      ->check(within(0, retrieval::kMaxBits))
+      ->capture_default_str();
   command->add_option("--bootstrap", options->bootstrap, "resamples for the interval; 0: none")
-      ->check(CLI::Range(0, 100000))
+      ->check(within(0, 100000))
       ->capture_default_str();
   command->add_option("--confidence", options->confidence, "of the interval")
+      ->check(within(.001, .999))
       ->capture_default_str();
   command->add_option("--out", options->out, "folder for eval.json, plots and report.html");
   command->add_option("--json", options->json, "write the numbers here");
   command->add_option("--batch", options->batch, "images at once, when encoding")
-      ->check(CLI::Range(1, 65536))
+      ->check(within(1, 65536))
       ->capture_default_str();
   command->add_option("--workers", options->workers, "threads that read images")
-      ->check(CLI::Range(0, 256))
+      ->check(within(0, 256))
       ->capture_default_str();
   command->add_option("--dtype", options->dtype, "f32, bf16 or (on a GPU) f16, when encoding")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}))

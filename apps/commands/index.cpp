@@ -9,12 +9,14 @@
 #include "apps/commands/outputs.h"
 #include "apps/report/progress_bar.h"
 #include "apps/report/shown_text.h"
+#include "pipeline/counted.h"
 #include "pipeline/data_source.h"
 #include "retrieval/files/item_files.h"
 
 namespace hh::apps {
 namespace {
 
+using pipeline::counted;
 using retrieval::Index, retrieval::IndexWriter, retrieval::ItemSet, retrieval::SameId;
 
 struct Options {
@@ -49,7 +51,8 @@ ItemSet items_of(const Options& o, bool outputs) {
 }
 
 void tell(const Index& index, const std::string& what) {
-  say("{}: {}; {} items of {} bits\n", index.folder().string(), what, index.count(), index.bits());
+  say("{}: {}; {} of {}\n", index.folder().string(), what, counted(index.count(), "item"),
+      counted(index.bits(), "bit"));
 }
 
 void build(const Options& o) {
@@ -64,9 +67,9 @@ void add(const Options& o) {
   const ItemSet items = items_of(o, retrieval::read_index_manifest(o.index).outputs);
   IndexWriter writer(o.index);
   const std::int64_t replaced = writer.add(items, o.same_id());
-  tell(writer.index(),
-       replaced > 0 ? fmt::format("{} items added in place of {}", items.set.count(), replaced)
-                    : fmt::format("{} items added", items.set.count()));
+  tell(writer.index(), replaced > 0 ? fmt::format("{} added in place of {}",
+                                                  counted(items.set.count(), "item"), replaced)
+                                    : counted(items.set.count(), "item") + " added");
 }
 
 void remove(const Options& o) {
@@ -80,7 +83,7 @@ void remove(const Options& o) {
     }
   }
   const std::int64_t removed = writer.remove(ids);
-  tell(writer.index(), fmt::format("{} items deleted", removed));
+  tell(writer.index(), counted(removed, "item") + " deleted");
 }
 
 void update(const Options& o, const CLI::App& command) {
@@ -104,7 +107,7 @@ void compact(const Options& o) {
   IndexWriter writer(o.index);
   const std::int64_t before = writer.index().rows();
   writer.compact();
-  tell(writer.index(), fmt::format("{} deleted rows removed", before - writer.index().rows()));
+  tell(writer.index(), counted(before - writer.index().rows(), "deleted row") + " removed");
 }
 
 void merge(const Options& o) {
@@ -117,7 +120,8 @@ void merge(const Options& o) {
     writer.add(items, o.same_id());
     count += items.set.count();
   }
-  tell(writer.index(), fmt::format("{} items of {} indexes added", count, sets.size()));
+  tell(writer.index(), fmt::format("{} of {} added", counted(count, "item"),
+                                   counted(sets.size(), "index", "indexes")));
 }
 
 void export_items(const Options& o) {
@@ -153,10 +157,10 @@ void add_item_options(CLI::App& command, Options& o) {
   add_allow_changed_data(command, o.source.allow_changed_data);
   add_max_pixels(command, o.source.max_pixels);
   command.add_option("--batch", o.encoder.batch, "images at once")
-      ->check(CLI::Range(1, 65536))
+      ->check(within(1, 65536))
       ->capture_default_str();
   command.add_option("--workers", o.encoder.workers, "threads that read images")
-      ->check(CLI::Range(0, 256))
+      ->check(within(0, 256))
       ->capture_default_str();
   command.add_flag("--skip-bad", o.encoder.skip_bad, "leave out images that can't be read");
   command.add_option("--dtype", o.dtype, "f32 or bf16, when encoding")

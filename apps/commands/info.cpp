@@ -13,8 +13,10 @@
 #include "apps/report/shown_text.h"
 #include "engine/device/backend.h"
 #include "engine/files/file.h"
+#include "engine/files/json_error.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
+#include "pipeline/counted.h"
 #include "pipeline/metrics_log.h"
 #include "pipeline/model_file.h"
 #include "pipeline/recipe.h"
@@ -78,10 +80,11 @@ void describe_codes(const std::string& path) {
   const retrieval::CodeSet set = retrieval::read_codes(path);
   const retrieval::CodeStatistics s = retrieval::code_statistics(set.codes);
   say("{}: code file\n", path);
-  line("codes", fmt::format("{} of {} bits, {} distinct", s.count, s.bits, s.distinct));
+  line("codes",
+       fmt::format("{} of {}, {} distinct", s.count, pipeline::counted(s.bits, "bit"), s.distinct));
   line("source", set.source.empty() ? "unknown" : set.source);
   line("model", set.model_hash.empty() ? "unknown" : set.model_hash);
-  line("labels", set.classes == 0 ? "none" : fmt::format("{} classes", set.classes));
+  line("labels", set.classes == 0 ? "none" : pipeline::counted(set.classes, "class", "classes"));
   line("names", set.names.empty() ? "none" : fmt::format("{}, ...", set.names.front()));
   line("outputs", set.outputs.empty() ? "not kept" : "kept");
   line("imbalance", fmt::format("{:.4f}", s.mean_imbalance));
@@ -140,14 +143,15 @@ void describe_json(const std::string& path) {
   try {
     json = nlohmann::json::parse(bytes.begin(), bytes.end());
   } catch (const nlohmann::json::exception& error) {
-    throw std::runtime_error(path + ": " + error.what());
+    throw std::runtime_error(path + ": " + json_error_text(error));
   }
   const bool split = json.is_object() && json.contains("format") && json["format"].is_string() &&
                      json["format"].get<std::string>().starts_with("hybridhash split ");
   say("{}: {}\n", path, split ? "split of a data set" : "JSON");
   if (!json.is_object()) return;
   for (const auto& [key, value] : json.items()) {
-    line(key, value.is_structured() ? fmt::format("{} entries", value.size()) : value.dump());
+    line(key, value.is_structured() ? pipeline::counted(value.size(), "entry", "entries")
+                                    : value.dump());
   }
 }
 

@@ -13,6 +13,8 @@
 namespace hh::apps {
 namespace {
 
+constexpr std::int64_t kMost = 100'000'000;  // results of a query, and queries
+
 struct Options {
   std::string index, dtype = "f32", method = "auto", html, out, out_distances;
   QueryOptions queries;
@@ -34,6 +36,9 @@ void run(Options o) {
   o.queries.image_root = o.pictures.image_root;
   o.request.method = retrieval::search_method_named(o.method);
   const auto index = retrieval::Index::open(o.index);
+  HH_REQUIRE(!o.request.radius || *o.request.radius <= index.bits(),
+             "--radius: " << *o.request.radius << ": codes of this index differ in at most "
+                          << index.bits() << " bits; use 0 to " << index.bits());
   const Queries queries = read_queries(o.queries, index, device);
   o.pictures.exif_orientation = queries.exif_orientation;
   if (o.queries.max_pixels > 0) o.pictures.max_pixels = std::int64_t(o.queries.max_pixels * 1e6);
@@ -49,7 +54,8 @@ void run(Options o) {
   if (!o.html.empty()) {
     constexpr std::int64_t kMostQueries = 200;
     HH_REQUIRE(queries.set.count() <= kMostQueries,
-               "a page for " << queries.set.count() << " queries; take some by --sample");
+               "a page for " << queries.set.count() << " queries: use at most " << kMostQueries
+                             << ", some of them by --sample");
     write_file_atomically(o.html, to_html(report.gallery(o.pictures)));
   }
   if (o.json) {
@@ -78,15 +84,15 @@ void add_search(CLI::App& program) {
   command->add_option("--codes", o->queries.codes,
                       "search by all codes of a file, as index build takes");
   command->add_option("--sample", o->queries.sample, "only so many of the queries, drawn at random")
-      ->check(CLI::PositiveNumber);
+      ->check(within(std::int64_t{1}, kMost));
   command->add_option("--seed", o->queries.seed, "of --sample")->capture_default_str();
   command->add_option("-k", o->request.k, "how many")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 32))
+      ->check(within(std::int64_t{1}, kMost))
       ->capture_default_str();
   command
       ->add_option("--radius", o->request.radius,
                    "all within this distance, in place of the k nearest")
-      ->check(CLI::NonNegativeNumber);
+      ->check(within(0, retrieval::kMaxBits));
   command->add_option("--filter", o->request.filters,
                       "only items that pass: label=cat, path~holiday/*, id>=100, year<2020");
   command->add_flag("--exclude-self", o->request.exclude_self,
@@ -104,7 +110,7 @@ void add_search(CLI::App& program) {
       ->add_option("--rerank", o->request.rerank,
                    "put so many of the nearest in order of the network's real-valued outputs and "
                    "take the k first; for an index built with --keep-outputs")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 32));
+      ->check(within(std::int64_t{1}, kMost));
   command->add_flag("--json", o->json, "print one line of JSON");
   command->add_option("--out", o->out,
                       "write the ids, int64 [queries, k], -1 where there are fewer");
@@ -116,10 +122,10 @@ void add_search(CLI::App& program) {
   command->add_option("--data", o->pictures.data, "its folder");
   command->add_option("--image-root", o->pictures.image_root, "what relative paths start from");
   command->add_option("--batch", o->queries.encoder.batch, "images at once, when encoding")
-      ->check(CLI::Range(1, 65536))
+      ->check(within(1, 65536))
       ->capture_default_str();
   command->add_option("--workers", o->queries.encoder.workers, "threads that read images")
-      ->check(CLI::Range(0, 256))
+      ->check(within(0, 256))
       ->capture_default_str();
   add_max_pixels(*command, o->queries.max_pixels);
   command->add_flag("--skip-bad", o->queries.encoder.skip_bad,

@@ -74,7 +74,7 @@ void add_serve(CLI::App& program) {
                    "address to listen on; 0.0.0.0: all of the machine's")
       ->capture_default_str();
   command->add_option("--port", options->serve.port, "0: any that is free")
-      ->check(CLI::Range(0, 65535))
+      ->check(within(0, 65535))
       ->capture_default_str();
   command->add_option("--token", options->token,
                       "what adding and deleting take (better: --token-file, or HH_SERVE_TOKEN)");
@@ -85,21 +85,21 @@ void add_serve(CLI::App& program) {
                       "what the items' paths start from, for their pictures");
   add_exif_gone(*command);
   command->add_option("--max-body", options->max_body_mib, "largest request, MiB")
-      ->check(CLI::Range(.001, 4096.))
+      ->check(within(.001, 4096.))
       ->capture_default_str();
   command
       ->add_option("--max-pixels", options->max_megapixels, "largest picture, millions of pixels")
-      ->check(CLI::Range(.0001, 1000.))
+      ->check(within(.0001, 1000.))
       ->capture_default_str();
   command
       ->add_option("--max-concurrent", options->serve.limits.concurrent,
                    "connections served at once; others are told to come back")
-      ->check(CLI::Range(1, 1024))
+      ->check(within(1, 1024))
       ->capture_default_str();
   command
       ->add_option("--timeout", options->serve.limits.seconds,
                    "seconds for a request to arrive, and for its answer to be taken")
-      ->check(CLI::Range(.1, 3600.))
+      ->check(within(.1, 3600.))
       ->capture_default_str();
   command->add_option("--dtype", options->dtype, "f32 or bf16")
       ->check(CLI::IsMember({"f32", "bf16"}))

@@ -5,10 +5,12 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/report/evaluation.h"
+#include "pipeline/counted.h"
 
 namespace hh::apps {
 namespace {
 
+using pipeline::counted;
 using retrieval::kTieRules;
 using retrieval::TieRule;
 
@@ -38,8 +40,8 @@ nlohmann::ordered_json by_rule(const retrieval::ByTieRule<double>& values) {
 std::string to_text(const EvaluationReport& report) {
   const retrieval::Evaluation& e = report.evaluation;
   const retrieval::CodeStatistics& s = report.statistics;
-  std::string text =
-      fmt::format("{} queries, {} database items, {} bits\n", e.queries, e.database, e.bits);
+  std::string text = fmt::format("{}, {}, {}\n", counted(e.queries, "query", "queries"),
+                                 counted(e.database, "database item"), counted(e.bits, "bit"));
   if (!report.note.empty()) text += "note: " + report.note + "\n";
   for (const TieRule rule : kTieRules) {
     text += fmt::format("mAP@{:<6} ties {:<9} {:.4f}", top_k_text(e), to_string(rule), e.map[rule]);
@@ -66,7 +68,8 @@ std::string to_text(const EvaluationReport& report) {
       s.distinct, s.count, s.largest_group, s.mean_imbalance, s.mean_entropy,
       s.mean_abs_correlation);
   if (e.without_relevant > 0) {
-    text += fmt::format("{} queries have nothing relevant in the database\n", e.without_relevant);
+    text += fmt::format("{} nothing relevant in the database\n",
+                        counted(e.without_relevant, "query has", "queries have"));
   }
   return text;
 }

@@ -9,6 +9,7 @@
 #include "apps/report/shown_text.h"
 #include "engine/files/utf8.h"
 #include "kernels/core/check.h"
+#include "pipeline/counted.h"
 #include "retrieval/codes/class_names.h"
 #include "retrieval/files/item_files.h"
 #include "retrieval/files/npy.h"
@@ -17,6 +18,7 @@ namespace hh::apps {
 namespace {
 
 using nlohmann::ordered_json;
+using pipeline::counted;
 using retrieval::Hit, retrieval::IndexItem;
 
 std::string name_of(const IndexItem& item) {
@@ -45,6 +47,10 @@ void SearchReport::write_arrays(const std::string& ids_path,
   HH_REQUIRE(!request_.radius, "--out is for the k nearest; for a radius use --json");
   const auto queries = std::int64_t(answer_.hits.size());
   const auto k = std::size_t(request_.k);
+  constexpr std::int64_t kMostCells = std::int64_t{1} << 30;
+  HH_REQUIRE(queries == 0 || request_.k <= kMostCells / queries,
+             "--out of " << queries << " x " << k << " results: use a -k of at most "
+                         << kMostCells / std::max<std::int64_t>(queries, 1));
   std::vector<std::int64_t> ids(std::size_t(queries) * k, -1);
   std::vector<float> distances(ids.size(), -1);
   for (std::size_t q = 0; q < answer_.hits.size(); ++q) {
@@ -183,22 +189,23 @@ void SearchReport::print_table() const {
   constexpr std::int64_t kMostQueries = 20;
   for (std::int64_t q = 0; q < std::min(queries_.count(), kMostQueries); ++q) print_query(q);
   if (queries_.count() > kMostQueries) {
-    say("... and {} more queries: --json, --out and --html have them all\n",
-        queries_.count() - kMostQueries);
+    say("... and {}: --json, --out and --html have them all\n",
+        counted(queries_.count() - kMostQueries, "more query", "more queries"));
   }
-  say("{} queries in {} items of {} bits by {}: {:.4g} s\n", queries_.count(), index_.count(),
-      index_.bits(), method_text(), answer_.seconds);
+  say("{} in {} of {} by {}: {:.4g} s\n", counted(queries_.count(), "query", "queries"),
+      counted(index_.count(), "item"), counted(index_.bits(), "bit"), method_text(),
+      answer_.seconds);
 }
 
 Gallery SearchReport::gallery(ThumbnailSource pictures) const {
   Gallery gallery;
   gallery.title = "HybridHash search";
-  gallery.facts.push_back(fmt::format("{}: {} items of {} bits, {}, by {} in {:.3g} s",
-                                      index_.folder().string(), index_.count(), index_.bits(),
-                                      request_.radius
-                                          ? fmt::format("all within distance {}", *request_.radius)
-                                          : fmt::format("the {} nearest", request_.k),
-                                      method_text(), answer_.seconds));
+  gallery.facts.push_back(
+      fmt::format("{}: {} of {}, {}, by {} in {:.3g} s", index_.folder().string(),
+                  counted(index_.count(), "item"), counted(index_.bits(), "bit"),
+                  request_.radius ? fmt::format("all within distance {}", *request_.radius)
+                                  : fmt::format("the {} nearest", request_.k),
+                  method_text(), answer_.seconds));
   for (const std::string& filter : request_.filters) gallery.facts.push_back("only " + filter);
   // Items of a folder are named by their paths within it.
   pictures.other_root = bytes_of_utf8(index_.manifest().source);

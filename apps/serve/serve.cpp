@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "kernels/core/parallel.h"
+#include "pipeline/counted.h"
 
 namespace hh::apps {
 namespace {
@@ -48,8 +49,9 @@ void serve(const ServeOptions& options, const std::function<bool()>& stop,
   const int port = server.bind(options.host, options.port);
   const bool v6 = options.host.find(':') != std::string::npos;
   const auto state = index.state();
-  started(fmt::format("{} items of {} bits at http://{}:{}/", state->index.count(),
-                      state->index.bits(), v6 ? "[" + options.host + "]" : options.host, port));
+  started(fmt::format("{} of {} at http://{}:{}/", pipeline::counted(state->index.count(), "item"),
+                      pipeline::counted(state->index.bits(), "bit"),
+                      v6 ? "[" + options.host + "]" : options.host, port));
   server.run(stop);
 }
 

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <exception>
+#include <new>
 #include <utility>
 
 #include "apps/serve/served_index.h"
@@ -75,6 +76,8 @@ std::shared_ptr<const MultiIndex> ServedTables::built_of(retrieval::CodesView co
   std::string reason;
   try {
     return build_(codes);
+  } catch (const std::bad_alloc&) {
+    reason = "out of memory";
   } catch (const std::exception& error) {
     reason = error.what();
   } catch (...) {

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "engine/files/file.h"
+#include "engine/files/json_error.h"
 
 namespace hh::apps {
 
@@ -14,7 +15,7 @@ nlohmann::json read_case(const std::filesystem::path& path) {
   try {
     return nlohmann::json::parse(bytes.begin(), bytes.end());
   } catch (const nlohmann::json::exception& error) {
-    throw std::invalid_argument(path.string() + ": " + error.what());
+    throw std::invalid_argument(path.string() + ": " + json_error_text(error));
   }
 }
 
@@ -67,7 +68,7 @@ Report verify_case(const std::filesystem::path& path, Device device, DType dtype
         break;
     }
   } catch (const nlohmann::json::exception& error) {  // a key of the format is missing
-    throw std::invalid_argument(path.string() + ": " + error.what());
+    throw std::invalid_argument(path.string() + ": " + json_error_text(error));
   }
   return report;
 }

@@ -75,13 +75,14 @@ struct Loader::State {
         options(options_in),
         own_transformer(spec_in) {
     HH_REQUIRE(options.batch_size >= 1 && options.batch_size <= 65536,
-               "loader: batch_size = " << options.batch_size);
+               "loader: batch_size = " << options.batch_size << ": use 1 to 65536");
     HH_REQUIRE(options.workers >= 0 && options.workers <= 256,
-               "loader: workers = " << options.workers);
-    HH_REQUIRE(options.ahead >= 0 && options.ahead <= 4096, "loader: ahead = " << options.ahead);
+               "loader: workers = " << options.workers << ": use 0 to 256");
+    HH_PRECONDITION(options.ahead >= 0 && options.ahead <= 4096,
+                    "loader: ahead = " << options.ahead);
     for (const std::int64_t i : items) {
-      HH_REQUIRE(i >= 0 && i < dataset.size(),
-                 "loader: item " << i << " of a data set of " << dataset.size());
+      HH_PRECONDITION(i >= 0 && i < dataset.size(),
+                      "loader: item " << i << " of a data set of " << dataset.size());
     }
     const auto n = std::int64_t(items.size());
     batches = options.drop_last ? n / options.batch_size
@@ -102,8 +103,8 @@ struct Loader::State {
   }
 
   void start(std::uint32_t epoch_in, std::int64_t first_batch) {
-    HH_REQUIRE(first_batch >= 0 && first_batch <= batches,
-               "loader: starts at batch " << first_batch << " of " << batches);
+    HH_PRECONDITION(first_batch >= 0 && first_batch <= batches,
+                    "loader: starts at batch " << first_batch << " of " << batches);
     halt();
     epoch = epoch_in;
     order.resize(items.size());

@@ -195,10 +195,11 @@ Experiment open_protocol(const std::string& name, const ProtocolOptions& options
   Experiment e;
   e.protocol = find_protocol(name);
   HH_REQUIRE(options.channels == 1 || options.channels == 3,
-             "protocol: channels = " << options.channels);
-  HH_REQUIRE(options.size >= 1 && options.size <= 4096, "protocol: size = " << options.size);
+             "protocol: channels = " << options.channels << ": use 1 or 3");
+  HH_REQUIRE(options.size >= 1 && options.size <= 4096,
+             "protocol: size = " << options.size << ": use 1 to 4096");
   HH_REQUIRE(!options.data.empty() || name == "fashion_mnist",
-             "protocol " << name << ": the folder of its data isn't given");
+             "protocol " << name << ": the folder of its data isn't given; set data.path");
   if (name == "fashion_mnist") {
     open_fashion(e, options);
   } else if (name.starts_with("cifar10")) {

@@ -20,7 +20,8 @@ Split stratified_split(const Labels& labels, std::int64_t query_per_class,
   std::vector<std::vector<std::int64_t>> members(std::size_t(labels.classes()));
   for (std::int64_t i = 0; i < labels.items(); ++i) {
     const int c = labels.first_class(i);
-    HH_REQUIRE(c >= 0, "split: item " << i << " has no class");
+    HH_REQUIRE(c >= 0,
+               "split: item " << i << " has no class; give it one, or take it out of the lists");
     members[std::size_t(c)].push_back(i);
   }
   Split split;
@@ -44,8 +45,8 @@ Split stratified_split(const Labels& labels, std::int64_t query_per_class,
 
 std::pair<std::vector<std::int64_t>, std::vector<std::int64_t>> hold_out(
     const std::vector<std::int64_t>& items, std::int64_t count, std::uint64_t seed) {
-  HH_REQUIRE(count >= 0 && count <= std::int64_t(items.size()),
-             "hold_out: " << count << " of " << items.size() << " items");
+  HH_PRECONDITION(count >= 0 && count <= std::int64_t(items.size()),
+                  "hold_out: " << count << " of " << items.size() << " items");
   std::vector<std::int64_t> order(items.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = std::int64_t(i);
   shuffle(order, Philox(seed, RandomPurpose::kSplit, kHoldOutStream));

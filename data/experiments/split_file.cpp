@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "engine/files/file.h"
+#include "engine/files/json_error.h"
 #include "engine/files/json_text.h"
 #include "engine/files/sha256.h"
 #include "kernels/core/check.h"
@@ -198,7 +199,7 @@ SavedSplit parse_split(std::string_view text) {
     check_held_out(saved);
     return saved;
   } catch (const nlohmann::json::exception& e) {
-    throw std::runtime_error(e.what());
+    throw std::runtime_error(json_error_text(e));
   } catch (const std::invalid_argument& e) {  // check_split's
     throw std::runtime_error(e.what());
   }

@@ -32,7 +32,7 @@ void check_image_size(std::int64_t height, std::int64_t width, const DecodeOptio
 
 Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& options) {
   HH_REQUIRE(options.channels == 1 || options.channels == 3,
-             "decode_image: channels = " << options.channels);
+             "images of " << options.channels << " channels: use 1 or 3");
   Image image;
   if (is_jpeg(bytes)) {
     image = decode_jpeg(bytes, options);

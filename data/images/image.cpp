@@ -6,10 +6,10 @@
 namespace hh::data {
 
 void convert_channels(Image& image, int channels) {
-  HH_REQUIRE(channels == 1 || channels == 3, "convert_channels: channels = " << channels);
+  HH_PRECONDITION(channels == 1 || channels == 3, "convert_channels: channels = " << channels);
   if (image.channels == channels) return;
-  HH_REQUIRE(image.channels == 1 || image.channels == 3,
-             "convert_channels: an image of " << image.channels << " channels");
+  HH_PRECONDITION(image.channels == 1 || image.channels == 3,
+                  "convert_channels: an image of " << image.channels << " channels");
   const std::size_t pixels = std::size_t(image.height) * std::size_t(image.width);
   if (channels == 3) {
     image.pixels.resize(3 * pixels);

@@ -139,17 +139,17 @@ void Resizer::Axis::prepare(int in_size, int out_size, int begin_in, int outputs
 
 void Resizer::run(const Image& image, int height, int width, const Window& window,
                   std::uint8_t* out, std::size_t out_stride) {
-  HH_REQUIRE(height >= 1 && width >= 1, "resize: to " << height << " x " << width);
-  HH_REQUIRE(
+  HH_PRECONDITION(height >= 1 && width >= 1, "resize: to " << height << " x " << width);
+  HH_PRECONDITION(
       image.height >= 1 && image.width >= 1 && (image.channels == 1 || image.channels == 3) &&
           image.pixels.size() == std::size_t(image.height) * image.row_bytes(),
       "resize: an image of " << image.height << " x " << image.width << " x " << image.channels
                              << " with " << image.pixels.size() << " bytes");
-  HH_REQUIRE(window.top >= 0 && window.left >= 0 && window.height >= 0 && window.width >= 0 &&
-                 window.height <= height - window.top && window.width <= width - window.left,
-             "resize: a window of " << window.height << " x " << window.width << " at "
-                                    << window.top << ", " << window.left << " in " << height
-                                    << " x " << width);
+  HH_PRECONDITION(window.top >= 0 && window.left >= 0 && window.height >= 0 && window.width >= 0 &&
+                      window.height <= height - window.top && window.width <= width - window.left,
+                  "resize: a window of " << window.height << " x " << window.width << " at "
+                                         << window.top << ", " << window.left << " in " << height
+                                         << " x " << width);
   if (window.height == 0 || window.width == 0) return;
   const auto channels = std::size_t(image.channels);
   const std::size_t row_bytes = std::size_t(window.width) * channels;

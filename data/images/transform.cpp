@@ -56,13 +56,15 @@ int resize_for(int size) { return (size * 8 + 3) / 7; }
 }  // namespace
 
 void TransformSpec::validate() const {
-  HH_REQUIRE(size >= 1 && size <= 4096, "transform: size = " << size);
-  HH_REQUIRE(channels == 1 || channels == 3, "transform: channels = " << channels);
+  HH_REQUIRE(size >= 1 && size <= 4096, "transform: size = " << size << ": use 1 to 4096");
+  HH_REQUIRE(channels == 1 || channels == 3,
+             "transform: channels = " << channels << ": use 1 or 3");
   HH_REQUIRE(resize == Resize::kNone || (resize_to >= 1 && resize_to <= 8192),
-             "transform: resize_to = " << resize_to);
-  HH_REQUIRE(max_shift >= 0 && max_shift <= size, "transform: max_shift = " << max_shift);
+             "transform: resize_to = " << resize_to << ": use 1 to 8192");
+  HH_REQUIRE(max_shift >= 0 && max_shift <= size,
+             "transform: max_shift = " << max_shift << ": use 0 to the size, " << size);
   HH_REQUIRE(flip_probability >= 0 && flip_probability <= 1,
-             "transform: flip_probability = " << flip_probability);
+             "transform: flip_probability = " << flip_probability << ": use 0 to 1");
   for (int c = 0; c < channels; ++c) {
     HH_REQUIRE(std::isfinite(mean[std::size_t(c)]) && std[std::size_t(c)] > 0 &&
                    std::isfinite(std[std::size_t(c)]),

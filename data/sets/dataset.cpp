@@ -13,9 +13,9 @@ namespace hh::data {
 Dataset::Dataset(Labels labels, std::vector<std::string> class_names,
                  std::vector<std::string> notes)
     : labels_(std::move(labels)), class_names_(std::move(class_names)), notes_(std::move(notes)) {
-  HH_REQUIRE(class_names_.empty() || int(class_names_.size()) == labels_.classes(),
-             "data set: " << class_names_.size() << " class names for " << labels_.classes()
-                          << " classes");
+  HH_PRECONDITION(class_names_.empty() || int(class_names_.size()) == labels_.classes(),
+                  "data set: " << class_names_.size() << " class names for " << labels_.classes()
+                               << " classes");
 }
 
 Image Dataset::load(std::int64_t index) const {
@@ -25,7 +25,7 @@ Image Dataset::load(std::int64_t index) const {
 }
 
 void Dataset::check_index(std::int64_t index) const {
-  HH_REQUIRE(index >= 0 && index < size(), "data set: item " << index << " of " << size());
+  HH_PRECONDITION(index >= 0 && index < size(), "data set: item " << index << " of " << size());
 }
 
 MemoryDataset::MemoryDataset(std::string source, int height, int width, int channels,
@@ -65,8 +65,8 @@ FileDataset::FileDataset(std::filesystem::path root, std::vector<std::string> li
       lists_(std::move(lists)),
       items_(std::move(items)),
       decode_(decode) {
-  HH_REQUIRE(std::int64_t(items_.size()) == size(),
-             "data set: " << items_.size() << " files for " << size() << " labels");
+  HH_PRECONDITION(std::int64_t(items_.size()) == size(),
+                  "data set: " << items_.size() << " files for " << size() << " labels");
 }
 
 std::string FileDataset::name(std::int64_t index) const {

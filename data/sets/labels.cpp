@@ -9,25 +9,26 @@
 namespace hh::data {
 
 Labels::Labels(std::int64_t items, int classes) : items_(items), classes_(classes) {
-  HH_REQUIRE(items >= 0, "labels: items = " << items);
-  HH_REQUIRE(classes >= 1 && classes <= kMaxClasses, "labels: classes = " << classes);
+  HH_PRECONDITION(items >= 0, "labels of " << items << " items: use 0 or more");
+  HH_REQUIRE(classes >= 1 && classes <= kMaxClasses,
+             "labels of " << classes << " classes: use 1 to " << kMaxClasses);
   bits_.assign(std::size_t(items) * std::size_t(words()), 0);
 }
 
 std::span<const std::uint64_t> Labels::of(std::int64_t item) const {
-  HH_REQUIRE(item >= 0 && item < items_, "labels: item " << item << " of " << items_);
+  HH_PRECONDITION(item >= 0 && item < items_, "labels: item " << item << " of " << items_);
   const auto n = std::size_t(words());
   return {bits_.data() + std::size_t(item) * n, n};
 }
 
 bool Labels::has(std::int64_t item, int c) const {
-  HH_REQUIRE(c >= 0 && c < classes_, "labels: class " << c << " of " << classes_);
+  HH_PRECONDITION(c >= 0 && c < classes_, "labels: class " << c << " of " << classes_);
   return has_label(of(item).data(), c);
 }
 
 void Labels::set(std::int64_t item, int c) {
-  HH_REQUIRE(item >= 0 && item < items_, "labels: item " << item << " of " << items_);
-  HH_REQUIRE(c >= 0 && c < classes_, "labels: class " << c << " of " << classes_);
+  HH_PRECONDITION(item >= 0 && item < items_, "labels: item " << item << " of " << items_);
+  HH_PRECONDITION(c >= 0 && c < classes_, "labels: class " << c << " of " << classes_);
   set_label(bits_.data() + std::size_t(item) * std::size_t(words()), c);
 }
 

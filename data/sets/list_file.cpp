@@ -186,7 +186,7 @@ ImageList read_list(const std::filesystem::path& path, ListLabels labels) {
 std::unique_ptr<Dataset> open_lists(std::vector<ImageList> lists,
                                     const std::filesystem::path& image_root,
                                     const DecodeOptions& decode) {
-  HH_REQUIRE(!lists.empty(), "open_lists: no list is given");
+  HH_PRECONDITION(!lists.empty(), "open_lists: no list is given");
   std::vector<std::string> names;
   std::size_t items = 0;
   int classes = lists.front().class_numbers ? 0 : lists.front().columns;

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "engine/files/file_kind.h"
+#include "engine/files/json_error.h"
 #include "engine/files/json_text.h"
 
 namespace hh {
@@ -196,7 +197,7 @@ SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const s
       }
     }
   } catch (const nlohmann::json::exception& error) {
-    fail(name, std::string("its header: ") + error.what());
+    fail(name, std::string("its header: ") + json_error_text(error));
   }
   check_layout(file.entries_, data, name);
   return file;

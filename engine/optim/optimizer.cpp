@@ -84,7 +84,8 @@ void LearningRateSchedule::validate() const {
              "learning rate schedule '" << kind << "': use constant or cosine");
   HH_REQUIRE(base > 0, "learning rate " << base << ": use a positive number");
   HH_REQUIRE(warmup_steps >= 0 && total_steps >= 1,
-             "schedule of " << total_steps << " steps with " << warmup_steps << " of warm-up");
+             "schedule of " << total_steps << " steps with " << warmup_steps
+                            << " of warm-up: use 1 or more, and 0 or more");
   HH_REQUIRE(final_fraction >= 0 && final_fraction <= 1,
              "final learning rate fraction " << final_fraction << ": use 0 to 1");
 }

@@ -80,9 +80,9 @@ std::int64_t Parameters::count() const {
 }
 
 void Parameters::set(const Parameter& parameter, std::span<const float> values) {
-  HH_REQUIRE(std::int64_t(values.size()) == parameter.shape_.count(),
-             parameter.name_ << " takes " << parameter.shape_.count() << " values of shape "
-                             << to_string(parameter.shape_) << ", not " << values.size());
+  HH_PRECONDITION(std::int64_t(values.size()) == parameter.shape_.count(),
+                  parameter.name_ << " takes " << parameter.shape_.count() << " values of shape "
+                                  << to_string(parameter.shape_) << ", not " << values.size());
   parameter.weight_.copy_from(values);
 }
 

@@ -11,10 +11,10 @@
 namespace hh {
 
 Shape::Shape(std::span<const std::int64_t> extents) {
-  HH_REQUIRE(extents.size() <= kMaxAxes,
-             "a tensor has at most " << kMaxAxes << " axes, not " << extents.size());
+  HH_PRECONDITION(extents.size() <= kMaxAxes,
+                  "a tensor has at most " << kMaxAxes << " axes, not " << extents.size());
   for (const std::int64_t extent : extents) {
-    HH_REQUIRE(extent >= 0, "a tensor's extent can't be negative: " << extent);
+    HH_PRECONDITION(extent >= 0, "a tensor's extent can't be negative: " << extent);
     extents_[std::size_t(axes_++)] = extent;
   }
 }

@@ -18,13 +18,19 @@ struct DeviceError : std::runtime_error {
 
 }  // namespace hh
 
-/// Throws std::invalid_argument when a caller breaks a documented precondition. `message` is
-/// streamed, and says the offending value and the limit: HH_REQUIRE(n <= 8, "n = " << n << ...).
-#define HH_REQUIRE(condition, message)                        \
-  do {                                                        \
-    if (!(condition)) {                                       \
-      std::ostringstream out_;                                \
-      out_ << message << " (required: " << #condition << ")"; \
-      throw std::invalid_argument(out_.str());                \
-    }                                                         \
+/// Throws std::invalid_argument for what a user may get wrong. `message` is streamed; it is all that
+/// the user sees, so it says the value, the limit and the cure:
+/// HH_REQUIRE(n <= 8, "n = " << n << ": use 1 to 8").
+#define HH_REQUIRE(condition, message)         \
+  do {                                         \
+    if (!(condition)) {                        \
+      std::ostringstream out_;                 \
+      out_ << message;                         \
+      throw std::invalid_argument(out_.str()); \
+    }                                          \
   } while (false)
+
+/// The same for what only a programmer can get wrong, as the arguments of a kernel: the condition
+/// follows the message.
+#define HH_PRECONDITION(condition, message) \
+  HH_REQUIRE(condition, message << " (required: " << #condition << ")")

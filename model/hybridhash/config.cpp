@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/files/json_error.h"
 #include "kernels/core/check.h"
 
 namespace hh {
@@ -72,7 +73,7 @@ HybridHashConfig config_from_json(const std::string& text) {
     json.at("bits").get_to(c.bits);
     json.at("drop_path").get_to(c.drop_path);
   } catch (const nlohmann::json::exception& error) {
-    throw std::invalid_argument(std::string("model config: ") + error.what());
+    throw std::invalid_argument(std::string("model config: ") + json_error_text(error));
   }
   c.validate();
   return c;

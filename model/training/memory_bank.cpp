@@ -7,8 +7,8 @@ MemoryBank::MemoryBank(std::int64_t rows, int bits, int classes, DType dtype, De
     : words_(label_words(classes)),
       view_{Tensor::zeros({rows, bits}, dtype, device),
             Tensor::zeros({rows, words_}, DType::u64, device)} {
-  HH_REQUIRE(rows >= 1, "a memory bank needs at least one row");
-  HH_REQUIRE(classes >= 1, "a memory bank needs at least one class");
+  HH_PRECONDITION(rows >= 1, "a memory bank needs at least one row");
+  HH_PRECONDITION(classes >= 1, "a memory bank needs at least one class");
 }
 
 MemoryBank::Batch MemoryBank::batch(std::span<const std::uint64_t> labels,
@@ -25,8 +25,9 @@ void MemoryBank::refill(const Batch& batch, std::span<const std::uint64_t> label
                         std::span<const std::int64_t> indices) const {
   assert(std::int64_t(labels.size()) == std::int64_t(indices.size()) * words_);
   for (const std::int64_t row : indices) {
-    HH_REQUIRE(row >= 0 && row < rows(),
-               "training image " << row << " is outside the memory bank of " << rows() << " rows");
+    HH_PRECONDITION(row >= 0 && row < rows(), "training image " << row
+                                                                << " is outside the memory bank of "
+                                                                << rows() << " rows");
   }
   batch.labels.copy_from(labels);
   batch.indices.copy_from(indices);

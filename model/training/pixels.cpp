@@ -18,8 +18,8 @@ Tensor patch_rows(const HybridHash& network, std::span<const std::uint8_t> pixel
   const HybridHashConfig& c = network.config();
   const std::int64_t image = std::int64_t{c.image_size} * c.image_size * c.in_channels;
   const std::int64_t images = std::int64_t(pixels.size()) / image;
-  HH_REQUIRE(std::int64_t(pixels.size()) == images * image,
-             pixels.size() << " pixel values aren't a whole number of images of " << image);
+  HH_PRECONDITION(std::int64_t(pixels.size()) == images * image,
+                  pixels.size() << " pixel values aren't a whole number of images of " << image);
   return patch_rows(
       network, Tensor::from(pixels, {images, c.image_size, c.image_size, c.in_channels}, device),
       statistics, dtype);

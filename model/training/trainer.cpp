@@ -43,9 +43,9 @@ void Trainer::fill(Step& step, std::span<const std::uint8_t> pixels,
   const HybridHashConfig& c = config_.model;
   const auto images = std::int64_t(rows.size());
   const Shape shape{images, c.image_size, c.image_size, c.in_channels};
-  HH_REQUIRE(std::int64_t(pixels.size()) == shape.count(), pixels.size() << " pixel values aren't "
-                                                                         << images << " images of "
-                                                                         << to_string(shape));
+  HH_PRECONDITION(
+      std::int64_t(pixels.size()) == shape.count(),
+      pixels.size() << " pixel values aren't " << images << " images of " << to_string(shape));
   if (!step.pixels) {
     step.pixels = Tensor(shape, DType::u8, device_);
     if (c.drop_path != 0) {

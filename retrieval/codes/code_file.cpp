@@ -172,7 +172,8 @@ void CodeSet::validate() const {
   check_bits(codes.bits());
   const auto n = std::size_t(count());
   HH_REQUIRE(ids.size() == n, n << " codes, but " << ids.size() << " ids");
-  HH_REQUIRE(classes >= 0 && classes <= kMaxClasses, "classes = " << classes);
+  HH_REQUIRE(classes >= 0 && classes <= kMaxClasses,
+             "classes = " << classes << ": use 0 to " << kMaxClasses);
   HH_REQUIRE(
       labels.size() == n * ((std::size_t(classes) + 63) / 64),
       n << " codes, but " << labels.size() << " words of labels of " << classes << " classes");

@@ -24,7 +24,7 @@ int hamming_distance(std::span<const std::uint64_t> a, std::span<const std::uint
 
 PackedCodes::PackedCodes(std::int64_t count, int bits) : count_(count), bits_(bits) {
   check_bits(bits);
-  HH_REQUIRE(count >= 0, "a number of codes can't be " << count);
+  HH_PRECONDITION(count >= 0, "a number of codes can't be " << count);
   words_.resize(std::size_t(count) * std::size_t(row_words()));
 }
 
@@ -67,8 +67,8 @@ std::vector<std::uint8_t> PackedCodes::to_bytes() const {
 
 void PackedCodes::append(CodesView codes) {
   if (count_ == 0) bits_ = codes.bits;
-  HH_REQUIRE(codes.bits == bits_,
-             "codes of " << codes.bits << " bits can't join codes of " << bits_ << " bits");
+  HH_PRECONDITION(codes.bits == bits_,
+                  "codes of " << codes.bits << " bits can't join codes of " << bits_ << " bits");
   words_.insert(words_.end(), codes.words, codes.words + codes.count * codes.row_words());
   count_ += codes.count;
 }

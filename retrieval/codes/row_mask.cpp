@@ -39,20 +39,20 @@ std::int64_t RowMask::count() const {
 }
 
 RowMask& RowMask::operator&=(const RowMask& other) {
-  HH_REQUIRE(rows_ == other.rows_, "masks of " << rows_ << " and " << other.rows_ << " rows");
+  HH_PRECONDITION(rows_ == other.rows_, "masks of " << rows_ << " and " << other.rows_ << " rows");
   for (std::size_t w = 0; w < words_.size(); ++w) words_[w] &= other.words_[w];
   return *this;
 }
 
 RowMask& RowMask::operator-=(const RowMask& other) {
-  HH_REQUIRE(rows_ == other.rows_, "masks of " << rows_ << " and " << other.rows_ << " rows");
+  HH_PRECONDITION(rows_ == other.rows_, "masks of " << rows_ << " and " << other.rows_ << " rows");
   for (std::size_t w = 0; w < words_.size(); ++w) words_[w] &= ~other.words_[w];
   return *this;
 }
 
 RowMask RowMask::slice(std::int64_t begin, std::int64_t end) const {
-  HH_REQUIRE(0 <= begin && begin <= end && end <= rows_,
-             "rows " << begin << " to " << end << " of a mask of " << rows_);
+  HH_PRECONDITION(0 <= begin && begin <= end && end <= rows_,
+                  "rows " << begin << " to " << end << " of a mask of " << rows_);
   RowMask part(end - begin, false);
   const auto first = std::size_t(begin / 64);
   const int shift = int(begin % 64);
@@ -65,7 +65,7 @@ RowMask RowMask::slice(std::int64_t begin, std::int64_t end) const {
 }
 
 void RowMask::resize(std::int64_t rows, bool value) {
-  HH_REQUIRE(rows >= 0, "a mask of " << rows << " rows");
+  HH_PRECONDITION(rows >= 0, "a mask of " << rows << " rows");
   const std::int64_t before = rows_;
   rows_ = rows;
   words_.resize(std::size_t((rows + 63) / 64));

@@ -131,8 +131,8 @@ FaissCodes read_faiss_file(const std::filesystem::path& path) {
 
 void write_faiss_file(const std::filesystem::path& path, CodesView codes,
                       std::span<const std::int64_t> ids) {
-  HH_REQUIRE(ids.size() == std::size_t(codes.count),
-             codes.count << " codes, but " << ids.size() << " ids");
+  HH_PRECONDITION(ids.size() == std::size_t(codes.count),
+                  codes.count << " codes, but " << ids.size() << " ids");
   bool plain = true;
   for (std::size_t i = 0; i < ids.size(); ++i) plain = plain && ids[i] == std::int64_t(i);
   AtomicFile file(path);

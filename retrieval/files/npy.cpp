@@ -213,8 +213,8 @@ void write_npy(const std::filesystem::path& path, std::span<const std::int64_t> 
     header += std::to_string(extent) + ", ";
     count *= std::size_t(extent);
   }
-  HH_REQUIRE(count == values.size(),
-             path.string() << ": " << values.size() << " values in a shape of " << count);
+  HH_PRECONDITION(count == values.size(),
+                  path.string() << ": " << values.size() << " values in a shape of " << count);
   if (shape.size() > 1) header.resize(header.size() - 2);  // one axis keeps the comma: (3,)
   header += "), }";
   // The data begins on a multiple of 64 bytes; the header ends with a line feed.

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "engine/files/file.h"
+#include "engine/files/json_error.h"
 #include "engine/files/json_text.h"
 #include "retrieval/codes/code_file.h"
 #include "retrieval/index/checksum.h"
@@ -136,7 +137,7 @@ IndexManifest parse_index_manifest(const std::string& text, const std::string& n
     if (checksum_of(body) != checksum) fail(name, "it is damaged (its check sum is wrong)");
     return from_json(body, name);
   } catch (const json::exception& error) {
-    fail(name, error.what());
+    fail(name, json_error_text(error));
   }
 }
 

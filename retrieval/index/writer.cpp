@@ -69,7 +69,8 @@ std::vector<std::int64_t> checked_ids(std::span<const std::int64_t> ids) {
   if (sorted.empty()) return sorted;
   HH_REQUIRE(sorted.front() >= 0, "id " << sorted.front() << ": an index takes ids from 0 on");
   HH_REQUIRE(sorted.back() < std::numeric_limits<std::int64_t>::max(),
-             "id " << sorted.back() << " is too large");
+             "id " << sorted.back() << ": the largest is "
+                   << std::numeric_limits<std::int64_t>::max() - 1);
   const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
   HH_REQUIRE(twice == sorted.end(), "id " << *twice << " comes twice");
   return sorted;
@@ -333,7 +334,8 @@ void IndexWriter::update(std::int64_t id, const Description& description) {
   if (!description.labels.empty()) {
     const auto [least, most] =
         std::minmax_element(description.labels.begin(), description.labels.end());
-    HH_REQUIRE(*least >= 0 && *most < kMaxClasses, "label " << *least << " or " << *most);
+    HH_REQUIRE(*least >= 0 && *most < kMaxClasses,
+               "label " << (*least < 0 ? *least : *most) << ": use 0 to " << kMaxClasses - 1);
     items.set.classes = *most + 1;
     append_labels(items.set.labels, items.set.classes, description.labels);
   }

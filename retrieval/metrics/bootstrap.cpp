@@ -11,9 +11,9 @@ namespace hh::retrieval {
 
 Interval bootstrap_interval(std::span<const double> values, int samples, double confidence,
                             std::uint64_t seed) {
-  HH_REQUIRE(!values.empty() && values.size() < (std::uint64_t{1} << 32),
-             "an interval from " << values.size() << " values");
-  HH_REQUIRE(samples >= 1, "an interval from " << samples << " samples");
+  HH_PRECONDITION(!values.empty() && values.size() < (std::uint64_t{1} << 32),
+                  "an interval from " << values.size() << " values");
+  HH_PRECONDITION(samples >= 1, "an interval from " << samples << " samples");
   HH_REQUIRE(confidence > 0 && confidence < 1,
              "confidence = " << confidence << ": between 0 and 1");
   const auto n = std::uint32_t(values.size());

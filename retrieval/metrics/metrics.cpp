@@ -35,8 +35,9 @@ void check(const LabelledCodes& queries, const LabelledCodes& database,
   HH_REQUIRE(options.top_k >= -1, "top_k = " << options.top_k
                                              << ": a number of ranks, 0 for all, or -1 for all "
                                                 "but the last");
-  HH_REQUIRE(options.radius >= 0, "radius = " << options.radius);
-  HH_REQUIRE(options.bootstrap_samples >= 0, "bootstrap_samples = " << options.bootstrap_samples);
+  HH_REQUIRE(options.radius >= 0, "radius = " << options.radius << ": use 0 or more");
+  HH_REQUIRE(options.bootstrap_samples >= 0,
+             "bootstrap_samples = " << options.bootstrap_samples << ": use 0 (none) or more");
   HH_REQUIRE(options.confidence > 0 && options.confidence < 1,
              "confidence = " << options.confidence << ": between 0 and 1");
 }

@@ -87,10 +87,10 @@ RealResult asymmetric_topk(CodesView database, std::span<const float> queries, s
   check_bits(database.bits);
   const auto bits = std::size_t(database.bits);
   HH_REQUIRE(k >= 1, "k = " << k << ": ask for at least one result");
-  HH_REQUIRE(queries.size() % bits == 0, queries.size()
-                                             << " values aren't queries of " << bits << " bits");
-  HH_REQUIRE(allowed == nullptr || allowed->rows() == database.count,
-             "a mask of " << allowed->rows() << " rows for a database of " << database.count);
+  HH_PRECONDITION(queries.size() % bits == 0,
+                  queries.size() << " values aren't queries of " << bits << " bits");
+  HH_PRECONDITION(allowed == nullptr || allowed->rows() == database.count,
+                  "a mask of " << allowed->rows() << " rows for a database of " << database.count);
   HH_REQUIRE(std::all_of(queries.begin(), queries.end(), [](float v) { return std::isfinite(v); }),
              "a query has a value that isn't finite");
   const auto count = std::int64_t(queries.size() / bits);
@@ -124,7 +124,7 @@ RealResult rerank(const TopkResult& candidates, std::span<const float> queries,
   check_bits(bits);
   const auto width = std::size_t(bits);
   HH_REQUIRE(k >= 1, "k = " << k << ": ask for at least one result");
-  HH_REQUIRE(
+  HH_PRECONDITION(
       queries.size() == std::size_t(candidates.queries) * width,
       queries.size() << " values for " << candidates.queries << " queries of " << bits << " bits");
   RealResult result = empty_result(candidates.queries, k);
@@ -134,8 +134,8 @@ RealResult rerank(const TopkResult& candidates, std::span<const float> queries,
       std::vector<std::pair<float, std::int64_t>> entries;
       for (const std::int64_t row : candidates.rows_of(q)) {
         if (row < 0) break;
-        HH_REQUIRE((std::size_t(row) + 1) * width <= database_outputs.size(),
-                   "row " << row << " has no outputs to re-rank by");
+        HH_PRECONDITION((std::size_t(row) + 1) * width <= database_outputs.size(),
+                        "row " << row << " has no outputs to re-rank by");
         const float* other = database_outputs.data() + std::size_t(row) * width;
         float sum = 0;
         for (std::size_t j = 0; j < width; ++j)

@@ -54,8 +54,8 @@ void check_search(CodesView database, CodesView queries, const RowMask* allowed)
   HH_REQUIRE(queries.bits == database.bits,
              "queries of " << queries.bits << " bits for a database of " << database.bits
                            << "; encode both with the same model");
-  HH_REQUIRE(allowed == nullptr || allowed->rows() == database.count,
-             "a mask of " << allowed->rows() << " rows for a database of " << database.count);
+  HH_PRECONDITION(allowed == nullptr || allowed->rows() == database.count,
+                  "a mask of " << allowed->rows() << " rows for a database of " << database.count);
 }
 
 std::span<const std::int64_t> RadiusResult::rows_of(std::int64_t query) const {

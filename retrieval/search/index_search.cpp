@@ -66,8 +66,8 @@ IndexSearch::IndexSearch(const Index& index, Device device)
 void IndexSearch::check(const SearchQueries& queries, const SearchRequest& request) const {
   check_search(index_.codes(), queries.codes, nullptr);
   const auto n = std::size_t(queries.codes.count);
-  HH_REQUIRE(queries.rows.empty() || queries.rows.size() == n,
-             queries.rows.size() << " rows for " << n << " queries");
+  HH_PRECONDITION(queries.rows.empty() || queries.rows.size() == n,
+                  queries.rows.size() << " rows for " << n << " queries");
   const bool by_outputs = request.method == SearchMethod::kAsymmetric;
   HH_REQUIRE(request.radius || request.k >= 1, "k = " << request.k << ": ask for one at least");
   HH_REQUIRE(request.rerank >= 0, "rerank = " << request.rerank << ": 0 or more");
@@ -78,14 +78,14 @@ void IndexSearch::check(const SearchQueries& queries, const SearchRequest& reque
   HH_REQUIRE(request.rerank == 0 || index_.manifest().outputs,
              index_.folder().string() << ": the index keeps no outputs to re-rank by; build it by "
                                          "index build --keep-outputs");
-  HH_REQUIRE(
+  HH_PRECONDITION(
       !queries.outputs.empty() || n == 0,
       (by_outputs ? "asymmetric search" : "re-ranking")
           << " takes the network's outputs for the queries: search by images, by items of an "
              "index that keeps outputs, or by codes that were encoded with --outputs");
-  HH_REQUIRE(queries.outputs.size() == n * std::size_t(index_.bits()),
-             queries.outputs.size()
-                 << " outputs for " << n << " queries of " << index_.bits() << " bits");
+  HH_PRECONDITION(queries.outputs.size() == n * std::size_t(index_.bits()),
+                  queries.outputs.size()
+                      << " outputs for " << n << " queries of " << index_.bits() << " bits");
 }
 
 SearchAnswer IndexSearch::run(const SearchQueries& queries, const SearchRequest& request) const {

@@ -15,7 +15,7 @@ MultiIndex::MultiIndex(CodesView database, const MultiIndexOptions& options)
   check_bits(database.bits);
   HH_REQUIRE(database.count < (std::int64_t{1} << 32),
              "a multi-index of " << database.count << " codes: at most 2^32 - 1");
-  HH_REQUIRE(options.substrings >= 0, "substrings = " << options.substrings);
+  HH_PRECONDITION(options.substrings >= 0, "substrings = " << options.substrings);
   tables_->database = database;
   const auto substrings = cut(
       database.bits, options.substrings > 0 ? options.substrings

@@ -30,9 +30,9 @@ int Substring::weight(std::span<const std::uint64_t> row) const { return std::po
 
 std::vector<Substring> cut(int bits, int count) {
   const int least = (bits + kMaxSubstringBits - 1) / kMaxSubstringBits;
-  HH_REQUIRE(count >= least && count <= bits, "codes of " << bits << " bits in " << count
-                                                          << " substrings: between " << least
-                                                          << " and " << bits << " are possible");
+  HH_PRECONDITION(count >= least && count <= bits,
+                  "codes of " << bits << " bits in " << count << " substrings: between " << least
+                              << " and " << bits << " are possible");
   std::vector<Substring> substrings;
   for (int i = 0; i < count; ++i) {
     const int first = bits * i / count;

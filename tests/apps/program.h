@@ -90,11 +90,23 @@ inline std::string without_device_warning(std::string text) {
   return text.erase(begin, text.find('\n', begin) + 1 - begin);
 }
 
+/// Text for users has no source text in it. What stands there by the user's own words, an IPv6
+/// address or a name of his, must be looked at by the test itself.
+inline void check_no_source_text(const std::string& text) {
+  for (const char* source :
+       {"(required:", "std::", "hh::", "nlohmann", "basic_string", "json.exception"}) {
+    if (text.find(source) != std::string::npos) {
+      throw std::runtime_error("source text '" + std::string(source) + "' in a message: " + text);
+    }
+  }
+}
+
 inline Outcome run_program(const std::filesystem::path& folder,
                            const std::vector<std::string>& arguments,
                            const std::filesystem::path& program = program_path()) {
   Program running(folder, arguments, program);
   const int status = running.wait();
+  check_no_source_text(running.err());
   return {status, running.out(), without_device_warning(running.err())};
 }
 

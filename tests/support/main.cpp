@@ -4,6 +4,8 @@
 #define CATCH_CONFIG_RUNNER
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <iostream>
+#include <string>
 
 #include "engine/device/device.h"
 #include "kernels/core/parallel.h"
@@ -11,7 +13,14 @@
 
 int main(int argc, char** argv) {
   hh::cpu::simd_from_environment();
-  if (const char* threads = std::getenv("HH_THREADS")) hh::cpu::set_num_threads(std::atoi(threads));
+  if (const char* threads = std::getenv("HH_THREADS")) {
+    const int number = std::atoi(threads);
+    if (std::to_string(number) != threads || number < 0) {
+      std::cerr << "HH_THREADS = " << threads << ": use a whole number from 0 on\n";
+      return 2;
+    }
+    hh::cpu::set_num_threads(number);
+  }
   const int status = Catch::Session().run(argc, argv);
   hh::close_devices();
   return status;

@@ -2,6 +2,7 @@
 // What users get wrong: one line that says what, exit status 2.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cstdlib>
 
 #include "tests/apps/program.h"
 #include "tests/support/temporary_folder.h"
@@ -68,6 +69,60 @@ TEST_CASE("mistakes of users are answered in one line", "[program]") {
     CHECK_THAT(outcome.err, Catch::StartsWith("hybridhash: ") && Contains(mistake.reason));
   }
   CHECK(!std::filesystem::exists(folder / "out" / "recipe.toml"));
+}
+
+TEST_CASE("numbers out of range are answered by the value, the range and the cure", "[program]") {
+  const testing::TemporaryFolder folder;
+  testing::write_text(folder / "codes.csv", "code\n0fa3\n1fb4\n");
+  testing::write_text(folder / "one.csv", "code\n0fa3\n");
+  const auto index = (folder / "index").string();
+  REQUIRE(run_program(folder.path(),
+                      {"index", "build", "--codes", folder / "codes.csv", "--out", index})
+              .status == 0);
+  const auto search = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words{"search", "--index", index, "--id", "0"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_program(folder.path(), words);
+  };
+  for (const auto& [words, answer] : {
+           std::pair<std::vector<std::string>, std::string>{
+               {"-k", "1000000000"}, "-k: 1000000000: use a whole number from 1 to 100000000"},
+           {{"-k", "x"}, "-k: x: use a whole number from 1 to 100000000"},
+           {{"-k", "2.5"}, "-k: 2.5: use a whole number"},
+           {{"-k", ""}, "-k: '': use a whole number"},
+           {{"-k", "99999999999999999999999"}, "use a whole number from 1 to 100000000"},
+           {{"--radius", "-1"}, "--radius: -1: use a whole number from 0 to 512"},
+           {{"--radius", "600"}, "--radius: 600: use a whole number from 0 to 512"},
+           {{"--radius", "17"}, "--radius: 17: codes of this index differ in at most 16 bits"},
+           {{"-k", "100000000", "--id", "1,0,1,0,1,0,1,0,1,0,1", "--out", folder / "x.npy"},
+            "use a -k of at most"},
+           {{"--threads", "-3"}, "--threads: -3: use a whole number from 0 to 1024"},
+       }) {
+    const Outcome outcome = search(words);
+    CAPTURE(words, outcome.err);
+    CHECK(outcome.status == 2);
+    CHECK(outcome.out.empty());
+    CHECK_THAT(outcome.err, Contains(answer));
+  }
+  for (const char* threads : {"abc", "-1", "5000", "2 ", "1.5"}) {
+    ::setenv("HH_THREADS", threads, 1);
+    const Outcome outcome = run_program(folder.path(), {"info"});
+    CHECK(outcome.status == 2);
+    CHECK(outcome.err == std::string("hybridhash: HH_THREADS = ") + threads +
+                             ": use a whole number from 0 to 1024\n");
+  }
+  ::setenv("HH_THREADS", "3", 1);
+  CHECK_THAT(run_program(folder.path(), {"info"}).out, Contains("3 in use"));
+  ::unsetenv("HH_THREADS");
+  const auto out = [&](const std::vector<std::string>& words) {
+    return run_program(folder.path(), words).out;
+  };
+  CHECK_THAT(out({"index", "build", "--codes", folder / "one.csv", "--out", folder / "one"}),
+             Contains("built; 1 item of 16 bits"));
+  CHECK_THAT(out({"search", "--index", folder / "one", "--id", "0"}),
+             Contains("1 query in 1 item "));
+  CHECK_THAT(out({"index", "delete", folder / "one", "--ids", "0"}),
+             Contains("1 item deleted; 0 items of 16 bits"));
 }
 
 TEST_CASE("every command explains itself", "[program]") {

@@ -100,7 +100,7 @@ TEST_CASE("an index is built, changed, described and exported", "[index]") {
 
   folder.run({"build", "--codes", folder / "x.csv", "--out", folder / "y.index"});
   CHECK_THAT(folder.run({"merge", folder / "y.index", index, "--renumber"}),
-             Contains("8 items of 1 indexes added; 16 items"));
+             Contains("8 items of 1 index added; 16 items"));
   CHECK_THAT(folder.run({"merge", folder / "y.index", index}, 2), Contains("--renumber"));
   CHECK(folder.info("y.index").at("next_id") == 20);
 }

@@ -108,6 +108,7 @@ class Served {
 json parsed(const httplib::Result& result, int status) {
   REQUIRE(result);
   CAPTURE(result->body);
+  if (status >= 400) testing::check_no_source_text(result->body);
   REQUIRE(result->status == status);
   return json::parse(result->body);
 }
@@ -136,6 +137,7 @@ std::string answer_to(int port, const std::string& bytes, bool wait = false) {
     answer.append(block, std::size_t(got));
   }
   ::close(descriptor);
+  testing::check_no_source_text(answer);
   return answer;
 }
 
