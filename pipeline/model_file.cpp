@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "engine/files/json_error.h"
 #include "engine/files/json_text.h"
 #include "engine/files/sha256.h"
 
@@ -88,7 +89,7 @@ ModelInfo parse_model_metadata(const Metadata& metadata, const std::string& file
                                                 << " channels, and its network takes others");
     return info;
   } catch (const std::exception& error) {  // also the JSON library's
-    throw std::runtime_error(file + ": " + error.what());
+    throw std::runtime_error(file + ": " + json_error_text(error));
   }
 }
 

@@ -11,6 +11,7 @@
 
 #include "data/experiments/split_file.h"
 #include "engine/files/file.h"
+#include "engine/files/json_error.h"
 #include "model/training/generator.h"
 #include "pipeline/counted.h"
 #include "pipeline/encoder.h"
@@ -380,7 +381,7 @@ void TrainingRun::load_checkpoint() {
     json.at("best_by_query").get_to(position_.best_by_query);
   } catch (const std::exception& error) {
     throw std::invalid_argument((folder_ / kCheckpointFile).string() +
-                                ": no usable training position: " + error.what());
+                                ": no usable training position: " + json_error_text(error));
   }
   const std::vector<std::int64_t>& rows = experiment_.train_rows;
   if (!rows.empty() && rows.back() + 1 != std::int64_t(rows.size())) {

@@ -6,7 +6,7 @@
 
 namespace hh {
 
-/// The text of an exception of nlohmann::json without its "[json.exception.KIND.NUMBER] ".
+/// The text of an exception of nlohmann::json without names of its code, as "[json.exception.KIND.NUMBER] ".
 std::string json_error_text(const std::exception& error);
 
 }  // namespace hh

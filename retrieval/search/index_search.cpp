@@ -78,7 +78,7 @@ void IndexSearch::check(const SearchQueries& queries, const SearchRequest& reque
   HH_REQUIRE(request.rerank == 0 || index_.manifest().outputs,
              index_.folder().string() << ": the index keeps no outputs to re-rank by; build it by "
                                          "index build --keep-outputs");
-  HH_PRECONDITION(
+  HH_REQUIRE(
       !queries.outputs.empty() || n == 0,
       (by_outputs ? "asymmetric search" : "re-ranking")
           << " takes the network's outputs for the queries: search by images, by items of an "

@@ -138,7 +138,7 @@ TEST_CASE("broken split files are refused", "[data][split]") {
   testing::write_text(path, one("[1, 2]"));
   REQUIRE(read_split(path).split.train == Indices{1, 2});
   refuse("", "parse error");
-  refuse("[]", "type_error");
+  refuse("[]", "an object is wanted, not array");
   refuse("{}", "format");
   refuse(R"({"format": "other"})", "its format is \"other\"");
   refuse(one("null"), "train is no array");
