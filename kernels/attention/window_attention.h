@@ -39,11 +39,11 @@ struct WindowAttentionShape {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(windows >= 0, "window_attention: windows = " << windows);
-    HH_REQUIRE(tokens >= 1 && tokens <= kMaxTokens, "window_attention: tokens = " << tokens);
-    HH_REQUIRE(heads >= 1, "window_attention: heads = " << heads);
-    HH_REQUIRE(head_dim >= 1 && head_dim <= kMaxHeadDim,
-               "window_attention: head_dim = " << head_dim);
+    HH_PRECONDITION(windows >= 0, "window_attention: windows = " << windows);
+    HH_PRECONDITION(tokens >= 1 && tokens <= kMaxTokens, "window_attention: tokens = " << tokens);
+    HH_PRECONDITION(heads >= 1, "window_attention: heads = " << heads);
+    HH_PRECONDITION(head_dim >= 1 && head_dim <= kMaxHeadDim,
+                    "window_attention: head_dim = " << head_dim);
   }
 };
 
@@ -57,7 +57,7 @@ struct WindowAttentionForward {
 
   void validate() const {
     shape.validate();
-    HH_REQUIRE(shape.windows == 0 || (qkv && out), "window_attention: an array is null");
+    HH_PRECONDITION(shape.windows == 0 || (qkv && out), "window_attention: an array is null");
   }
   Work work() const {
     return {.bytes = shape.values() * 4 * sizeof(T) + (lse ? 4 * shape.rows() : 0),
@@ -78,8 +78,8 @@ struct WindowAttentionBackward {
 
   void validate() const {
     shape.validate();
-    HH_REQUIRE(shape.windows == 0 || (qkv && out && lse && dout && dqkv),
-               "window_attention: an array is null");
+    HH_PRECONDITION(shape.windows == 0 || (qkv && out && lse && dout && dqkv),
+                    "window_attention: an array is null");
   }
   Work work() const {
     return {.bytes = shape.values() * 8 * sizeof(T) + 4 * shape.rows(),

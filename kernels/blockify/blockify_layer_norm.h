@@ -28,10 +28,10 @@ struct BlockGrid {
 
   /// Throws std::invalid_argument, naming the op, the field and its value.
   void validate(const char* op) const {
-    HH_REQUIRE(images >= 0, op << ": images = " << images);
-    HH_REQUIRE(grid >= 1, op << ": grid = " << grid);
-    HH_REQUIRE(side >= 1, op << ": side = " << side);
-    HH_REQUIRE(channels >= 1, op << ": channels = " << channels);
+    HH_PRECONDITION(images >= 0, op << ": images = " << images);
+    HH_PRECONDITION(grid >= 1, op << ": grid = " << grid);
+    HH_PRECONDITION(side >= 1, op << ": side = " << side);
+    HH_PRECONDITION(channels >= 1, op << ": channels = " << channels);
   }
 };
 
@@ -50,10 +50,10 @@ struct BlockifyLayerNormForward {
 
   void validate() const {
     shape.validate("blockify_layer_norm");
-    HH_REQUIRE(eps > 0, "blockify_layer_norm: eps = " << eps);
-    HH_REQUIRE(shape.images == 0 || (x && pos && gamma && beta && z && y),
-               "blockify_layer_norm: an array is null");
-    HH_REQUIRE(!mean == !rstd, "blockify_layer_norm: only one of mean and rstd is given");
+    HH_PRECONDITION(eps > 0, "blockify_layer_norm: eps = " << eps);
+    HH_PRECONDITION(shape.images == 0 || (x && pos && gamma && beta && z && y),
+                    "blockify_layer_norm: an array is null");
+    HH_PRECONDITION(!mean == !rstd, "blockify_layer_norm: only one of mean and rstd is given");
   }
   Work work() const {
     const double row = shape.channels, statistics = mean ? 8.0 : 0.0;
@@ -79,7 +79,7 @@ struct BlockifyLayerNormBackward {
 
   void validate() const {
     shape.validate("blockify_layer_norm");
-    HH_REQUIRE(
+    HH_PRECONDITION(
         shape.images == 0 || (dy && z && gamma && mean && rstd && dx && dpos && dgamma && dbeta),
         "blockify_layer_norm: an array is null");
   }

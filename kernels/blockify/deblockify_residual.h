@@ -23,8 +23,8 @@ struct DeblockifyResidualForward {
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
     shape.validate("deblockify_residual");
-    HH_REQUIRE(shape.images == 0 || (z && branch && bias && out),
-               "deblockify_residual: an array is null");
+    HH_PRECONDITION(shape.images == 0 || (z && branch && bias && out),
+                    "deblockify_residual: an array is null");
   }
   Work work() const { return {.bytes = 3.0 * sizeof(T) * double(shape.tokens()) * shape.channels}; }
 };
@@ -41,9 +41,10 @@ struct DeblockifyResidualBackward {
 
   void validate() const {
     shape.validate("deblockify_residual");
-    HH_REQUIRE(shape.images == 0 || (dout && dz && dbias), "deblockify_residual: an array is null");
-    HH_REQUIRE(shape.images == 0 || !image_scale == !dbranch,
-               "deblockify_residual: only one of image_scale and dbranch is given");
+    HH_PRECONDITION(shape.images == 0 || (dout && dz && dbias),
+                    "deblockify_residual: an array is null");
+    HH_PRECONDITION(shape.images == 0 || !image_scale == !dbranch,
+                    "deblockify_residual: only one of image_scale and dbranch is given");
   }
   Work work() const {
     return {.bytes = (dbranch ? 3.0 : 2.0) * sizeof(T) * double(shape.tokens()) * shape.channels};

@@ -38,13 +38,13 @@ struct Conv2dShape {
 
   /// Throws std::invalid_argument, naming the op, the field and its value.
   void validate(const char* op) const {
-    HH_REQUIRE(images >= 0, op << ": images = " << images);
-    HH_REQUIRE(height >= 1, op << ": height = " << height);
-    HH_REQUIRE(width >= 1, op << ": width = " << width);
-    HH_REQUIRE(in_channels >= 1, op << ": in_channels = " << in_channels);
-    HH_REQUIRE(out_channels >= 1, op << ": out_channels = " << out_channels);
-    HH_REQUIRE(kernel_h >= 1 && kernel_h % 2 == 1, op << ": kernel_h = " << kernel_h);
-    HH_REQUIRE(kernel_w >= 1 && kernel_w % 2 == 1, op << ": kernel_w = " << kernel_w);
+    HH_PRECONDITION(images >= 0, op << ": images = " << images);
+    HH_PRECONDITION(height >= 1, op << ": height = " << height);
+    HH_PRECONDITION(width >= 1, op << ": width = " << width);
+    HH_PRECONDITION(in_channels >= 1, op << ": in_channels = " << in_channels);
+    HH_PRECONDITION(out_channels >= 1, op << ": out_channels = " << out_channels);
+    HH_PRECONDITION(kernel_h >= 1 && kernel_h % 2 == 1, op << ": kernel_h = " << kernel_h);
+    HH_PRECONDITION(kernel_w >= 1 && kernel_w % 2 == 1, op << ": kernel_w = " << kernel_w);
   }
 };
 
@@ -59,7 +59,7 @@ struct Conv2dForward {
 
   void validate() const {
     shape.validate("conv2d_forward");
-    HH_REQUIRE(shape.images == 0 || (x && weight && y), "conv2d_forward: an array is null");
+    HH_PRECONDITION(shape.images == 0 || (x && weight && y), "conv2d_forward: an array is null");
   }
   Work work() const { return shape.work(sizeof(T), sizeof(T)); }
 };
@@ -74,8 +74,8 @@ struct Conv2dBackwardInput {
 
   void validate() const {
     shape.validate("conv2d_backward_input");
-    HH_REQUIRE(shape.images == 0 || (dy && weight && dx),
-               "conv2d_backward_input: an array is null");
+    HH_PRECONDITION(shape.images == 0 || (dy && weight && dx),
+                    "conv2d_backward_input: an array is null");
   }
   Work work() const { return shape.work(sizeof(T), sizeof(T)); }
 };
@@ -91,8 +91,8 @@ struct Conv2dBackwardWeight {
 
   void validate() const {
     shape.validate("conv2d_backward_weight");
-    HH_REQUIRE(shape.images == 0 || (x && dy && dweight),
-               "conv2d_backward_weight: an array is null");
+    HH_PRECONDITION(shape.images == 0 || (x && dy && dweight),
+                    "conv2d_backward_weight: an array is null");
   }
   Work work() const { return shape.work(sizeof(T), 2 * sizeof(float)); }
 };

@@ -17,8 +17,8 @@ struct Add {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(n >= 0, "add: n = " << n);
-    HH_REQUIRE(n == 0 || (x && y), "add: an array is null");
+    HH_PRECONDITION(n >= 0, "add: n = " << n);
+    HH_PRECONDITION(n == 0 || (x && y), "add: an array is null");
   }
   Work work() const { return {.bytes = 3.0 * sizeof(T) * double(n)}; }
 };

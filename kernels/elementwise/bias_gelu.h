@@ -25,9 +25,9 @@ struct BiasGeluForward {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(rows >= 0, "bias_gelu: rows = " << rows);
-    HH_REQUIRE(cols >= 1, "bias_gelu: cols = " << cols);
-    HH_REQUIRE(rows == 0 || (x && bias && y), "bias_gelu: an array is null");
+    HH_PRECONDITION(rows >= 0, "bias_gelu: rows = " << rows);
+    HH_PRECONDITION(cols >= 1, "bias_gelu: cols = " << cols);
+    HH_PRECONDITION(rows == 0 || (x && bias && y), "bias_gelu: an array is null");
   }
   Work work() const { return {.bytes = 2.0 * sizeof(T) * double(rows) * cols}; }
 };
@@ -44,9 +44,9 @@ struct BiasGeluBackward {
   void* workspace = nullptr;    // workspace_bytes(*this), aligned to 64
 
   void validate() const {
-    HH_REQUIRE(rows >= 0, "bias_gelu: rows = " << rows);
-    HH_REQUIRE(cols >= 1, "bias_gelu: cols = " << cols);
-    HH_REQUIRE(rows == 0 || (x && bias && dy && dx && dbias), "bias_gelu: an array is null");
+    HH_PRECONDITION(rows >= 0, "bias_gelu: rows = " << rows);
+    HH_PRECONDITION(cols >= 1, "bias_gelu: cols = " << cols);
+    HH_PRECONDITION(rows == 0 || (x && bias && dy && dx && dbias), "bias_gelu: an array is null");
   }
   Work work() const { return {.bytes = 3.0 * sizeof(T) * double(rows) * cols}; }
 };

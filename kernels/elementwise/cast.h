@@ -17,8 +17,8 @@ struct Cast {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(n >= 0, "cast: n = " << n);
-    HH_REQUIRE(n == 0 || (from && to), "cast: an array is null");
+    HH_PRECONDITION(n >= 0, "cast: n = " << n);
+    HH_PRECONDITION(n == 0 || (from && to), "cast: an array is null");
   }
   Work work() const { return {.bytes = double(sizeof(From) + sizeof(To)) * double(n)}; }
 };

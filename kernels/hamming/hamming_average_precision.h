@@ -44,18 +44,19 @@ struct HammingAveragePrecision {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(query_count >= 0, "hamming_average_precision: query_count = " << query_count);
-    HH_REQUIRE(row_count >= 1 && row_count <= kMaxRows,
-               "hamming_average_precision: row_count = " << row_count);
-    HH_REQUIRE(cut >= 1 && cut <= row_count,
-               "hamming_average_precision: cut = " << cut << " of " << row_count << " rows");
-    HH_REQUIRE(depth >= 0 && depth <= row_count,
-               "hamming_average_precision: depth = " << depth << " of " << row_count << " rows");
-    HH_REQUIRE(bits >= 1 && bits <= kMaxBits, "hamming_average_precision: bits = " << bits);
-    HH_REQUIRE(label_words >= 1, "hamming_average_precision: label_words = " << label_words);
-    HH_REQUIRE(query_count == 0 || (queries && query_labels && database && row_labels && ap &&
-                                    hits && retrieved && relevant && (depth == 0 || ranking)),
-               "hamming_average_precision: an array is null");
+    HH_PRECONDITION(query_count >= 0, "hamming_average_precision: query_count = " << query_count);
+    HH_PRECONDITION(row_count >= 1 && row_count <= kMaxRows,
+                    "hamming_average_precision: row_count = " << row_count);
+    HH_PRECONDITION(cut >= 1 && cut <= row_count,
+                    "hamming_average_precision: cut = " << cut << " of " << row_count << " rows");
+    HH_PRECONDITION(
+        depth >= 0 && depth <= row_count,
+        "hamming_average_precision: depth = " << depth << " of " << row_count << " rows");
+    HH_PRECONDITION(bits >= 1 && bits <= kMaxBits, "hamming_average_precision: bits = " << bits);
+    HH_PRECONDITION(label_words >= 1, "hamming_average_precision: label_words = " << label_words);
+    HH_PRECONDITION(query_count == 0 || (queries && query_labels && database && row_labels && ap &&
+                                         hits && retrieved && relevant && (depth == 0 || ranking)),
+                    "hamming_average_precision: an array is null");
   }
   Work work() const {
     return {.bytes = double(row_count) * 8 * ((bits + 63) / 64 + label_words),

@@ -34,16 +34,16 @@ struct HammingRadius {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(query_count >= 0, "hamming_radius: query_count = " << query_count);
-    HH_REQUIRE(row_count >= 0 && row_count <= kMaxRows,
-               "hamming_radius: row_count = " << row_count);
-    HH_REQUIRE(capacity >= 0, "hamming_radius: capacity = " << capacity);
-    HH_REQUIRE(bits >= 1 && bits <= kMaxBits, "hamming_radius: bits = " << bits);
-    HH_REQUIRE(radius >= 0, "hamming_radius: radius = " << radius);
-    HH_REQUIRE(query_count == 0 || (queries && counts), "hamming_radius: an array is null");
-    HH_REQUIRE(query_count == 0 || capacity == 0 || (rows && distances),
-               "hamming_radius: an array is null");
-    HH_REQUIRE(row_count == 0 || database, "hamming_radius: database is null");
+    HH_PRECONDITION(query_count >= 0, "hamming_radius: query_count = " << query_count);
+    HH_PRECONDITION(row_count >= 0 && row_count <= kMaxRows,
+                    "hamming_radius: row_count = " << row_count);
+    HH_PRECONDITION(capacity >= 0, "hamming_radius: capacity = " << capacity);
+    HH_PRECONDITION(bits >= 1 && bits <= kMaxBits, "hamming_radius: bits = " << bits);
+    HH_PRECONDITION(radius >= 0, "hamming_radius: radius = " << radius);
+    HH_PRECONDITION(query_count == 0 || (queries && counts), "hamming_radius: an array is null");
+    HH_PRECONDITION(query_count == 0 || capacity == 0 || (rows && distances),
+                    "hamming_radius: an array is null");
+    HH_PRECONDITION(row_count == 0 || database, "hamming_radius: database is null");
   }
   Work work() const {
     const double words = double(row_count) * ((bits + 63) / 64);

@@ -30,8 +30,9 @@ constexpr int queries_of(int words, bool one) {
 struct Cut {
   std::int64_t runs, runs_per_chunk, chunks, samples;
   explicit Cut(const HammingTopk& p) {
-    HH_REQUIRE(p.row_count < kMostRows,
-               "hamming_topk: row_count = " << p.row_count << " of at most 4294967295 on a GPU");
+    HH_PRECONDITION(
+        p.row_count < kMostRows,
+        "hamming_topk: row_count = " << p.row_count << " of at most 4294967295 on a GPU");
     const int queries = queries_of(ceil_div(p.bits, 64), p.query_count == 1);
     const std::int64_t groups = ceil_div(std::max<std::int64_t>(p.query_count, 1), queries);
     const std::int64_t wanted = std::clamp(kWantedWarps / groups, kFewestChunks, kManyChunks);

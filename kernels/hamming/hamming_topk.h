@@ -34,13 +34,14 @@ struct HammingTopk {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(query_count >= 0, "hamming_topk: query_count = " << query_count);
-    HH_REQUIRE(row_count >= 0 && row_count <= kMaxRows, "hamming_topk: row_count = " << row_count);
-    HH_REQUIRE(k >= 1, "hamming_topk: k = " << k);
-    HH_REQUIRE(bits >= 1 && bits <= kMaxBits, "hamming_topk: bits = " << bits);
-    HH_REQUIRE(query_count == 0 || (queries && rows && distances),
-               "hamming_topk: an array is null");
-    HH_REQUIRE(row_count == 0 || database, "hamming_topk: database is null");
+    HH_PRECONDITION(query_count >= 0, "hamming_topk: query_count = " << query_count);
+    HH_PRECONDITION(row_count >= 0 && row_count <= kMaxRows,
+                    "hamming_topk: row_count = " << row_count);
+    HH_PRECONDITION(k >= 1, "hamming_topk: k = " << k);
+    HH_PRECONDITION(bits >= 1 && bits <= kMaxBits, "hamming_topk: bits = " << bits);
+    HH_PRECONDITION(query_count == 0 || (queries && rows && distances),
+                    "hamming_topk: an array is null");
+    HH_PRECONDITION(row_count == 0 || database, "hamming_topk: database is null");
   }
   Work work() const {
     const double words = double(row_count) * ((bits + 63) / 64);

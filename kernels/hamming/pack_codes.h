@@ -20,9 +20,9 @@ struct PackCodes {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(count >= 0, "pack_codes: count = " << count);
-    HH_REQUIRE(bits >= 1 && bits <= kMaxBits, "pack_codes: bits = " << bits);
-    HH_REQUIRE(count == 0 || (values && words), "pack_codes: an array is null");
+    HH_PRECONDITION(count >= 0, "pack_codes: count = " << count);
+    HH_PRECONDITION(bits >= 1 && bits <= kMaxBits, "pack_codes: bits = " << bits);
+    HH_PRECONDITION(count == 0 || (values && words), "pack_codes: an array is null");
   }
   Work work() const {
     return {.bytes = double(count) * (4.0 * bits + 8 * ((bits + 63) / 64)), .reads_only = true};

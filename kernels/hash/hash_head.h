@@ -31,11 +31,11 @@ struct HashHeadForward {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(images >= 0, "hash_head: images = " << images);
-    HH_REQUIRE(channels >= 1, "hash_head: channels = " << channels);
-    HH_REQUIRE(bits >= kMinBits && bits <= kMaxBits, "hash_head: bits = " << bits);
-    HH_REQUIRE(images == 0 || (pooled && weight && bias && logits && code),
-               "hash_head: an array is null");
+    HH_PRECONDITION(images >= 0, "hash_head: images = " << images);
+    HH_PRECONDITION(channels >= 1, "hash_head: channels = " << channels);
+    HH_PRECONDITION(bits >= kMinBits && bits <= kMaxBits, "hash_head: bits = " << bits);
+    HH_PRECONDITION(images == 0 || (pooled && weight && bias && logits && code),
+                    "hash_head: an array is null");
   }
   Work work() const {
     const double b = images, c = channels, k = bits;
@@ -56,12 +56,13 @@ struct HashHeadBackward {
 
   void validate() const {
     using Forward = HashHeadForward<T>;
-    HH_REQUIRE(images >= 0, "hash_head: images = " << images);
-    HH_REQUIRE(channels >= 1, "hash_head: channels = " << channels);
-    HH_REQUIRE(bits >= Forward::kMinBits && bits <= Forward::kMaxBits,
-               "hash_head: bits = " << bits);
-    HH_REQUIRE(images == 0 || (dcode && code && pooled && weight && dpooled && dweight && dbias),
-               "hash_head: an array is null");
+    HH_PRECONDITION(images >= 0, "hash_head: images = " << images);
+    HH_PRECONDITION(channels >= 1, "hash_head: channels = " << channels);
+    HH_PRECONDITION(bits >= Forward::kMinBits && bits <= Forward::kMaxBits,
+                    "hash_head: bits = " << bits);
+    HH_PRECONDITION(
+        images == 0 || (dcode && code && pooled && weight && dpooled && dweight && dbias),
+        "hash_head: an array is null");
   }
   Work work() const {
     const double b = images, c = channels, k = bits;

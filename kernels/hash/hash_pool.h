@@ -33,10 +33,10 @@ struct HashPoolForward {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(images >= 0, "hash_pool: images = " << images);
-    HH_REQUIRE(side >= 1 && side <= kMaxSide, "hash_pool: side = " << side);
-    HH_REQUIRE(channels >= 1, "hash_pool: channels = " << channels);
-    HH_REQUIRE(images == 0 || (local && glob && pooled), "hash_pool: an array is null");
+    HH_PRECONDITION(images >= 0, "hash_pool: images = " << images);
+    HH_PRECONDITION(side >= 1 && side <= kMaxSide, "hash_pool: side = " << side);
+    HH_PRECONDITION(channels >= 1, "hash_pool: channels = " << channels);
+    HH_PRECONDITION(images == 0 || (local && glob && pooled), "hash_pool: an array is null");
   }
   Work work() const {
     const double o = (side - 1) / 2 + 1, vectors = double(images) * channels;
@@ -52,10 +52,11 @@ struct HashPoolBackward {
   int images = 0, side = 1, channels = 0;
 
   void validate() const {
-    HH_REQUIRE(images >= 0, "hash_pool: images = " << images);
-    HH_REQUIRE(side >= 1 && side <= HashPoolForward<T>::kMaxSide, "hash_pool: side = " << side);
-    HH_REQUIRE(channels >= 1, "hash_pool: channels = " << channels);
-    HH_REQUIRE(images == 0 || (dpooled && argmax && dlocal), "hash_pool: an array is null");
+    HH_PRECONDITION(images >= 0, "hash_pool: images = " << images);
+    HH_PRECONDITION(side >= 1 && side <= HashPoolForward<T>::kMaxSide,
+                    "hash_pool: side = " << side);
+    HH_PRECONDITION(channels >= 1, "hash_pool: channels = " << channels);
+    HH_PRECONDITION(images == 0 || (dpooled && argmax && dlocal), "hash_pool: an array is null");
   }
   Work work() const {
     const double o = (side - 1) / 2 + 1, vectors = double(images) * channels;

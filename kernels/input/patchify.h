@@ -30,11 +30,11 @@ struct PatchShape {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(images >= 0, "patchify: images = " << images);
-    HH_REQUIRE(channels >= 1 && channels <= 4, "patchify: channels = " << channels);
-    HH_REQUIRE(patch >= 1, "patchify: patch = " << patch);
-    HH_REQUIRE(size >= 0 && size % patch == 0,
-               "patchify: size = " << size << " isn't a multiple of patch = " << patch);
+    HH_PRECONDITION(images >= 0, "patchify: images = " << images);
+    HH_PRECONDITION(channels >= 1 && channels <= 4, "patchify: channels = " << channels);
+    HH_PRECONDITION(patch >= 1, "patchify: patch = " << patch);
+    HH_PRECONDITION(size >= 0 && size % patch == 0,
+                    "patchify: size = " << size << " isn't a multiple of patch = " << patch);
   }
 };
 
@@ -46,7 +46,7 @@ struct PatchifyForward {
 
   void validate() const {
     shape.validate();
-    HH_REQUIRE(shape.rows() == 0 || (image && rows), "patchify: an array is null");
+    HH_PRECONDITION(shape.rows() == 0 || (image && rows), "patchify: an array is null");
   }
   Work work() const { return {.bytes = (4.0 + sizeof(T)) * double(shape.rows()) * shape.cols()}; }
 };
@@ -59,7 +59,7 @@ struct PatchifyBackward {
 
   void validate() const {
     shape.validate();
-    HH_REQUIRE(shape.rows() == 0 || (drows && dimage), "patchify: an array is null");
+    HH_PRECONDITION(shape.rows() == 0 || (drows && dimage), "patchify: an array is null");
   }
   Work work() const { return {.bytes = (4.0 + sizeof(T)) * double(shape.rows()) * shape.cols()}; }
 };
@@ -74,9 +74,9 @@ struct PatchifyPixels {
 
   void validate() const {
     shape.validate();
-    HH_REQUIRE(shape.rows() == 0 || (pixels && rows), "patchify: an array is null");
+    HH_PRECONDITION(shape.rows() == 0 || (pixels && rows), "patchify: an array is null");
     for (int c = 0; c < shape.channels; ++c) {
-      HH_REQUIRE(std[c] > 0, "patchify: std[" << c << "] = " << std[c]);
+      HH_PRECONDITION(std[c] > 0, "patchify: std[" << c << "] = " << std[c]);
     }
   }
   Work work() const { return {.bytes = (1.0 + sizeof(T)) * double(shape.rows()) * shape.cols()}; }

@@ -29,13 +29,13 @@ struct BlockAveragePoolForward {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(images >= 0, "block_average_pool: images = " << images);
-    HH_REQUIRE(grid >= 1, "block_average_pool: grid = " << grid);
-    HH_REQUIRE(side >= 1, "block_average_pool: side = " << side);
-    HH_REQUIRE(std::int64_t{grid} * side <= kMaxSide,
-               "block_average_pool: grid * side = " << std::int64_t{grid} * side);
-    HH_REQUIRE(channels >= 1, "block_average_pool: channels = " << channels);
-    HH_REQUIRE(images == 0 || (x && y), "block_average_pool: an array is null");
+    HH_PRECONDITION(images >= 0, "block_average_pool: images = " << images);
+    HH_PRECONDITION(grid >= 1, "block_average_pool: grid = " << grid);
+    HH_PRECONDITION(side >= 1, "block_average_pool: side = " << side);
+    HH_PRECONDITION(std::int64_t{grid} * side <= kMaxSide,
+                    "block_average_pool: grid * side = " << std::int64_t{grid} * side);
+    HH_PRECONDITION(channels >= 1, "block_average_pool: channels = " << channels);
+    HH_PRECONDITION(images == 0 || (x && y), "block_average_pool: an array is null");
   }
   Work work() const {
     const double outputs = double(images) * grid * grid * channels;

@@ -33,9 +33,9 @@ struct ForwardCut {
     warps = std::min(kMostWarps, ceil_div(half, windows));
     while (warps > 1 && shared(s) > kMergeShared) warps /= 2;
     while (windows > 1 && shared(s) > kMergeShared) --windows;
-    HH_REQUIRE(shared(s) <= kMergeShared, "interaction_merge: a map of grid = "
-                                              << s.grid << " with channels = " << s.channels
-                                              << " is too large for the GPU's shared memory");
+    HH_PRECONDITION(shared(s) <= kMergeShared, "interaction_merge: a map of grid = "
+                                                   << s.grid << " with channels = " << s.channels
+                                                   << " is too large for the GPU's shared memory");
   }
   std::size_t shared(const InteractionMergeShape& s) const {
     const std::size_t state = std::size_t(warps) * std::size_t(windows);
@@ -182,9 +182,9 @@ __global__ void __launch_bounds__(kMostThreads)
 struct BackwardCut {
   explicit BackwardCut(const InteractionMergeShape& s) : half(s.side() / 2) {
     while (warps > 1 && shared(s) > kMergeShared) warps /= 2;
-    HH_REQUIRE(shared(s) <= kMergeShared, "interaction_merge: a map of grid = "
-                                              << s.grid << " with channels = " << s.channels
-                                              << " is too large for the GPU's shared memory");
+    HH_PRECONDITION(shared(s) <= kMergeShared, "interaction_merge: a map of grid = "
+                                                   << s.grid << " with channels = " << s.channels
+                                                   << " is too large for the GPU's shared memory");
     blocks = ceil_div(half, warps);
     map = s.grid * s.grid * s.channels;
     all_blocks = std::int64_t{s.images} * blocks;

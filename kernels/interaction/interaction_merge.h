@@ -42,13 +42,13 @@ struct InteractionMergeShape {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(images >= 0, "interaction_merge: images = " << images);
-    HH_REQUIRE(grid >= 1, "interaction_merge: grid = " << grid);
-    HH_REQUIRE(factor >= 1, "interaction_merge: factor = " << factor);
-    HH_REQUIRE(std::int64_t{grid} * factor <= kMaxSide,
-               "interaction_merge: grid * factor = " << std::int64_t{grid} * factor);
-    HH_REQUIRE(side() % 2 == 0, "interaction_merge: side grid * factor = " << side());
-    HH_REQUIRE(channels >= 1, "interaction_merge: channels = " << channels);
+    HH_PRECONDITION(images >= 0, "interaction_merge: images = " << images);
+    HH_PRECONDITION(grid >= 1, "interaction_merge: grid = " << grid);
+    HH_PRECONDITION(factor >= 1, "interaction_merge: factor = " << factor);
+    HH_PRECONDITION(std::int64_t{grid} * factor <= kMaxSide,
+                    "interaction_merge: grid * factor = " << std::int64_t{grid} * factor);
+    HH_PRECONDITION(side() % 2 == 0, "interaction_merge: side grid * factor = " << side());
+    HH_PRECONDITION(channels >= 1, "interaction_merge: channels = " << channels);
   }
 };
 
@@ -68,11 +68,11 @@ struct InteractionMergeForward {
 
   void validate() const {
     shape.validate();
-    HH_REQUIRE(eps > 0, "interaction_merge: eps = " << eps);
-    HH_REQUIRE(shape.images == 0 || (local && glob && gamma && beta && out),
-               "interaction_merge: an array is null");
-    HH_REQUIRE(!mean == !argmax && !rstd == !argmax,
-               "interaction_merge: only some of argmax, mean and rstd are given");
+    HH_PRECONDITION(eps > 0, "interaction_merge: eps = " << eps);
+    HH_PRECONDITION(shape.images == 0 || (local && glob && gamma && beta && out),
+                    "interaction_merge: an array is null");
+    HH_PRECONDITION(!mean == !argmax && !rstd == !argmax,
+                    "interaction_merge: only some of argmax, mean and rstd are given");
   }
   Work work() const {
     const double pixels = shape.pixels(), map = pixels * shape.channels, grid = shape.cells();
@@ -99,9 +99,9 @@ struct InteractionMergeBackward {
 
   void validate() const {
     shape.validate();
-    HH_REQUIRE(shape.images == 0 || (dout && argmax && local && glob && gamma && mean && rstd &&
-                                     dlocal && dglob && dgamma && dbeta),
-               "interaction_merge: an array is null");
+    HH_PRECONDITION(shape.images == 0 || (dout && argmax && local && glob && gamma && mean &&
+                                          rstd && dlocal && dglob && dgamma && dbeta),
+                    "interaction_merge: an array is null");
   }
   Work work() const {
     const double pixels = shape.pixels(), map = pixels * shape.channels, grid = shape.cells();

@@ -28,11 +28,11 @@ struct InteractionTokensForward {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(images >= 0, "interaction_tokens: images = " << images);
-    HH_REQUIRE(positions >= 1 && positions <= kMaxPositions,
-               "interaction_tokens: positions = " << positions);
-    HH_REQUIRE(channels >= 1, "interaction_tokens: channels = " << channels);
-    HH_REQUIRE(images == 0 || (z && pos && tokens), "interaction_tokens: an array is null");
+    HH_PRECONDITION(images >= 0, "interaction_tokens: images = " << images);
+    HH_PRECONDITION(positions >= 1 && positions <= kMaxPositions,
+                    "interaction_tokens: positions = " << positions);
+    HH_PRECONDITION(channels >= 1, "interaction_tokens: channels = " << channels);
+    HH_PRECONDITION(images == 0 || (z && pos && tokens), "interaction_tokens: an array is null");
   }
   Work work() const { return {.bytes = 2.0 * sizeof(T) * images * positions * channels}; }
 };
@@ -45,11 +45,11 @@ struct InteractionTokensBackward {
   int images = 0, positions = 1, channels = 0;
 
   void validate() const {
-    HH_REQUIRE(images >= 0, "interaction_tokens: images = " << images);
-    HH_REQUIRE(positions >= 1 && positions <= InteractionTokensForward<T>::kMaxPositions,
-               "interaction_tokens: positions = " << positions);
-    HH_REQUIRE(channels >= 1, "interaction_tokens: channels = " << channels);
-    HH_REQUIRE(images == 0 || (dtokens && dz && dpos), "interaction_tokens: an array is null");
+    HH_PRECONDITION(images >= 0, "interaction_tokens: images = " << images);
+    HH_PRECONDITION(positions >= 1 && positions <= InteractionTokensForward<T>::kMaxPositions,
+                    "interaction_tokens: positions = " << positions);
+    HH_PRECONDITION(channels >= 1, "interaction_tokens: channels = " << channels);
+    HH_PRECONDITION(images == 0 || (dtokens && dz && dpos), "interaction_tokens: an array is null");
   }
   Work work() const { return {.bytes = 2.0 * sizeof(T) * images * positions * channels}; }
 };

@@ -95,9 +95,10 @@ template <class Run>
 void with_merge_sizes(const InteractionMergeShape& s, bool vectors, const Run& run) {
   using std::integral_constant;
   const bool fours = vectors && s.channels % 4 == 0;
-  HH_REQUIRE(s.channels <= (fours ? 1024 : 512),
-             "interaction_merge: channels = "
-                 << s.channels << " on the GPU: use at most 512, or a multiple of 4 up to 1024");
+  HH_PRECONDITION(s.channels <= (fours ? 1024 : 512),
+                  "interaction_merge: channels = "
+                      << s.channels
+                      << " on the GPU: use at most 512, or a multiple of 4 up to 1024");
   const auto with_items = [&](auto count) {
     if (s.channels <= 256) return run(integral_constant<int, 8>(), count);
     if (count() == 1 || s.channels <= 512) return run(integral_constant<int, 16>(), count);

@@ -44,19 +44,21 @@ struct ResidualLayerNormForward {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(rows >= 0, "residual_layer_norm: rows = " << rows);
-    HH_REQUIRE(cols >= 1, "residual_layer_norm: cols = " << cols);
-    HH_REQUIRE(rows_per_image >= 1 && rows % rows_per_image == 0,
-               "residual_layer_norm: rows_per_image = " << rows_per_image << " of rows = " << rows);
-    HH_REQUIRE(eps > 0, "residual_layer_norm: eps = " << eps);
-    HH_REQUIRE(rows == 0 || residual, "residual_layer_norm: residual is null");
-    HH_REQUIRE(rows == 0 || !branch == !z,
-               "residual_layer_norm: only one of branch and z is given");
-    HH_REQUIRE(rows == 0 || branch || !(bias || image_scale),
-               "residual_layer_norm: bias or image_scale is given without a branch");
-    HH_REQUIRE(!gamma == !beta, "residual_layer_norm: only one of gamma and beta is given");
-    HH_REQUIRE(rows == 0 || !gamma == !y, "residual_layer_norm: only one of gamma and y is given");
-    HH_REQUIRE(!mean == !rstd, "residual_layer_norm: only one of mean and rstd is given");
+    HH_PRECONDITION(rows >= 0, "residual_layer_norm: rows = " << rows);
+    HH_PRECONDITION(cols >= 1, "residual_layer_norm: cols = " << cols);
+    HH_PRECONDITION(
+        rows_per_image >= 1 && rows % rows_per_image == 0,
+        "residual_layer_norm: rows_per_image = " << rows_per_image << " of rows = " << rows);
+    HH_PRECONDITION(eps > 0, "residual_layer_norm: eps = " << eps);
+    HH_PRECONDITION(rows == 0 || residual, "residual_layer_norm: residual is null");
+    HH_PRECONDITION(rows == 0 || !branch == !z,
+                    "residual_layer_norm: only one of branch and z is given");
+    HH_PRECONDITION(rows == 0 || branch || !(bias || image_scale),
+                    "residual_layer_norm: bias or image_scale is given without a branch");
+    HH_PRECONDITION(!gamma == !beta, "residual_layer_norm: only one of gamma and beta is given");
+    HH_PRECONDITION(rows == 0 || !gamma == !y,
+                    "residual_layer_norm: only one of gamma and y is given");
+    HH_PRECONDITION(!mean == !rstd, "residual_layer_norm: only one of mean and rstd is given");
   }
   Work work() const {
     const int arrays = 1 + (branch ? 2 : 0) + (y ? 1 : 0);
@@ -90,13 +92,14 @@ struct ResidualLayerNormBackward {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(rows >= 0, "residual_layer_norm: rows = " << rows);
-    HH_REQUIRE(cols >= 1, "residual_layer_norm: cols = " << cols);
-    HH_REQUIRE(rows_per_image >= 1 && rows % rows_per_image == 0,
-               "residual_layer_norm: rows_per_image = " << rows_per_image << " of rows = " << rows);
-    HH_REQUIRE(rows == 0 || dresidual, "residual_layer_norm: dresidual is null");
-    HH_REQUIRE(rows == 0 || !dy || (z && gamma && mean && rstd && dgamma && dbeta),
-               "residual_layer_norm: dy is given, but an array of the LayerNorm is null");
+    HH_PRECONDITION(rows >= 0, "residual_layer_norm: rows = " << rows);
+    HH_PRECONDITION(cols >= 1, "residual_layer_norm: cols = " << cols);
+    HH_PRECONDITION(
+        rows_per_image >= 1 && rows % rows_per_image == 0,
+        "residual_layer_norm: rows_per_image = " << rows_per_image << " of rows = " << rows);
+    HH_PRECONDITION(rows == 0 || dresidual, "residual_layer_norm: dresidual is null");
+    HH_PRECONDITION(rows == 0 || !dy || (z && gamma && mean && rstd && dgamma && dbeta),
+                    "residual_layer_norm: dy is given, but an array of the LayerNorm is null");
   }
   Work work() const {
     const int arrays = 1 + (dz ? 1 : 0) + (dy ? 2 : 0) + (dbranch ? 1 : 0);

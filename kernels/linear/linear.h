@@ -19,9 +19,9 @@ namespace hh {
 
 namespace detail {
 inline void require_linear_sizes(const char* op, std::int64_t rows, int in, int out) {
-  HH_REQUIRE(rows >= 0, op << ": rows = " << rows);
-  HH_REQUIRE(in >= 1, op << ": in = " << in);
-  HH_REQUIRE(out >= 1, op << ": out = " << out);
+  HH_PRECONDITION(rows >= 0, op << ": rows = " << rows);
+  HH_PRECONDITION(in >= 1, op << ": in = " << in);
+  HH_PRECONDITION(out >= 1, op << ": out = " << out);
 }
 
 /// x, y and the weight once.
@@ -48,7 +48,7 @@ struct LinearForward {
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
     detail::require_linear_sizes("linear_forward", rows, in, out);
-    HH_REQUIRE(rows == 0 || (x && weight && y), "linear_forward: an array is null");
+    HH_PRECONDITION(rows == 0 || (x && weight && y), "linear_forward: an array is null");
   }
   Work work() const { return detail::linear_work<T>(rows, in, out); }
 };
@@ -66,7 +66,7 @@ struct LinearBackwardInput {
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
     detail::require_linear_sizes("linear_backward_input", rows, in, out);
-    HH_REQUIRE(rows == 0 || (dy && weight && dx), "linear_backward_input: an array is null");
+    HH_PRECONDITION(rows == 0 || (dy && weight && dx), "linear_backward_input: an array is null");
   }
   Work work() const {
     Work w = detail::linear_work<T>(rows, in, out);
@@ -88,7 +88,7 @@ struct LinearBackwardWeight {
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
     detail::require_linear_sizes("linear_backward_weight", rows, in, out);
-    HH_REQUIRE(rows == 0 || (x && dy && dweight), "linear_backward_weight: an array is null");
+    HH_PRECONDITION(rows == 0 || (x && dy && dweight), "linear_backward_weight: an array is null");
   }
   Work work() const {
     Work w = detail::linear_work<T>(rows, in, out);

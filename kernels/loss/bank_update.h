@@ -28,13 +28,14 @@ struct BankUpdate {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(images >= 0, "bank_update: images = " << images);
-    HH_REQUIRE(bank_rows >= 0, "bank_update: bank_rows = " << bank_rows);
-    HH_REQUIRE(bits >= 1, "bank_update: bits = " << bits);
-    HH_REQUIRE(label_words >= 1, "bank_update: label_words = " << label_words);
-    HH_REQUIRE(images == 0 || (u && labels && index), "bank_update: an array of the batch is null");
-    HH_REQUIRE(bank_rows == 0 || (bank && bank_labels),
-               "bank_update: an array of the bank is null");
+    HH_PRECONDITION(images >= 0, "bank_update: images = " << images);
+    HH_PRECONDITION(bank_rows >= 0, "bank_update: bank_rows = " << bank_rows);
+    HH_PRECONDITION(bits >= 1, "bank_update: bits = " << bits);
+    HH_PRECONDITION(label_words >= 1, "bank_update: label_words = " << label_words);
+    HH_PRECONDITION(images == 0 || (u && labels && index),
+                    "bank_update: an array of the batch is null");
+    HH_PRECONDITION(bank_rows == 0 || (bank && bank_labels),
+                    "bank_update: an array of the bank is null");
   }
   Work work() const {
     return {.bytes = images * (bits * (4.0 + sizeof(TB)) + label_words * 16.0 + 8.0)};

@@ -45,11 +45,12 @@ struct WmlLoss {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(images >= 1, "wml_loss: images = " << images);
-    HH_REQUIRE(bank_rows >= 1, "wml_loss: bank_rows = " << bank_rows);
-    HH_REQUIRE(bits >= kMinBits && bits <= kMaxBits, "wml_loss: bits = " << bits);
-    HH_REQUIRE(label_words >= 1, "wml_loss: label_words = " << label_words);
-    HH_REQUIRE(u && labels && bank && bank_labels && loss && pairs, "wml_loss: an array is null");
+    HH_PRECONDITION(images >= 1, "wml_loss: images = " << images);
+    HH_PRECONDITION(bank_rows >= 1, "wml_loss: bank_rows = " << bank_rows);
+    HH_PRECONDITION(bits >= kMinBits && bits <= kMaxBits, "wml_loss: bits = " << bits);
+    HH_PRECONDITION(label_words >= 1, "wml_loss: label_words = " << label_words);
+    HH_PRECONDITION(u && labels && bank && bank_labels && loss && pairs,
+                    "wml_loss: an array is null");
   }
   Work work() const {
     return {.bytes = double(bank_rows) * (double(bits) * sizeof(TB) + 8.0 * label_words),

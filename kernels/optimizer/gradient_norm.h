@@ -27,11 +27,12 @@ struct GradientNorm {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(n >= 0, "gradient_norm: n = " << n);
-    HH_REQUIRE(inverse_loss_scale > 0 && std::isfinite(inverse_loss_scale),
-               "gradient_norm: inverse_loss_scale = " << inverse_loss_scale);
-    HH_REQUIRE(max_norm >= 0, "gradient_norm: max_norm = " << max_norm);
-    HH_REQUIRE((n == 0 || gradient) && norm && scale && skip, "gradient_norm: an array is null");
+    HH_PRECONDITION(n >= 0, "gradient_norm: n = " << n);
+    HH_PRECONDITION(inverse_loss_scale > 0 && std::isfinite(inverse_loss_scale),
+                    "gradient_norm: inverse_loss_scale = " << inverse_loss_scale);
+    HH_PRECONDITION(max_norm >= 0, "gradient_norm: max_norm = " << max_norm);
+    HH_PRECONDITION((n == 0 || gradient) && norm && scale && skip,
+                    "gradient_norm: an array is null");
   }
   Work work() const { return {.bytes = 4.0 * double(n), .reads_only = true}; }
 };

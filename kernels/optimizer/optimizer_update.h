@@ -48,18 +48,18 @@ struct OptimizerArrays {
 
   /// `op` and `state` are the caller's: its name and whether its running averages are there.
   void validate(const char* op, bool state) const {
-    HH_REQUIRE(segment_count >= 0, op << ": segment_count = " << segment_count);
-    HH_REQUIRE(learning_rate >= 0, op << ": learning_rate = " << learning_rate);
-    HH_REQUIRE(segment_count == 0 || segments, op << ": segments is null");
+    HH_PRECONDITION(segment_count >= 0, op << ": segment_count = " << segment_count);
+    HH_PRECONDITION(learning_rate >= 0, op << ": learning_rate = " << learning_rate);
+    HH_PRECONDITION(segment_count == 0 || segments, op << ": segments is null");
     std::int64_t end = 0;
     for (int i = 0; i < segment_count; ++i) {
       const OptimizerSegment& s = segments[i];
-      HH_REQUIRE(s.begin >= end && s.count >= 0, op << ": segment " << i << " of " << s.count
-                                                    << " elements begins at " << s.begin
-                                                    << ", the one before ends at " << end);
+      HH_PRECONDITION(s.begin >= end && s.count >= 0, op << ": segment " << i << " of " << s.count
+                                                         << " elements begins at " << s.begin
+                                                         << ", the one before ends at " << end);
       end = s.begin + s.count;
     }
-    HH_REQUIRE(end == 0 || (weight && gradient && state), op << ": an array is null");
+    HH_PRECONDITION(end == 0 || (weight && gradient && state), op << ": an array is null");
   }
 };
 
@@ -71,8 +71,8 @@ struct RmspropUpdate {
 
   void validate() const {
     arrays.validate("rmsprop_update", square != nullptr);
-    HH_REQUIRE(rho >= 0 && rho <= 1, "rmsprop_update: rho = " << rho);
-    HH_REQUIRE(eps >= 0, "rmsprop_update: eps = " << eps);
+    HH_PRECONDITION(rho >= 0 && rho <= 1, "rmsprop_update: rho = " << rho);
+    HH_PRECONDITION(eps >= 0, "rmsprop_update: eps = " << eps);
   }
   Work work() const { return arrays.work(1); }
 };
@@ -87,10 +87,10 @@ struct AdamwUpdate {
 
   void validate() const {
     arrays.validate("adamw_update", mean != nullptr && square != nullptr);
-    HH_REQUIRE(beta1 >= 0 && beta1 < 1, "adamw_update: beta1 = " << beta1);
-    HH_REQUIRE(beta2 >= 0 && beta2 < 1, "adamw_update: beta2 = " << beta2);
-    HH_REQUIRE(eps >= 0, "adamw_update: eps = " << eps);
-    HH_REQUIRE(step >= 1, "adamw_update: step = " << step);
+    HH_PRECONDITION(beta1 >= 0 && beta1 < 1, "adamw_update: beta1 = " << beta1);
+    HH_PRECONDITION(beta2 >= 0 && beta2 < 1, "adamw_update: beta2 = " << beta2);
+    HH_PRECONDITION(eps >= 0, "adamw_update: eps = " << eps);
+    HH_PRECONDITION(step >= 1, "adamw_update: step = " << step);
   }
   Work work() const { return arrays.work(2); }
 };
@@ -102,7 +102,7 @@ struct SgdUpdate {
 
   void validate() const {
     arrays.validate("sgd_update", momentum_buffer != nullptr);
-    HH_REQUIRE(momentum >= 0 && momentum < 1, "sgd_update: momentum = " << momentum);
+    HH_PRECONDITION(momentum >= 0 && momentum < 1, "sgd_update: momentum = " << momentum);
   }
   Work work() const { return arrays.work(1); }
 };

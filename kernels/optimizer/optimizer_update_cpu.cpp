@@ -119,7 +119,7 @@ constexpr std::int64_t kGrain = 16384;  // elements per thread; a guess: some 10
 /// threads.
 template <class RunPart>
 void for_each_part(const OptimizerArrays& a, const RunPart& part) {
-  HH_REQUIRE(a.f16_copy == nullptr, "the optimizer's f16 copy is for a GPU");
+  HH_PRECONDITION(a.f16_copy == nullptr, "the optimizer's f16 copy is for a GPU");
   if (a.skip != nullptr && a.skip[0] != 0) return;
   const float scale = a.scale != nullptr ? a.scale[0] : 1;
   std::int64_t total = 0;

@@ -26,12 +26,13 @@ struct DropPathScale {
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
-    HH_REQUIRE(rows >= 0, "drop_path_scale: rows = " << rows);
-    HH_REQUIRE(images >= 0, "drop_path_scale: images = " << images);
+    HH_PRECONDITION(rows >= 0, "drop_path_scale: rows = " << rows);
+    HH_PRECONDITION(images >= 0, "drop_path_scale: images = " << images);
     if (rows == 0 || images == 0) return;
-    HH_REQUIRE(rate && scale, "drop_path_scale: an array is null");
+    HH_PRECONDITION(rate && scale, "drop_path_scale: an array is null");
     for (int r = 0; r < rows; ++r) {
-      HH_REQUIRE(rate[r] >= 0 && rate[r] < 1, "drop_path_scale: rate[" << r << "] = " << rate[r]);
+      HH_PRECONDITION(rate[r] >= 0 && rate[r] < 1,
+                      "drop_path_scale: rate[" << r << "] = " << rate[r]);
     }
   }
   Work work() const { return {.bytes = 4.0 * rows * images}; }
