@@ -86,8 +86,12 @@ Source part_of_protocol(const ModelInfo& model, const std::filesystem::path& mod
   return source;
 }
 
-std::int64_t max_pixels(double millions) {
-  return millions > 0 ? std::int64_t(millions * 1e6) : data::DecodeOptions{}.max_pixels;
+std::int64_t max_pixels(double millions, const ModelInfo& model,
+                        const std::filesystem::path& model_path) {
+  if (millions <= 0) {
+    millions = Recipe::parse(model.recipe, model_path.string(), {}).data.max_pixels;
+  }
+  return std::int64_t(millions * 1e6);
 }
 
 std::unique_ptr<data::Dataset> single_files(const std::vector<std::string>& files,
@@ -112,7 +116,7 @@ Source open_source(const ModelInfo& model, const std::filesystem::path& model_pa
   if (!options.part.empty()) return part_of_protocol(model, model_path, options);
   const data::DecodeOptions decode{.channels = model.config.in_channels,
                                    .exif_orientation = model.exif_orientation,
-                                   .max_pixels = max_pixels(options.max_pixels)};
+                                   .max_pixels = max_pixels(options.max_pixels, model, model_path)};
   std::unique_ptr<data::Dataset> dataset;
   Source source;
   if (!options.folder.empty()) {
@@ -147,6 +151,7 @@ retrieval::CodeSet encode_source(const Model& model, const Source& source,
   retrieval::CodeSet set = encoder.encode(*source.dataset, source.items, source.name);
   set.model_hash = model.hash;
   set.source = as_utf8(source.name);
+  set.exif_orientation = model.info.exif_orientation;
   return set;
 }
 

@@ -22,7 +22,7 @@ struct SourceOptions {
   std::string list, image_root;       // data/sets/list_file.h
   std::string list_labels = "auto";   // auto, columns, class
   std::vector<std::string> files;
-  double max_pixels = 0;  // of an image, millions; 0: the recipe's for a part, else the default
+  double max_pixels = 0;            // of an image, millions; 0: that of the model's recipe
   bool allow_changed_data = false;  // of --part: what is gone since the split was made is left out
 };
 

@@ -7,11 +7,11 @@
 #include <filesystem>
 #include <unordered_set>
 
+#include "engine/files/counted.h"
 #include "engine/files/file.h"
 #include "engine/files/sha256.h"
 #include "kernels/core/check.h"
 #include "kernels/core/parallel.h"
-#include "pipeline/counted.h"
 
 namespace hh::pipeline {
 namespace {

@@ -62,7 +62,7 @@ void add_max_pixels(CLI::App& command, double& value) {
   command
       .add_option("--max-pixels", value,
                   fmt::format("largest image that is read, millions of pixels; otherwise the "
-                              "recipe's for --part, and {}",
+                              "recipe's, for a model that of its training; without one {}",
                               data::kDefaultMegapixels))
       ->check(within(.0001, double(data::kMostMegapixels)));
 }
@@ -84,6 +84,14 @@ void add_list_labels(CLI::App& command, std::string& value) {
       .add_option("--list-labels", value,
                   "the list's numbers: columns of 0 and 1, one a class, or the number of the class")
       ->check(CLI::IsMember({"auto", "columns", "class"}))
+      ->capture_default_str();
+}
+
+void add_code_format(CLI::App& command, std::string& value) {
+  command
+      .add_option("--code-format", value,
+                  "codes of a .csv file: hex, bits, or auto: by the column's name or the index")
+      ->check(CLI::IsMember({"auto", "hex", "bits"}))
       ->capture_default_str();
 }
 

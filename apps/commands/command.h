@@ -58,6 +58,9 @@ void add_exif_gone(CLI::App& command);
 /// --list-labels: what the numbers of a list are (data/sets/list_file.h).
 void add_list_labels(CLI::App& command, std::string& value);
 
+/// --code-format: how codes stand in a .csv file (retrieval/files/item_files.h).
+void add_code_format(CLI::App& command, std::string& value);
+
 /// Adds --help's text of examples below the options of a command.
 void add_examples(CLI::App& command, const std::string& examples);
 

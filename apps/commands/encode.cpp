@@ -9,7 +9,7 @@
 #include "apps/commands/outputs.h"
 #include "apps/report/progress_bar.h"
 #include "apps/report/shown_text.h"
-#include "pipeline/counted.h"
+#include "engine/files/counted.h"
 #include "pipeline/data_source.h"
 #include "retrieval/files/npy.h"
 
@@ -49,8 +49,8 @@ void run(const Options& o) {
   }
   if (!o.encoder.keep_outputs) set.outputs.clear();
   if (!o.out.empty()) retrieval::write_code_file(o.out, set);
-  say("{}: {} of {} in {} on {} ({:.0f} images/s)\n", source.name, pipeline::counted(count, "code"),
-      pipeline::counted(bits, "bit"), duration_text(seconds), to_string(device),
+  say("{}: {} of {} in {} on {} ({:.0f} images/s)\n", source.name, counted(count, "code"),
+      counted(bits, "bit"), duration_text(seconds), to_string(device),
       double(count) / std::max(seconds, 1e-9));
 }
 

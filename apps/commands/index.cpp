@@ -9,18 +9,18 @@
 #include "apps/commands/outputs.h"
 #include "apps/report/progress_bar.h"
 #include "apps/report/shown_text.h"
-#include "pipeline/counted.h"
+#include "engine/files/counted.h"
 #include "pipeline/data_source.h"
+#include "retrieval/codes/class_names.h"
 #include "retrieval/files/item_files.h"
 
 namespace hh::apps {
 namespace {
 
-using pipeline::counted;
 using retrieval::Index, retrieval::IndexWriter, retrieval::ItemSet, retrieval::SameId;
 
 struct Options {
-  std::string index, codes, model, dtype = "f32", out, format, path, metadata;
+  std::string index, codes, code_format = "auto", model, dtype = "f32", out, format, path, metadata;
   std::vector<std::string> others, filters, labels;
   std::vector<std::int64_t> ids;
   std::int64_t id = 0;
@@ -34,11 +34,15 @@ struct Options {
   }
 };
 
-/// Codes of a file, or of images through a model; those with `outputs`.
-ItemSet items_of(const Options& o, bool outputs) {
+/// Codes of a file, or of images through a model; those with `outputs`. `bits` of a code, where an
+/// index has them already, else 0.
+ItemSet items_of(const Options& o, bool outputs, int bits = 0) {
   HH_REQUIRE(o.codes.empty() != o.model.empty(),
              "what to index? Give --codes, or --model and images");
-  if (!o.codes.empty()) return retrieval::read_items(o.codes);
+  if (!o.codes.empty()) {
+    return retrieval::read_items(
+        o.codes, {.format = retrieval::code_format_named(o.code_format), .bits = bits});
+  }
   const Device device = o.compute.apply();
   const auto model = pipeline::load_model(o.model, device, activation_dtype(o.dtype));
   ItemSet items;
@@ -63,9 +67,18 @@ void build(const Options& o) {
   tell(Index::open(o.out), "built");
 }
 
+/// Says how the items' classes become the index's, where that isn't plain.
+void warn_of_classes(const Index& index, const ItemSet& items) {
+  const retrieval::IndexManifest& has = index.manifest();
+  const std::string note = retrieval::enter_classes(items.set, has.classes, has.class_names).note;
+  if (!note.empty()) terminal_listener().warn(index.folder().string() + ": " + note);
+}
+
 void add(const Options& o) {
-  const ItemSet items = items_of(o, retrieval::read_index_manifest(o.index).outputs);
+  const retrieval::IndexManifest before = retrieval::read_index_manifest(o.index);
+  const ItemSet items = items_of(o, before.outputs, before.bits);
   IndexWriter writer(o.index);
+  warn_of_classes(writer.index(), items);
   const std::int64_t replaced = writer.add(items, o.same_id());
   tell(writer.index(), replaced > 0 ? fmt::format("{} added in place of {}",
                                                   counted(items.set.count(), "item"), replaced)
@@ -117,6 +130,7 @@ void merge(const Options& o) {
   IndexWriter writer(o.index);
   std::int64_t count = 0;
   for (const ItemSet& items : sets) {
+    warn_of_classes(writer.index(), items);
     writer.add(items, o.same_id());
     count += items.set.count();
   }
@@ -141,6 +155,7 @@ void add_index_option(CLI::App& command, Options& o) {
 void add_item_options(CLI::App& command, Options& o) {
   command.add_option("--codes", o.codes,
                      "code file, .npy (uint8 [n, bits/8]), FAISS binary index, or .csv");
+  add_code_format(command, o.code_format);
   command.add_option("--model", o.model, "or images, through this model:")
       ->check(CLI::ExistingFile);
   command.add_option("--part", o.source.part, "query, train, database or all, of its own data");

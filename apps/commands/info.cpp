@@ -12,11 +12,11 @@
 #include "apps/commands/index_info.h"
 #include "apps/report/shown_text.h"
 #include "engine/device/backend.h"
+#include "engine/files/counted.h"
 #include "engine/files/file.h"
 #include "engine/files/json_error.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
-#include "pipeline/counted.h"
 #include "pipeline/metrics_log.h"
 #include "pipeline/model_file.h"
 #include "pipeline/recipe.h"
@@ -80,11 +80,10 @@ void describe_codes(const std::string& path) {
   const retrieval::CodeSet set = retrieval::read_codes(path);
   const retrieval::CodeStatistics s = retrieval::code_statistics(set.codes);
   say("{}: code file\n", path);
-  line("codes",
-       fmt::format("{} of {}, {} distinct", s.count, pipeline::counted(s.bits, "bit"), s.distinct));
+  line("codes", fmt::format("{} of {}, {} distinct", s.count, counted(s.bits, "bit"), s.distinct));
   line("source", set.source.empty() ? "unknown" : set.source);
   line("model", set.model_hash.empty() ? "unknown" : set.model_hash);
-  line("labels", set.classes == 0 ? "none" : pipeline::counted(set.classes, "class", "classes"));
+  line("labels", set.classes == 0 ? "none" : counted(set.classes, "class", "classes"));
   line("names", set.names.empty() ? "none" : fmt::format("{}, ...", set.names.front()));
   line("outputs", set.outputs.empty() ? "not kept" : "kept");
   line("imbalance", fmt::format("{:.4f}", s.mean_imbalance));
@@ -150,8 +149,7 @@ void describe_json(const std::string& path) {
   say("{}: {}\n", path, split ? "split of a data set" : "JSON");
   if (!json.is_object()) return;
   for (const auto& [key, value] : json.items()) {
-    line(key, value.is_structured() ? pipeline::counted(value.size(), "entry", "entries")
-                                    : value.dump());
+    line(key, value.is_structured() ? counted(value.size(), "entry", "entries") : value.dump());
   }
 }
 

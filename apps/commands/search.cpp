@@ -83,6 +83,7 @@ void add_search(CLI::App& program) {
   command->add_option("--id", o->queries.ids, "search by items of the index")->delimiter(',');
   command->add_option("--codes", o->queries.codes,
                       "search by all codes of a file, as index build takes");
+  add_code_format(*command, o->queries.code_format);
   command->add_option("--sample", o->queries.sample, "only so many of the queries, drawn at random")
       ->check(within(std::int64_t{1}, kMost));
   command->add_option("--seed", o->queries.seed, "of --sample")->capture_default_str();

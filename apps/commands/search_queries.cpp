@@ -17,8 +17,7 @@ namespace {
 
 using retrieval::CodeSet, retrieval::Index;
 
-Queries items_as_queries(const QueryOptions& o, const Index& index) {
-  Queries queries;
+void add_items(Queries& queries, const QueryOptions& o, const Index& index) {
   CodeSet& set = queries.set;
   set.classes = index.manifest().classes;
   set.class_names = index.manifest().class_names;
@@ -35,7 +34,6 @@ Queries items_as_queries(const QueryOptions& o, const Index& index) {
     set.outputs.insert(set.outputs.end(), outputs.begin(), outputs.end());
     retrieval::append_labels(set.labels, set.classes, item.description.labels);
   }
-  return queries;
 }
 
 CodeSet codes_as_queries(const std::vector<std::string>& texts, int bits) {
@@ -103,13 +101,17 @@ Queries read_queries(const QueryOptions& o, const Index& index, Device device) {
                     !o.codes.empty();
   HH_REQUIRE(kinds == 1,
              "what to search for? Give one of --image, --list, --code, --id and --codes");
-  Queries queries;
+  Queries queries{.set = {}, .rows = {}};
+  queries.exif_orientation = index.manifest().exif_orientation.value_or(true);
   if (!o.ids.empty()) {
-    queries = items_as_queries(o, index);
+    add_items(queries, o, index);
   } else if (!o.code_texts.empty()) {
     queries.set = codes_as_queries(o.code_texts, index.bits());
   } else if (!o.codes.empty()) {
-    queries.set = retrieval::read_items(o.codes).set;
+    queries.set =
+        retrieval::read_items(
+            o.codes, {.format = retrieval::code_format_named(o.code_format), .bits = index.bits()})
+            .set;
   } else {
     queries = images_as_queries(o, device);
   }

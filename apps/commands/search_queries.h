@@ -18,12 +18,13 @@ struct QueryOptions {
   std::vector<std::string> images;
   std::string list, image_root;
   std::vector<std::string> code_texts;
-  std::vector<std::int64_t> ids;  // of items of the index
-  std::string codes;              // a file
-  std::string model;              // of images and lists
-  DType dtype = DType::f32;       // the model's, when encoding
+  std::vector<std::int64_t> ids;     // of items of the index
+  std::string codes;                 // a file
+  std::string code_format = "auto";  // of a .csv
+  std::string model;                 // of images and lists
+  DType dtype = DType::f32;          // the model's, when encoding
   pipeline::EncoderOptions encoder;
-  double max_pixels = 0;    // of an image, millions; 0: the default
+  double max_pixels = 0;    // of an image, millions; 0: the model's
   std::int64_t sample = 0;  // so many of all, drawn at random; 0: all
   std::uint64_t seed = 0;   // of the draw
 };
@@ -31,7 +32,7 @@ struct QueryOptions {
 struct Queries {
   retrieval::CodeSet set;          // ids mean nothing where queries are from elsewhere
   std::vector<std::int64_t> rows;  // in the index, where queries are items of it; or empty
-  bool exif_orientation = true;    // how their pictures stand: as the model sees them, else upright
+  bool exif_orientation = true;    // how their pictures stand: as the model sees them, if known
 };
 
 /// Throws std::invalid_argument and std::runtime_error, also for codes that aren't the index's.

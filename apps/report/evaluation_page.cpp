@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/report/evaluation.h"
+#include "engine/files/counted.h"
 #include "engine/files/file.h"
 #include "engine/files/json_text.h"
 #include "engine/files/xml.h"
-#include "pipeline/counted.h"
 
 namespace hh::apps {
 namespace {
@@ -115,9 +115,8 @@ std::string to_html(const EvaluationReport& report) {
       "evaluation</title>\n<style>{}</style></head>\n"
       "<body>\n<h1>HybridHash evaluation</h1>\n",
       kStyle);
-  html +=
-      fmt::format("<p>{} against {}, {}</p>\n", pipeline::counted(e.queries, "query", "queries"),
-                  pipeline::counted(e.database, "database item"), pipeline::counted(e.bits, "bit"));
+  html += fmt::format("<p>{} against {}, {}</p>\n", counted(e.queries, "query", "queries"),
+                      counted(e.database, "database item"), counted(e.bits, "bit"));
   if (!report.note.empty()) html += "<p>Note: " + escape_xml(report.note) + ".</p>\n";
   html += fmt::format(
       "<p><span class=\"big\">mAP@{} {:.4f}</span>{}</p>\n", cut, e.map[TieRule::kStable],
@@ -129,9 +128,8 @@ std::string to_html(const EvaluationReport& report) {
   html += fmt::format(
       "<p class=\"note\">Average precision is divided by the relevant items found inside the cut; "
       "{} none there and {} 0, {} none in the whole database.</p>\n",
-      pipeline::counted(e.without_hit, "query finds", "queries find"),
-      e.without_hit == 1 ? "counts" : "count",
-      pipeline::counted(e.without_relevant, "has", "have"));
+      counted(e.without_hit, "query finds", "queries find"),
+      e.without_hit == 1 ? "counts" : "count", counted(e.without_relevant, "has", "have"));
   html += "<h2>Plots</h2>\n<div class=\"plots\">\n";
   for (const auto& [stem, plot] : plots_of(report)) html += to_svg(plot);
   html += "</div>\n<h2>First k</h2>\n" + rank_table(e);

@@ -5,12 +5,11 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/report/evaluation.h"
-#include "pipeline/counted.h"
+#include "engine/files/counted.h"
 
 namespace hh::apps {
 namespace {
 
-using pipeline::counted;
 using retrieval::kTieRules;
 using retrieval::TieRule;
 

@@ -7,9 +7,9 @@
 #include <algorithm>
 
 #include "apps/report/shown_text.h"
+#include "engine/files/counted.h"
 #include "engine/files/utf8.h"
 #include "kernels/core/check.h"
-#include "pipeline/counted.h"
 #include "retrieval/codes/class_names.h"
 #include "retrieval/files/item_files.h"
 #include "retrieval/files/npy.h"
@@ -18,7 +18,6 @@ namespace hh::apps {
 namespace {
 
 using nlohmann::ordered_json;
-using pipeline::counted;
 using retrieval::Hit, retrieval::IndexItem;
 
 std::string name_of(const IndexItem& item) {

@@ -87,7 +87,9 @@ Api::Api(ServedIndex& index, std::unique_ptr<pipeline::Model> model, Compute& co
       options_(options),
       decoders_(std::clamp(compute.threads(), 2, 64)),
       thumbnails_({.image_root = options.image_root,
-                   .exif_orientation = !model_ || model_->info.exif_orientation,
+                   .exif_orientation =
+                       model_ ? model_->info.exif_orientation
+                              : index.state()->index.manifest().exif_orientation.value_or(true),
                    .max_pixels = std::max(options.max_pixels, data::DecodeOptions{}.max_pixels),
                    .side = 240}) {
   if (!model_) return;

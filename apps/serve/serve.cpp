@@ -8,8 +8,8 @@
 
 #include <algorithm>
 
+#include "engine/files/counted.h"
 #include "kernels/core/parallel.h"
-#include "pipeline/counted.h"
 
 namespace hh::apps {
 namespace {
@@ -49,8 +49,8 @@ void serve(const ServeOptions& options, const std::function<bool()>& stop,
   const int port = server.bind(options.host, options.port);
   const bool v6 = options.host.find(':') != std::string::npos;
   const auto state = index.state();
-  started(fmt::format("{} of {} at http://{}:{}/", pipeline::counted(state->index.count(), "item"),
-                      pipeline::counted(state->index.bits(), "bit"),
+  started(fmt::format("{} of {} at http://{}:{}/", counted(state->index.count(), "item"),
+                      counted(state->index.bits(), "bit"),
                       v6 ? "[" + options.host + "]" : options.host, port));
   server.run(stop);
 }

@@ -11,9 +11,9 @@
 #include "apps/report/shown_text.h"
 #include "apps/verify/cases.h"
 #include "apps/verify/golden_folders.h"
+#include "engine/files/counted.h"
 #include "engine/files/file.h"
 #include "kernels/core/simd.h"
-#include "pipeline/counted.h"
 
 namespace hh::apps {
 namespace {
@@ -94,7 +94,7 @@ void run_all(const Options& options, Device device, DType dtype) {
   if (cases == 0) {
     throw std::invalid_argument("there are no reference cases in " + folders.front().string());
   }
-  say("{} of {} passed on {} ({}){}\n", passed, pipeline::counted(cases, "case"), to_string(device),
+  say("{} of {} passed on {} ({}){}\n", passed, counted(cases, "case"), to_string(device),
       cpu::simd_in_use(),
       passed == cases || options.failures_only ? "" : "; --failures shows the checks");
   write_json(options, {{"passed", passed == cases}, {"cases", outcomes}});

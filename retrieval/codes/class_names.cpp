@@ -35,8 +35,10 @@ std::vector<int> as_they_are(int classes) {
 void check_each_once(std::vector<std::string> names, const char* whose) {
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
-  HH_REQUIRE(twice == names.end(), "two classes of the " << whose << " are called '" << *twice
-                                                         << "', so they can't be matched by name");
+  HH_REQUIRE(twice == names.end(), "two classes of the "
+                                       << whose << " are called '" << *twice
+                                       << "', so they can't be matched by name: give each a name "
+                                          "of its own");
 }
 
 /// "'cat', 'dog' and 7 others".
@@ -75,6 +77,41 @@ std::vector<int> class_counterparts(const std::vector<std::string>& from,
     found.push_back(at == numbers.end() ? -1 : at->second);
   }
   return found;
+}
+
+EnteredClasses enter_classes(const CodeSet& set, int classes,
+                             const std::vector<std::string>& names) {
+  EnteredClasses entered{.classes = std::max(classes, set.classes),
+                         .names = names,
+                         .to = as_they_are(set.classes),
+                         .note = {}};
+  if (names.empty() || set.class_names.empty() || names == set.class_names) {
+    if (names.empty() && std::size_t(classes) <= set.class_names.size()) {
+      entered.names = set.class_names;
+    }
+    HH_REQUIRE(entered.names.empty() || std::size_t(set.classes) <= entered.names.size(),
+               "labels of " << set.classes << " classes without names, for an index of "
+                            << entered.names.size() << " named ones: give labels from 0 to "
+                            << entered.names.size() - 1 << ", or codes that name their classes");
+    return entered;
+  }
+  check_each_once(set.class_names, "codes");
+  check_each_once(names, "index");
+  entered.to = class_counterparts(set.class_names, names);
+  std::vector<std::string> added;
+  for (std::size_t c = 0; c < entered.to.size(); ++c) {
+    if (entered.to[c] >= 0) continue;
+    entered.to[c] = int(entered.names.size());
+    entered.names.push_back(set.class_names[c]);
+    added.push_back(set.class_names[c]);
+  }
+  HH_REQUIRE(entered.names.size() <= std::size_t(kMaxClasses),
+             "the index would have " << entered.names.size() << " classes, and the most is "
+                                     << kMaxClasses << ": keep the items in another index");
+  entered.classes = int(entered.names.size());
+  entered.note = "the classes are numbered differently, and matched by name";
+  if (!added.empty()) entered.note += "; new in the index: " + listed(added);
+  return entered;
 }
 
 JoinedClasses join_classes(const CodeSet& queries, const CodeSet& database) {

@@ -12,6 +12,19 @@ namespace hh::retrieval {
 std::vector<int> class_counterparts(const std::vector<std::string>& from,
                                     const std::vector<std::string>& to);
 
+/// How the classes of a set become those of an index that has some already.
+struct EnteredClasses {
+  int classes = 0;                 // of the index from then on
+  std::vector<std::string> names;  // [classes], or empty: neither has any
+  std::vector<int> to;             // [set.classes]: the set's class c is the index's to[c]
+  std::string note;                // what the user must know of it, in words; may be empty
+};
+
+/// By name where both have names that differ: classes that the index lacks are put behind its own.
+/// Otherwise equal numbers are the same class. Throws std::invalid_argument.
+EnteredClasses enter_classes(const CodeSet& set, int classes,
+                             const std::vector<std::string>& names);
+
 /// One numbering for the labels of both: the database's classes as they are, then those that only
 /// the queries have.
 struct JoinedClasses {

@@ -159,6 +159,12 @@ CodeSet parse(const SafetensorsFile& file, const std::string& name) {
   if (reader.has("outputs")) set.outputs = reader.values<float>("outputs", "F32", {n, bits});
   set.model_hash = reader.metadata("model_hash");
   set.source = reader.metadata("source");
+  const std::string turned = reader.metadata("exif_orientation");
+  if (turned == "true" || turned == "false") {
+    set.exif_orientation = turned == "true";
+  } else if (!turned.empty()) {
+    reader.fail("its exif_orientation is '" + turned + "', not true or false");
+  }
   return set;
 }
 
@@ -212,6 +218,7 @@ void write_code_file(const std::filesystem::path& path, const CodeSet& set) {
                                               {"classes", std::to_string(set.classes)},
                                               {"model_hash", set.model_hash},
                                               {"source", set.source}};
+  if (set.exif_orientation) metadata["exif_orientation"] = *set.exif_orientation ? "true" : "false";
   if (!set.class_names.empty())
     metadata["class_names"] = json_text(nlohmann::json(set.class_names));
   write_safetensors(path, items, metadata);

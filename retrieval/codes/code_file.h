@@ -10,10 +10,12 @@
 //   outputs       F32 [n, bits]     the network's real-valued outputs; absent: not kept
 //
 // and metadata, all strings: format ("hybridhash codes"), version ("1"), bits, classes,
-// class_names (a JSON list, or absent), model_hash, source. Nothing in a file is trusted.
+// class_names (a JSON list, or absent), model_hash, source, exif_orientation ("true", "false", or
+// absent). Nothing in a file is trusted.
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -37,6 +39,8 @@ struct CodeSet {
   std::vector<std::string> class_names;  // [classes] or empty
   std::string model_hash;                // of the weights; empty: unknown
   std::string source;                    // what was encoded, in words
+  /// Whether photographs were turned as their EXIF data says before they were encoded.
+  std::optional<bool> exif_orientation;
 
   std::int64_t count() const { return codes.count(); }
   LabelsView label_view() const { return {labels.data(), classes == 0 ? 0 : count(), classes}; }

@@ -36,11 +36,18 @@ void write_text(const std::filesystem::path& path, const std::string& header, co
 
 }  // namespace
 
-ItemSet read_items(const std::filesystem::path& path) {
+CodeFormat code_format_named(const std::string& name) {
+  if (name == "auto") return CodeFormat::kAuto;
+  if (name == "hex") return CodeFormat::kHex;
+  HH_REQUIRE(name == "bits", "code format '" << name << "': use auto, hex or bits");
+  return CodeFormat::kBits;
+}
+
+ItemSet read_items(const std::filesystem::path& path, const CodeText& code_text) {
   ItemSet items;
   if (path.extension() == ".csv") {
     const auto bytes = read_file(path, kMaxText);
-    return parse_csv({bytes.begin(), bytes.end()}, path.string());
+    return parse_csv({bytes.begin(), bytes.end()}, path.string(), code_text);
   }
   if (path.extension() != ".npy") {
     const MappedFile file(path);
@@ -112,17 +119,22 @@ std::string code_to_bits(CodesView codes, std::int64_t row) {
   return text;
 }
 
+PackedCodes parse_code_bits(const std::string& text) {
+  HH_REQUIRE(!text.empty() && text.size() <= std::size_t(kMaxBits),
+             "code '" << text << "': " << text.size() << " characters; codes have 1 to " << kMaxBits
+                      << " bits");
+  PackedCodes codes(1, int(text.size()));
+  for (std::size_t j = 0; j < text.size(); ++j) {
+    HH_REQUIRE(text[j] == '0' || text[j] == '1',
+               "code '" << text << "': '" << text[j] << "' isn't a bit; use 0 and 1");
+    codes.set(0, int(j), text[j] == '1');
+  }
+  return codes;
+}
+
 PackedCodes parse_code(const std::string& text, int bits) {
   // Two characters for two bits are hexadecimal: that is how codes are written.
-  if (bits > 0 && bits != 2 && text.size() == std::size_t(bits)) {
-    PackedCodes codes(1, bits);
-    for (int j = 0; j < bits; ++j) {
-      const char c = text[std::size_t(j)];
-      HH_REQUIRE(c == '0' || c == '1', "code '" << text << "': '" << c << "' isn't a bit");
-      codes.set(0, j, c == '1');
-    }
-    return codes;
-  }
+  if (bits > 0 && bits != 2 && text.size() == std::size_t(bits)) return parse_code_bits(text);
   const std::size_t bytes = text.size() / 2;
   const int row_bytes = (bits + 7) / 8;
   HH_REQUIRE(text.size() % 2 == 0 && (bits == 0 || bytes == std::size_t(row_bytes)),

@@ -8,9 +8,20 @@
 
 namespace hh::retrieval {
 
+/// How codes stand in text.
+enum class CodeFormat { kAuto, kHex, kBits };
+/// auto, hex or bits. Throws std::invalid_argument.
+CodeFormat code_format_named(const std::string& name);
+
+/// What is known of codes before their text is read.
+struct CodeText {
+  CodeFormat format = CodeFormat::kAuto;
+  int bits = 0;  // of a code; 0: unknown
+};
+
 /// From a code file, an .npy array, a FAISS binary index, or a .csv file: by the first bytes and
 /// the name. Throws std::runtime_error with the file and the place.
-ItemSet read_items(const std::filesystem::path& path);
+ItemSet read_items(const std::filesystem::path& path, const CodeText& code_text = {});
 
 enum class ItemFormat { kCodes, kNpy, kFaiss, kCsv, kPgvector, kMilvus };
 inline constexpr const char* kItemFormats = "codes, npy, faiss, csv, pgvector or milvus";
@@ -28,8 +39,11 @@ void write_items(const std::filesystem::path& path, const ItemSet& items, ItemFo
 /// with a blank between. Quoted as RFC 4180 says.
 std::string csv_header();
 std::string to_csv(const ItemSet& items, std::int64_t begin, std::int64_t end);
-/// The same, columns in any order; all but `code` may lack (ids are then 0, 1, ...).
-ItemSet parse_csv(const std::string& text, const std::string& name);
+/// The same, columns in any order; all but the code may lack (ids are then 0, 1, ...). A column
+/// `hex` or `bits` says how its codes are written, as code_text.format does; those of `code` are
+/// hexadecimal under the header above, and otherwise told apart by their digits and by the number of
+/// bits. Text that could be either is refused.
+ItemSet parse_csv(const std::string& text, const std::string& name, const CodeText& code_text = {});
 
 /// Rows for PostgreSQL's COPY ... (id, code, path, labels, metadata) FROM STDIN, code being
 /// bit(BITS) with bit 0 first, as pgvector's <~> takes it.
@@ -45,5 +59,7 @@ std::string code_to_bits(CodesView codes, std::int64_t row);
 /// Either of the two, told apart by its length. bits = 0: any width, and hexadecimal only.
 /// Throws std::invalid_argument.
 PackedCodes parse_code(const std::string& text, int bits);
+/// "0110...", as many bits as there are characters. Throws std::invalid_argument.
+PackedCodes parse_code_bits(const std::string& text);
 
 }  // namespace hh::retrieval

@@ -12,7 +12,7 @@
 namespace hh::retrieval {
 namespace {
 
-constexpr const char* kColumns[] = {"id", "code", "labels", "path", "metadata"};
+constexpr const char* kColumns[] = {"id", "code", "hex", "bits", "labels", "path", "metadata"};
 
 std::string path_of(const ItemSet& items, std::int64_t i) {
   return items.set.names.empty() ? "" : items.set.names[std::size_t(i)];
@@ -153,18 +153,40 @@ T number(const std::string& text, const CsvReader& reader) {
   return value;
 }
 
-/// The width of codes that are written as bits; 0: they are hexadecimal. Short or constant ones
-/// could be either, and are taken as what this program writes.
-int width_of_bits(const std::vector<std::string>& codes) {
-  constexpr std::size_t kLeast = 10;
+/// Whether these codes of a column `code` are written as bits; otherwise they are hexadecimal.
+bool are_bits(const std::vector<std::string>& codes, int bits, const std::string& name) {
   const std::size_t width = codes.front().size();
-  bool zeros = false, ones = false;
   for (const std::string& code : codes) {
-    if (code.size() != width || code.find_first_not_of("01") != std::string::npos) return 0;
-    zeros = zeros || code.find('0') != std::string::npos;
-    ones = ones || code.find('1') != std::string::npos;
+    if (code.size() != width || code.find_first_not_of("01") != std::string::npos) return false;
   }
-  return width >= kLeast && width <= kMaxBits && zeros && ones ? int(width) : 0;
+  const std::size_t digits = 2 * (std::size_t(bits + 7) / 8);
+  if (width % 2 != 0) return true;
+  if (bits > 0 && width != digits) return width == std::size_t(bits);
+  if (bits > 0 && width != std::size_t(bits)) return false;
+  throw std::runtime_error(name + ": codes of " + std::to_string(width) +
+                           " characters, each 0 or 1, can be " + std::to_string(width) +
+                           " bits or " + std::to_string(4 * width) +
+                           " in hexadecimal: say which by --code-format bits or hex, or call the "
+                           "column bits or hex");
+}
+
+PackedCodes parse_column(const std::vector<std::string>& codes, bool as_bits, int bits,
+                         const std::vector<std::int64_t>& lines, const std::string& name) {
+  PackedCodes all;
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    try {
+      PackedCodes code = as_bits ? parse_code_bits(codes[i]) : parse_code(codes[i], bits);
+      if (i > 0 && code.bits() != all.bits()) {
+        throw std::invalid_argument("a code of " + std::to_string(code.bits()) +
+                                    " bits, and the first has " + std::to_string(all.bits()) +
+                                    "; all of a file have the same");
+      }
+      all.append(code);
+    } catch (const std::invalid_argument& error) {
+      throw std::runtime_error(name + ":" + std::to_string(lines[i]) + ": " + error.what());
+    }
+  }
+  return all;
 }
 
 std::vector<int> parse_labels(const std::string& text, const CsvReader& reader) {
@@ -197,7 +219,7 @@ std::string to_csv(const ItemSet& items, std::int64_t begin, std::int64_t end) {
   return text;
 }
 
-ItemSet parse_csv(const std::string& text, const std::string& name) {
+ItemSet parse_csv(const std::string& text, const std::string& name, const CodeText& code_text) {
   CsvReader reader(text, name);
   std::vector<std::string> fields;
   if (!reader.next(fields)) reader.fail("it is empty");
@@ -206,11 +228,17 @@ ItemSet parse_csv(const std::string& text, const std::string& name) {
     const bool known =
         std::find(std::begin(kColumns), std::end(kColumns), fields[i]) != std::end(kColumns);
     if (!known || !columns.emplace(fields[i], i).second) {
-      reader.fail("column '" + fields[i] + "': there can be one each of id, code, labels, path, " +
-                  "metadata");
+      reader.fail("column '" + fields[i] + "': there can be one each of id, code (or hex, or " +
+                  "bits), labels, path, metadata");
     }
   }
-  if (!columns.contains("code")) reader.fail("there is no column 'code'");
+  if (columns.contains("code") + columns.contains("hex") + columns.contains("bits") != 1) {
+    reader.fail("one column of codes is needed, called code, hex or bits");
+  }
+  const char* const code_column = columns.contains("code")  ? "code"
+                                  : columns.contains("hex") ? "hex"
+                                                            : "bits";
+  const bool ours = fields == std::vector<std::string>{"id", "code", "labels", "path", "metadata"};
   const std::size_t width = fields.size();
   reader.count_line();
   const auto of = [&](const char* column) {
@@ -227,7 +255,7 @@ ItemSet parse_csv(const std::string& text, const std::string& name) {
       reader.fail(std::to_string(fields.size()) + " fields, but the header has " +
                   std::to_string(width));
     }
-    codes.push_back(of("code"));
+    codes.push_back(of(code_column));
     lines.push_back(reader.line());
     set.ids.push_back(columns.contains("id") ? number<std::int64_t>(of("id"), reader)
                                              : std::int64_t(set.ids.size()));
@@ -238,14 +266,13 @@ ItemSet parse_csv(const std::string& text, const std::string& name) {
     reader.count_line();
   }
   if (codes.empty()) reader.fail("there are no items");
-  const int bits = width_of_bits(codes);
-  for (std::size_t i = 0; i < codes.size(); ++i) {
-    try {
-      set.codes.append(parse_code(codes[i], bits));
-    } catch (const std::invalid_argument& error) {
-      throw std::runtime_error(name + ":" + std::to_string(lines[i]) + ": " + error.what());
-    }
-  }
+  const bool hex = code_text.format == CodeFormat::kHex || columns.contains("hex");
+  const bool bits = code_text.format == CodeFormat::kBits || columns.contains("bits");
+  if (hex && bits)
+    reader.fail(std::string("the column is called ") + code_column +
+                ", and --code-format says otherwise");
+  const bool as_bits = bits || (!hex && !ours && are_bits(codes, code_text.bits, name));
+  set.codes = parse_column(codes, as_bits, code_text.bits, lines, name);
   for (const std::vector<int>& of_item : labels) append_labels(set.labels, set.classes, of_item);
   set.source = as_utf8(name);
   return items;

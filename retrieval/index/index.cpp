@@ -259,6 +259,7 @@ ItemSet Index::contents() const {
   set.class_names = manifest_.class_names;
   set.model_hash = manifest_.model_hash;
   set.source = manifest_.source;
+  set.exif_orientation = manifest_.exif_orientation;
   const bool described = manifest_.last_described >= 0;
   bool any_path = false, any_metadata = false;
   for (std::int64_t row = 0; row < rows_; ++row) {

@@ -62,6 +62,7 @@ IndexManifest from_json(const json& j, const std::string& name) {
   m.outputs = j.value("outputs", false);
   m.model_hash = j.at("model_hash").get<std::string>();
   m.source = j.at("source").get<std::string>();
+  if (j.contains("exif_orientation")) m.exif_orientation = j["exif_orientation"].get<bool>();
   m.classes = int(number(j, "classes", 0, kMaxClasses, name));
   m.class_names = j.at("class_names").get<std::vector<std::string>>();
   if (!m.class_names.empty() && m.class_names.size() != std::size_t(m.classes)) {
@@ -114,6 +115,7 @@ std::string to_text(const IndexManifest& m) {
             {"next_id", m.next_id},
             {"last_described", m.last_described}};
   if (m.outputs) body["outputs"] = true;
+  if (m.exif_orientation) body["exif_orientation"] = *m.exif_orientation;
   // What isn't UTF-8 can't be JSON: hashed as it will be read.
   body = valid_json(body);
   body["checksum"] = hex(checksum_of(body));

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,9 @@ struct IndexManifest {
   std::int64_t generation = 0;  // one more with each change
   std::int64_t base = 0;        // in the names of codes, ids and items; compaction starts a new one
   int bits = 0;
-  bool outputs = false;            // whether the network's real-valued outputs are kept
-  std::string model_hash, source;  // may be empty
+  bool outputs = false;                  // whether the network's real-valued outputs are kept
+  std::string model_hash, source;        // may be empty
+  std::optional<bool> exif_orientation;  // code_file.h
   int classes = 0;
   std::vector<std::string> class_names;  // [classes] or empty
   std::vector<IndexSegment> segments;

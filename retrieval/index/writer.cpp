@@ -13,9 +13,11 @@
 #include <stdexcept>
 #include <thread>
 
+#include "engine/files/counted.h"
 #include "engine/files/file_error.h"
 #include "engine/files/replace_folder.h"
 #include "kernels/core/check.h"
+#include "retrieval/codes/class_names.h"
 #include "retrieval/index/checksum.h"
 #include "retrieval/index/index.h"
 
@@ -43,8 +45,8 @@ void create_empty(const std::filesystem::path& folder, int bits, bool outputs) {
   write_index_manifest(folder, manifest);
 }
 
-/// Of all items; nothing at all where nothing is known of any.
-std::vector<Description> descriptions_of(const ItemSet& items) {
+/// Of all items, class c as to[c]; nothing at all where nothing is known of any.
+std::vector<Description> descriptions_of(const ItemSet& items, const std::vector<int>& to) {
   const CodeSet& set = items.set;
   std::vector<Description> all;
   if (set.names.empty() && set.classes == 0 && items.metadata.empty()) return all;
@@ -56,8 +58,11 @@ std::vector<Description> descriptions_of(const ItemSet& items) {
     if (!items.metadata.empty()) d.metadata = items.metadata[std::size_t(i)];
     for (int w = 0; w < labels.row_words() && set.classes > 0; ++w) {
       std::uint64_t word = labels.words[i * labels.row_words() + w];
-      for (; word != 0; word &= word - 1) d.labels.push_back(w * 64 + std::countr_zero(word));
+      for (; word != 0; word &= word - 1) {
+        d.labels.push_back(to[std::size_t(w * 64 + std::countr_zero(word))]);
+      }
     }
+    std::sort(d.labels.begin(), d.labels.end());
   }
   return all;
 }
@@ -72,21 +77,11 @@ std::vector<std::int64_t> checked_ids(std::span<const std::int64_t> ids) {
              "id " << sorted.back() << ": the largest is "
                    << std::numeric_limits<std::int64_t>::max() - 1);
   const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
-  HH_REQUIRE(twice == sorted.end(), "id " << *twice << " comes twice");
+  HH_REQUIRE(twice == sorted.end(),
+             "id " << *twice
+                   << " comes twice among the items: give each its own, or leave the ids out "
+                      "and take --renumber");
   return sorted;
-}
-
-/// What both together know of the classes.
-void join_classes(IndexManifest& manifest, const CodeSet& set) {
-  auto& names = manifest.class_names;
-  HH_REQUIRE(names.empty() || set.class_names.empty() || names == set.class_names,
-             "the labels of the codes and of the index name different classes");
-  if (names.empty() && std::size_t(manifest.classes) <= set.class_names.size()) {
-    names = set.class_names;
-  }
-  HH_REQUIRE(names.empty() || std::size_t(set.classes) <= names.size(),
-             "labels of " << set.classes << " classes for an index of " << names.size());
-  manifest.classes = std::max(manifest.classes, set.classes);
 }
 
 /// Joins the last segments so that few are left however many changes there were: each is at least
@@ -281,23 +276,30 @@ std::int64_t IndexWriter::add(const ItemSet& items, SameId same_id) {
              "the index keeps the network's outputs, and these items have none; add images through "
              "the model, or codes that were encoded with --outputs");
   IndexManifest manifest = next();
-  join_classes(manifest, set);
+  EnteredClasses entered = enter_classes(set, manifest.classes, manifest.class_names);
+  manifest.classes = entered.classes;
+  manifest.class_names = std::move(entered.names);
   if (index_->rows() == 0) {
     manifest.model_hash = set.model_hash;
     manifest.source = set.source;
+    manifest.exif_orientation = set.exif_orientation;
   }
   std::vector<std::int64_t> ids = set.ids, replaced;
   if (same_id == SameId::kRenumber) {
     HH_REQUIRE(manifest.next_id < std::numeric_limits<std::int64_t>::max() - set.count(),
-               "there are no ids left above " << manifest.next_id);
+               "there are no ids left above " << manifest.next_id - 1
+                                              << ": give ids yourself, or make a new index");
     std::iota(ids.begin(), ids.end(), manifest.next_id);
   } else {
     replaced = live_rows(checked_ids(ids));
   }
-  HH_REQUIRE(replaced.empty() || same_id == SameId::kReplace,
-             "id " << index_->ids()[std::size_t(replaced[0])] << " and " << replaced.size() - 1
-                   << " others are in the index already; use --replace or --renumber");
-  append(manifest, *items_, set, ids, descriptions_of(items));
+  HH_REQUIRE(
+      replaced.empty() || same_id == SameId::kReplace,
+      "id " << index_->ids()[std::size_t(replaced[0])]
+            << (replaced.size() == 1 ? " is"
+                                     : " and " + counted(replaced.size() - 1, "other") + " are")
+            << " in the index already; use --replace or --renumber");
+  append(manifest, *items_, set, ids, descriptions_of(items, entered.to));
   if (!replaced.empty()) {
     RowMask live = index_->select({});
     for (const std::int64_t row : replaced) live.set(row, false);

@@ -51,6 +51,61 @@ void write_codes(const std::string& path, std::int64_t first, std::int64_t n,
   retrieval::write_code_file(path, set);
 }
 
+/// Items of the classes a, b, c, ... by turns.
+void write_classes(const std::string& path, std::int64_t first,
+                   const std::vector<std::string>& names) {
+  retrieval::CodeSet set;
+  const auto n = std::int64_t(names.size());
+  const auto words = testing::codes(first + n, 32, 5);
+  set.codes.append({words.data() + first, n, 32});
+  set.classes = int(n);
+  set.class_names = names;
+  for (std::int64_t i = 0; i < n; ++i) {
+    set.ids.push_back(first + i);
+    set.names.push_back(names[std::size_t(i)] + ".png");
+    set.labels.push_back(std::uint64_t{1} << i);
+  }
+  retrieval::write_code_file(path, set);
+}
+
+TEST_CASE("classes enter an index by their names", "[index]") {
+  const Folder folder;
+  write_classes(folder / "a.codes", 0, {"cat", "dog", "fish"});
+  write_classes(folder / "b.codes", 10, {"ant", "dog", "cat"});
+  write_classes(folder / "c.codes", 20, {"fish", "cat", "dog"});
+  for (const char* name : {"a", "b", "c"}) {
+    folder.run(
+        {"build", "--codes", folder / (name + std::string(".codes")), "--out", folder / name});
+  }
+  // Each item was named after its class.
+  const auto check = [&](const std::string& index, const std::vector<std::string>& names) {
+    CHECK(folder.info(index).at("class_names") == nlohmann::json(names));
+    const retrieval::ItemSet items = retrieval::Index::open(folder / index).contents();
+    for (std::int64_t i = 0; i < items.set.count(); ++i) {
+      for (int c = 0; c < items.set.classes; ++c) {
+        CAPTURE(i, c);
+        CHECK(items.set.label_view().has(i, c) ==
+              (items.set.name(i) == names[std::size_t(c)] + ".png"));
+      }
+    }
+  };
+  const Outcome added =
+      run_program(folder / "", {"index", "add", folder / "a", "--codes", folder / "b.codes"});
+  REQUIRE(added.status == 0);
+  CHECK_THAT(added.err, Contains("matched by name; new in the index: 'ant'"));
+  check("a", {"cat", "dog", "fish", "ant"});
+  const Outcome merged = run_program(folder / "", {"index", "merge", folder / "a", folder / "c"});
+  REQUIRE(merged.status == 0);
+  CHECK_THAT(merged.err, Contains("matched by name\n"));
+  check("a", {"cat", "dog", "fish", "ant"});
+  // None in common, as a folder of new things has.
+  folder.run({"merge", folder / "c", folder / "b"});
+  check("c", {"fish", "cat", "dog", "ant"});
+  write_classes(folder / "twice.codes", 30, {"ant", "ant"});
+  CHECK_THAT(folder.run({"add", folder / "c", "--codes", folder / "twice.codes"}, 2),
+             Contains("two classes of the codes are called 'ant'"));
+}
+
 TEST_CASE("an index is built, changed, described and exported", "[index]") {
   const Folder folder;
   write_codes(folder / "a.codes", 0, 10, "aaaa");

@@ -47,14 +47,33 @@ void make_photos(const testing::TemporaryFolder& folder) {
   }
 }
 
+/// The port of a server that was started.
+int port_of(testing::Program& server) {
+  REQUIRE(testing::wait_for([&] { return server.out().ends_with("/\n") || !server.running(); }));
+  const std::string line = server.out();
+  return std::atoi(line.c_str() + line.rfind(':') + 1);
+}
+
+/// How the picture of an index's first item is served without a model.
+bool served_turned(const testing::TemporaryFolder& folder, const std::string& index) {
+  testing::Program server(
+      folder.path(), {"serve", "--index", index, "--port", "0", "--device", "cpu", "--threads", "1",
+                      "--image-root", (folder / "photos").string()});
+  httplib::Client client("127.0.0.1", port_of(server));
+  const auto answer = client.Get("/api/items/0/image");
+  REQUIRE(answer);
+  REQUIRE(answer->status == 200);
+  const data::Image image =
+      data::decode_image(testing::Bytes(answer->body.begin(), answer->body.end()), {});
+  return image.height < image.width;
+}
+
 /// What HTTP answers for a picture.
 std::string served_code(const testing::TemporaryFolder& folder, const std::string& index,
                         const std::string& model, const std::string& picture) {
   testing::Program server(folder.path(), {"serve", "--index", index, "--model", model, "--port",
                                           "0", "--device", "cpu", "--threads", "1"});
-  REQUIRE(testing::wait_for([&] { return server.out().ends_with("/\n") || !server.running(); }));
-  const std::string line = server.out();
-  httplib::Client client("127.0.0.1", std::atoi(line.c_str() + line.rfind(':') + 1));
+  httplib::Client client("127.0.0.1", port_of(server));
   const auto answer = client.Post("/api/encode", picture, "image/jpeg");
   REQUIRE(answer);
   INFO(answer->body);
@@ -111,6 +130,28 @@ TEST_CASE("a turned photograph is the same to training, encode, search and serve
                                                   model, "--image", one, "-k", "1", "--json"}));
     CHECK(found.at("results")[0].at("code") == code);
     CHECK(served_code(folder, path("index"), model, testing::read_text(one)) == code);
+
+    // Codes and what is made of them know how the model saw the pictures.
+    const bool turns = model == on;
+    CHECK(photos.exif_orientation == turns);
+    CHECK(served_turned(folder, path("index")) == turns);
+    run({"index", "build", "--codes", path("x.codes"), "--out", path("other"), "--overwrite"});
+    run({"index", "compact", path("other")});
+    run({"index", "export", path("index"), "--out", path("y.codes")});
+    CHECK(retrieval::Index::open(path("other")).manifest().exif_orientation ==
+          std::optional(turns));
+    CHECK(retrieval::read_code_file(path("y.codes")).exif_orientation == std::optional(turns));
+    for (const std::vector<std::string>& query :
+         {std::vector<std::string>{"--id", "0"}, {"--model", model, "--image", one}}) {
+      std::vector<std::string> words{"search",       "--index",      path("index"), "--html",
+                                     path("p.html"), "--image-root", path("photos")};
+      words.insert(words.end(), query.begin(), query.end());
+      run(words);
+      CAPTURE(words);
+      // Of the query and of the item found: 40 x 24 pixels, as they are or turned.
+      CHECK((testing::read_text(folder / "p.html").find("width=\"40\"") != std::string::npos) ==
+            turns);
+    }
   }
 }
 
@@ -124,6 +165,36 @@ TEST_CASE("pictures on pages stand as the model sees them", "[exif][thumbnail]")
   };
   CHECK(size(false) == std::pair(40, 24));
   CHECK(size(true) == std::pair(24, 40));
+}
+
+TEST_CASE("the largest image is the model's, unless it is told", "[max_pixels]") {
+  const testing::TemporaryFolder folder;
+  testing::make_tiny_images(folder / "images");
+  testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
+  std::filesystem::create_directory(folder / "more");
+  testing::write_text(folder / "more/large.ppm",
+                      testing::as_text(testing::encode_pnm(testing::picture(20, 20, 3))));
+  testing::write_text(folder / "list.txt", "large.ppm 1 0\n");
+  const auto path = [&](const std::string& name) { return (folder / name).string(); };
+  // The tiny images have 256 pixels, this one 400.
+  REQUIRE(testing::run_program(folder.path(),
+                               {"train", path("tiny.toml"), "--out", path("run"), "--set",
+                                "train.epochs=1", "--set", "data.max_pixels=0.0003"})
+              .status == 0);
+  const std::string model = path("run/last.safetensors");
+  for (const std::vector<std::string>& source :
+       {std::vector<std::string>{"--folder", path("more")},
+        {"--list", path("list.txt"), "--image-root", path("more")},
+        {path("more/large.ppm")}}) {
+    std::vector<std::string> words{"encode", "--model", model, "--out", path("x.codes")};
+    words.insert(words.end(), source.begin(), source.end());
+    const testing::Outcome refused = testing::run_program(folder.path(), words);
+    CAPTURE(words, refused.err);
+    CHECK(refused.status == 2);
+    CHECK_THAT(refused.err, Contains("the limit is 0.0003 million"));
+    words.insert(words.end(), {"--max-pixels", "0.0005"});
+    CHECK(testing::run_program(folder.path(), words).status == 0);
+  }
 }
 
 TEST_CASE("--exif says where it went, and a model's choice isn't changed", "[exif]") {

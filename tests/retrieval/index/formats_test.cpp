@@ -74,17 +74,44 @@ TEST_CASE("CSV as spreadsheets save it", "[formats]") {
   CHECK_THROWS_WITH(parse_csv("\xef\xbb\xbf", "a.csv"), Contains("it is empty"));
 }
 
-TEST_CASE("a column of bits is read as bits", "[formats]") {
-  const ItemSet bits =
-      parse_csv("id,code\n0,11111111001001110100010010011110\n1,00000000000000000000000000000001\n",
-                "bits.csv");
-  CHECK(bits.set.codes.bits() == 32);
-  CHECK(code_to_bits(bits.set.codes, 0) == "11111111001001110100010010011110");
-  CHECK(code_to_bits(bits.set.codes, 1) == "00000000000000000000000000000001");
-  // One hexadecimal digit, and the whole column is hexadecimal; so are short and constant codes.
+TEST_CASE("a column of codes is read as what it is said to be", "[formats]") {
+  const std::string header = "id,code\n",
+                    rows =
+                        "0,11111111001001110100010010011110\n1,00000000000000000000000000000001\n";
+  const auto check_bits = [](const ItemSet& items) {
+    CHECK(items.set.codes.bits() == 32);
+    CHECK(code_to_bits(items.set.codes, 0) == "11111111001001110100010010011110");
+    CHECK(code_to_bits(items.set.codes, 1) == "00000000000000000000000000000001");
+  };
+  // By the name of the column, by an option, or by the width of the codes that they join.
+  check_bits(parse_csv("id,bits\n" + rows, "a"));
+  check_bits(parse_csv(header + rows, "a", {.format = CodeFormat::kBits}));
+  check_bits(parse_csv(header + rows, "a", {.bits = 32}));
+  for (const ItemSet& items :
+       {parse_csv("id,hex\n" + rows, "a"), parse_csv(header + rows, "a", {.bits = 128}),
+        parse_csv(header + rows, "a", {.format = CodeFormat::kHex})}) {
+    CHECK(items.set.codes.bits() == 128);
+    CHECK(code_to_hex(items.set.codes, 1) == "00000000000000000000000000000001");
+  }
+  // Nothing says it: a guess would be wrong for somebody.
+  for (const std::string& text :
+       {header + rows, std::string("code\n0000000000000000\n"), std::string("code\n01\n")}) {
+    CHECK_THROWS_WITH(parse_csv(text, "a.csv"), Contains("--code-format bits or hex"));
+  }
+  CHECK_THROWS_WITH(parse_csv("code\n01\n", "a.csv", {.bits = 2}), Contains("--code-format"));
+  // What this program writes is hexadecimal whatever its digits.
+  CHECK(parse_csv(csv_header() + "0,0000000000000001,,,\n", "a").set.codes.bits() == 64);
+  // One hexadecimal digit, and the whole column is hexadecimal; an odd number of bits is none.
   CHECK(parse_csv("code\n1111111100100111\n111111110010011f\n", "a").set.codes.bits() == 64);
-  CHECK(parse_csv("code\n0101\n1010\n", "a").set.codes.bits() == 16);
-  CHECK(parse_csv("code\n0000000000000000\n", "a").set.codes.bits() == 64);
+  CHECK(parse_csv("code\n01011\n10101\n", "a").set.codes.bits() == 5);
+  // Hexadecimal for an index of codes that fill no byte.
+  CHECK(parse_csv("code\nff0f\n", "a", {.bits = 12}).set.codes.bits() == 12);
+  CHECK_THROWS_WITH(parse_csv("bits\n0101\n010\n", "a.csv"),
+                    Contains("a.csv:3: ") && Contains("3 bits"));
+  CHECK_THROWS_WITH(parse_csv("bits\n0121\n", "a.csv"), Contains("'2' isn't a bit"));
+  CHECK_THROWS_WITH(parse_csv("bits\n01\n", "a.csv", {.format = CodeFormat::kHex}),
+                    Contains("--code-format"));
+  CHECK_THROWS_WITH(parse_csv("code,bits\n01,01\n", "a.csv"), Contains("code, hex or bits"));
   CHECK_THROWS_WITH(parse_csv("code\n0101\n01g1\n", "a.csv"),
                     Contains("a.csv:3: ") && Contains("'g'"));
 }
@@ -161,13 +188,13 @@ TEST_CASE("CSV of others", "[formats]") {
     REQUIRE_THROWS_WITH(parse_csv(text, "f.csv"), Contains(why));
   };
   refused("", "f.csv:1: it is empty");
-  refused("id,path\n1,a\n", "no column 'code'");
+  refused("id,path\n1,a\n", "one column of codes is needed, called code, hex or bits");
   refused("id,code,id\n1,00,2\n", "column 'id'");
   refused("id,hash\n1,00\n", "column 'hash'");
   refused("id,code\n", "no items");
   refused("id,code\n1,00\n2\n", "f.csv:3: 1 fields");
   refused("id,code\n1,00\n\n2,zz\n", "f.csv:4: code 'zz'");
-  refused("id,code\n1,00\n2,0000\n", "f.csv:3: codes of 16 bits");
+  refused("id,code\n1,00\n2,0000\n", "f.csv:3: a code of 16 bits");
   refused("id,code\n1x,00\n", "'1x' isn't a number");
   refused("id,code\n99999999999999999999,00\n", "isn't a number that can be used");
   refused("code,labels\n00,1 99999999\n", "label 99999999");

@@ -4,7 +4,7 @@
 #include <concepts>
 #include <string>
 
-namespace hh::pipeline {
+namespace hh {
 
 std::string counted(std::integral auto n, const std::string& one, const std::string& many) {
   return std::to_string(n) + " " + (n == 1 ? one : many);
@@ -14,4 +14,4 @@ std::string counted(std::integral auto n, const std::string& one) {
   return counted(n, one, one + "s");
 }
 
-}  // namespace hh::pipeline
+}  // namespace hh
