@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Who may include whom: each layer only those to its left, a family of kernels no other family but
-# core/ and gemm/. Every source lies in a folder of its subject. Prints what breaks a rule.
+# core/ and gemm/. Every source lies in a folder of its subject. Kernels don't allocate. Prints what
+# breaks a rule.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 status=0
@@ -55,4 +56,14 @@ subjects model hybridhash training
 subjects data images sets experiments
 subjects retrieval codes files index search metrics
 subjects apps commands serve verify report
+
+# Kernels work in memory that the caller lends them. What is left: text (of errors, names of
+# instruction sets), threads of the sanitizer's build, and what oneDNN, cuBLASLt and cuDNN want for
+# their own objects, which are kept.
+allocates='std::(vector|deque|list|map|set|unordered_\w+|function|make_(unique|shared)|unique_ptr)\b'
+allocates+='|\b(new|malloc|calloc|realloc|aligned_alloc|cudaMalloc\w*|AllocateAligned)\b *[(A-Za-z]|push_back|emplace'
+if grep -rnP "^(?!\s*//)(?!.*// .*\b(new)\b).*($allocates)" kernels | grep -vE '^kernels/(core/(parallel|simd)\.cpp|core/(simd|label_bits)\.h|gemm/(onednn\.h|plan_store\.cuh|gemm_cublaslt\.cu)|conv/(cudnn\.cu|conv2d_cpu\.cpp)|linear/linear_cpu\.cpp):'; then
+  echo "kernels/ never allocate: take it from the workspace (kernels/core/workspace.h)"
+  status=1
+fi
 exit $status

@@ -89,7 +89,7 @@ void tell_openmp_num_threads() {
 }
 
 void parallel_for(std::int64_t n, std::int64_t grain,
-                  const std::function<void(std::int64_t, std::int64_t)>& body) {
+                  FunctionRef<void(std::int64_t, std::int64_t)> body) {
   if (n <= 0) return;
   grain = std::max<std::int64_t>(grain, 1);
   const std::int64_t most = (n + grain - 1) / grain;
@@ -98,7 +98,7 @@ void parallel_for(std::int64_t n, std::int64_t grain,
   run_workers(int(workers), [&](int i) { body(n * i / workers, n * (i + 1) / workers); });
 }
 
-void parallel_chunks(std::int64_t chunks, const std::function<void(std::int64_t)>& body) {
+void parallel_chunks(std::int64_t chunks, FunctionRef<void(std::int64_t)> body) {
   parallel_for(chunks, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t c = begin; c < end; ++c) body(c);
   });

@@ -4,7 +4,8 @@
 // runtime ThreadSanitizer can't see into).
 #pragma once
 #include <cstdint>
-#include <functional>
+
+#include "kernels/core/function_ref.h"
 
 namespace hh::cpu {
 
@@ -38,10 +39,10 @@ class ThreadLimit {
 /// is fixed by n, grain and num_threads() alone. Within another parallel_for it runs inline.
 /// An exception of a body is passed on to the caller.
 void parallel_for(std::int64_t n, std::int64_t grain,
-                  const std::function<void(std::int64_t begin, std::int64_t end)>& body);
+                  FunctionRef<void(std::int64_t begin, std::int64_t end)> body);
 
 /// Runs body(chunk) for chunk = 0 .. chunks-1. For reductions whose result must not depend on the
 /// number of threads: fix the number of chunks by the sizes, reduce each, add them up in order.
-void parallel_chunks(std::int64_t chunks, const std::function<void(std::int64_t chunk)>& body);
+void parallel_chunks(std::int64_t chunks, FunctionRef<void(std::int64_t chunk)> body);
 
 }  // namespace hh::cpu

@@ -6,9 +6,10 @@
 #define HWY_TARGET_INCLUDE "kernels/hamming/hamming_average_precision_cpu.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target.h, which includes this file once per target.
-#include <vector>
+#include <algorithm>
 
 #include "kernels/core/parallel.h"
+#include "kernels/core/workspace.h"
 #include "kernels/hamming/hamming_average_precision.h"
 #include "kernels/hamming/scan_words-inl.h"
 
@@ -111,9 +112,7 @@ constexpr std::int64_t kPassBlocks = 16;  // blocks at a time, so that they stay
 constexpr std::int64_t kMinPairsApart = 1 << 18;
 constexpr int kKeys = 2 * (HammingAveragePrecision::kMaxBits + 1);
 
-constexpr std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
-
-/// The workspace: the transposed database, then for each worker keys and a ranking.
+/// How a call is cut up.
 struct Plan {
   explicit Plan(const HammingAveragePrecision& p)
       : words((p.bits + 63) / 64),
@@ -121,17 +120,32 @@ struct Plan {
         depth(std::max(p.cut, p.depth)),
         workers(std::clamp(
             p.query_count * p.row_count / kMinPairsApart, std::int64_t{1},
-            std::min<std::int64_t>(num_threads(), (p.query_count + kTogether - 1) / kTogether))) {
-    const auto rows = std::size_t(blocks * kBlockRows);
-    codes = rows * std::size_t(words) * 8;
-    labels = rows * std::size_t(p.label_words) * 8;
-    keys = aligned(rows * 2);
-    ranking = aligned(std::size_t((depth + 63) / 64) * 8);
-    worker = kTogether * keys + ranking;
-  }
+            std::min<std::int64_t>(num_threads(), (p.query_count + kTogether - 1) / kTogether))) {}
   int words;
   std::int64_t blocks, depth, workers;
-  std::size_t codes, labels, keys, ranking, worker;  // bytes
+};
+
+/// The workspace: the transposed database, then for each worker keys and a ranking.
+struct Scratch {
+  Scratch(const HammingAveragePrecision& p, const Plan& plan, Workspace workspace) {
+    codes = workspace.take<std::uint64_t>(plan.blocks * kBlockRows * plan.words);
+    labels = workspace.take<std::uint64_t>(plan.blocks * kBlockRows * p.label_words);
+    workers = workspace.rest();
+    before_workers = workspace.bytes();
+  }
+  std::uint64_t *codes, *labels;
+  void* workers;
+  std::size_t before_workers;  // bytes
+};
+struct WorkerScratch {
+  WorkerScratch(const Plan& plan, Workspace workspace) {
+    for (auto& k : keys) k = workspace.take<std::uint16_t>(plan.blocks * kBlockRows);
+    ranking = workspace.take<std::uint64_t>((plan.depth + 63) / 64);
+    bytes = workspace.bytes();
+  }
+  std::uint16_t* keys[kTogether];
+  std::uint64_t* ranking;
+  std::size_t bytes;
 };
 
 /// Counts the keys. Four tables in turn, because equal keys in a row would wait for each other.
@@ -195,49 +209,46 @@ void finish_query(const HammingAveragePrecision& p, const Plan& plan, std::int64
 std::size_t workspace_bytes(const HammingAveragePrecision& p) {
   if (p.query_count == 0) return 0;
   const Plan plan(p);
-  return plan.codes + plan.labels + std::size_t(plan.workers) * plan.worker;
+  return Scratch(p, plan, Workspace(nullptr)).before_workers +
+         std::size_t(plan.workers) * WorkerScratch(plan, Workspace(nullptr)).bytes;
 }
 
 void run(const HammingAveragePrecision& p) {
   p.validate();
   if (p.query_count == 0) return;
   const Plan plan(p);
-  auto* memory = static_cast<std::byte*>(p.workspace);
-  auto* codes = reinterpret_cast<std::uint64_t*>(memory);
-  auto* labels = reinterpret_cast<std::uint64_t*>(memory + plan.codes);
-  std::byte* scratch = memory + plan.codes + plan.labels;
+  const Scratch scratch(p, plan, Workspace(p.workspace));
+  const std::size_t each = WorkerScratch(plan, Workspace(nullptr)).bytes;
   constexpr std::int64_t kGrain = 2048;  // blocks per thread; a guess: a tenth of a millisecond
   parallel_for(plan.blocks, kGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) {
       const std::int64_t row = b * kBlockRows, rows = std::min(kBlockRows, p.row_count - row);
       word_block(p.database + row * plan.words, rows, plan.words,
-                 codes + b * plan.words * kBlockRows);
+                 scratch.codes + b * plan.words * kBlockRows);
       word_block(p.row_labels + row * p.label_words, rows, p.label_words,
-                 labels + b * p.label_words * kBlockRows);
+                 scratch.labels + b * p.label_words * kBlockRows);
     }
   });
   parallel_chunks(plan.workers, [&](std::int64_t worker) {
-    std::byte* own = scratch + std::size_t(worker) * plan.worker;
-    const auto keys = [&](std::int64_t i) {
-      return reinterpret_cast<std::uint16_t*>(own + std::size_t(i) * plan.keys);
-    };
-    auto* ranking = reinterpret_cast<std::uint64_t*>(own + kTogether * plan.keys);
+    const WorkerScratch own(
+        plan, Workspace(static_cast<std::byte*>(scratch.workers) + std::size_t(worker) * each));
     const std::int64_t end = p.query_count * (worker + 1) / plan.workers;
     for (std::int64_t q = p.query_count * worker / plan.workers; q < end; q += kTogether) {
       const std::int64_t together = std::min(kTogether, end - q);
       for (std::int64_t b = 0; b < plan.blocks; b += kPassBlocks) {
         for (std::int64_t i = 0; i < together; ++i) {
-          const KeyArrays arrays{codes,
-                                 labels,
+          const KeyArrays arrays{scratch.codes,
+                                 scratch.labels,
                                  p.queries + (q + i) * plan.words,
                                  p.query_labels + (q + i) * p.label_words,
                                  plan.words,
                                  p.label_words};
           HWY_DYNAMIC_DISPATCH(write_block_keys)
-          (arrays, b, std::min(b + kPassBlocks, plan.blocks), keys(i));
+          (arrays, b, std::min(b + kPassBlocks, plan.blocks), own.keys[i]);
         }
       }
-      for (std::int64_t i = 0; i < together; ++i) finish_query(p, plan, q + i, keys(i), ranking);
+      for (std::int64_t i = 0; i < together; ++i)
+        finish_query(p, plan, q + i, own.keys[i], own.ranking);
     }
   });
 }

@@ -9,6 +9,7 @@
 // What lies behind the last one is left as it was. A caller whose capacity was too small sees it by
 // the counts, and asks again for those queries. capacity = 0 only counts.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/core/check.h"
@@ -28,6 +29,7 @@ struct HammingRadius {
   std::int64_t capacity = 0;                // >= 0
   int bits = 0;                             // 1 to 512; words = ceil(bits / 64)
   int radius = 0;                           // >= 0
+  void* workspace = nullptr;                // workspace_bytes(*this), aligned to 64: CPU only
 
   static constexpr int kMaxBits = 512;
   static constexpr std::int64_t kMaxRows = (std::int64_t{1} << 48) - 1;
@@ -52,8 +54,10 @@ struct HammingRadius {
 };
 
 namespace cpu {
-/// Returns when done; the same bits for any number of threads.
+/// Returns when done; the same bits for any number of threads. The workspace holds for the
+/// num_threads() of the moment it was asked for.
 void run(const HammingRadius& p);
+std::size_t workspace_bytes(const HammingRadius& p);
 }  // namespace cpu
 
 namespace gpu {

@@ -5,9 +5,8 @@
 #define HWY_TARGET_INCLUDE "kernels/hamming/hamming_radius_cpu.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target.h, which includes this file once per target.
-#include <vector>
-
 #include "kernels/core/parallel.h"
+#include "kernels/core/workspace.h"
 #include "kernels/hamming/hamming_radius.h"
 #include "kernels/hamming/scan-inl.h"
 
@@ -46,36 +45,69 @@ constexpr std::int64_t kMinQueriesForNibbles = 16;
 // Words that a thread should have to look at: about 0.2 ms, as little as one may come late.
 constexpr std::int64_t kMinWordsApart = 1 << 20;
 
+/// How a call is cut up.
+struct Plan {
+  explicit Plan(const HammingRadius& p) : words((p.bits + 63) / 64) {
+    const std::int64_t each =
+        std::max<std::int64_t>(1, kMinWordsApart / std::max<std::int64_t>(1, p.row_count * words));
+    workers = std::min<std::int64_t>(num_threads(), (p.query_count + each - 1) / each);
+    nibbles = workers > 0 && p.query_count / workers >= kMinQueriesForNibbles &&
+              HWY_DYNAMIC_DISPATCH(prefers_nibbles)();
+  }
+  int words;
+  std::int64_t workers;
+  bool nibbles;
+};
+
+/// The scratch memory of a worker.
+struct Scratch {
+  Scratch(const HammingRadius& p, const Plan& plan, Workspace workspace) {
+    tile = workspace.take<std::byte>(std::int64_t(tile_bytes(p.bits, plan.nibbles)));
+    if (plan.nibbles) {
+      tables = workspace.take<std::uint8_t>(kGroup * std::int64_t(table_bytes(p.bits)));
+    }
+    bytes = workspace.bytes();
+  }
+  std::byte* tile;
+  std::uint8_t* tables = nullptr;  // null: count by words
+  std::size_t bytes;
+};
+
+/// Queries [begin, end).
+void scan(const HammingRadius& p, const Plan& plan, const Scratch& scratch, std::int64_t begin,
+          std::int64_t end) {
+  for (std::int64_t first = begin; first < end; first += kGroup) {
+    ScanRows s{.database = p.database, .allowed = p.allowed, .tables = scratch.tables};
+    s.queries = p.queries + first * plan.words;
+    s.query_count = std::min(kGroup, end - first);
+    s.row_end = p.row_count;
+    s.bits = p.bits;
+    s.words = plan.words;
+    s.tile = scratch.tile;
+    for (std::int64_t q = 0; q < s.query_count && plan.nibbles; ++q) {
+      nibble_tables(s.queries + q * s.words, (p.bits + 7) / 8,
+                    scratch.tables + std::size_t(q) * table_bytes(p.bits));
+    }
+    HWY_DYNAMIC_DISPATCH(scan_radius)(p, first, s);
+  }
+}
+
 }  // namespace
+
+std::size_t workspace_bytes(const HammingRadius& p) {
+  const Plan plan(p);
+  return std::size_t(plan.workers) * Scratch(p, plan, Workspace(nullptr)).bytes;
+}
 
 void run(const HammingRadius& p) {
   p.validate();
   std::fill_n(p.counts, p.query_count, 0);
-  const int words = (p.bits + 63) / 64;
-  const std::int64_t grain =
-      std::max<std::int64_t>(1, kMinWordsApart / std::max<std::int64_t>(1, p.row_count * words));
-  parallel_for(p.query_count, grain, [&](std::int64_t begin, std::int64_t end) {
-    const bool nibbles =
-        end - begin >= kMinQueriesForNibbles && HWY_DYNAMIC_DISPATCH(prefers_nibbles)();
-    thread_local std::vector<std::uint64_t> tile;
-    thread_local std::vector<std::uint8_t> tables;
-    tile.resize(tile_bytes(p.bits, nibbles) / 8);
-    tables.resize(nibbles ? kGroup * table_bytes(p.bits) : 0);
-    for (std::int64_t first = begin; first < end; first += kGroup) {
-      ScanRows s{.database = p.database, .allowed = p.allowed};
-      s.queries = p.queries + first * words;
-      s.query_count = std::min(kGroup, end - first);
-      s.row_end = p.row_count;
-      s.bits = p.bits;
-      s.words = words;
-      s.tile = tile.data();
-      if (nibbles) s.tables = tables.data();
-      for (std::int64_t q = 0; q < s.query_count && nibbles; ++q) {
-        nibble_tables(s.queries + q * words, (p.bits + 7) / 8,
-                      tables.data() + std::size_t(q) * table_bytes(p.bits));
-      }
-      HWY_DYNAMIC_DISPATCH(scan_radius)(p, first, s);
-    }
+  const Plan plan(p);
+  const std::size_t each = Scratch(p, plan, Workspace(nullptr)).bytes;
+  parallel_chunks(plan.workers, [&](std::int64_t worker) {
+    const Workspace own(static_cast<std::byte*>(p.workspace) + std::size_t(worker) * each);
+    scan(p, plan, Scratch(p, plan, own), p.query_count * worker / plan.workers,
+         p.query_count * (worker + 1) / plan.workers);
   });
 }
 

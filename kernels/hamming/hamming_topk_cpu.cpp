@@ -9,9 +9,9 @@
 #include <hwy/foreach_target.h>
 // After foreach_target.h, which includes this file once per target.
 #include <memory>
-#include <vector>
 
 #include "kernels/core/parallel.h"
+#include "kernels/core/workspace.h"
 #include "kernels/hamming/hamming_topk.h"
 #include "kernels/hamming/scan-inl.h"
 #include "kernels/hamming/selection.h"
@@ -48,9 +48,7 @@ constexpr double kFewQueriesEach = 4;  // per thread: below, rows are split, not
 // Unpacking a tile into nibbles takes as long as several queries take on it.
 constexpr std::int64_t kMinQueriesForNibbles = 16;
 
-constexpr std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
-
-/// How a call is cut up: workers, and the scratch memory of each.
+/// How a call is cut up.
 struct Plan {
   explicit Plan(const HammingTopk& p) {
     const double threads = num_threads(), words = double(p.row_count) * ((p.bits + 63) / 64);
@@ -61,49 +59,61 @@ struct Plan {
     workers = std::int64_t(std::clamp(words * double(p.query_count) / kMinWordsApart, 1.0, most));
     const std::int64_t queries =
         split_rows ? p.query_count : (p.query_count + workers - 1) / workers;
-    one_selection = aligned(Selection::bytes(k, p.bits));
-    group = std::clamp<std::int64_t>(kGroupBytes / std::int64_t(one_selection), 1, kMaxGroup);
+    one_selection = std::int64_t(Workspace::padded(Selection::bytes(k, p.bits)));
+    group = std::clamp<std::int64_t>(kGroupBytes / one_selection, 1, kMaxGroup);
     group = std::min(group, queries);
     nibbles = group >= kMinQueriesForNibbles && HWY_DYNAMIC_DISPATCH(prefers_nibbles)();
-    tile = aligned(tile_bytes(p.bits, nibbles));
-    tables = nibbles ? aligned(std::size_t(group) * table_bytes(p.bits)) : 0;
-    selections = aligned(std::size_t(group) * sizeof(Selection));
-    worker = tile + tables + selections + std::size_t(group) * one_selection;
   }
 
   std::int64_t k = 1;  // no more than there are rows
   std::int64_t workers = 1;
-  std::int64_t group = 1;  // queries at a time
+  std::int64_t group = 1;          // queries at a time
+  std::int64_t one_selection = 0;  // bytes
   bool split_rows = false, nibbles = false;
-  // Bytes:
-  std::size_t tile = 0, tables = 0, selections = 0, one_selection = 0, worker = 0;
 };
 
-/// Queries [begin, begin + count) on rows [row_begin, row_end); returns their selections.
-Selection* scan(const HammingTopk& p, const Plan& plan, std::int64_t worker, std::int64_t begin,
-                std::int64_t count, std::int64_t row_begin, std::int64_t row_end) {
-  std::byte* memory = static_cast<std::byte*>(p.workspace) + std::size_t(worker) * plan.worker;
-  ScanRows s{.database = p.database, .allowed = p.allowed, .query_count = count};
+/// The scratch memory of a worker.
+struct Scratch {
+  Scratch(const HammingTopk& p, const Plan& plan, Workspace workspace) {
+    tile = workspace.take<std::byte>(std::int64_t(tile_bytes(p.bits, plan.nibbles)));
+    if (plan.nibbles) {
+      tables = workspace.take<std::uint8_t>(plan.group * std::int64_t(table_bytes(p.bits)));
+    }
+    selections = workspace.take<Selection>(plan.group);
+    kept = workspace.take<std::byte>(plan.group * plan.one_selection);
+    bytes = workspace.bytes();
+  }
+  static Scratch of(const HammingTopk& p, const Plan& plan, std::int64_t worker) {
+    const std::size_t each = Scratch(p, plan, Workspace(nullptr)).bytes;
+    return {p, plan, Workspace(static_cast<std::byte*>(p.workspace) + std::size_t(worker) * each)};
+  }
+  std::byte* tile;
+  std::uint8_t* tables = nullptr;  // null: count by words
+  Selection* selections;           // [group]
+  std::byte* kept;                 // [group, one_selection]
+  std::size_t bytes;
+};
+
+/// Queries [begin, begin + count) on rows [row_begin, row_end), into the scratch's selections.
+void scan(const HammingTopk& p, const Plan& plan, const Scratch& scratch, std::int64_t begin,
+          std::int64_t count, std::int64_t row_begin, std::int64_t row_end) {
+  ScanRows s{.database = p.database, .allowed = p.allowed, .tables = scratch.tables};
+  s.query_count = count;
   s.row_begin = row_begin;
   s.row_end = row_end;
   s.bits = p.bits;
   s.words = (p.bits + 63) / 64;
   s.queries = p.queries + begin * s.words;
-  s.tile = memory;
-  auto* tables = reinterpret_cast<std::uint8_t*>(memory + plan.tile);
-  auto* selections = reinterpret_cast<Selection*>(memory + plan.tile + plan.tables);
-  std::byte* rows = memory + plan.tile + plan.tables + plan.selections;
+  s.tile = scratch.tile;
   for (std::int64_t q = 0; q < count; ++q) {
     if (plan.nibbles) {
       nibble_tables(s.queries + q * s.words, (p.bits + 7) / 8,
-                    tables + std::size_t(q) * table_bytes(p.bits));
+                    scratch.tables + std::size_t(q) * table_bytes(p.bits));
     }
-    std::construct_at(selections + q)
-        ->start(plan.k, p.bits, rows + std::size_t(q) * plan.one_selection);
+    std::construct_at(scratch.selections + q)
+        ->start(plan.k, p.bits, scratch.kept + q * plan.one_selection);
   }
-  if (plan.nibbles) s.tables = tables;
-  HWY_DYNAMIC_DISPATCH(scan_topk)(s, selections);
-  return selections;
+  HWY_DYNAMIC_DISPATCH(scan_topk)(s, scratch.selections);
 }
 
 /// The first k of what several scans kept, given in order of rows.
@@ -132,12 +142,13 @@ void write_result(const HammingTopk& p, std::int64_t query, std::int64_t scans, 
 
 void split_queries(const HammingTopk& p, const Plan& plan) {
   parallel_chunks(plan.workers, [&](std::int64_t worker) {
+    const Scratch scratch = Scratch::of(p, plan, worker);
     const std::int64_t end = p.query_count * (worker + 1) / plan.workers;
     for (std::int64_t q = p.query_count * worker / plan.workers; q < end; q += plan.group) {
       const std::int64_t count = std::min(plan.group, end - q);
-      const Selection* selections = scan(p, plan, worker, q, count, 0, p.row_count);
+      scan(p, plan, scratch, q, count, 0, p.row_count);
       for (std::int64_t i = 0; i < count; ++i) {
-        write_result(p, q + i, 1, [&](std::int64_t) { return selections[i].keys(); });
+        write_result(p, q + i, 1, [&](std::int64_t) { return scratch.selections[i].keys(); });
       }
     }
   });
@@ -148,16 +159,15 @@ void split_rows(const HammingTopk& p, const Plan& plan) {
   const auto row = [&](std::int64_t worker) {
     return std::min(blocks * worker / plan.workers * kBlockRows, p.row_count);
   };
-  std::vector<const Selection*> selections(std::size_t(plan.workers));
   for (std::int64_t q = 0; q < p.query_count; q += plan.group) {
     const std::int64_t count = std::min(plan.group, p.query_count - q);
     parallel_chunks(plan.workers, [&](std::int64_t worker) {
-      selections[std::size_t(worker)] =
-          scan(p, plan, worker, q, count, row(worker), row(worker + 1));
+      scan(p, plan, Scratch::of(p, plan, worker), q, count, row(worker), row(worker + 1));
     });
     for (std::int64_t i = 0; i < count; ++i) {
-      write_result(p, q + i, plan.workers,
-                   [&](std::int64_t worker) { return selections[std::size_t(worker)][i].keys(); });
+      write_result(p, q + i, plan.workers, [&](std::int64_t worker) {
+        return Scratch::of(p, plan, worker).selections[i].keys();
+      });
     }
   }
 }
@@ -167,7 +177,7 @@ void split_rows(const HammingTopk& p, const Plan& plan) {
 std::size_t workspace_bytes(const HammingTopk& p) {
   if (p.query_count == 0 || p.row_count == 0) return 0;
   const Plan plan(p);
-  return std::size_t(plan.workers) * plan.worker;
+  return std::size_t(plan.workers) * Scratch(p, plan, Workspace(nullptr)).bytes;
 }
 
 void run(const HammingTopk& p) {

@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include "kernels/core/parallel.h"
+#include "tests/support/allocations.h"
 #include "tests/support/codes.h"
 #include "tests/support/device.h"
 
@@ -97,6 +98,24 @@ TEST_CASE("hamming_radius gives one answer for any number of threads", "[hamming
     REQUIRE(counts.host() == first_counts);
     REQUIRE(found.host() == first_rows);
   }
+}
+
+TEST_CASE("hamming_radius takes no memory but its workspace", "[hamming]") {
+#ifdef HH_STD_THREADS
+  return;  // it starts its threads anew
+#endif
+  const std::int64_t queries = 40, rows = 80'000;
+  const auto query = testing::codes(queries, 64, 1, 50), database = testing::codes(rows, 64, 2, 50);
+  std::vector<std::int64_t> counts(std::size_t(queries), 0);
+  cpu::set_num_threads(2);
+  CHECK(testing::allocations_of(HammingRadius{.queries = query.data(),
+                                              .database = database.data(),
+                                              .counts = counts.data(),
+                                              .query_count = queries,
+                                              .row_count = rows,
+                                              .bits = 64,
+                                              .radius = 6}) == 0);
+  cpu::set_num_threads(0);
 }
 
 TEST_CASE("hamming_radius names what it refuses", "[hamming]") {

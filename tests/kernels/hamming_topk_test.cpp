@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/core/parallel.h"
+#include "tests/support/allocations.h"
 #include "tests/support/codes.h"
 #include "tests/support/device.h"
 
@@ -204,6 +205,29 @@ TEST_CASE("hamming_topk names what it refuses", "[hamming]") {
   REQUIRE_THROWS_WITH(cpu::run(HammingTopk{.row_count = std::int64_t{1} << 48, .bits = 8}),
                       Catch::Contains("row_count = 281474976710656"));
   REQUIRE_THROWS_WITH(cpu::run(HammingTopk{.query_count = 1, .bits = 8}), Catch::Contains("null"));
+}
+
+TEST_CASE("hamming_topk takes no memory but its workspace", "[hamming]") {
+#ifdef HH_STD_THREADS
+  return;  // it starts its threads anew
+#endif
+  cpu::set_num_threads(2);
+  // Threads share out the rows of one query, and the queries where there are more.
+  for (const std::int64_t queries : {1, 40}) {
+    const std::int64_t rows = queries == 1 ? 3 << 20 : 100'000;
+    const auto query = testing::codes(queries, 64, 1, 3), database = testing::codes(rows, 64, 2, 3);
+    std::vector<std::int64_t> found(std::size_t(queries * 5));
+    std::vector<std::int32_t> distances(found.size());
+    CHECK(testing::allocations_of(HammingTopk{.queries = query.data(),
+                                              .database = database.data(),
+                                              .rows = found.data(),
+                                              .distances = distances.data(),
+                                              .query_count = queries,
+                                              .row_count = rows,
+                                              .k = 5,
+                                              .bits = 64}) == 0);
+  }
+  cpu::set_num_threads(0);
 }
 
 TEST_CASE("hamming_topk refuses more rows than a GPU counts", "[hamming]") {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/core/parallel.h"
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <iterator>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "kernels/linear/linear.h"
+#include "tests/support/allocations.h"
 #include "tests/support/values.h"
 
 namespace hh::cpu {
@@ -99,6 +101,22 @@ TEST_CASE("parallel_chunks runs each chunk once, whatever the number of threads"
 std::size_t threads_of_process() {
   using Folder = std::filesystem::directory_iterator;
   return std::size_t(std::distance(Folder("/proc/self/task"), Folder()));
+}
+
+TEST_CASE("a loop takes no memory for its body", "[parallel]") {
+#ifdef HH_STD_THREADS
+  return;  // it starts its threads anew
+#endif
+  const Threads two(2);
+  std::int64_t a = 1, b = 2, c = 3;
+  std::atomic<std::int64_t> sum{0};
+  const std::int64_t before = testing::allocations();
+  parallel_for(100, 1,
+               [&](std::int64_t begin, std::int64_t end) { sum += (end - begin) * a * b * c; });
+  parallel_chunks(3, [&](std::int64_t) { sum += a + b + c; });
+  const std::int64_t after = testing::allocations();
+  CHECK(after == before);
+  CHECK(sum == 618);
 }
 
 TEST_CASE("the number of threads holds in every thread, for the GEMM library too", "[parallel]") {
