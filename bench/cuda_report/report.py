@@ -16,7 +16,7 @@ from collections import OrderedDict
 
 # Published figures, as in ptxsim's models: DRAM GB/s; dense TFLOP/s in bf16 on tensor cores; in float32 the better of
 # the FP32 units and a third of TF32's, whose three products make one of float32 (window_attention_fragments.cuh).
-GPUS = {"h100": (3350, 989, 494 / 3), "a100": (1555, 312, 156 / 3), "rtx4090": (1008, 165, 82.6)}
+GPUS = {"h100": (3350, 989, 494 / 3), "h200": (4800, 989, 494 / 3), "a100": (1555, 312, 156 / 3), "rtx4090": (1008, 165, 82.6)}
 
 
 def short(name):

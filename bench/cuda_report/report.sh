@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # What our CUDA kernels ask of a GPU, counted and ESTIMATED by ptxsim on a machine without one:
-#   bench/cuda_report/report.sh [GPU] [REGEX]    GPU: h100 (default), a100, rtx4090; cases that match
+#   bench/cuda_report/report.sh [GPU] [REGEX]    GPU: h100 (default), h200, a100, rtx4090; cases that match
 #   bench/cuda_report/report.sh --step [GPU] [BATCH]   a whole `paper` training step in bf16; batch 8 if none is given
 #   report.sh --run GPU JSON PROGRAM ARGS...     what `hh_bench run --estimate GPU` calls; JSON may be empty
 set -euo pipefail

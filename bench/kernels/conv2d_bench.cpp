@@ -12,7 +12,8 @@ void measure_all(Device device, const std::string& type, const Conv2dShape& s) {
   const std::size_t ny = pixels * std::size_t(s.out_channels);
   const Tensor x = bench::normal<T>(device, nx, 1), y = bench::normal<T>(device, ny, 2);
   const Tensor weight = bench::normal<T>(device, weights, 3);
-  const Tensor bias = bench::normal<float>(device, std::size_t(s.out_channels), 4);
+  const Tensor bias = bench::normal<T>(device, std::size_t(s.out_channels), 4);
+  const Tensor dbias = bench::normal<float>(device, std::size_t(s.out_channels), 4);
   const Tensor dweight = bench::normal<float>(device, weights, 5);
   const auto text = [](int n) { return std::to_string(n); };
   const std::string shape = "/" + type + "/" + text(s.images) + "x" + text(s.height) + "x" +
@@ -21,7 +22,7 @@ void measure_all(Device device, const std::string& type, const Conv2dShape& s) {
   bench::measure("conv2d_forward" + shape, device,
                  Conv2dForward<T>{.x = x.data<T>(),
                                   .weight = weight.data<T>(),
-                                  .bias = bias.data<float>(),
+                                  .bias = bias.data<T>(),
                                   .y = y.data<T>(),
                                   .shape = s});
   bench::measure("conv2d_backward_input" + shape, device,
@@ -31,7 +32,7 @@ void measure_all(Device device, const std::string& type, const Conv2dShape& s) {
                  Conv2dBackwardWeight<T>{.x = x.data<T>(),
                                          .dy = y.data<T>(),
                                          .dweight = dweight.data<float>(),
-                                         .dbias = bias.data<float>(),
+                                         .dbias = dbias.data<float>(),
                                          .shape = s});
 }
 

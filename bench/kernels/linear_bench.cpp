@@ -10,8 +10,9 @@ void measure_all(Device device, const std::string& type, std::int64_t rows, int 
   const std::size_t n = std::size_t(rows), ni = std::size_t(in), no = std::size_t(out);
   const Tensor x = bench::normal<T>(device, n * ni, 1), y = bench::normal<T>(device, n * no, 2);
   const Tensor weight = bench::normal<T>(device, ni * no, 3);
-  const Tensor bias = bench::normal<float>(device, no, 4);
-  const Tensor dweight = bench::normal<float>(device, ni * no, 5);
+  const Tensor bias = bench::normal<T>(device, no, 4);
+  const Tensor dbias = bench::normal<float>(device, no, 4),
+               dweight = bench::normal<float>(device, ni * no, 5);
   const std::string shape = "/" + type + "/" + std::to_string(rows) + "x" + std::to_string(in) +
                             "->" + std::to_string(out);
   for (const bool with_bias : {true, false}) {
@@ -19,7 +20,7 @@ void measure_all(Device device, const std::string& type, std::int64_t rows, int 
                    device,
                    LinearForward<T>{.x = x.data<T>(),
                                     .weight = weight.data<T>(),
-                                    .bias = with_bias ? bias.data<float>() : nullptr,
+                                    .bias = with_bias ? bias.data<T>() : nullptr,
                                     .y = y.data<T>(),
                                     .rows = rows,
                                     .in = in,
@@ -39,7 +40,7 @@ void measure_all(Device device, const std::string& type, std::int64_t rows, int 
         LinearBackwardWeight<T>{.x = x.data<T>(),
                                 .dy = y.data<T>(),
                                 .dweight = dweight.data<float>(),
-                                .dbias = with_bias ? bias.data<float>() : nullptr,
+                                .dbias = with_bias ? dbias.data<float>() : nullptr,
                                 .rows = rows,
                                 .in = in,
                                 .out = out});

@@ -55,7 +55,7 @@ Tensor linear(const Tensor& x, const Parameter& weight, const Parameter* bias) {
     using T = decltype(t);
     launch(x.device(), LinearForward<T>{.x = x.data<T>(),
                                         .weight = weight.compute().data<T>(),
-                                        .bias = bias ? bias->weight().data<float>() : nullptr,
+                                        .bias = bias ? bias->compute().data<T>() : nullptr,
                                         .y = y.data<T>(),
                                         .rows = sizes.rows,
                                         .in = sizes.in,
@@ -141,7 +141,7 @@ Tensor conv2d(const Tensor& x, const Parameter& weight, const Parameter& bias) {
     using T = decltype(t);
     launch(x.device(), Conv2dForward<T>{.x = x.data<T>(),
                                         .weight = weight.compute().data<T>(),
-                                        .bias = bias.weight().data<float>(),
+                                        .bias = bias.compute().data<T>(),
                                         .y = y.data<T>(),
                                         .shape = shape});
     if (!records_parameters()) return;

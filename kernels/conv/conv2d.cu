@@ -15,8 +15,8 @@
 #include "kernels/conv/conv2d.h"
 #include "kernels/conv/cudnn.cuh"
 #include "kernels/core/column_sum.cuh"
-#include "kernels/gemm/add_bias.cuh"
 #include "kernels/gemm/gemm.cuh"
+#include "kernels/gemm/row_bias.cuh"
 
 namespace hh::gpu {
 namespace {
@@ -137,30 +137,30 @@ void for_each_group(const T* x, const Conv2dShape& s, void* memory, StreamHandle
   }
 }
 
+/// Of cuDNN's way or, when it refuses, ours.
+template <class T>
+std::size_t either_way(ConvPass pass, const Conv2dShape& s, std::size_t element) {
+  return std::max(cudnn_workspace_bytes<T>(pass, s), Groups(s, element).bytes);
+}
+
 }  // namespace
 
 template <class T>
 std::size_t workspace_bytes(const Conv2dForward<T>& p) {
   const Conv2dShape& s = p.shape;
-  return Scratch<T>::before_rest(s) + (cudnn_takes<T>(ConvPass::kForward, s)
-                                           ? cudnn_workspace_bytes<T>(ConvPass::kForward, s)
-                                           : Groups(s, sizeof(T)).bytes);
+  return Scratch<T>::before_rest(s) + either_way<T>(ConvPass::kForward, s, sizeof(T));
 }
 template <class T>
 std::size_t workspace_bytes(const Conv2dBackwardInput<T>& p) {
   const Conv2dShape& s = p.shape;
-  return Scratch<T>::before_rest(s) + (cudnn_takes<T>(ConvPass::kBackwardInput, s)
-                                           ? cudnn_workspace_bytes<T>(ConvPass::kBackwardInput, s)
-                                           : Groups(s, sizeof(float)).bytes);
+  return Scratch<T>::before_rest(s) + either_way<T>(ConvPass::kBackwardInput, s, sizeof(float));
 }
 template <class T>
 std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p) {
   const Conv2dShape& s = p.shape;
-  const std::size_t sums = column_sum_bytes(s.pixels(), s.out_channels);
-  const std::size_t product = cudnn_takes<T>(ConvPass::kBackwardWeight, s)
-                                  ? cudnn_workspace_bytes<T>(ConvPass::kBackwardWeight, s)
-                                  : Groups(s, sizeof(T)).bytes;
-  return Scratch<float>::before_rest(s) + std::max(sums, product);
+  return Scratch<float>::before_rest(s) +
+         std::max(column_sum_bytes(s.pixels(), s.out_channels),
+                  either_way<T>(ConvPass::kBackwardWeight, s, sizeof(T)));
 }
 
 template <class T>
@@ -170,8 +170,7 @@ void run(const Conv2dForward<T>& p, StreamHandle stream) {
   if (s.images == 0) return;
   const Scratch<T> scratch(p.workspace, s);
   weights_to_channels_last(p.weight, s, scratch.weights, stream);
-  if (cudnn_takes<T>(ConvPass::kForward, s)) {
-    cudnn_convolve(ConvPass::kForward, s, p.x, scratch.weights, p.y, scratch.rest, stream);
+  if (cudnn_convolve(ConvPass::kForward, s, p.x, scratch.weights, p.y, scratch.rest, stream)) {
     if (p.bias != nullptr) add_bias(p.y, p.bias, s.pixels(), s.out_channels, stream);
     return;
   }
@@ -196,9 +195,9 @@ void run(const Conv2dBackwardInput<T>& p, StreamHandle stream) {
   if (s.images == 0) return;
   const Scratch<T> scratch(p.workspace, s);
   weights_to_channels_last(p.weight, s, scratch.weights, stream);
-  if (cudnn_takes<T>(ConvPass::kBackwardInput, s)) {
-    return cudnn_convolve(ConvPass::kBackwardInput, s, p.dy, scratch.weights, p.dx, scratch.rest,
-                          stream);
+  if (cudnn_convolve(ConvPass::kBackwardInput, s, p.dy, scratch.weights, p.dx, scratch.rest,
+                     stream)) {
+    return;
   }
   auto* const dcolumns = reinterpret_cast<float*>(scratch.rest);
   const Groups groups(s, sizeof(float));
@@ -232,7 +231,12 @@ void run(const Conv2dBackwardWeight<T>& p, StreamHandle stream) {
     add_column_sums(p.dy, s.pixels(), s.out_channels, reinterpret_cast<float*>(scratch.rest),
                     p.dbias, stream);
   }
-  const auto by_products = [&] {
+  bool done = false;
+  if constexpr (std::is_same_v<T, float>) {
+    done = cudnn_convolve(ConvPass::kBackwardWeight, s, p.x, p.dy, scratch.weights, scratch.rest,
+                          stream);
+  }
+  if (!done) {
     for_each_group(p.x, s, scratch.rest, stream,
                    [&](const Conv2dShape& g, std::int64_t pixel, const T* columns) {
                      gemm(Gemm<T, float>{.a = p.dy + pixel * s.out_channels,
@@ -245,16 +249,6 @@ void run(const Conv2dBackwardWeight<T>& p, StreamHandle stream) {
                                          .accumulate = pixel != 0},
                           scratch.product, stream);
                    });
-  };
-  if constexpr (std::is_same_v<T, float>) {
-    if (cudnn_takes<T>(ConvPass::kBackwardWeight, s)) {
-      cudnn_convolve(ConvPass::kBackwardWeight, s, p.x, p.dy, scratch.weights, scratch.rest,
-                     stream);
-    } else {
-      by_products();
-    }
-  } else {
-    by_products();
   }
   add_from_channels_last(scratch.weights, s, p.dweight, stream);
 }

@@ -50,12 +50,12 @@ struct Conv2dShape {
 
 template <class T>
 struct Conv2dForward {
-  const T* x = nullptr;         // [B, H, W, Cin] in
-  const T* weight = nullptr;    // [Cout, Cin, kh, kw] in
-  const float* bias = nullptr;  // [Cout] in   may be null
-  T* y = nullptr;               // [B, H, W, Cout] out
+  const T* x = nullptr;       // [B, H, W, Cin] in
+  const T* weight = nullptr;  // [Cout, Cin, kh, kw] in
+  const T* bias = nullptr;    // [Cout] in   may be null
+  T* y = nullptr;             // [B, H, W, Cout] out
   Conv2dShape shape;
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
 
   void validate() const {
     shape.validate("conv2d_forward");
@@ -70,7 +70,7 @@ struct Conv2dBackwardInput {
   const T* weight = nullptr;  // [Cout, Cin, kh, kw] in
   T* dx = nullptr;            // [B, H, W, Cin] out
   Conv2dShape shape;
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
 
   void validate() const {
     shape.validate("conv2d_backward_input");
@@ -87,7 +87,7 @@ struct Conv2dBackwardWeight {
   float* dweight = nullptr;  // [Cout, Cin, kh, kw] in/out, added to
   float* dbias = nullptr;    // [Cout] in/out, added to; may be null
   Conv2dShape shape;
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
 
   void validate() const {
     shape.validate("conv2d_backward_weight");

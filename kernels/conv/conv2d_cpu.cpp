@@ -44,7 +44,7 @@ class Convolution {
     const auto direct = dnnl::algorithm::convolution_direct;
     dnnl::primitive_attr attr;
     attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    bias_desc_ = {{s.out_channels}, f32, Tag::a};
+    bias_desc_ = {{s.out_channels}, type, Tag::a};
     using Forward = dnnl::convolution_forward;
     const auto forward_with = [&](const memory::desc& weights) {
       const auto kind = dnnl::prop_kind::forward_training;
@@ -84,7 +84,7 @@ class Convolution {
     return aligned(blocked_.get_size()) + scratchpad_.get_size();
   }
 
-  void forward(const void* x, const void* weight, const float* bias, void* y, void* scratch) const {
+  void forward(const void* x, const void* weight, const void* bias, void* y, void* scratch) const {
     run(scratch, [&](memory& weights, Arguments& args) {
       memory plain = onednn::view(plain_, weight);
       reorder_.execute(onednn::stream(), plain, weights);
@@ -192,8 +192,10 @@ void run(const Conv2dForward<T>& p) {
       Copies copies(p.workspace);
       const float* const x = copies.widened(p.x, s.pixels() * s.in_channels);
       const float* const weight = copies.widened(p.weight, s.weights());
+      const float* const bias =
+          p.bias != nullptr ? copies.widened(p.bias, s.out_channels) : nullptr;
       float* const y = copies.take(s.pixels() * s.out_channels);
-      conv->forward(x, weight, p.bias, y, copies.rest());
+      conv->forward(x, weight, bias, y, copies.rest());
       return narrow(y, s.pixels() * s.out_channels, p.y);
     }
   }
@@ -249,7 +251,7 @@ std::size_t workspace_bytes(const Conv2dForward<T>& p) {
       Convolution::of(Pass::kForward, compute_type<T>(), s, p.bias != nullptr)->scratch_bytes();
   if (converts<T>()) {
     bytes += copy_bytes(s.pixels() * s.in_channels) + copy_bytes(s.weights()) +
-             copy_bytes(s.pixels() * s.out_channels);
+             copy_bytes(s.out_channels) + copy_bytes(s.pixels() * s.out_channels);
   }
   return bytes;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Numerics  float32 sums; float products are exact float32 ones unless HH_TF32=1, as in gemm.cuh.
 //           Only algorithms that cuDNN calls deterministic are taken.
+// Failure   A pass for which cuDNN has nothing, or whose call it refuses, is done by conv2d.cu's
+//           products from then on: no error of cuDNN's ends the program.
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -86,17 +88,17 @@ constexpr cudnnDataType_t kType<bf16> = CUDNN_DATA_BFLOAT16;
 template <>
 constexpr cudnnDataType_t kType<f16> = CUDNN_DATA_HALF;
 
-cudnnMathType_t math_type(cudnnDataType_t type) {
-  return type == CUDNN_DATA_FLOAT && !tf32_allowed() ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH;
-}
+/// Whether products of this type must not be shortened to TF32.
+bool exact(cudnnDataType_t type) { return type == CUDNN_DATA_FLOAT && !tf32_allowed(); }
 
-/// The first algorithm of a list, best first, that works, repeats its bits, and needs no more
-/// scratch memory than `limit`.
+/// The first algorithm of a list, best first, that works, repeats its bits, keeps float32 exact
+/// where it must, and needs no more scratch memory than `limit`.
 template <class Performance>
-const Performance* choose(const std::vector<Performance>& list, std::size_t limit) {
+const Performance* choose(const std::vector<Performance>& list, bool exact, std::size_t limit) {
   for (const Performance& p : list) {
+    const bool fma = p.mathType == CUDNN_FMA_MATH || p.mathType == CUDNN_DEFAULT_MATH;
     if (p.status == CUDNN_STATUS_SUCCESS && p.determinism == CUDNN_DETERMINISTIC &&
-        p.memory <= limit) {
+        p.memory <= limit && (fma || !exact)) {
       return &p;
     }
   }
@@ -106,14 +108,15 @@ const Performance* choose(const std::vector<Performance>& list, std::size_t limi
 constexpr std::size_t kLimit = std::size_t{256} << 20;
 constexpr int kCandidates = 8;
 
-/// A pass made ready: kept for the life of the process.
+/// A pass made ready: kept for the life of the process. Made by default, it has no algorithm.
 struct Plan {
   cudnnTensorDescriptor_t x = nullptr, y = nullptr;
   cudnnFilterDescriptor_t weight = nullptr;
   cudnnConvolutionDescriptor_t convolution = nullptr;
-  int algorithm = -1;  // -1: none
+  int algorithm = -1;  // -1: none, or it was refused
   std::size_t scratch = 0;
 
+  Plan() = default;
   Plan(const Cudnn& lib, cudnnHandle_t handle, ConvPass pass, const Conv2dShape& s,
        cudnnDataType_t type) {
     HH_CUDNN_CHECK(lib.cudnnCreateTensorDescriptor(&x));
@@ -129,14 +132,20 @@ struct Plan {
     HH_CUDNN_CHECK(lib.cudnnSetConvolution2dDescriptor(convolution, s.kernel_h / 2, s.kernel_w / 2,
                                                        1, 1, 1, 1, CUDNN_CROSS_CORRELATION,
                                                        CUDNN_DATA_FLOAT));
-    HH_CUDNN_CHECK(lib.cudnnSetConvolutionMathType(convolution, math_type(type)));
+    const auto set_math = [&](cudnnMathType_t math) {
+      HH_CUDNN_CHECK(lib.cudnnSetConvolutionMathType(convolution, math));
+    };
+    // Without TF32 it stays with FMA, whatever an entry says; else the entry's own is set, without
+    // which cuDNN may run the algorithm otherwise, or refuse it.
+    set_math(exact(type) ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH);
     int found = 0;
     const auto pick = [&]<class Performance>(std::vector<Performance> list, cudnnStatus_t status) {
       // A shape or layout that this cuDNN doesn't know is no error: we have another way.
       if (status != CUDNN_STATUS_SUCCESS) return;
       list.resize(std::size_t(found));
-      const Performance* best = choose(list, kLimit);
+      const Performance* best = choose(list, exact(type), kLimit);
       if (best == nullptr) return;
+      if (!exact(type)) set_math(best->mathType);
       algorithm = int(best->algo);
       scratch = best->memory;
     };
@@ -170,11 +179,23 @@ cudnnHandle_t handle_of_gpu() {
   });
 }
 
-const Plan& plan_of(ConvPass pass, const Conv2dShape& s, cudnnDataType_t type) {
+Plan& plan_of(ConvPass pass, const Conv2dShape& s, cudnnDataType_t type) {
   const Key key(current_gpu(), pass, type, s.images, s.height, s.width, s.in_channels,
                 s.out_channels, s.kernel_h, s.kernel_w);
-  return Plans::instance().find(
-      key, [&] { return Plan(Cudnn::instance(), handle_of_gpu(), pass, s, type); });
+  return Plans::instance().find(key, [&] {
+    try {
+      return Plan(Cudnn::instance(), handle_of_gpu(), pass, s, type);
+    } catch (const DeviceError&) {
+      return Plan();
+    }
+  });
+}
+
+/// Whether cuDNN may be asked. A 16-bit weight gradient it would round to 16 bits; ours is float32.
+template <class T>
+bool may_take(ConvPass pass, const Conv2dShape& s) {
+  return cudnn_missing().empty() && s.images != 0 &&
+         (pass != ConvPass::kBackwardWeight || std::is_same_v<T, float>);
 }
 
 }  // namespace
@@ -182,42 +203,43 @@ const Plan& plan_of(ConvPass pass, const Conv2dShape& s, cudnnDataType_t type) {
 const std::string& cudnn_missing() { return Cudnn::instance().missing; }
 
 template <class T>
-bool cudnn_takes(ConvPass pass, const Conv2dShape& s) {
-  if (!cudnn_missing().empty() || s.images == 0) return false;
-  if (pass == ConvPass::kBackwardWeight && !std::is_same_v<T, float>) return false;
-  const std::scoped_lock lock(Plans::instance().mutex);
-  return plan_of(pass, s, kType<T>).algorithm >= 0;
-}
-
-template <class T>
 std::size_t cudnn_workspace_bytes(ConvPass pass, const Conv2dShape& s) {
+  if (!may_take<T>(pass, s)) return 0;
   const std::scoped_lock lock(Plans::instance().mutex);
   return plan_of(pass, s, kType<T>).scratch;
 }
 
 template <class T>
-void cudnn_convolve(ConvPass pass, const Conv2dShape& s, const T* left, const T* right, T* to,
+bool cudnn_convolve(ConvPass pass, const Conv2dShape& s, const T* left, const T* right, T* to,
                     void* scratch, StreamHandle stream) {
+  if (!may_take<T>(pass, s)) return false;
   const Cudnn& lib = Cudnn::instance();
   const std::scoped_lock lock(Plans::instance().mutex);  // the handle's stream is set for the call
-  const Plan& plan = plan_of(pass, s, kType<T>);
+  Plan& plan = plan_of(pass, s, kType<T>);
+  if (plan.algorithm < 0) return false;
   const cudnnHandle_t handle = handle_of_gpu();
-  HH_CUDNN_CHECK(lib.cudnnSetStream(handle, stream));
   const float one = 1, zero = 0;
-  if (pass == ConvPass::kForward) {
-    HH_CUDNN_CHECK(lib.cudnnConvolutionForward(
-        handle, &one, plan.x, left, plan.weight, right, plan.convolution,
-        cudnnConvolutionFwdAlgo_t(plan.algorithm), scratch, plan.scratch, &zero, plan.y, to));
-  } else if (pass == ConvPass::kBackwardInput) {
-    HH_CUDNN_CHECK(lib.cudnnConvolutionBackwardData(
-        handle, &one, plan.weight, right, plan.y, left, plan.convolution,
-        cudnnConvolutionBwdDataAlgo_t(plan.algorithm), scratch, plan.scratch, &zero, plan.x, to));
-  } else {
-    HH_CUDNN_CHECK(lib.cudnnConvolutionBackwardFilter(
-        handle, &one, plan.x, left, plan.y, right, plan.convolution,
-        cudnnConvolutionBwdFilterAlgo_t(plan.algorithm), scratch, plan.scratch, &zero, plan.weight,
-        to));
-  }
+  const auto call = [&] {
+    if (const auto set = lib.cudnnSetStream(handle, stream); set != CUDNN_STATUS_SUCCESS) {
+      return set;
+    }
+    if (pass == ConvPass::kForward) {
+      return lib.cudnnConvolutionForward(
+          handle, &one, plan.x, left, plan.weight, right, plan.convolution,
+          cudnnConvolutionFwdAlgo_t(plan.algorithm), scratch, plan.scratch, &zero, plan.y, to);
+    }
+    if (pass == ConvPass::kBackwardInput) {
+      return lib.cudnnConvolutionBackwardData(
+          handle, &one, plan.weight, right, plan.y, left, plan.convolution,
+          cudnnConvolutionBwdDataAlgo_t(plan.algorithm), scratch, plan.scratch, &zero, plan.x, to);
+    }
+    return lib.cudnnConvolutionBackwardFilter(handle, &one, plan.x, left, plan.y, right,
+                                              plan.convolution,
+                                              cudnnConvolutionBwdFilterAlgo_t(plan.algorithm),
+                                              scratch, plan.scratch, &zero, plan.weight, to);
+  };
+  if (call() != CUDNN_STATUS_SUCCESS) plan.algorithm = -1;
+  return plan.algorithm >= 0;
 }
 
 #else  // built without cuDNN's header
@@ -227,24 +249,19 @@ const std::string& cudnn_missing() {
   return why;
 }
 template <class T>
-bool cudnn_takes(ConvPass, const Conv2dShape&) {
-  return false;
-}
-template <class T>
 std::size_t cudnn_workspace_bytes(ConvPass, const Conv2dShape&) {
   return 0;
 }
 template <class T>
-void cudnn_convolve(ConvPass, const Conv2dShape&, const T*, const T*, T*, void*, StreamHandle) {
-  throw DeviceError(cudnn_missing());
+bool cudnn_convolve(ConvPass, const Conv2dShape&, const T*, const T*, T*, void*, StreamHandle) {
+  return false;
 }
 
 #endif
 
 #define HH_CUDNN_OF(T)                                                                      \
-  template bool cudnn_takes<T>(ConvPass, const Conv2dShape&);                               \
   template std::size_t cudnn_workspace_bytes<T>(ConvPass, const Conv2dShape&);              \
-  template void cudnn_convolve(ConvPass, const Conv2dShape&, const T*, const T*, T*, void*, \
+  template bool cudnn_convolve(ConvPass, const Conv2dShape&, const T*, const T*, T*, void*, \
                                StreamHandle);
 HH_CUDNN_OF(float)
 HH_CUDNN_OF(bf16)

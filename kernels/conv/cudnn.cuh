@@ -13,23 +13,19 @@ enum class ConvPass : unsigned char { kForward, kBackwardInput, kBackwardWeight 
 /// Why cuDNN isn't used, and the cure; empty when it is.
 const std::string& cudnn_missing();
 
-/// Whether cuDNN is here and has a repeatable algorithm for this pass. The answer for a shape and
-/// type never changes in a process. A 16-bit weight gradient is refused: cuDNN would round it to 16
-/// bits, and ours is float32.
-template <class T>
-bool cudnn_takes(ConvPass pass, const Conv2dShape& shape);
-
-/// Scratch bytes of cudnn_convolve(). Call only if cudnn_takes().
+/// Scratch bytes that cudnn_convolve() may use.
 template <class T>
 std::size_t cudnn_workspace_bytes(ConvPass pass, const Conv2dShape& shape);
 
 /// Enqueues the pass without its bias; weights are channels-last, [Cout, kh, kw, Cin], in which
-/// cuDNN is fast. `scratch` is aligned to 64. Throws DeviceError.
+/// cuDNN is fast. `scratch` is aligned to 256. False when cuDNN isn't here, has no repeatable
+/// algorithm for this pass or refuses it: then `to` has to be made otherwise, and the pass isn't
+/// tried again.
 ///   forward           left = x   right = weight   to = y
 ///   backward input    left = dy  right = weight   to = dx
-///   backward weight   left = x   right = dy       to = dweight
+///   backward weight   left = x   right = dy       to = dweight   (float only)
 template <class T>
-void cudnn_convolve(ConvPass pass, const Conv2dShape& shape, const T* left, const T* right, T* to,
+bool cudnn_convolve(ConvPass pass, const Conv2dShape& shape, const T* left, const T* right, T* to,
                     void* scratch, StreamHandle stream);
 
 }  // namespace hh::gpu

@@ -23,7 +23,7 @@ struct Gemm {
   bool b_transposed = false;  // B lies in memory as [cols, inner]
   TOut* d = nullptr;
   std::int64_t rows = 0, cols = 0, inner = 0;  // rows may be 0
-  const float* bias = nullptr;                 // added to every row; may be null
+  const TOut* bias = nullptr;  // added to every row; may be null; not when accumulating
   bool accumulate = false;
   float* a_sums = nullptr;  // [rows] out; may be null; not together with a bias
 };
@@ -32,7 +32,8 @@ struct Gemm {
 constexpr std::size_t kGemmWorkspace = std::size_t{8} << 20;
 
 /// False when cuBLASLt has no algorithm that also makes a_sums, which then is unchanged. Throws
-/// DeviceError. The chosen algorithm is kept per shape, so the bits are the same every time.
+/// DeviceError when it has none at all. `workspace` is aligned to 256. The chosen algorithm is kept
+/// per shape and alignment, so the bits are the same every time.
 template <class TIn, class TOut>
 bool gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream);
 

@@ -2,19 +2,23 @@
 #include <cublasLt.h>
 
 #include <algorithm>
+#include <array>
+#include <cassert>
 #include <mutex>
 #include <string>
+#include <string_view>
 
-#include "kernels/gemm/add_bias.cuh"
 #include "kernels/gemm/gemm.cuh"
 #include "kernels/gemm/plan_store.cuh"
+#include "kernels/gemm/row_bias.cuh"
 
 namespace hh::gpu {
 namespace {
 
 void check(cublasStatus_t status, const char* call) {
   if (status != CUBLAS_STATUS_SUCCESS) {
-    throw DeviceError(std::string("cuBLASLt: ") + call + ": " + cublasLtGetStatusString(status));
+    const std::string name(call, 0, std::string_view(call).find('('));
+    throw DeviceError("cuBLASLt: " + name + ": " + cublasLtGetStatusString(status));
   }
 }
 #define HH_CUBLASLT_CHECK(call) check((call), #call)
@@ -26,6 +30,13 @@ constexpr cudaDataType_t kType<bf16> = CUDA_R_16BF;
 template <>
 constexpr cudaDataType_t kType<f16> = CUDA_R_16F;
 
+template <class T>
+constexpr const char* type_name = "f32";
+template <>
+constexpr const char* type_name<bf16> = "bf16";
+template <>
+constexpr const char* type_name<f16> = "f16";
+
 cublasComputeType_t compute_type(cudaDataType_t input) {
   return input == CUDA_R_32F && tf32_allowed() ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 }
@@ -35,20 +46,22 @@ std::uint32_t alignment(const void* p) {
   return std::uint32_t(std::min<std::uintptr_t>(address & (~address + 1), 256));
 }
 
-/// What decides the algorithm.
+/// What decides the algorithm. Pointers count by their alignment: an algorithm chosen for aligned
+/// ones may refuse others.
 struct Key {
   int device;
   cudaDataType_t in, out;
   bool a_transposed, b_transposed, bias, a_sums, accumulate;
   std::int64_t rows, cols, inner;
-  std::uint32_t a_alignment, b_alignment, d_alignment;
+  std::uint32_t a_alignment, b_alignment, d_alignment, vector_alignment;
   auto operator<=>(const Key&) const = default;
 };
 
 /// A product made ready: kept for the life of the process.
 class Plan {
  public:
-  Plan(cublasLtHandle_t handle, const Key& k) : handle_(handle) {
+  /// `vector`: the bias or a_sums, if the key has either; its alignment is what counts here.
+  Plan(cublasLtHandle_t handle, const Key& k, const void* vector) : handle_(handle) {
     // cuBLASLt counts columns first: our row-major D is its transpose, so B comes first.
     HH_CUBLASLT_CHECK(cublasLtMatmulDescCreate(&product_, compute_type(k.in), CUDA_R_32F));
     set(CUBLASLT_MATMUL_DESC_TRANSA, k.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -56,7 +69,8 @@ class Plan {
     if (k.bias || k.a_sums) {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE,
           k.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_BGRADB);
-      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_32F);
+      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, k.out);  // other types have no algorithms
+      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector);
     }
     const auto layout = [](cublasLtMatrixLayout_t& to, cudaDataType_t type, std::int64_t rows,
                            std::int64_t cols) {
@@ -77,48 +91,54 @@ class Plan {
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, k.a_alignment);
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, k.d_alignment);
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, k.d_alignment);
-    cublasLtMatmulHeuristicResult_t best{};
-    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-        handle_, product_, first_, second_, result_, result_, preference, 1, &best, &found_);
+    std::array<cublasLtMatmulHeuristicResult_t, kCandidates> list{};
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoGetHeuristic(handle_, product_, first_, second_, result_, result_,
+                                       preference, kCandidates, list.data(), &found_);
     HH_CUBLASLT_CHECK(cublasLtMatmulPreferenceDestroy(preference));
     if (status != CUBLAS_STATUS_SUCCESS) found_ = 0;
-    algorithm_ = best.algo;
+    for (std::size_t i = 0; i < kCandidates; ++i) algorithms_[i] = list[i].algo;
   }
 
-  /// Whether cuBLASLt has an algorithm for this product.
-  bool usable() const { return found_ > 0; }
-
-  /// `vector`: the bias or a_sums, if the plan has either.
-  void run(const void* a, const void* b, void* d, const float* vector, bool accumulate,
-           void* workspace, StreamHandle stream) const {
+  /// False when cuBLASLt has no algorithm, or none is left that it doesn't refuse: nothing was
+  /// queued then. One that was refused isn't tried again.
+  bool run(const void* a, const void* b, void* d, const void* vector, bool accumulate,
+           void* workspace, StreamHandle stream) {
     if (vector != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector);
     const float alpha = 1, beta = accumulate ? 1 : 0;
-    HH_CUBLASLT_CHECK(cublasLtMatmul(handle_, product_, &alpha, b, first_, a, second_, &beta, d,
-                                     result_, d, result_, &algorithm_, workspace, kGemmWorkspace,
-                                     stream));
+    for (; next_ < found_; ++next_) {
+      const cublasStatus_t status = cublasLtMatmul(
+          handle_, product_, &alpha, b, first_, a, second_, &beta, d, result_, d, result_,
+          &algorithms_[std::size_t(next_)], workspace, kGemmWorkspace, stream);
+      if (status == CUBLAS_STATUS_NOT_SUPPORTED) continue;
+      check(status, "cublasLtMatmul");
+      return true;
+    }
+    return false;
   }
 
  private:
   template <class V>
-  void set(cublasLtMatmulDescAttributes_t attribute, V value) const {
+  void set(cublasLtMatmulDescAttributes_t attribute, V value) {
     HH_CUBLASLT_CHECK(cublasLtMatmulDescSetAttribute(product_, attribute, &value, sizeof value));
   }
 
   cublasLtHandle_t handle_;
   cublasLtMatmulDesc_t product_ = nullptr;
   cublasLtMatrixLayout_t first_ = nullptr, second_ = nullptr, result_ = nullptr;
-  cublasLtMatmulAlgo_t algorithm_{};
-  int found_ = 0;
+  static constexpr std::size_t kCandidates = 8;
+  std::array<cublasLtMatmulAlgo_t, kCandidates> algorithms_{};  // best first
+  int found_ = 0, next_ = 0;
 };
 
 using Plans = PlanStore<cublasLtHandle_t, Key, Plan>;
 
 /// While the store's mutex is held.
-const Plan& plan_of(const Key& key) {
+Plan& plan_of(const Key& key, const void* vector) {
   Plans& plans = Plans::instance();
   return plans.find(key, [&] {
     const auto create = [](cublasLtHandle_t* handle) { HH_CUBLASLT_CHECK(cublasLtCreate(handle)); };
-    return Plan(plans.handle(key.device, create), key);
+    return Plan(plans.handle(key.device, create), key, vector);
   });
 }
 
@@ -127,6 +147,8 @@ const Plan& plan_of(const Key& key) {
 template <class TIn, class TOut>
 bool gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream) {
   if (g.rows == 0 || g.cols == 0) return false;
+  assert(g.bias == nullptr || (g.a_sums == nullptr && !g.accumulate));
+  const void* const vector = g.bias != nullptr ? static_cast<const void*>(g.bias) : g.a_sums;
   Key key{.device = current_gpu(),
           .in = kType<TIn>,
           .out = kType<TOut>,
@@ -140,22 +162,23 @@ bool gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream) {
           .inner = g.inner,
           .a_alignment = alignment(g.a),
           .b_alignment = alignment(g.b),
-          .d_alignment = alignment(g.d)};
+          .d_alignment = alignment(g.d),
+          .vector_alignment = vector != nullptr ? alignment(vector) : 0};
   const std::scoped_lock lock(Plans::instance().mutex);  // a plan's vector is set for each call
-  if (const Plan& plan = plan_of(key); plan.usable()) {
-    plan.run(g.a, g.b, g.d, key.bias ? g.bias : g.a_sums, g.accumulate, workspace, stream);
+  if (plan_of(key, vector).run(g.a, g.b, g.d, vector, g.accumulate, workspace, stream)) {
     return key.a_sums;
   }
-  // Some versions take no float32 bias with a 16-bit result: it is added in a pass of its own. Nor
-  // has every product an algorithm that makes sums.
+  // Not every product has an algorithm with an epilogue. The bias is then written to all rows and
+  // the product added to it, so that the sum is rounded once all the same.
+  if (g.bias != nullptr) fill_with_bias(g.d, g.bias, g.rows, int(g.cols), stream);
+  key.accumulate = g.accumulate || g.bias != nullptr;
   key.bias = key.a_sums = false;
-  const Plan& plan = plan_of(key);
-  if (!plan.usable()) {
+  key.vector_alignment = 0;
+  if (!plan_of(key, nullptr).run(g.a, g.b, g.d, nullptr, key.accumulate, workspace, stream)) {
     throw DeviceError("cuBLASLt has no algorithm for a product of " + std::to_string(g.rows) +
-                      " x " + std::to_string(g.inner) + " x " + std::to_string(g.cols));
+                      " x " + std::to_string(g.inner) + " x " + std::to_string(g.cols) + " in " +
+                      type_name<TIn> + "; use another type, or a newer cuBLASLt 13");
   }
-  plan.run(g.a, g.b, g.d, nullptr, g.accumulate, workspace, stream);
-  if (g.bias != nullptr) add_bias(g.d, g.bias, g.rows, int(g.cols), stream);
   return false;
 }
 

@@ -48,7 +48,7 @@ class PlanStore {
   }
   /// The key's plan, which make() gives on first use.
   template <class Make>
-  const Plan& find(const Key& key, const Make& make) {
+  Plan& find(const Key& key, const Make& make) {
     auto it = plans_.find(key);
     if (it == plans_.end()) it = plans_.emplace(key, make()).first;
     return it->second;

@@ -6,7 +6,8 @@
 //   dw[o,i] += sum_r dy[r,o] x[r,i],   dbias[o] += sum_r dy[r,o]
 //
 // All arrays are dense and row-major and don't overlap. Storage type T is float, bf16 or (GPU) f16,
-// sums are float32. The CPU side calls oneDNN: docs/decisions/gemm.md has the measurements.
+// sums are float32; the bias is of type T as well, which cuBLASLt demands for its epilogue, and y is
+// rounded once. The CPU side calls oneDNN: docs/decisions/gemm.md has the measurements.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -36,14 +37,14 @@ Work linear_work(std::int64_t rows, int in, int out) {
 
 template <class T>
 struct LinearForward {
-  const T* x = nullptr;         // [R, I] in
-  const T* weight = nullptr;    // [O, I] in
-  const float* bias = nullptr;  // [O]    in   may be null
-  T* y = nullptr;               // [R, O] out
-  std::int64_t rows = 0;        // R >= 0
-  int in = 0;                   // I >= 1
-  int out = 0;                  // O >= 1
-  void* workspace = nullptr;    // workspace_bytes(*this), aligned to 64
+  const T* x = nullptr;       // [R, I] in
+  const T* weight = nullptr;  // [O, I] in
+  const T* bias = nullptr;    // [O]    in   may be null
+  T* y = nullptr;             // [R, O] out
+  std::int64_t rows = 0;      // R >= 0
+  int in = 0;                 // I >= 1
+  int out = 0;                // O >= 1
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
@@ -61,7 +62,7 @@ struct LinearBackwardInput {
   bool accumulate = false;    // dx += rather than dx =
   std::int64_t rows = 0;
   int in = 0, out = 0;
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
@@ -83,7 +84,7 @@ struct LinearBackwardWeight {
   float* dbias = nullptr;    // [O]    in/out, added to; may be null
   std::int64_t rows = 0;
   int in = 0, out = 0;
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {

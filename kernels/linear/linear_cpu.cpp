@@ -250,7 +250,7 @@ class Matmul {
     const memory::desc a({s.m, s.k}, s.in, s.ta ? memory::dims{1, s.m} : memory::dims{s.k, 1});
     const memory::desc b({s.k, s.n}, s.in, s.tb ? memory::dims{1, s.k} : memory::dims{s.n, 1});
     const memory::desc c({s.m, s.n}, s.out, memory::dims{s.n, 1});
-    const memory::desc bias({1, s.n}, memory::data_type::f32, memory::dims{s.n, 1});
+    const memory::desc bias({1, s.n}, s.in, memory::dims{s.n, 1});
     dnnl::primitive_attr attr;
     attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     if (s.accumulate) {
@@ -266,7 +266,7 @@ class Matmul {
 
   std::size_t scratch_bytes() const { return desc_.scratchpad_desc().get_size(); }
 
-  void run(const void* a, const void* b, const float* bias, void* c, void* scratch) const {
+  void run(const void* a, const void* b, const void* bias, void* c, void* scratch) const {
     assert(scratch != nullptr || scratch_bytes() == 0);
     onednn::guarded("linear", [&] {
       using onednn::view;
@@ -424,7 +424,9 @@ void forward(const LinearForward<bf16>& p) {
   for_blocks(p, w + weights, [&](std::int64_t r, std::int64_t rows, float* x, float* y) {
     widen(p.x + r * p.in, rows * p.in, x);
     if (p.bias != nullptr) {
-      for (std::int64_t i = 0; i < rows; ++i) std::copy_n(p.bias, p.out, y + i * p.out);
+      for (std::int64_t i = 0; i < rows; ++i) {
+        std::transform(p.bias, p.bias + p.out, y + i * p.out, [](bf16 b) { return to_float(b); });
+      }
     }
     sgemm(false, true, rows, p.out, p.in, x, w, p.bias != nullptr ? 1 : 0, y);
     narrow(y, rows * p.out, p.y + r * p.out);

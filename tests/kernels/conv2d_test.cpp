@@ -22,11 +22,11 @@ struct Inputs {
       : x(normal<T>(x_size(s), 1, offset)),
         weight(normal<T>(Size(s.weights()), 2)),
         dy(normal<T>(y_size(s), 3, offset)),
-        bias(normal(Size(s.out_channels), 4)),
+        bias(normal<T>(Size(s.out_channels), 4)),
         dweight(normal(weight.size(), 5)),
         dbias(normal(bias.size(), 6)) {}
-  std::vector<T> x, weight, dy;
-  std::vector<float> bias, dweight, dbias;  // dweight, dbias: what is there before
+  std::vector<T> x, weight, dy, bias;
+  std::vector<float> dweight, dbias;  // dweight, dbias: what is there before
 };
 
 template <class T>
@@ -40,7 +40,8 @@ Outputs<T> run_all(Device device, const Conv2dShape& s, bool with_bias, const In
   const Array<T> x(device, in.x), weight(device, in.weight), dy(device, in.dy);
   const Array<T> y(device, std::vector<T>(in.dy.size(), from_float<T>(NAN)));
   const Array<T> dx(device, std::vector<T>(in.x.size(), from_float<T>(NAN)));
-  const Array<float> bias(device, in.bias), dweight(device, in.dweight), dbias(device, in.dbias);
+  const Array<T> bias(device, in.bias);
+  const Array<float> dweight(device, in.dweight), dbias(device, in.dbias);
   testing::run(device, Conv2dForward<T>{.x = x.data(),
                                         .weight = weight.data(),
                                         .bias = with_bias ? bias.data() : nullptr,
@@ -99,7 +100,7 @@ void check(Device device, const Conv2dShape& s, bool with_bias, const Inputs<T>&
           const Size at = pixel(b, i, j) * no + o;
           const double g = to_float(in.dy[at]);
           if (with_bias) {
-            y.add(at, in.bias[o]);
+            y.add(at, to_float(in.bias[o]));
             dbias.add(o, g);
           }
           for (int u = 0; u < s.kernel_h; ++u) {
@@ -122,7 +123,9 @@ void check(Device device, const Conv2dShape& s, bool with_bias, const Inputs<T>&
     }
   }
   if (with_bias && device != kCpu) {
-    for (Size i = 0; i < y.value.size(); ++i) y.before.push_back(y.value[i] - in.bias[i % no]);
+    for (Size i = 0; i < y.value.size(); ++i) {
+      y.before.push_back(y.value[i] - to_float(in.bias[i % no]));
+    }
   }
   CHECK(y.worst(got.y, storage<T>()) <= 1);
   CHECK(dx.worst(got.dx, storage<T>()) <= 1);

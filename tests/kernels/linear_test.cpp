@@ -10,7 +10,8 @@
 namespace hh {
 namespace {
 
-using testing::Array, testing::normal, testing::storage, testing::unit, testing::Worst;
+using testing::Array, testing::least, testing::normal, testing::storage, testing::unit,
+    testing::Worst;
 using Size = std::size_t;
 
 struct Case {
@@ -31,13 +32,13 @@ struct Inputs {
   explicit Inputs(const Case& c)
       : x(normal<T>(Size(c.rows) * Size(c.in), 1, c.offset)),
         weight(normal<T>(Size(c.in) * Size(c.out), 2)),
+        bias(normal<T>(Size(c.out), 5)),
         dy(normal<T>(Size(c.rows) * Size(c.out), 3, c.offset)),
         dx(normal<T>(x.size(), 4)),
-        bias(normal(Size(c.out), 5)),
         dweight(normal(weight.size(), 6)),
         dbias(normal(Size(c.out), 7)) {}
-  std::vector<T> x, weight, dy, dx;  // dx, dweight, dbias: what is there before
-  std::vector<float> bias, dweight, dbias;
+  std::vector<T> x, weight, bias, dy, dx;  // dx, dweight, dbias: what is there before
+  std::vector<float> dweight, dbias;
 };
 
 template <class T>
@@ -45,7 +46,8 @@ Outputs<T> run_all(Device device, const Case& c, const Inputs<T>& in) {
   const Array<T> x(device, in.x), weight(device, in.weight), dy(device, in.dy);
   const Array<T> y(device, std::vector<T>(in.dy.size(), from_float<T>(NAN)));
   const Array<T> dx(device, c.accumulate ? in.dx : std::vector<T>(in.x.size(), from_float<T>(NAN)));
-  const Array<float> bias(device, in.bias), dweight(device, in.dweight), dbias(device, in.dbias);
+  const Array<T> bias(device, in.bias);
+  const Array<float> dweight(device, in.dweight), dbias(device, in.dbias);
   testing::run(device, LinearForward<T>{.x = x.data(),
                                         .weight = weight.data(),
                                         .bias = c.bias ? bias.data() : nullptr,
@@ -71,16 +73,18 @@ Outputs<T> run_all(Device device, const Case& c, const Inputs<T>& in) {
 }
 
 /// A sum in fp64 beside the sum of its terms' magnitudes. A float32 sum of n terms, products among
-/// them, errs by at most n units of that in any order.
+/// them, errs by at most n units of that in any order. Rounding to storage comes on top: relative
+/// to the sum, or half a spacing of the type's smallest numbers, to which f16 products and biases
+/// can cancel.
 struct Sum {
   double value = 0, magnitude = 0;
   void add(double term) {
     value += term;
     magnitude += std::abs(term);
   }
-  double bound(std::int64_t terms, double stored) const {
+  double bound(std::int64_t terms, double stored, double least = 0) const {
     const double error = double(terms) * unit<float>() * magnitude;
-    return error + stored * (std::abs(value) + error);
+    return error + stored * (std::abs(value) + error) + least / 2;
   }
 };
 
@@ -94,8 +98,9 @@ void check(const Case& c, const Inputs<T>& in, const Outputs<T>& got) {
       for (Size i = 0; i < ni; ++i) {
         s.add(double(to_float(in.x[r * ni + i])) * to_float(in.weight[o * ni + i]));
       }
-      if (c.bias) s.add(in.bias[o]);
-      y.see(to_float(got.y[r * no + o]) - s.value, s.bound(c.in + 2, storage<T>()), r * no + o);
+      if (c.bias) s.add(to_float(in.bias[o]));
+      y.see(to_float(got.y[r * no + o]) - s.value, s.bound(c.in + 2, storage<T>(), least<T>()),
+            r * no + o);
     }
     for (Size i = 0; i < ni; ++i) {
       Sum s;
@@ -103,7 +108,8 @@ void check(const Case& c, const Inputs<T>& in, const Outputs<T>& got) {
         s.add(double(to_float(in.dy[r * no + o])) * to_float(in.weight[o * ni + i]));
       }
       if (c.accumulate) s.add(to_float(in.dx[r * ni + i]));
-      dx.see(to_float(got.dx[r * ni + i]) - s.value, s.bound(c.out + 2, storage<T>()), r * ni + i);
+      dx.see(to_float(got.dx[r * ni + i]) - s.value, s.bound(c.out + 2, storage<T>(), least<T>()),
+             r * ni + i);
     }
   }
   for (Size o = 0; o < no; ++o) {

@@ -30,7 +30,7 @@ std::vector<Device> devices_of() {
   return list;
 }
 
-/// Device memory with 64 guard bytes on both sides, which nothing may change.
+/// Device memory with kGuard bytes on both sides, which nothing may change.
 class GuardedBytes {
  public:
   GuardedBytes(Device device, std::size_t bytes);
@@ -44,7 +44,8 @@ class GuardedBytes {
   void read(void* to) const;
 
  private:
-  static constexpr std::size_t kGuard = 64;
+  /// Keeps the alignment that GPU memory has and cuBLASLt demands of its workspace.
+  static constexpr std::size_t kGuard = 256;
   Device device_;
   std::size_t bytes_;
   std::byte* memory_;
