@@ -21,6 +21,8 @@ fi
 count "layers" scripts/check_layers.sh
 count "paths" scripts/check_paths.sh
 count "path check" tests/scripts/check_paths_test.sh
+count "links" scripts/check_links.sh
+count "link check" tests/scripts/check_links_test.sh
 count "counting" tests/scripts/count_test.sh
 
 bin=build/$preset/bin
