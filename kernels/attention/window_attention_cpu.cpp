@@ -25,6 +25,7 @@
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd-inl.h"
 #include "kernels/core/transpose-inl.h"
+#include "kernels/core/workspace.h"
 
 #ifndef HH_WINDOW_ATTENTION_CPU_ONCE
 #define HH_WINDOW_ATTENTION_CPU_ONCE
@@ -38,55 +39,39 @@ constexpr std::size_t kChunk = 112;
 
 inline std::size_t padded(std::size_t n) { return (n + 15) / 16 * 16; }
 
-/// Takes pieces of a thread's scratch; with null it only adds up their sizes.
-class Scratch {
- public:
-  explicit Scratch(float* at) : start_(at) {}
-  float* take(std::size_t floats) {
-    float* piece = start_ == nullptr ? nullptr : start_ + used_;
-    used_ += padded(floats);
-    return piece;
-  }
-  std::size_t used() const { return used_; }
-
- private:
-  float* start_;
-  std::size_t used_ = 0;
-};
-
 /// dp below is head_dim padded to 16, Np the tokens padded to 16, G the heads of an item.
 struct ForwardScratch {
-  ForwardScratch(const WindowAttentionShape& s, Scratch scratch) {
+  ForwardScratch(const WindowAttentionShape& s, Workspace scratch) {
     const std::size_t n = s.tokens, d = s.head_dim, dp = padded(d);
-    q = scratch.take(d * kTile);
-    scores = scratch.take(n * kTile);
-    keys = scratch.take(n * dp);
-    values = scratch.take(n * dp);
-    out = scratch.take(s.heads == 1 ? kTile * dp : d * s.heads * padded(n));
-    floats = scratch.used();
+    q = scratch.take<float>(d * kTile);
+    scores = scratch.take<float>(n * kTile);
+    keys = scratch.take<float>(n * dp);
+    values = scratch.take<float>(n * dp);
+    out = scratch.take<float>(s.heads == 1 ? kTile * dp : d * s.heads * padded(n));
+    bytes = scratch.bytes();
   }
   float* q;              // [d, tile]  transposed, times the scale
   float* scores;         // [N, tile]  S^T, then exp(S - max)
   float *keys, *values;  // [N, dp]    packed, if they can't be read in place
   float* out;            // [d, G, Np] transposed outputs; one head: [tile, dp]
-  std::size_t floats;
+  std::size_t bytes;
 };
 
 struct BackwardScratch {
-  BackwardScratch(const WindowAttentionShape& s, Scratch scratch) {
+  BackwardScratch(const WindowAttentionShape& s, Workspace scratch) {
     const std::size_t n = s.tokens, d = s.head_dim, dp = padded(d);
-    keys_t = scratch.take(d * kTile);
-    values_t = scratch.take(d * kTile);
-    p = scratch.take(std::min(n, kChunk) * kTile);
-    ds = scratch.take(std::min(n, kChunk) * kTile);
-    queries = scratch.take(n * dp);
-    keys = scratch.take(n * dp);
-    dout = scratch.take(s.heads * n * dp);
-    delta = scratch.take(s.heads * padded(n));
-    dq = scratch.take(n * dp);
-    dk = scratch.take(kTile * dp);
-    dv = scratch.take(kTile * dp);
-    floats = scratch.used();
+    keys_t = scratch.take<float>(d * kTile);
+    values_t = scratch.take<float>(d * kTile);
+    p = scratch.take<float>(std::min(n, kChunk) * kTile);
+    ds = scratch.take<float>(std::min(n, kChunk) * kTile);
+    queries = scratch.take<float>(n * dp);
+    keys = scratch.take<float>(n * dp);
+    dout = scratch.take<float>(s.heads * n * dp);
+    delta = scratch.take<float>(s.heads * padded(n));
+    dq = scratch.take<float>(n * dp);
+    dk = scratch.take<float>(kTile * dp);
+    dv = scratch.take<float>(kTile * dp);
+    bytes = scratch.bytes();
   }
   float *keys_t, *values_t;  // [d, tile]  transposed; keys times the scale
   float *p, *ds;             // [chunk, tile]
@@ -94,7 +79,7 @@ struct BackwardScratch {
   float* dout;               // [G, N, dp] heads apart
   float* delta;              // [G, Np]    D of the header
   float *dq, *dk, *dv;       // [N or tile, dp]  results that can't be written in place
-  std::size_t floats;
+  std::size_t bytes;
 };
 
 /// Work items (window, group of heads), and one range of them for each slot of scratch.
@@ -516,9 +501,8 @@ void forward(const WindowAttentionForward<T>& p) {
   const Items items(p.shape);
   with_tags(p.shape, [&](auto d, auto de) {
     items.run(p.shape, [&](std::int64_t slot, std::int64_t window, int first_head) {
-      const std::size_t floats = ForwardScratch(p.shape, Scratch(nullptr)).floats;
-      const ForwardScratch scratch(p.shape,
-                                   Scratch(static_cast<float*>(p.workspace) + slot * floats));
+      const std::size_t each = ForwardScratch(p.shape, Workspace(nullptr)).bytes;
+      const ForwardScratch scratch(p.shape, Workspace::piece(p.workspace, slot, each));
       forward_item(d, de, p, scratch, window, first_head, items.group);
     });
   });
@@ -529,9 +513,8 @@ void backward(const WindowAttentionBackward<T>& p) {
   const Items items(p.shape);
   with_tags(p.shape, [&](auto d, auto de) {
     items.run(p.shape, [&](std::int64_t slot, std::int64_t window, int first_head) {
-      const std::size_t floats = BackwardScratch(p.shape, Scratch(nullptr)).floats;
-      const BackwardScratch scratch(p.shape,
-                                    Scratch(static_cast<float*>(p.workspace) + slot * floats));
+      const std::size_t each = BackwardScratch(p.shape, Workspace(nullptr)).bytes;
+      const BackwardScratch scratch(p.shape, Workspace::piece(p.workspace, slot, each));
       backward_item(d, de, p, scratch, window, first_head, items.group);
     });
   });
@@ -617,11 +600,11 @@ void run(const WindowAttentionBackward<T>& p) {
 
 template <class T>
 std::size_t workspace_bytes(const WindowAttentionForward<T>& p) {
-  return ForwardScratch(p.shape, Scratch(nullptr)).floats * sizeof(float) * num_threads();
+  return ForwardScratch(p.shape, Workspace(nullptr)).bytes * std::size_t(num_threads());
 }
 template <class T>
 std::size_t workspace_bytes(const WindowAttentionBackward<T>& p) {
-  return BackwardScratch(p.shape, Scratch(nullptr)).floats * sizeof(float) * num_threads();
+  return BackwardScratch(p.shape, Workspace(nullptr)).bytes * std::size_t(num_threads());
 }
 
 template void run(const WindowAttentionForward<float>&);

@@ -7,6 +7,7 @@
 #include <cassert>
 
 #include "kernels/conv/conv2d.h"
+#include "kernels/core/workspace.h"
 #include "kernels/gemm/onednn.h"
 #include "kernels/gemm/rows.h"
 
@@ -16,8 +17,6 @@ namespace {
 using dnnl::memory;
 
 enum class Pass { kForward, kBackwardInput, kBackwardWeight };
-
-constexpr std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /// A convolution with the reorder of its weights, for one shape and type.
 class Convolution {
@@ -81,7 +80,7 @@ class Convolution {
 
   /// scratch: blocked weights, then oneDNN's own.
   std::size_t scratch_bytes() const {
-    return aligned(blocked_.get_size()) + scratchpad_.get_size();
+    return Workspace::padded(blocked_.get_size()) + scratchpad_.get_size();
   }
 
   void forward(const void* x, const void* weight, const void* bias, void* y, void* scratch) const {
@@ -132,10 +131,10 @@ class Convolution {
   void run(void* scratch, Body body) const {
     assert(scratch != nullptr);
     onednn::guarded("conv2d", [&] {
-      auto* const bytes = static_cast<std::byte*>(scratch);
-      memory weights = onednn::view(blocked_, bytes);
-      Arguments args{
-          {DNNL_ARG_SCRATCHPAD, onednn::view(scratchpad_, bytes + aligned(blocked_.get_size()))}};
+      Workspace workspace(scratch);
+      memory weights =
+          onednn::view(blocked_, workspace.take<std::byte>(std::int64_t(blocked_.get_size())));
+      Arguments args{{DNNL_ARG_SCRATCHPAD, onednn::view(scratchpad_, workspace.rest())}};
       body(weights, args);
     });
   }
@@ -158,26 +157,13 @@ bool converts() {
   return !is_float<T> && !onednn::has_bf16();
 }
 
-/// Float32 copies of the arrays, one after the other in the workspace.
-class Copies {
- public:
-  explicit Copies(void* memory) : next_(static_cast<std::byte*>(memory)) {}
-  float* take(std::int64_t n) {
-    auto* const taken = reinterpret_cast<float*>(next_);
-    next_ += aligned(std::size_t(n) * sizeof(float));
-    return taken;
-  }
-  float* widened(const bf16* from, std::int64_t n) {
-    float* const to = take(n);
-    widen(from, n, to);
-    return to;
-  }
-  void* rest() const { return next_; }
-
- private:
-  std::byte* next_;
-};
-std::size_t copy_bytes(std::int64_t n) { return aligned(std::size_t(n) * sizeof(float)); }
+/// A float32 copy in the workspace.
+const float* widened(Workspace& copies, const bf16* from, std::int64_t n) {
+  auto* const to = copies.take<float>(n);
+  widen(from, n, to);
+  return to;
+}
+std::size_t copy_bytes(std::int64_t n) { return Workspace::padded(std::size_t(n) * sizeof(float)); }
 
 }  // namespace
 
@@ -189,12 +175,12 @@ void run(const Conv2dForward<T>& p) {
   const auto conv = Convolution::of(Pass::kForward, compute_type<T>(), s, p.bias != nullptr);
   if constexpr (!is_float<T>) {
     if (converts<T>()) {
-      Copies copies(p.workspace);
-      const float* const x = copies.widened(p.x, s.pixels() * s.in_channels);
-      const float* const weight = copies.widened(p.weight, s.weights());
+      Workspace copies(p.workspace);
+      const float* const x = widened(copies, p.x, s.pixels() * s.in_channels);
+      const float* const weight = widened(copies, p.weight, s.weights());
       const float* const bias =
-          p.bias != nullptr ? copies.widened(p.bias, s.out_channels) : nullptr;
-      float* const y = copies.take(s.pixels() * s.out_channels);
+          p.bias != nullptr ? widened(copies, p.bias, s.out_channels) : nullptr;
+      float* const y = copies.take<float>(s.pixels() * s.out_channels);
       conv->forward(x, weight, bias, y, copies.rest());
       return narrow(y, s.pixels() * s.out_channels, p.y);
     }
@@ -210,10 +196,10 @@ void run(const Conv2dBackwardInput<T>& p) {
   const auto conv = Convolution::of(Pass::kBackwardInput, compute_type<T>(), s, false);
   if constexpr (!is_float<T>) {
     if (converts<T>()) {
-      Copies copies(p.workspace);
-      const float* const dy = copies.widened(p.dy, s.pixels() * s.out_channels);
-      const float* const weight = copies.widened(p.weight, s.weights());
-      float* const dx = copies.take(s.pixels() * s.in_channels);
+      Workspace copies(p.workspace);
+      const float* const dy = widened(copies, p.dy, s.pixels() * s.out_channels);
+      const float* const weight = widened(copies, p.weight, s.weights());
+      float* const dx = copies.take<float>(s.pixels() * s.in_channels);
       conv->backward_input(dy, weight, dx, copies.rest());
       return narrow(dx, s.pixels() * s.in_channels, p.dx);
     }
@@ -233,9 +219,9 @@ void run(const Conv2dBackwardWeight<T>& p) {
   const auto conv = Convolution::of(Pass::kBackwardWeight, compute_type<T>(), s, false);
   if constexpr (!is_float<T>) {
     if (converts<T>()) {
-      Copies copies(p.workspace);
-      const float* const x = copies.widened(p.x, s.pixels() * s.in_channels);
-      const float* const dy = copies.widened(p.dy, s.pixels() * s.out_channels);
+      Workspace copies(p.workspace);
+      const float* const x = widened(copies, p.x, s.pixels() * s.in_channels);
+      const float* const dy = widened(copies, p.dy, s.pixels() * s.out_channels);
       return conv->backward_weight(x, dy, p.dweight, copies.rest());
     }
   }

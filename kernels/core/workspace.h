@@ -13,6 +13,11 @@ class Workspace {
   /// `bytes` rounded up to whole cache lines.
   static constexpr std::size_t padded(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
+  /// Piece `i` of memory that is shared out in pieces of `bytes`.
+  static Workspace piece(void* memory, std::int64_t i, std::size_t bytes) {
+    return Workspace(static_cast<std::byte*>(memory) + std::size_t(i) * bytes);
+  }
+
   explicit Workspace(void* memory) : memory_(static_cast<std::byte*>(memory)) {}
 
   /// The next array, of `count` elements; null when measuring.

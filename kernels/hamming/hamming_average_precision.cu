@@ -100,38 +100,43 @@ std::int64_t round_of(const HammingAveragePrecision& p) {
                            p.bits + 1 + 2 * ceil_div(mark_words, scan_chunks(p.row_count)));
 }
 
-std::size_t place_bytes(const HammingAveragePrecision& p) {
-  const auto n = std::size_t(round_of(p)) * std::size_t(p.bits + 1);
-  return ceil_div(n * std::size_t(scan_chunks(p.row_count) + 2) * sizeof(std::uint32_t),
-                  std::size_t{64}) *
-         64;
-}
+/// The workspace of one round.
+struct Scratch {
+  Scratch(const HammingAveragePrecision& p, Workspace workspace)
+      : queries(round_of(p)),
+        places(workspace, p.row_count, queries, p.bits + 1),
+        marks(workspace.take<std::uint64_t>(queries * ceil_div(marked_ranks(p), std::int64_t{64}))),
+        bytes(workspace.bytes()) {}
+  std::int64_t queries;
+  Places places;
+  std::uint64_t* marks;  // [queries, words of the marked ranks]
+  std::size_t bytes;
+};
 
 }  // namespace
 
 std::size_t workspace_bytes(const HammingAveragePrecision& p) {
-  const std::int64_t words = ceil_div(marked_ranks(p), std::int64_t{64});
-  return place_bytes(p) + std::size_t(round_of(p)) * std::size_t(words) * sizeof(std::uint64_t);
+  return Scratch(p, Workspace(nullptr)).bytes;
 }
 
 void run(const HammingAveragePrecision& p, StreamHandle stream) {
   p.validate();
   if (p.query_count == 0) return;
   const int words = ceil_div(p.bits, 64), distances = p.bits + 1;
-  const std::int64_t round = round_of(p), ranks = marked_ranks(p);
-  auto* const marks =
-      reinterpret_cast<std::uint64_t*>(static_cast<char*>(p.workspace) + place_bytes(p));
+  const std::int64_t ranks = marked_ranks(p);
+  const Scratch scratch(p, Workspace(p.workspace));
+  const Places& places = scratch.places;
+  std::uint64_t* const marks = scratch.marks;
   HH_CUDA_CHECK(cudaMemsetAsync(
       p.relevant, 0, std::size_t(p.query_count) * std::size_t(distances) * sizeof(std::uint32_t),
       stream));
-  for (std::int64_t first = 0; first < p.query_count; first += round) {
+  for (std::int64_t first = 0; first < p.query_count; first += scratch.queries) {
     const ScanInput in{.queries = p.queries + first * words,
                        .database = p.database,
                        .allowed = nullptr,
-                       .query_count = std::min(round, p.query_count - first),
+                       .query_count = std::min(scratch.queries, p.query_count - first),
                        .row_count = p.row_count,
                        .words = words};
-    const Places places(p.workspace, in, distances);
     const auto mark_bytes = std::size_t(in.query_count) *
                             std::size_t(ceil_div(ranks, std::int64_t{64})) * sizeof(std::uint64_t);
     HH_CUDA_CHECK(cudaMemsetAsync(marks, 0, mark_bytes, stream));

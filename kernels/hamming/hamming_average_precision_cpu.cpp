@@ -230,8 +230,7 @@ void run(const HammingAveragePrecision& p) {
     }
   });
   parallel_chunks(plan.workers, [&](std::int64_t worker) {
-    const WorkerScratch own(
-        plan, Workspace(static_cast<std::byte*>(scratch.workers) + std::size_t(worker) * each));
+    const WorkerScratch own(plan, Workspace::piece(scratch.workers, worker, each));
     const std::int64_t end = p.query_count * (worker + 1) / plan.workers;
     for (std::int64_t q = p.query_count * worker / plan.workers; q < end; q += kTogether) {
       const std::int64_t together = std::min(kTogether, end - q);

@@ -105,8 +105,8 @@ void run(const HammingRadius& p) {
   const Plan plan(p);
   const std::size_t each = Scratch(p, plan, Workspace(nullptr)).bytes;
   parallel_chunks(plan.workers, [&](std::int64_t worker) {
-    const Workspace own(static_cast<std::byte*>(p.workspace) + std::size_t(worker) * each);
-    scan(p, plan, Scratch(p, plan, own), p.query_count * worker / plan.workers,
+    const Scratch scratch(p, plan, Workspace::piece(p.workspace, worker, each));
+    scan(p, plan, scratch, p.query_count * worker / plan.workers,
          p.query_count * (worker + 1) / plan.workers);
   });
 }

@@ -6,6 +6,7 @@
 //           and writes the rows whose place is below k.
 // Traffic   the database is read once per kQueries queries, mostly from L2, and its marked groups
 //           once more a query.
+#include "kernels/core/workspace.h"
 #include "kernels/hamming/hamming_topk.h"
 #include "kernels/hamming/scan.cuh"
 
@@ -54,11 +55,12 @@ struct Round {
     const std::int64_t each = distances * (cut.chunks + 1) + cut.runs + 1;  // of 4 bytes
     most = std::clamp<std::int64_t>(std::int64_t(kCountBytes) / (4 * each), 1,
                                     std::max<std::int64_t>(p.query_count, 1));
-    histogram = static_cast<std::uint32_t*>(p.workspace);
-    counts = histogram + most * distances;
-    marks = counts + most * distances * cut.chunks;
-    limits = reinterpret_cast<int*>(marks + most * cut.runs);
-    bytes = std::size_t(most * each) * 4;
+    Workspace workspace(p.workspace);
+    histogram = workspace.take<std::uint32_t>(most * distances);
+    counts = workspace.take<std::uint32_t>(most * distances * cut.chunks);
+    marks = workspace.take<std::uint32_t>(most * cut.runs);
+    limits = workspace.take<int>(most);
+    bytes = workspace.bytes();
   }
 };
 

@@ -85,7 +85,7 @@ struct Scratch {
   }
   static Scratch of(const HammingTopk& p, const Plan& plan, std::int64_t worker) {
     const std::size_t each = Scratch(p, plan, Workspace(nullptr)).bytes;
-    return {p, plan, Workspace(static_cast<std::byte*>(p.workspace) + std::size_t(worker) * each)};
+    return {p, plan, Workspace::piece(p.workspace, worker, each)};
   }
   std::byte* tile;
   std::uint8_t* tables = nullptr;  // null: count by words

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "kernels/core/device.cuh"
+#include "kernels/core/workspace.h"
 
 namespace hh::gpu {
 
@@ -138,18 +139,13 @@ inline __global__ void sum_over_distances_kernel(const std::uint32_t* totals, st
   }
 }
 
-/// Counts and places of one round of queries, in the workspace.
+/// Counts and places of one round of at most Q queries, in the workspace.
 struct Places {
   std::uint32_t *counts, *totals, *starts;  // [chunks, Q, D], [Q, D], [Q, D]
-  static std::size_t bytes(std::int64_t rows, std::int64_t queries, int distances) {
-    const auto n =
-        std::size_t(queries_per_round(rows, queries, distances)) * std::size_t(distances);
-    return n * std::size_t(scan_chunks(rows) + 2) * sizeof(std::uint32_t);
-  }
-  Places(void* workspace, const ScanInput& in, int distances)
-      : counts(static_cast<std::uint32_t*>(workspace)),
-        totals(counts + in.query_count * distances * scan_chunks(in.row_count)),
-        starts(totals + in.query_count * distances) {}
+  Places(Workspace& workspace, std::int64_t rows, std::int64_t queries, int distances)
+      : counts(workspace.take<std::uint32_t>(scan_chunks(rows) * queries * distances)),
+        totals(workspace.take<std::uint32_t>(queries * distances)),
+        starts(workspace.take<std::uint32_t>(queries * distances)) {}
 };
 
 template <int kWords>

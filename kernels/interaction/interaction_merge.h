@@ -64,7 +64,7 @@ struct InteractionMergeForward {
   float* rstd = nullptr;           // [B, h, h] out  null exactly when argmax is
   InteractionMergeShape shape;
   float eps = 1e-6f;          // > 0
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 4
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
 
   void validate() const {
     shape.validate();
@@ -95,7 +95,7 @@ struct InteractionMergeBackward {
   float* dgamma = nullptr;               // [C] in/out  added to
   float* dbeta = nullptr;                // [C] in/out  added to
   InteractionMergeShape shape;
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 4
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
 
   void validate() const {
     shape.validate();

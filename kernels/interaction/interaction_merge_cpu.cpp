@@ -16,6 +16,7 @@
 #include <type_traits>
 
 #include "kernels/core/parallel.h"
+#include "kernels/core/workspace.h"
 #include "kernels/interaction/interaction_merge.h"
 #include "kernels/interaction/interaction_merge_layout.h"
 
@@ -128,21 +129,6 @@ HWY_INLINE void challenge(F32, Float x, Codes code, Float& most, Codes& winner) 
   winner = hn::IfThenElse(hn::RebindMask(CodeTag<F32>(), wins), code, winner);
 }
 
-/// What a thread keeps of the map in forward.
-struct ForwardScratch {
-  ForwardScratch(const MergeLayout& l, float* memory)
-      : up(memory),
-        sums(up + 2 * l.grid_row),
-        left(sums + 4 * l.pitch),
-        above(left + 2 * l.pitch),
-        above_code(reinterpret_cast<std::int32_t*>(above + l.half * l.pitch)) {}
-  float* up;                 // [2][m + 1] pixels
-  float* sums;               // [row][column] of 2 x 2 pixels
-  float* left;               // [row]: the normalised column before them
-  float* above;              // [h/2] pixels: maxima over three columns of the row above
-  std::int32_t* above_code;  // [h/2] pixels: 0..2, which of the three
-};
-
 /// Rows `row` .. row + kRows - 1 of an image. kRows = 2: the windows around `row`, whose upper
 /// third is in scratch.above. kRows = 1: nothing but scratch.above.
 template <int kRows, bool kTrain, class T>
@@ -220,10 +206,10 @@ HWY_INLINE void merge_rows(const InteractionMergeForward<T>& p, const MergeLayou
 
 /// Rows of windows begin .. end - 1, counted through all images.
 template <bool kTrain, class T>
-HWY_INLINE void forward_rows(const InteractionMergeForward<T>& p, float* memory, std::int64_t begin,
+HWY_INLINE void forward_rows(const InteractionMergeForward<T>& p, Workspace own, std::int64_t begin,
                              std::int64_t end) {
   const MergeLayout layout(p.shape);
-  const ForwardScratch scratch(layout, memory);
+  const ForwardScratch scratch(layout, own);
   for (std::int64_t r = begin; r < end; ++r) {
     const std::int64_t b = r / layout.half, i = r % layout.half;
     if (i == 0) {
@@ -249,20 +235,6 @@ struct Window {
     const auto mine = hn::Eq(winner, hn::Set(CodeTag<F32>(), code));
     return hn::IfThenElseZero(hn::RebindMask(d, mine), dout);
   }
-};
-
-struct BackwardScratch {
-  BackwardScratch(const MergeLayout& l, float* memory)
-      : up(memory),
-        dup(up + 2 * l.grid_row),
-        g(dup + 2 * l.grid_row),
-        xhat(g + 4 * l.pitch),
-        zeros(xhat + 4 * l.pitch) {}
-  float* up;     // [2][m + 1] pixels, as in forward
-  float* dup;    // [2][m + 1] pixels: their gradients
-  float* g;      // [4] pixels
-  float* xhat;   // [4] pixels
-  float* zeros;  // one pixel, of whatever type
 };
 
 /// Adds the transpose of a row's horizontal upsampling: two neighbouring pixels at once.
@@ -373,12 +345,12 @@ HWY_INLINE void backward_block(const InteractionMergeBackward<T>& p, const Merge
 }
 
 template <class T>
-HWY_INLINE void backward_chunk(const InteractionMergeBackward<T>& p, float* memory,
+HWY_INLINE void backward_chunk(const InteractionMergeBackward<T>& p, Workspace own,
                                std::int64_t chunk, float* sums) {
   const F32 d;
   const MergeLayout layout(p.shape);
   const MergeChunks chunks(p.shape);
-  const BackwardScratch scratch(layout, memory);
+  const BackwardScratch scratch(layout, own);
   const std::int64_t m = p.shape.grid, s = p.shape.factor, n = p.shape.channels;
   const std::int64_t pitch = layout.pitch, half = layout.half;
   const std::int64_t b = chunk / chunks.bands, band = chunk % chunks.bands;
@@ -431,13 +403,13 @@ HWY_INLINE void reduce_dglob(const InteractionMergeBackward<T>& p, const float* 
 }  // namespace
 
 #define HH_MERGE(suffix, T)                                                                        \
-  void forward_##suffix(const InteractionMergeForward<T>& p, float* scratch, std::int64_t begin,   \
-                        std::int64_t end) {                                                        \
+  void forward_##suffix(const InteractionMergeForward<T>& p, Workspace scratch,                    \
+                        std::int64_t begin, std::int64_t end) {                                    \
     if (p.argmax != nullptr) return forward_rows<true>(p, scratch, begin, end);                    \
     forward_rows<false>(p, scratch, begin, end);                                                   \
   }                                                                                                \
-  void backward_##suffix(const InteractionMergeBackward<T>& p, float* scratch, std::int64_t chunk, \
-                         float* sums) {                                                            \
+  void backward_##suffix(const InteractionMergeBackward<T>& p, Workspace scratch,                  \
+                         std::int64_t chunk, float* sums) {                                        \
     backward_chunk(p, scratch, chunk, sums);                                                       \
   }                                                                                                \
   void dglob_##suffix(const InteractionMergeBackward<T>& p, const float* sums, std::int64_t begin, \
@@ -467,6 +439,11 @@ std::int64_t workers_for(std::int64_t items) {
   return std::min<std::int64_t>(items, num_threads());
 }
 
+template <class Scratch>
+std::size_t scratch_bytes(const InteractionMergeShape& s) {
+  return Scratch(MergeLayout(s), Workspace(nullptr)).bytes;
+}
+
 std::int64_t window_rows(const InteractionMergeShape& s) {
   return std::int64_t{s.images} * (s.side() / 2);
 }
@@ -477,9 +454,10 @@ template <class T>
 void run(const InteractionMergeForward<T>& p) {
   p.validate();
   const std::int64_t rows = window_rows(p.shape), workers = workers_for(rows);
+  const std::size_t each = scratch_bytes<ForwardScratch>(p.shape);
   assert(workers == 0 || p.workspace != nullptr);
   parallel_chunks(workers, [&](std::int64_t w) {
-    float* scratch = static_cast<float*>(p.workspace) + w * MergeLayout(p.shape).forward();
+    const Workspace scratch = Workspace::piece(p.workspace, w, each);
     const std::int64_t begin = rows * w / workers, end = rows * (w + 1) / workers;
     if constexpr (std::is_same_v<T, float>) {
       HWY_DYNAMIC_DISPATCH(forward_f32)(p, scratch, begin, end);
@@ -496,9 +474,11 @@ void run(const InteractionMergeBackward<T>& p) {
   assert(p.workspace != nullptr);
   const MergeChunks chunks(p.shape);
   const std::int64_t workers = workers_for(chunks.count);
-  float* sums = static_cast<float*>(p.workspace);
+  const std::size_t each = scratch_bytes<BackwardScratch>(p.shape);
+  Workspace workspace(p.workspace);
+  float* const sums = workspace.take<float>(chunks.count * chunks.size);
   parallel_chunks(workers, [&](std::int64_t w) {
-    float* scratch = sums + chunks.count * chunks.size + w * MergeLayout(p.shape).backward();
+    const Workspace scratch = Workspace::piece(workspace.rest(), w, each);
     for (std::int64_t k = chunks.count * w / workers; k < chunks.count * (w + 1) / workers; ++k) {
       if constexpr (std::is_same_v<T, float>) {
         HWY_DYNAMIC_DISPATCH(backward_f32)(p, scratch, k, sums + k * chunks.size);
@@ -531,15 +511,15 @@ void run(const InteractionMergeBackward<T>& p) {
 template <class T>
 std::size_t workspace_bytes(const InteractionMergeForward<T>& p) {
   const std::int64_t workers = workers_for(window_rows(p.shape));
-  return std::size_t(workers * MergeLayout(p.shape).forward()) * sizeof(float);
+  return std::size_t(workers) * scratch_bytes<ForwardScratch>(p.shape);
 }
 
 template <class T>
 std::size_t workspace_bytes(const InteractionMergeBackward<T>& p) {
   const MergeChunks chunks(p.shape);
   const std::int64_t workers = workers_for(chunks.count);
-  return std::size_t(chunks.count * chunks.size + workers * MergeLayout(p.shape).backward()) *
-         sizeof(float);
+  return Workspace::padded(std::size_t(chunks.count * chunks.size) * sizeof(float)) +
+         std::size_t(workers) * scratch_bytes<BackwardScratch>(p.shape);
 }
 
 template void run(const InteractionMergeForward<float>&);

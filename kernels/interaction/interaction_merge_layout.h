@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/core/workspace.h"
 #include "kernels/interaction/interaction_merge.h"
 
 namespace hh::cpu {
@@ -17,9 +18,39 @@ struct MergeLayout {
   std::int64_t pitch;     // of a row of channels
   std::int64_t grid_row;  // of a row of the global map, with one more pixel (see Tap)
   std::int64_t half;      // h / 2
+};
 
-  std::int64_t forward() const { return 2 * grid_row + 6 * pitch + 2 * half * pitch; }
-  std::int64_t backward() const { return 4 * grid_row + 9 * pitch; }
+/// What a thread keeps of the map in forward.
+struct ForwardScratch {
+  ForwardScratch(const MergeLayout& l, Workspace workspace)
+      : up(workspace.take<float>(2 * l.grid_row)),
+        sums(workspace.take<float>(4 * l.pitch)),
+        left(workspace.take<float>(2 * l.pitch)),
+        above(workspace.take<float>(l.half * l.pitch)),
+        above_code(workspace.take<std::int32_t>(l.half * l.pitch)),
+        bytes(workspace.bytes()) {}
+  float* up;                 // [2][m + 1] pixels
+  float* sums;               // [row][column] of 2 x 2 pixels
+  float* left;               // [row]: the normalised column before them
+  float* above;              // [h/2] pixels: maxima over three columns of the row above
+  std::int32_t* above_code;  // [h/2] pixels: 0..2, which of the three
+  std::size_t bytes;
+};
+
+struct BackwardScratch {
+  BackwardScratch(const MergeLayout& l, Workspace workspace)
+      : up(workspace.take<float>(2 * l.grid_row)),
+        dup(workspace.take<float>(2 * l.grid_row)),
+        g(workspace.take<float>(4 * l.pitch)),
+        xhat(workspace.take<float>(4 * l.pitch)),
+        zeros(workspace.take<float>(l.pitch)),
+        bytes(workspace.bytes()) {}
+  float* up;     // [2][m + 1] pixels, as in forward
+  float* dup;    // [2][m + 1] pixels: their gradients
+  float* g;      // [4] pixels
+  float* xhat;   // [4] pixels
+  float* zeros;  // one pixel, of whatever type
+  std::size_t bytes;
 };
 
 /// Backward's chunks: `bands` per image, and what each adds up.

@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "kernels/core/device.cuh"
+#include "kernels/core/workspace.h"
 #include "kernels/loss/split.cuh"
 #include "kernels/loss/wml_loss.h"
 
@@ -54,11 +55,15 @@ struct Layout {
   /// What the blocks take in turn: [chunk, image tile, bit tile].
   __host__ __device__ int items() const { return losses() * bit_tiles; }
   /// Floats of the gradient sums: [item, image, bit].
-  std::size_t gradients() const { return std::size_t(items()) * kTile * kTile; }
+  std::int64_t gradients() const { return std::int64_t{items()} * kTile * kTile; }
 };
 
 /// The workspace's arrays.
 struct Scratch {
+  Scratch(const Layout& layout, bool gradient, Workspace& workspace)
+      : losses(workspace.take<double>(layout.losses())),
+        similar(workspace.take<std::int64_t>(layout.items())),
+        gradients(gradient ? workspace.take<float>(layout.gradients()) : nullptr) {}
   double* losses;
   std::int64_t* similar;  // pairs counted by each block
   float* gradients;
@@ -542,32 +547,21 @@ __global__ void __launch_bounds__(kThreads)
   add_chunks(p, layout, scratch, s);
 }
 
-std::size_t rounded(std::size_t bytes) { return ceil_div(bytes, std::size_t{64}) * 64; }
-std::size_t losses_bytes(const Layout& layout) {
-  return rounded(std::size_t(layout.losses()) * sizeof(double));
-}
-std::size_t counts_bytes(const Layout& layout) {
-  return rounded(std::size_t(layout.items()) * sizeof(std::int64_t));
-}
-
 }  // namespace
 
 template <class TB>
 std::size_t workspace_bytes(const WmlLoss<TB>& p) {
-  const Layout layout(p);
-  return losses_bytes(layout) + counts_bytes(layout) +
-         (p.du != nullptr ? layout.gradients() * sizeof(float) : 0);
+  Workspace measure(nullptr);
+  Scratch(Layout(p), p.du != nullptr, measure);
+  return measure.bytes();
 }
 
 template <class TB>
 void run(const WmlLoss<TB>& p, StreamHandle stream) {
   p.validate();
   const Layout layout(p);
-  char* const base = static_cast<char*>(p.workspace);
-  const Scratch scratch{
-      .losses = reinterpret_cast<double*>(base),
-      .similar = reinterpret_cast<std::int64_t*>(base + losses_bytes(layout)),
-      .gradients = reinterpret_cast<float*>(base + losses_bytes(layout) + counts_bytes(layout))};
+  Workspace workspace(p.workspace);
+  const Scratch scratch(layout, p.du != nullptr, workspace);
   int device = 0, multiprocessors = 0;
   HH_CUDA_CHECK(cudaGetDevice(&device));
   HH_CUDA_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));

@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "kernels/core/parallel.h"
+#include "kernels/core/workspace.h"
 #include "kernels/loss/wml_loss.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -391,25 +392,8 @@ HWY_EXPORT(count);
 HWY_EXPORT(loss);
 HWY_EXPORT(add_up);
 
-/// Cuts the workspace into arrays, each on a cache line. With a null base it only measures.
-class Slices {
- public:
-  explicit Slices(void* base) : base_(static_cast<std::byte*>(base)) {}
-  template <class T>
-  T* take(std::int64_t count) {
-    T* at = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + used_);
-    used_ += (std::size_t(count) * sizeof(T) + 63) / 64 * 64;
-    return at;
-  }
-  std::size_t used() const { return used_; }
-
- private:
-  std::byte* base_;
-  std::size_t used_ = 0;
-};
-
 template <class TB>
-Job make_job(const WmlLoss<TB>& p, Slices& slices) {
+Job make_job(const WmlLoss<TB>& p, Workspace& workspace) {
   const Plan plan(p.images, p.bank_rows, p.bits);
   const std::int64_t columns = std::int64_t{plan.blocks} * plan.width;
   Job job{.plan = plan,
@@ -424,11 +408,11 @@ Job make_job(const WmlLoss<TB>& p, Slices& slices) {
           .gradient = p.du != nullptr,
           .gradient_factor =
               double(p.alpha) * (p.gradient_scale != nullptr ? double(*p.gradient_scale) : 1.0)};
-  job.codes = slices.take<float>(columns * p.bits);
-  job.labels = slices.take<std::uint32_t>(columns * 2 * p.label_words);
-  job.similar = slices.take<std::int64_t>(plan.chunks);
-  job.sums = slices.take<double>(plan.chunks * 2);
-  job.partial = slices.take<float>(job.gradient ? plan.chunks * columns * plan.padded_bits : 0);
+  job.codes = workspace.take<float>(columns * p.bits);
+  job.labels = workspace.take<std::uint32_t>(columns * 2 * p.label_words);
+  job.similar = workspace.take<std::int64_t>(plan.chunks);
+  job.sums = workspace.take<double>(plan.chunks * 2);
+  job.partial = workspace.take<float>(job.gradient ? plan.chunks * columns * plan.padded_bits : 0);
   return job;
 }
 
@@ -457,8 +441,8 @@ template <class TB>
 void run(const WmlLoss<TB>& p) {
   p.validate();
   assert(p.workspace != nullptr);
-  Slices slices(p.workspace);
-  Job job = make_job(p, slices);
+  Workspace workspace(p.workspace);
+  Job job = make_job(p, workspace);
   transpose_batch(p, job);
   const std::int64_t chunks = job.plan.chunks;
   parallel_chunks(chunks, [&](std::int64_t c) { HWY_DYNAMIC_DISPATCH(count)(job, c); });
@@ -488,9 +472,9 @@ void run(const WmlLoss<TB>& p) {
 template <class TB>
 std::size_t workspace_bytes(const WmlLoss<TB>& p) {
   p.validate();
-  Slices slices(nullptr);
-  make_job(p, slices);
-  return slices.used();
+  Workspace measure(nullptr);
+  make_job(p, measure);
+  return measure.bytes();
 }
 
 template void run(const WmlLoss<float>&);

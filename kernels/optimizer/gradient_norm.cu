@@ -5,12 +5,11 @@
 #include <cub/device/device_reduce.cuh>
 
 #include "kernels/core/device.cuh"
+#include "kernels/core/workspace.h"
 #include "kernels/optimizer/gradient_norm.h"
 
 namespace hh::gpu {
 namespace {
-
-constexpr std::size_t kSumBytes = 64;  // the sum lies before CUB's own scratch memory
 
 struct SquareInDouble {
   __device__ double operator()(float g) const { return double(g) * double(g); }
@@ -39,14 +38,15 @@ __global__ void gradient_norm_kernel(const GradientNorm p, const double* sum) {
 std::size_t workspace_bytes(const GradientNorm& p) {
   std::size_t bytes = 0;
   HH_CUDA_CHECK(reduce(p, nullptr, bytes, nullptr, nullptr));
-  return kSumBytes + bytes;
+  return Workspace::padded(sizeof(double)) + bytes;
 }
 
 void run(const GradientNorm& p, StreamHandle stream) {
   p.validate();
-  auto* sum = static_cast<double*>(p.workspace);
-  std::size_t bytes = workspace_bytes(p) - kSumBytes;
-  HH_CUDA_CHECK(reduce(p, static_cast<char*>(p.workspace) + kSumBytes, bytes, sum, stream));
+  Workspace workspace(p.workspace);
+  auto* const sum = workspace.take<double>(1);
+  std::size_t bytes = workspace_bytes(p) - workspace.bytes();  // CUB's own
+  HH_CUDA_CHECK(reduce(p, workspace.rest(), bytes, sum, stream));
   gradient_norm_kernel<<<1, 1, 0, stream>>>(p, sum);
   HH_CHECK_LAUNCH(stream);
 }

@@ -15,6 +15,7 @@ TEST_CASE("a workspace's arrays lie on cache lines of their own", "[core]") {
   CHECK(static_cast<void*>(workspace.take<std::uint64_t>(8)) == memory + 192);
   CHECK(workspace.rest() == memory + 256);
   CHECK(workspace.bytes() == 256);
+  CHECK(Workspace::piece(memory, 3, 128).rest() == memory + 384);
 }
 
 TEST_CASE("a workspace made from null measures", "[core]") {
