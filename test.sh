@@ -54,6 +54,9 @@ if command -v python3 >/dev/null; then
   count "page in a browser" python3 tests/apps/serve/page_in_browser.py $bin/hybridhash
 fi
 
+# docs/own-photos.md, followed word by word.
+script "own photos" tests/scripts/own_photos_test.sh $bin/hybridhash
+
 # The GPU side: on a GPU, or else in the simulator, which also checks memory, uninitialised reads, races,
 # barriers and (lazy) the order of streams.
 simulator=${PTXSIM_HOME:-../shared/ptxsim}/bin/ptxsim
