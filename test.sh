@@ -26,6 +26,7 @@ count "link check" tests/scripts/check_links_test.sh
 count "counting" tests/scripts/count_test.sh
 
 bin=build/$preset/bin
+count "recipe keys" scripts/check_recipe_keys.sh $bin/hybridhash
 sets=$($bin/hybridhash info --simd-sets)
 for simd in $sets; do
   export HH_SIMD=$simd
