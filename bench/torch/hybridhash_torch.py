@@ -160,3 +160,27 @@ def wml_loss(u, y, index, bank, bank_labels, alpha):
     s0 = similar.numel() - s1
     weight = torch.where(similar > 0, similar.numel() / s1.clamp(min=1), similar.numel() / s0.clamp(min=1))
     return (loss * weight).mean()
+
+
+def initialise(net):
+    """As the reference does: matrices truncated normal."""
+    for name, p in net.named_parameters():
+        if p.dim() > 1 and "pos_embed_glo" not in name:
+            nn.init.trunc_normal_(p, std=0.02)
+
+
+def training_step(net, forward, x, classes=10, bank_rows=5000, **optimizer):
+    """A call that trains `net` on the made-up images x for one step, through `forward`, with the sizes of `hybridhash bench`."""
+    batch, bits, device = x.shape[0], net.hashlayer_train.conv2.out_channels, x.device
+    net.train()
+    optimizer = torch.optim.RMSprop(net.parameters(), lr=2.5e-5, weight_decay=1e-5, **optimizer)
+    y = torch.eye(classes, device=device)[torch.arange(batch, device=device) % classes]
+    index = torch.arange(batch, device=device)
+    bank = torch.zeros(max(bank_rows, batch), bits, device=device)
+    bank_labels = torch.zeros(max(bank_rows, batch), classes, device=device)
+
+    def step():
+        optimizer.zero_grad()
+        wml_loss(forward(x), y, index, bank, bank_labels, 0.5).backward()
+        optimizer.step()
+    return step

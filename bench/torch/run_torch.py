@@ -7,9 +7,7 @@ import sys
 import time
 
 import torch
-from hybridhash_torch import PRESETS, HybridHash, wml_loss
-
-CLASSES, BANK_ROWS = 10, 5000
+from hybridhash_torch import PRESETS, HybridHash, initialise, training_step
 
 
 def main():
@@ -17,26 +15,14 @@ def main():
     batch, seconds = int(batch), float(seconds)
     torch.set_num_threads(int(threads))
     torch.manual_seed(1)
-    bits = 32
-    net = HybridHash(preset, bits)
-    for name, p in net.named_parameters():
-        if p.dim() > 1 and "pos_embed_glo" not in name:
-            torch.nn.init.trunc_normal_(p, std=0.02)
+    net = HybridHash(preset, 32)
+    initialise(net)
     model = torch.compile(net) if compiled == "1" else net
     size, channels = PRESETS[preset]["size"], PRESETS[preset]["in_chans"]
     x = torch.randn(batch, channels, size, size)
 
     if mode == "train":
-        net.train()
-        optimizer = torch.optim.RMSprop(net.parameters(), lr=2.5e-5, weight_decay=1e-5)
-        y = torch.eye(CLASSES)[torch.arange(batch) % CLASSES]
-        index = torch.arange(batch)
-        bank, bank_labels = torch.zeros(BANK_ROWS, bits), torch.zeros(BANK_ROWS, CLASSES)
-
-        def step():
-            optimizer.zero_grad()
-            wml_loss(model(x), y, index, bank, bank_labels, 0.5).backward()
-            optimizer.step()
+        step = training_step(net, model, x)
     else:
         net.eval()
 

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2154
+# Times, with nothing else on the machine.
+
+# PyTorch compiles beside the tests, says that it is ready and waits, so that only its timing takes a turn of its own. What isn't
+# ready half a minute after the tests is left out.
+start_pytorch() {
+  wanted torch || return 0
+  if ! "$python" -c 'import torch' 2>/dev/null; then
+    skip torch "$python has no torch"
+    return 0
+  fi
+  (
+    phase=timings phase_end=$((timings_until - limit / 6))
+    part "$limit" torch env PYTHONUNBUFFERED=1 "$python" "$root/bench/gpu/torch_gpu.py" "$(pick paper micro)" "$(pick 64 2)" \
+      "$(pick 4 0.1)" eager sdpa compile eager-encode sdpa-encode compile-encode --device "$(pick cuda cpu)" \
+      --ready-within $((correct_until + 30 - SECONDS)) --ready "$work/ready" --wait "$work/go" --out "$OUT/torch.jsonl"
+  ) &
+  torch_job=$!
+}
+
+# Nothing is timed while PyTorch still compiles.
+await_pytorch() {
+  [ -n "$torch_job" ] || return 0
+  until [ -e "$work/ready" ] || ! kill -0 "$torch_job" 2>/dev/null; do sleep 0.2; done
+}
+
+time_pytorch() {
+  [ -n "$torch_job" ] || return 0
+  touch "$work/go"
+  wait "$torch_job"
+}
+
+# bench NAME MODE BATCH DTYPE SECONDS ARGS...
+bench() {
+  local name=$1 line how=(--seconds "$5")
+  $dry && how=(--steps 1)
+  part 40 "$name" "${hh[@]}" "$bin/hybridhash" bench --config "$(pick paper micro)" --device cuda --mode "$2" \
+    --batch "$(pick "$3" 2)" --dtype "$4" "${how[@]}" --json "${@:6}" || return 0
+  line=$(grep '^{' "$OUT/logs/$name.txt" 2>/dev/null | tail -n 1)
+  [ -n "$line" ] && echo "{\"part\":\"$name\",${line:1}" >>"$OUT/bench.jsonl"
+}
+
+whole_network() {
+  bench train64 train 64 bf16 4
+  time_pytorch
+  bench train64_again train 64 bf16 4
+  bench train64_no_graph train 64 bf16 3 --no-graph
+  bench train256 train 256 bf16 3
+  bench train64_f32 train 64 f32 3
+  bench encode8 encode 8 bf16 2
+  bench encode64 encode 64 bf16 2
+  bench encode256 encode 256 bf16 2
+}
+
+products() {
+  needs lt_probe "$bin/lt_probe" || return 0
+  part 60 lt_probe "${hh[@]}" "$bin/lt_probe" "$(pick 0.006 dry)"
+  grep -P '\t' "$OUT/logs/lt_probe.txt" >"$OUT/lt_probe.tsv" 2>/dev/null
+}
+
+kernels() {
+  needs kernels "$bin/hh_bench" || return 0
+  part 60 kernels "${hh[@]}" "$bin/hh_bench" run --device cuda --preset "$(pick paper micro)" --dtype bf16 \
+    --filter "$(pick '^(window_attention|residual_layer_norm|bias_gelu|wml_loss|interaction_merge)_' '^hash_pool_forward/bf16')" \
+    --min-time "$(pick 0.1 0)" --json "$OUT/kernels.jsonl"
+}
+
+hamming() {
+  needs hamming "$bin/hh_bench" || return 0
+  part 40 hamming "${hh[@]}" "$bin/hh_bench" run --device cuda --filter "$(pick '^hamming_(topk|radius)/' '^pack_codes')" \
+    --min-time "$(pick 0.1 0)" --json "$OUT/hamming.jsonl"
+}
+
+timings() {
+  await_pytorch
+  whole_network
+  products
+  hamming
+  kernels
+}
