@@ -24,6 +24,7 @@ count "path check" tests/scripts/check_paths_test.sh
 count "links" scripts/check_links.sh
 count "link check" tests/scripts/check_links_test.sh
 count "counting" tests/scripts/count_test.sh
+count "a build of one op" tests/scripts/ops_subset_test.sh
 
 bin=build/$preset/bin
 count "recipe keys" scripts/check_recipe_keys.sh $bin/hybridhash

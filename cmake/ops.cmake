@@ -2,6 +2,12 @@
 # hh_op(FAMILY STEM), one line per op. Configuring fails when the contract, a twin, the test or the
 # benchmark is missing. Collects, for whoever builds them: HH_OP_CPU, HH_OP_GPU, HH_OP_TESTS and
 # HH_OP_BENCHES, global properties.
+#
+# For work on a few ops, HH_OPS leaves the others' kernels, tests and benchmarks out:
+#     cmake --preset cpu -B build/few -DHH_OPS='^(hash_head|linear)$'
+#     ninja -C build/few hh_kernel_tests hh_bench
+# The table of kernels names them all the same: a program that calls one that was left out crashes.
+# hh_bench's yardstick needs linear.
 function(hh_op family stem)
   if(NOT stem MATCHES "${HH_OPS}")
     return()

@@ -19,13 +19,13 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "kernels/attention/small_product-inl.h"
 #include "kernels/attention/window_attention.h"
 #include "kernels/core/math-inl.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd-inl.h"
 #include "kernels/core/transpose-inl.h"
 #include "kernels/core/workspace.h"
+#include "kernels/gemm/small_product-inl.h"
 
 #ifndef HH_WINDOW_ATTENTION_CPU_ONCE
 #define HH_WINDOW_ATTENTION_CPU_ONCE

@@ -22,54 +22,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {
 
-template <class From, class To>
-void convert(const From* from, std::int64_t n, To* to) {
-  const hn::ScalableTag<float> d;
-  const auto lanes = std::int64_t(hn::Lanes(d));
-  std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) store_f32(d, load_f32(d, from + i), to + i);
-  const auto rest = std::size_t(n - i);
-  if (rest != 0) store_f32_n(d, load_f32_n(d, from + i, rest), to + i, rest);
-}
-void widen_range(const bf16* from, std::int64_t n, float* to) { convert(from, n, to); }
-void narrow_range(const float* from, std::int64_t n, bf16* to) { convert(from, n, to); }
-
-template <class T>
-void sum_columns(const T* a, std::int64_t rows, std::int64_t cols, float* sums) {
-  const hn::ScalableTag<float> d;
-  const auto lanes = std::int64_t(hn::Lanes(d));
-  std::int64_t c = 0;
-  for (; c + 4 * lanes <= cols; c += 4 * lanes) {
-    auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
-    const T* p = a + c;
-    for (std::int64_t r = 0; r < rows; ++r, p += cols) {
-      s0 = hn::Add(s0, load_f32(d, p));
-      s1 = hn::Add(s1, load_f32(d, p + lanes));
-      s2 = hn::Add(s2, load_f32(d, p + 2 * lanes));
-      s3 = hn::Add(s3, load_f32(d, p + 3 * lanes));
-    }
-    hn::StoreU(s0, d, sums + c);
-    hn::StoreU(s1, d, sums + c + lanes);
-    hn::StoreU(s2, d, sums + c + 2 * lanes);
-    hn::StoreU(s3, d, sums + c + 3 * lanes);
-  }
-  for (; c < cols; c += lanes) {
-    const auto count = std::size_t(std::min(lanes, cols - c));
-    auto s = hn::Zero(d);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const T* p = a + r * cols + c;
-      s = hn::Add(s, count == std::size_t(lanes) ? load_f32(d, p) : load_f32_n(d, p, count));
-    }
-    store_f32_n(d, s, sums + c, count);
-  }
-}
-void sum_columns_f32(const float* a, std::int64_t rows, std::int64_t cols, float* sums) {
-  sum_columns(a, rows, cols, sums);
-}
-void sum_columns_bf16(const bf16* a, std::int64_t rows, std::int64_t cols, float* sums) {
-  sum_columns(a, rows, cols, sums);
-}
-
 // Rows of dw that a tile keeps in registers, two vectors each: 24 of AVX-512's 32 registers, 12 of
 // AVX2's 16. Not more than a vector has lanes. kRest divides what 4n rows leave over.
 constexpr int kTile = HWY_TARGET <= HWY_AVX3 ? 12 : HWY_TARGET == HWY_AVX2 ? 6 : 1;
@@ -154,62 +106,7 @@ HWY_AFTER_NAMESPACE();
 
 namespace hh::cpu {
 
-HWY_EXPORT(widen_range);
-HWY_EXPORT(narrow_range);
-HWY_EXPORT(sum_columns_f32);
-HWY_EXPORT(sum_columns_bf16);
 HWY_EXPORT(outer_products);
-
-namespace {
-constexpr std::int64_t kGrain = 16384;  // elements per thread: a few microseconds of streaming
-}
-
-void widen(const bf16* from, std::int64_t n, float* to) {
-  parallel_for(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    HWY_DYNAMIC_DISPATCH(widen_range)(from + begin, end - begin, to + begin);
-  });
-}
-
-void narrow(const float* from, std::int64_t n, bf16* to) {
-  parallel_for(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    HWY_DYNAMIC_DISPATCH(narrow_range)(from + begin, end - begin, to + begin);
-  });
-}
-
-template <>
-void column_sums(const float* a, std::int64_t rows, int cols, float* sums) {
-  HWY_DYNAMIC_DISPATCH(sum_columns_f32)(a, rows, cols, sums);
-}
-template <>
-void column_sums(const bf16* a, std::int64_t rows, int cols, float* sums) {
-  HWY_DYNAMIC_DISPATCH(sum_columns_bf16)(a, rows, cols, sums);
-}
-
-void add_partials(const float* partials, std::int64_t parts, std::int64_t n, float* into) {
-  parallel_for(n, std::max<std::int64_t>(64, kGrain / std::max<std::int64_t>(parts, 1)),
-               [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t p = 0; p < parts; ++p) {
-                   const float* from = partials + p * n;
-                   for (std::int64_t i = begin; i < end; ++i) into[i] += from[i];
-                 }
-               });
-}
-
-template <class T>
-void add_column_sums(const T* a, std::int64_t rows, int cols, float* partials, float* into) {
-  const std::int64_t blocks = row_blocks(rows);
-  parallel_for(blocks, std::max<std::int64_t>(1, kGrain / (kBlockRows * cols)),
-               [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t b = begin; b < end; ++b) {
-                   const std::int64_t r = b * kBlockRows;
-                   column_sums(a + r * cols, std::min(kBlockRows, rows - r), cols,
-                               partials + b * cols);
-                 }
-               });
-  add_partials(partials, blocks, cols, into);
-}
-template void add_column_sums(const float*, std::int64_t, int, float*, float*);
-template void add_column_sums(const bf16*, std::int64_t, int, float*, float*);
 
 namespace {
 

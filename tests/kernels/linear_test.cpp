@@ -2,6 +2,10 @@
 #include "kernels/linear/linear.h"
 
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <iterator>
+#include <memory>
+#include <thread>
 
 #include "kernels/core/parallel.h"
 #include "tests/support/device.h"
@@ -208,6 +212,55 @@ TEST_CASE("linear names what it refuses", "[linear]") {
   check_refusals<LinearBackwardInput<float>>([](auto p) { cpu::run(p); });
   check_refusals<LinearBackwardWeight<bf16>>([](auto p) { cpu::run(p); });
 }
+
+#ifndef HH_STD_THREADS  // where oneDNN has its own OpenMP, out of reach
+std::size_t threads_of_process() {
+  using Folder = std::filesystem::directory_iterator;
+  return std::size_t(std::distance(Folder("/proc/self/task"), Folder()));
+}
+
+TEST_CASE("linear has num_threads() threads, whichever thread calls it", "[linear]") {
+  // Products that oneDNN cuts up by itself: a matmul primitive, and sgemm.
+  const bool with_bias = GENERATE(true, false);
+  CAPTURE(with_bias);
+  constexpr int n = 256;
+  const auto x = normal(n * n, 1), weight = normal(n * n, 2);
+  const auto bias = normal(n, 3);
+  const auto product = [&] {
+    std::vector<float> y(n * n);
+    LinearForward<float> args{.x = x.data(),
+                              .weight = weight.data(),
+                              .bias = with_bias ? bias.data() : nullptr,
+                              .y = y.data(),
+                              .rows = n,
+                              .in = n,
+                              .out = n};
+    std::vector<std::byte> scratch(cpu::workspace_bytes(args) + 64);
+    void* at = scratch.data();
+    std::size_t space = scratch.size();
+    args.workspace = std::align(64, scratch.size() - 64, at, space);
+    cpu::run(args);
+    return y;
+  };
+  const auto in_new_thread = [&](std::size_t& made) {
+    std::vector<float> y;
+    std::thread([&] {
+      const std::size_t before = threads_of_process();
+      y = product();
+      made = threads_of_process() - before;
+    }).join();
+    return y;
+  };
+  std::size_t made = 0;
+  for (const int threads : {1, 3}) {
+    cpu::set_num_threads(threads);
+    const std::vector<float> here = product();
+    CHECK(in_new_thread(made) == here);
+    CHECK(made == std::size_t(threads - 1));  // a team of so many, this thread among them
+  }
+  cpu::set_num_threads(0);
+}
+#endif
 
 }  // namespace
 }  // namespace hh

@@ -3,18 +3,13 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
-#include <filesystem>
-#include <iterator>
-#include <memory>
 #include <mutex>
 #include <set>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
-#include "kernels/linear/linear.h"
 #include "tests/support/allocations.h"
-#include "tests/support/values.h"
 
 namespace hh::cpu {
 namespace {
@@ -97,16 +92,8 @@ TEST_CASE("parallel_chunks runs each chunk once, whatever the number of threads"
   CHECK(runs == std::vector<int>(17, 1));
 }
 
-#ifndef HH_STD_THREADS  // where oneDNN has its own OpenMP, out of reach
-std::size_t threads_of_process() {
-  using Folder = std::filesystem::directory_iterator;
-  return std::size_t(std::distance(Folder("/proc/self/task"), Folder()));
-}
-
+#ifndef HH_STD_THREADS  // which starts its threads anew
 TEST_CASE("a loop takes no memory for its body", "[parallel]") {
-#ifdef HH_STD_THREADS
-  return;  // it starts its threads anew
-#endif
   const Threads two(2);
   std::int64_t a = 1, b = 2, c = 3;
   std::atomic<std::int64_t> sum{0};
@@ -118,48 +105,6 @@ TEST_CASE("a loop takes no memory for its body", "[parallel]") {
   CHECK(after == before);
   CHECK(sum == 618);
 }
-
-TEST_CASE("the number of threads holds in every thread, for the GEMM library too", "[parallel]") {
-  // Products that oneDNN cuts up by itself: a matmul primitive, and sgemm.
-  const bool with_bias = GENERATE(true, false);
-  CAPTURE(with_bias);
-  constexpr int n = 256;
-  const auto x = testing::normal(n * n, 1), weight = testing::normal(n * n, 2);
-  const auto bias = testing::normal(n, 3);
-  const auto product = [&] {
-    std::vector<float> y(n * n);
-    LinearForward<float> args{.x = x.data(),
-                              .weight = weight.data(),
-                              .bias = with_bias ? bias.data() : nullptr,
-                              .y = y.data(),
-                              .rows = n,
-                              .in = n,
-                              .out = n};
-    std::vector<std::byte> scratch(workspace_bytes(args) + 64);
-    void* at = scratch.data();
-    std::size_t space = scratch.size();
-    args.workspace = std::align(64, scratch.size() - 64, at, space);
-    cpu::run(args);
-    return y;
-  };
-  const auto in_new_thread = [&](std::size_t& made) {
-    std::vector<float> y;
-    std::thread([&] {
-      const std::size_t before = threads_of_process();
-      y = product();
-      made = threads_of_process() - before;
-    }).join();
-    return y;
-  };
-  std::size_t made = 0;
-  for (const int threads : {1, 3}) {
-    const Threads set(threads);
-    const std::vector<float> here = product();
-    CHECK(in_new_thread(made) == here);
-    CHECK(made == std::size_t(threads - 1));  // a team of so many, this thread among them
-  }
-}
-
 #endif
 
 }  // namespace

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Register-blocked products of matrices that fit the caches: what attention is made of. Included
+// Register-blocked products of matrices that fit the caches: what attention on CPUs is made of. Included
 // like simd-inl.h, once per target.
-#if defined(HH_KERNELS_ATTENTION_SMALL_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef HH_KERNELS_ATTENTION_SMALL_PRODUCT_INL_H_
-#undef HH_KERNELS_ATTENTION_SMALL_PRODUCT_INL_H_
+#if defined(HH_KERNELS_GEMM_SMALL_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HH_KERNELS_GEMM_SMALL_PRODUCT_INL_H_
+#undef HH_KERNELS_GEMM_SMALL_PRODUCT_INL_H_
 #else
-#define HH_KERNELS_ATTENTION_SMALL_PRODUCT_INL_H_
+#define HH_KERNELS_GEMM_SMALL_PRODUCT_INL_H_
 #endif
 
 #include <hwy/highway.h>
