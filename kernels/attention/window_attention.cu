@@ -6,12 +6,45 @@
 #include "kernels/attention/window_attention_general.cuh"
 
 namespace hh::gpu {
+namespace {
+
+/// On tensor cores; false when the shape or the alignment is not for them.
+template <class T>
+bool forward_mma(const WindowAttentionForward<T>& p, StreamHandle stream) {
+  if (!aligned16(p.qkv) || !aligned16(p.out)) return false;
+  if (p.shape.head_dim == 32) {
+    return p.shape.tokens <= 16 ? attention_mma::forward_of_width<32, 1>(p, stream)
+                                : attention_mma::forward_of_width<32, 2>(p, stream);
+  }
+  if (p.shape.head_dim == 64) return attention_mma::forward_of_width<64, 1>(p, stream);
+  return false;
+}
+
+/// The same; 16-bit heads of long windows in one pass, where the shared memory is large enough.
+template <class T>
+bool backward_mma(const WindowAttentionBackward<T>& p, StreamHandle stream) {
+  if (!aligned16(p.qkv) || !aligned16(p.out) || !aligned16(p.dout) || !aligned16(p.dqkv)) {
+    return false;
+  }
+  if (p.shape.head_dim == 32) {
+    if constexpr (sizeof(T) == 2) {
+      if (attention_mma::backward_in_one_pass<32, 2>(p, stream)) return true;
+    }
+    constexpr int kOwn = sizeof(T) == 2 ? 2 : 1;
+    return p.shape.tokens <= 16 ? attention_mma::backward_of_width<32, 1>(p, stream)
+                                : attention_mma::backward_of_width<32, kOwn>(p, stream);
+  }
+  if (p.shape.head_dim == 64) return attention_mma::backward_of_width<64, 1>(p, stream);
+  return false;
+}
+
+}  // namespace
 
 template <class T>
 void run(const WindowAttentionForward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.windows == 0) return;
-  if (attention_mma::forward(p, stream)) return;
+  if (forward_mma(p, stream)) return;
   attention_general::forward(p, stream);
 }
 
@@ -19,7 +52,7 @@ template <class T>
 void run(const WindowAttentionBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.windows == 0) return;
-  if (attention_mma::backward(p, stream)) return;
+  if (backward_mma(p, stream)) return;
   attention_general::backward(p, stream);
 }
 

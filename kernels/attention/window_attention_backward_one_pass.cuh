@@ -177,23 +177,5 @@ bool backward_in_one_pass(const WindowAttentionBackward<T>& p, StreamHandle stre
   return true;
 }
 
-/// False when the shape is not for the tensor-core kernels.
-template <class T>
-bool backward(const WindowAttentionBackward<T>& p, StreamHandle stream) {
-  if (!aligned16(p.qkv) || !aligned16(p.out) || !aligned16(p.dout) || !aligned16(p.dqkv)) {
-    return false;
-  }
-  if (p.shape.head_dim == 32) {
-    if constexpr (sizeof(T) == 2) {
-      if (backward_in_one_pass<32, 2>(p, stream)) return true;
-    }
-    constexpr int kOwn = sizeof(T) == 2 ? 2 : 1;
-    return p.shape.tokens <= 16 ? backward_of_width<32, 1>(p, stream)
-                                : backward_of_width<32, kOwn>(p, stream);
-  }
-  if (p.shape.head_dim == 64) return backward_of_width<64, 1>(p, stream);
-  return false;
-}
-
 }  // namespace attention_mma
 }  // namespace hh::gpu

@@ -248,17 +248,5 @@ bool forward_of_width(const WindowAttentionForward<T>& p, StreamHandle stream) {
   return true;
 }
 
-/// False when the shape is not for these kernels.
-template <class T>
-bool forward(const WindowAttentionForward<T>& p, StreamHandle stream) {
-  if (!aligned16(p.qkv) || !aligned16(p.out)) return false;
-  if (p.shape.head_dim == 32) {
-    return p.shape.tokens <= 16 ? forward_of_width<32, 1>(p, stream)
-                                : forward_of_width<32, 2>(p, stream);
-  }
-  if (p.shape.head_dim == 64) return forward_of_width<64, 1>(p, stream);
-  return false;
-}
-
 }  // namespace attention_mma
 }  // namespace hh::gpu
