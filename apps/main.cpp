@@ -89,6 +89,13 @@ int run(int argc, char** argv) {
     program.exit(done, text);
     std::fputs(text.str().c_str(), stdout);
     return 0;
+  } catch (const CLI::ConversionError& error) {
+    // Numbers are checked before they are converted, so this is a flag or a word of its own.
+    std::string text = error.what();
+    constexpr std::string_view kTheirs = "Could not convert: ";
+    if (text.starts_with(kTheirs)) text = text.substr(kTheirs.size()) + ": it doesn't take that";
+    print_error(fmt::format("{} (see hybridhash --help)", text));
+    return 2;
   } catch (const CLI::ParseError& error) {
     print_error(fmt::format("{} (see hybridhash --help)", error.what()));
     return 2;

@@ -10,6 +10,7 @@
 #include "engine/files/counted.h"
 #include "engine/files/file.h"
 #include "engine/files/sha256.h"
+#include "engine/files/utf8.h"
 #include "kernels/core/check.h"
 #include "kernels/core/parallel.h"
 
@@ -245,9 +246,9 @@ std::string to_text(const DatasetCheck& check) {
     text += fmt::format(fmt::runtime(kPair), o.first + ", " + o.second, o.path.count,
                         number(o.content.count, check.content));
   }
-  for (const std::string& note : check.notes) text += "note: " + note + "\n";
+  for (const std::string& note : check.notes) text += "note: " + one_line(note) + "\n";
   const auto problems = check.problems();
-  for (const std::string& problem : problems) text += "wrong: " + problem + "\n";
+  for (const std::string& problem : problems) text += "wrong: " + one_line(problem) + "\n";
   if (problems.empty()) text += "nothing is wrong\n";
   return text;
 }

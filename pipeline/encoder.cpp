@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "engine/files/counted.h"
 #include "pipeline/model_file.h"
 
 namespace hh::pipeline {
@@ -41,7 +42,10 @@ retrieval::CodeSet Encoder::encode(const data::Dataset& dataset,
     progress.update(set.count());
   }
   report_bad(loader, options_.listener);
-  HH_REQUIRE(set.count() > 0, what << ": there is not one readable image");
+  HH_REQUIRE(
+      set.count() > 0,
+      what << ": there is not one readable image: hybridhash dataset check names what is wrong "
+              "with each");
   if (std::any_of(set.labels.begin(), set.labels.end(), [](auto word) { return word != 0; })) {
     set.classes = dataset.classes();
     set.class_names = dataset.class_names();
@@ -55,8 +59,7 @@ void report_bad(const data::Loader& loader, const Listener& listener) {
   for (const data::BadImage& bad : loader.bad()) {
     listener.warn(fmt::format("skipped {}: {}", bad.location, bad.error));
   }
-  if (!loader.bad().empty())
-    listener.warn(fmt::format("{} bad images skipped", loader.bad().size()));
+  if (!loader.bad().empty()) listener.warn(counted(loader.bad().size(), "bad image") + " skipped");
 }
 
 }  // namespace hh::pipeline

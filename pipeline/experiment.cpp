@@ -14,7 +14,8 @@ data::Split listed_split(const std::filesystem::path& path, std::int64_t items) 
   std::vector<bool> taken(std::size_t(items), false);
   for (const auto* part : {&split.query, &split.train}) {
     for (const std::int64_t item : *part) {
-      HH_REQUIRE(item >= 0 && item < items, path.string() << ": image " << item << " of " << items);
+      HH_REQUIRE(item >= 0 && item < items, path.string() << ": image " << item << " of " << items
+                                                          << ": use 0 to " << items - 1);
       taken[std::size_t(item)] = true;
     }
   }

@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "engine/files/counted.h"
 #include "engine/files/file.h"
 
 namespace hh::pipeline {
@@ -49,7 +50,8 @@ MetricsLog MetricsLog::read(const std::filesystem::path& path) {
     }
     if (!numbers) {
       throw std::runtime_error(path.string() + ":" + std::to_string(line) + ": wanted " +
-                               std::to_string(log.columns_.size()) + " numbers");
+                               counted(log.columns_.size(), "number") +
+                               ": it is damaged; take out the line");
     }
     log.rows_.push_back(std::move(row));
   }

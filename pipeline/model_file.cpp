@@ -54,8 +54,9 @@ bool exif_orientation_of(const Metadata& metadata) {
   if (stored == metadata.end()) {
     return value(metadata, "recipe").find("\nexif_orientation = true\n") != std::string::npos;
   }
-  HH_REQUIRE(stored->second == "true" || stored->second == "false",
-             "its exif_orientation is '" << stored->second << "', not true or false");
+  HH_REQUIRE(
+      stored->second == "true" || stored->second == "false",
+      "its exif_orientation is '" << stored->second << "', not true or false: the file is damaged");
   return stored->second == "true";
 }
 
@@ -75,7 +76,8 @@ ModelInfo parse_model_metadata(const Metadata& metadata, const std::string& file
   try {
     const std::string& format = value(metadata, "format");
     HH_REQUIRE(format == kModelFormat || format == kCheckpointFormat,
-               "its format is '" << format << "'; wanted: '" << kModelFormat << "'");
+               "its format is '" << format << "'; wanted: '" << kModelFormat
+                                 << "': give best.safetensors of a run");
     ModelInfo info{.config = config_from_json(value(metadata, "config")),
                    .transform = transform_from(nlohmann::json::parse(value(metadata, "transform"))),
                    .exif_orientation = exif_orientation_of(metadata),
@@ -84,9 +86,9 @@ ModelInfo parse_model_metadata(const Metadata& metadata, const std::string& file
     nlohmann::json::parse(value(metadata, "class_names")).get_to(info.class_names);
     HH_REQUIRE(info.transform.size == info.config.image_size &&
                    info.transform.channels == info.config.in_channels,
-               "its transform makes images of " << info.transform.size << " pixels and "
-                                                << info.transform.channels
-                                                << " channels, and its network takes others");
+               "its transform makes images of "
+                   << info.transform.size << " pixels and " << info.transform.channels
+                   << " channels, and its network takes others: the file is damaged");
     return info;
   } catch (const std::exception& error) {  // also the JSON library's
     throw std::runtime_error(file + ": " + json_error_text(error));
@@ -117,7 +119,7 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device devi
   if (saved != file.metadata().end() && saved->second != sha256) {
     throw std::runtime_error(path.string() +
                              ": the weights aren't those that were saved (SHA-256 " + sha256 +
-                             ", not " + saved->second + "): the file is damaged");
+                             ", not " + saved->second + "): the file is damaged; copy it again");
   }
   model->hash = sha256.substr(0, 16);
   return model;

@@ -234,7 +234,8 @@ Recipe Recipe::parse(const std::string& text, const std::string& name,
     apply(toml::parse(text), recipe);
   } catch (const toml::parse_error& error) {
     throw std::invalid_argument(
-        fmt::format("{}:{}: {}", name, error.source().begin.line, error.description()));
+        fmt::format("{}:{}: {} (a recipe is TOML text, as those in recipes/)", name,
+                    error.source().begin.line, error.description()));
   } catch (const std::invalid_argument& error) {
     throw std::invalid_argument(name + ": " + error.what());
   }

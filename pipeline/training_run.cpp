@@ -13,6 +13,7 @@
 #include "engine/files/counted.h"
 #include "engine/files/file.h"
 #include "engine/files/json_error.h"
+#include "engine/files/utf8.h"
 #include "model/training/generator.h"
 #include "pipeline/encoder.h"
 #include "pipeline/experiment.h"
@@ -39,7 +40,8 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
 Recipe TrainingRun::recipe_of(const std::filesystem::path& folder,
                               const std::vector<std::string>& settings) {
   HH_REQUIRE(std::filesystem::exists(folder / kRecipeFile),
-             folder.string() << " holds no training run (" << kRecipeFile << " is missing)");
+             folder.string() << " holds no training run (" << kRecipeFile
+                             << " is missing): give the folder that train --out made");
   return Recipe::read(folder / kRecipeFile, settings);
 }
 
@@ -66,8 +68,8 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
                                 allow_changed_data);
   train_items_ = experiment_.split.train;
   HH_REQUIRE(recipe.evaluate.hold_out < std::int64_t(train_items_.size()),
-             "evaluate.hold_out = " << recipe.evaluate.hold_out << ": there are only "
-                                    << train_items_.size() << " training images");
+             "evaluate.hold_out = " << recipe.evaluate.hold_out << ": use fewer than the "
+                                    << counted(train_items_.size(), "training image"));
   const std::vector<std::int64_t>& saved = experiment_.held_out;
   if (!saved.empty() && std::int64_t(saved.size()) <= recipe.evaluate.hold_out) {
     // Fewer than asked for when some of them are gone.
@@ -216,7 +218,9 @@ bool TrainingRun::run_epoch() {
   // Batches of nothing but bad images can leave a step open at the end.
   if (trainer_->accumulated() > 0) trainer_->step(schedule_.at(trainer_->optimizer().steps()));
   report_bad(*loader_, hooks_->listener);
-  HH_REQUIRE(position_.images > 0, "not one of the training images can be read");
+  HH_REQUIRE(position_.images > 0,
+             "not one of the training images can be read: hybridhash dataset check "
+             "names what is wrong with them");
   return true;
 }
 
@@ -331,8 +335,8 @@ void TrainingRun::save_model(const std::string& file) const {
 }
 
 std::string TrainingRun::summary() const {
-  std::string text =
-      fmt::format("trained {}; {} holds\n", counted(position_.epoch, "epoch"), folder_.string());
+  std::string text = fmt::format("trained {}; {} holds\n", counted(position_.epoch, "epoch"),
+                                 one_line(folder_.string()));
   const auto line = [&](const char* file, const std::string& what) {
     if (std::filesystem::exists(folder_ / file)) text += fmt::format("  {:<26} {}\n", file, what);
   };
@@ -381,7 +385,8 @@ void TrainingRun::load_checkpoint() {
     json.at("best_by_query").get_to(position_.best_by_query);
   } catch (const std::exception& error) {
     throw std::invalid_argument((folder_ / kCheckpointFile).string() +
-                                ": no usable training position: " + json_error_text(error));
+                                ": no usable training position: " + json_error_text(error) +
+                                ": start a new run");
   }
   const std::vector<std::int64_t>& rows = experiment_.train_rows;
   if (!rows.empty() && rows.back() + 1 != std::int64_t(rows.size())) {
@@ -394,7 +399,9 @@ void TrainingRun::load_checkpoint() {
   HH_REQUIRE(position_.epoch >= 0 && position_.batch >= 0 && position_.batch < loader_->batches(),
              (folder_ / kCheckpointFile).string()
                  << ": it stands at batch " << position_.batch << " of epoch "
-                 << position_.epoch + 1 << ", and an epoch has " << loader_->batches());
+                 << position_.epoch + 1 << ", and an epoch has "
+                 << counted(loader_->batches(), "batch", "batches")
+                 << ": resume with the batch it was made with, or start a new run");
   hooks_->listener.report(
       fmt::format("continuing in epoch {} after {} batches", position_.epoch + 1, position_.batch));
 }

@@ -5,7 +5,7 @@
 #                              undefined-behaviour sanitizers
 #   sanitize.sh tsan           what threads share (loader, parallel_for, index, server) with the thread sanitizer
 #   sanitize.sh memory         the decoders of images over their corpora in valgrind, which sees reads of what
-#                              was never written
+#                              was never written; and it must see those of tests/fuzz/old_memory.cpp
 #   sanitize.sh fuzz [SECONDS] each fuzz target that long (30) on new inputs too, by libFuzzer
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
@@ -43,7 +43,16 @@ case $kind in
     preset=cpu
     [ -d build/cuda ] && preset=cuda
     decoders=(bmp jpeg png pnm)
-    build $preset "${decoders[@]/#/fuzz_}"
+    build $preset old_memory "${decoders[@]/#/fuzz_}"
+    # The control: a decoder with this fault is found, and by that and nothing else.
+    fails_by_old_memory() {
+      local log status
+      log=$(valgrind -q --error-exitcode=9 build/$preset/bin/old_memory tests/fuzz/corpus/bmp 2>&1)
+      status=$?
+      echo "$log"
+      [ $status -eq 9 ] && grep -q "depends on uninitialised value" <<<"$log"
+    }
+    count "a decoder that reads old memory fails (valgrind)" fails_by_old_memory
     for name in "${decoders[@]}"; do
       count "$name (valgrind)" valgrind -q --error-exitcode=9 build/$preset/bin/fuzz_"$name" tests/fuzz/corpus/"$name"
     done

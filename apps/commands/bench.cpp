@@ -145,11 +145,13 @@ void add_bench(CLI::App& program) {
       ->check(CLI::IsMember({"train", "encode"}))
       ->capture_default_str();
   command->add_option("--batch", options->batch)->check(within(1, 65536))->capture_default_str();
-  command->add_option("--bits", options->bits)->capture_default_str();
+  command->add_option("--bits", options->bits)->check(within(1, 512))->capture_default_str();
   command->add_option("--dtype", options->dtype)
       ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->capture_default_str();
-  command->add_option("--seconds", options->seconds, "time to measure for")->capture_default_str();
+  command->add_option("--seconds", options->seconds, "time to measure for")
+      ->check(within(.001, 86400.))
+      ->capture_default_str();
   command
       ->add_option("--steps", options->steps,
                    "just so many steps, none to warm up: for a profiler or a simulator")

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 
 #include "data/images/decode.h"
 #include "kernels/core/parallel.h"
@@ -27,6 +28,33 @@ void on_signal(int signal) {
 }
 
 }  // namespace
+
+CLI::Validator existing_file() {
+  return {[](const std::string& text) -> std::string {
+            const std::filesystem::path path = text;
+            std::error_code ignored;
+            if (!std::filesystem::exists(path, ignored)) return text + ": there is no such file";
+            if (!std::filesystem::is_directory(path, ignored)) return "";
+            for (const char* name : {"best.safetensors", "recipe.toml"}) {
+              if (std::filesystem::exists(path / name, ignored)) {
+                return text + ": it is a folder: give a file, as " + (path / name).string();
+              }
+            }
+            return text + ": it is a folder: give a file";
+          },
+          "FILE"};
+}
+
+CLI::Validator existing_folder() {
+  return {[](const std::string& text) -> std::string {
+            std::error_code ignored;
+            if (!std::filesystem::exists(text, ignored)) return text + ": there is no such folder";
+            return std::filesystem::is_directory(text, ignored)
+                       ? ""
+                       : text + ": it is a file: give the folder";
+          },
+          "FOLDER"};
+}
 
 int threads_from_environment() {
   const char* text = std::getenv("HH_THREADS");

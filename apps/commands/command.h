@@ -42,6 +42,13 @@ CLI::Validator within(Number least, Number most) {
           fmt::format("in [{} - {}]", least, most)};
 }
 
+/// A file that is there, or a folder; otherwise says what there is, and what to give.
+CLI::Validator existing_file();
+CLI::Validator existing_folder();
+
+/// Of an item.
+inline constexpr std::int64_t kLargestId = std::numeric_limits<std::int64_t>::max() - 1;
+
 /// HH_THREADS: for those that weren't told by --threads; 0: one per hardware thread, also where it
 /// isn't set. Throws std::invalid_argument.
 int threads_from_environment();

@@ -71,14 +71,14 @@ void add_dataset(CLI::App& program) {
       "Look for images in two parts, repeated, missing or unlabelled ones, and other counts than "
       "the protocol's; exit status 1 when something is wrong");
   command->add_option("recipe", o->recipe, "the recipe whose data is checked")
-      ->check(CLI::ExistingFile);
+      ->check(existing_file());
   command->add_option("--protocol", o->protocol, "in place of a recipe: lists, folder, coco, ...");
   command->add_option("--data", o->data, "folder of the data");
   command->add_option("--image-root", o->image_root, "what relative paths in lists start from");
   add_list_labels(*command, o->list_labels);
   add_allow_changed_data(*command, o->allow_changed_data);
   command->add_option("--split", o->split, "split.json of a run; otherwise the recipe's")
-      ->check(CLI::ExistingFile);
+      ->check(existing_file());
   command->add_option("--set", o->settings, "key=value of the recipe, as data.split_seed=3")
       ->take_all();
   command

@@ -61,7 +61,7 @@ void add_encode(CLI::App& program) {
   CLI::App* command = program.add_subcommand("encode", "Turn images into binary codes");
   command->add_option("--model", options->model, "model file or checkpoint of a training run")
       ->required()
-      ->check(CLI::ExistingFile);
+      ->check(existing_file());
   pipeline::SourceOptions& source = options->source;
   command->add_option("--part", source.part,
                       "query, train, database or all, of the model's own data");

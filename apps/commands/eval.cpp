@@ -29,6 +29,8 @@ struct Options {
   ComputeOptions compute;
 };
 
+constexpr std::int64_t kMostRanks = 1'000'000'000;
+
 struct Codes {
   retrieval::CodeSet queries, database;
   std::int64_t top_k = 0;
@@ -61,7 +63,8 @@ Codes encode_protocol(const Options& o, Device device) {
 void check_outputs(const Options& o) {
   const std::filesystem::path run = o.run;
   std::vector<NamedPath> inputs =
-      inputs_of(o.run.empty() ? o.model : (run / "best.safetensors").string(), {.split = o.split});
+      inputs_of(o.run.empty() ? o.model : (run / "best.safetensors").string(),
+                {.part = "query", .split = o.split, .settings = o.settings});
   inputs.push_back({"--queries", o.queries});
   inputs.push_back({"--database", o.database});
   check_output_files({{"--json", o.json}}, inputs);
@@ -113,11 +116,15 @@ void add_eval(CLI::App& program) {
       ->add_option("--set", options->settings,
                    "key=value of the model's recipe, as data.path=/images")
       ->take_all();
-  command->add_option(
-      "--top-k", options->top_k,
-      "ranks that count for mAP; 0: all, -1: all but the last as the authors' CIFAR runs. "
-      "Otherwise the protocol's, and all for code files");
-  command->add_option("--ks", options->ks, "list of k for precision and recall")->delimiter(',');
+  command
+      ->add_option(
+          "--top-k", options->top_k,
+          "ranks that count for mAP; 0: all, -1: all but the last as the authors' CIFAR runs. "
+          "Otherwise the protocol's, and all for code files")
+      ->check(within(std::int64_t{-1}, kMostRanks));
+  command->add_option("--ks", options->ks, "list of k for precision and recall")
+      ->check(within(std::int64_t{1}, kMostRanks))
+      ->delimiter(',');
   command->add_option("--radius", options->radius, "Hamming radius")
       ->check(within(0, retrieval::kMaxBits))
       ->capture_default_str();

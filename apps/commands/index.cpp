@@ -102,7 +102,8 @@ void remove(const Options& o) {
 void update(const Options& o, const CLI::App& command) {
   IndexWriter writer(o.index);
   const auto row = writer.index().row_of(o.id);
-  HH_REQUIRE(row.has_value(), o.index << ": there is no item with id " << o.id);
+  HH_REQUIRE(row.has_value(), o.index << ": there is no item with id " << o.id
+                                      << " (hybridhash index export lists them)");
   retrieval::Description description = writer.index().item(*row).description;
   if (command.count("--path") > 0) description.path = o.path;
   if (command.count("--metadata") > 0) description.metadata = o.metadata;
@@ -156,8 +157,7 @@ void add_item_options(CLI::App& command, Options& o) {
   command.add_option("--codes", o.codes,
                      "code file, .npy (uint8 [n, bits/8]), FAISS binary index, or .csv");
   add_code_format(command, o.code_format);
-  command.add_option("--model", o.model, "or images, through this model:")
-      ->check(CLI::ExistingFile);
+  command.add_option("--model", o.model, "or images, through this model:")->check(existing_file());
   command.add_option("--part", o.source.part, "query, train, database or all, of its own data");
   command
       .add_option("--set", o.source.settings,
@@ -222,14 +222,19 @@ void add_index(CLI::App& program) {
   sub = command("delete", "Delete items", remove);
   add_index_option(*sub, *o);
   // One value a flag, so that the index may stand behind them.
-  sub->add_option("--ids", o->ids, "ids, with commas")->delimiter(',')->allow_extra_args(false);
+  sub->add_option("--ids", o->ids, "ids, with commas")
+      ->delimiter(',')
+      ->check(within(std::int64_t{0}, kLargestId))
+      ->allow_extra_args(false);
   sub->add_option("--filter", o->filters, "all items that pass: label=cat, path~old/*, year<2020")
       ->allow_extra_args(false);
 
   sub = index->add_subcommand("update", "Change what is known of an item");
   sub->callback([o, sub] { update(*o, *sub); });
   add_index_option(*sub, *o);
-  sub->add_option("--id", o->id, "the item")->required();
+  sub->add_option("--id", o->id, "the item")
+      ->required()
+      ->check(within(std::int64_t{0}, kLargestId));
   sub->add_option("--path", o->path, "its new path");
   sub->add_option("--label", o->labels, "its classes, by name or number")->allow_extra_args(false);
   sub->add_option("--metadata", o->metadata, "a JSON object");

@@ -138,6 +138,30 @@ void check_output_folder(const NamedPath& output, const std::vector<NamedPath>& 
   }
 }
 
+std::vector<NamedPath> inputs_of(const pipeline::Recipe& recipe) {
+  std::vector<NamedPath> inputs{{"data.split_file of the recipe,", recipe.data.split_file},
+                                {"train.weights of the recipe,", recipe.train.weights}};
+  // Single pictures are known by their bytes.
+  const fs::path data = recipe.data.path;
+  for (const char* name : {"test.txt", "train.txt", "database.txt"}) {
+    inputs.push_back({"of the recipe's data,", data / name});
+  }
+  for (const std::string set : {"train", "t10k"}) {
+    for (const char* ending : {"", ".gz"}) {
+      for (const char* part : {"-images-idx3-ubyte", "-labels-idx1-ubyte"}) {
+        inputs.push_back({"of the recipe's data,", data / (set + part + ending)});
+      }
+    }
+  }
+  for (const char* batch : {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4",
+                            "data_batch_5", "test_batch"}) {
+    for (const fs::path& folder : {data, data / "cifar-10-batches-bin"}) {
+      inputs.push_back({"of the recipe's data,", folder / (std::string(batch) + ".bin")});
+    }
+  }
+  return inputs;
+}
+
 std::vector<NamedPath> inputs_of(const std::string& model, const pipeline::SourceOptions& source) {
   std::vector<NamedPath> inputs{{"--model", model},
                                 {"--split", source.split},
@@ -151,6 +175,14 @@ std::vector<NamedPath> inputs_of(const std::string& model, const pipeline::Sourc
     }
   }
   for (const std::string& file : source.files) inputs.push_back({"image", file});
+  if (source.part.empty() || model.empty()) return inputs;
+  try {
+    const auto info =
+        pipeline::parse_model_metadata(SafetensorsFile::open(model).metadata(), model);
+    const auto more = inputs_of(pipeline::Recipe::parse(info.recipe, model, source.settings));
+    inputs.insert(inputs.end(), more.begin(), more.end());
+  } catch (const std::exception&) {  // loading the model says what is wrong with it
+  }
   return inputs;
 }
 

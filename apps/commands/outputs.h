@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "pipeline/data_source.h"
+#include "pipeline/recipe.h"
 
 namespace hh::apps {
 
@@ -24,6 +25,9 @@ void check_output_files(const std::vector<NamedPath>& outputs,
 /// For a folder that is made or replaced as a whole: throws where it is or holds an input, or lies
 /// in an index.
 void check_output_folder(const NamedPath& output, const std::vector<NamedPath>& inputs);
+
+/// The files that a recipe names, and the lists and files of pixels in the folder of its data.
+std::vector<NamedPath> inputs_of(const pipeline::Recipe& recipe);
 
 /// The files that encoding reads: the model, what lies beside it, and the images or their list.
 std::vector<NamedPath> inputs_of(const std::string& model, const pipeline::SourceOptions& source);

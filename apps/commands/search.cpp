@@ -77,16 +77,20 @@ void add_search(CLI::App& program) {
   command->add_option("--image", o->queries.images, "search by images; needs --model");
   command->add_option("--list", o->queries.list, "search by all images of a list; needs --model");
   command->add_option("--model", o->queries.model, "the model that made the index's codes")
-      ->check(CLI::ExistingFile);
+      ->check(existing_file());
   command->add_option("--code", o->queries.code_texts,
                       "search by codes: hexadecimal, byte 0 first, or all bits, bit 0 first");
-  command->add_option("--id", o->queries.ids, "search by items of the index")->delimiter(',');
+  command->add_option("--id", o->queries.ids, "search by items of the index")
+      ->check(within(std::int64_t{0}, kLargestId))
+      ->delimiter(',');
   command->add_option("--codes", o->queries.codes,
                       "search by all codes of a file, as index build takes");
   add_code_format(*command, o->queries.code_format);
   command->add_option("--sample", o->queries.sample, "only so many of the queries, drawn at random")
       ->check(within(std::int64_t{1}, kMost));
-  command->add_option("--seed", o->queries.seed, "of --sample")->capture_default_str();
+  command->add_option("--seed", o->queries.seed, "of --sample")
+      ->check(within(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max()))
+      ->capture_default_str();
   command->add_option("-k", o->request.k, "how many")
       ->check(within(std::int64_t{1}, kMost))
       ->capture_default_str();

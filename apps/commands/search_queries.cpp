@@ -23,7 +23,8 @@ void add_items(Queries& queries, const QueryOptions& o, const Index& index) {
   set.class_names = index.manifest().class_names;
   for (const std::int64_t id : o.ids) {
     const auto row = index.row_of(id);
-    HH_REQUIRE(row.has_value(), index.folder().string() << ": there is no item with id " << id);
+    HH_REQUIRE(row.has_value(), index.folder().string() << ": there is no item with id " << id
+                                                        << " (hybridhash index export lists them)");
     const retrieval::IndexItem item = index.item(*row);
     queries.rows.push_back(*row);
     set.codes.append(index.codes().slice(*row, *row + 1));

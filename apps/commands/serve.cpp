@@ -58,11 +58,11 @@ void add_serve(CLI::App& program) {
       program.add_subcommand("serve", "Search an index in a browser, or by HTTP from programs");
   command->add_option("--index", options->serve.index, "folder of the index")
       ->required()
-      ->check(CLI::ExistingDirectory);
+      ->check(existing_folder());
   command
       ->add_option("--model", options->serve.model,
                    "model that made the index's codes; without it pictures can't be searched")
-      ->check(CLI::ExistingFile);
+      ->check(existing_file());
   command
       ->add_option("--method", options->serve.method,
                    "scan; multi-index: the same answers by tables, built at the start; auto: by "
@@ -79,7 +79,7 @@ void add_serve(CLI::App& program) {
   command->add_option("--token", options->token,
                       "what adding and deleting take (better: --token-file, or HH_SERVE_TOKEN)");
   command->add_option("--token-file", options->token_file, "file with the token in its first line")
-      ->check(CLI::ExistingFile);
+      ->check(existing_file());
   command->add_flag("--read-only", options->serve.api.access.read_only, "refuse to add and delete");
   command->add_option("--image-root", options->serve.api.image_root,
                       "what the items' paths start from, for their pictures");

@@ -42,9 +42,9 @@ pipeline::ProfiledSteps parse_steps(const std::string& text) {
   };
   const bool read = number(steps.first) && at != end && *at++ == ':' && number(steps.last);
   HH_REQUIRE(read && at == end && steps.first >= 1 && steps.last >= steps.first,
-             "--profile-steps " << text
-                                << ": give FIRST:LAST, two numbers of steps from 1, as "
-                                   "3:12");
+             "--profile-steps '" << text
+                                 << "': give FIRST:LAST, two numbers of steps from 1, as "
+                                    "3:12");
   return steps;
 }
 
@@ -98,8 +98,12 @@ void run(const Options& o) {
   check_output_files({{"--out", place}}, {});
   // Of a folder that holds a run, TrainingRun says so, and how to continue it.
   if (!std::filesystem::exists(place / "recipe.toml")) {
-    for (const char* file : {"best.safetensors", "last.safetensors", "best_by_query.safetensors"}) {
-      check_output_files({{"--out", place / file}}, {});
+    std::vector<NamedPath> inputs = inputs_of(recipe);
+    inputs.push_back({"RECIPE", o.recipe});
+    for (const char* file :
+         {"best.safetensors", "last.safetensors", "best_by_query.safetensors", "split.json",
+          "metrics.csv", "trace.json", "profile.tsv", "loss.svg", "map.svg"}) {
+      check_output_files({{"--out", place / file}}, inputs);
     }
   }
   finish(pipeline::TrainingRun(recipe, folder, apply(o, recipe), hooks(folder)), folder, profiled);
@@ -110,11 +114,10 @@ void run(const Options& o) {
 void add_train(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("train", "Train a network by a recipe");
-  command->add_option("recipe", options->recipe, "TOML file; see recipes/")
-      ->check(CLI::ExistingFile);
+  command->add_option("recipe", options->recipe, "TOML file; see recipes/")->check(existing_file());
   command->add_option("--out", options->out, "folder of the run; runs/RECIPE if not given");
   command->add_option("--resume", options->resume, "continue the run in this folder, bit for bit")
-      ->check(CLI::ExistingDirectory);
+      ->check(existing_folder());
   command->add_option("--set", options->settings, "key=value of the recipe, as train.epochs=3")
       ->take_all();
   command->add_flag("--skip-bad", options->skip_bad,

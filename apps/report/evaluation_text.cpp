@@ -6,6 +6,7 @@
 
 #include "apps/report/evaluation.h"
 #include "engine/files/counted.h"
+#include "engine/files/utf8.h"
 
 namespace hh::apps {
 namespace {
@@ -41,7 +42,7 @@ std::string to_text(const EvaluationReport& report) {
   const retrieval::CodeStatistics& s = report.statistics;
   std::string text = fmt::format("{}, {}, {}\n", counted(e.queries, "query", "queries"),
                                  counted(e.database, "database item"), counted(e.bits, "bit"));
-  if (!report.note.empty()) text += "note: " + report.note + "\n";
+  if (!report.note.empty()) text += "note: " + one_line(report.note) + "\n";
   for (const TieRule rule : kTieRules) {
     text += fmt::format("mAP@{:<6} ties {:<9} {:.4f}", top_k_text(e), to_string(rule), e.map[rule]);
     const retrieval::Interval& interval = e.interval[rule];

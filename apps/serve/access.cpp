@@ -82,7 +82,9 @@ void check_site(const AccessRules& rules, const HttpRequest& request) {
 }
 
 void check_write(const AccessRules& rules, const HttpRequest& request) {
-  if (rules.read_only) throw ApiError{403, "the server was started with --read-only"};
+  if (rules.read_only)
+    throw ApiError{403,
+                   "the server was started with --read-only: start it without to add or delete"};
   if (!request.origin.empty() && !own_page(request.origin, request.host)) {
     throw ApiError{403, "changes are taken from this server's own page only"};
   }
@@ -94,7 +96,7 @@ void check_write(const AccessRules& rules, const HttpRequest& request) {
     throw ApiError{401, "changes need the token: Authorization: Bearer TOKEN"};
   }
   if (!same_secret(request.authorization, "Bearer " + rules.token)) {
-    throw ApiError{401, "that isn't the token"};
+    throw ApiError{401, "that isn't the token that the server was started with"};
   }
 }
 

@@ -45,7 +45,8 @@ std::int64_t number(const std::string& name, const std::string& text, std::int64
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   HH_REQUIRE(
       error == std::errc() && end == text.data() + text.size() && value >= least && value <= most,
-      name << " = '" << text.substr(0, 40) << "': a whole number from " << least << " to " << most);
+      name << " = '" << text.substr(0, 40) << "': use a whole number from " << least << " to "
+           << most);
   return value;
 }
 

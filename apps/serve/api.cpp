@@ -120,7 +120,10 @@ std::optional<HttpResponse> Api::before_body(const HttpRequest& request) {
     if (request.path.starts_with("/api/")) check_names(request.params, values_of(request));
     if (request.method != "POST") return without_body(request, route.name);
     if (request.path == "/api/items") check_write(options_.access, request);
-    if (!model_) throw ApiError{501, "the server was started without --model"};
+    if (!model_)
+      throw ApiError{501,
+                     "the server was started without --model, so pictures can't be encoded: search "
+                     "by id or code, or start it with the model"};
     return HttpResponse{.status = kBodyFirst};
   });
   if (answer.status == kBodyFirst) return std::nullopt;
@@ -258,16 +261,15 @@ HttpResponse Api::add(const HttpRequest& request) {
   const std::filesystem::path path = name;
   // Whoever may add items must not thereby read pictures from all over the disk.
   HH_REQUIRE(!path.is_absolute() && std::find(path.begin(), path.end(), "..") == path.end(),
-             "name = '" << name << "': a relative path without '..'");
+             "name = '" << name << "': use a relative path without '..'");
   const std::string metadata = sent.one("metadata", kMaxMetadata);
-  for (const std::string* text : {&name, &metadata}) {
-    HH_REQUIRE(text->find('\0') == std::string::npos, "a name or metadata with a zero byte");
-  }
   const std::vector<int> labels = classes_named(state->index, sent.one("label", kMaxText));
   const std::string id = sent.one("id", 20);
   const std::int64_t wanted =
       id.empty() ? -1 : number("id", id, 0, std::numeric_limits<std::int64_t>::max() - 1);
-  if (wanted >= 0 && state->index.row_of(wanted) && sent.one("replace", 1) != "1") {
+  const std::string replace_text = sent.one("replace", 20);
+  const bool replace = !replace_text.empty() && number("replace", replace_text, 0, 1) == 1;
+  if (wanted >= 0 && state->index.row_of(wanted) && !replace) {
     throw ApiError{409, "there is an item with id " + id + "; replace it by replace=1"};
   }
   const std::vector<float> outputs = encode(sent.picture());

@@ -57,14 +57,15 @@ SearchParameters::SearchParameters(const retrieval::Index& index, const Upload& 
     rerank = number("rerank", values[0], 1, kMaxRerank);
   }
   filters = sent.all("filter");
-  HH_REQUIRE(filters.size() <= kMaxFilters, filters.size()
-                                                << " filters; the limit is " << kMaxFilters);
+  HH_REQUIRE(filters.size() <= kMaxFilters,
+             filters.size() << " filters; the limit is " << kMaxFilters << ": leave some out");
   for (const std::string& filter : filters) {
-    HH_REQUIRE(filter.size() <= kMaxText, "a filter of more than " << kMaxText << " bytes");
-    HH_REQUIRE(filter.find('\0') == std::string::npos, "a filter with a zero byte");
+    HH_REQUIRE(filter.size() <= kMaxText,
+               "a filter of " << filter.size() << " bytes: use at most " << kMaxText);
   }
   if (const auto values = sent.all("label"); !values.empty()) {
-    HH_REQUIRE(values[0].size() <= kMaxText, "a label of more than " << kMaxText << " bytes");
+    HH_REQUIRE(values[0].size() <= kMaxText,
+               "a label of " << values[0].size() << " bytes: use at most " << kMaxText);
     labels = classes_named(index, values[0]);
   }
 }

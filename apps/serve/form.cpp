@@ -51,7 +51,9 @@ std::string attribute(std::string_view text, const std::string& name) {
   return "";
 }
 
-/// A line that is "--boundary" and blanks; or "--boundary--", behind which anything may stand.
+/// A line that is "--boundary" and blanks; or "--boundary--", behind which anything may stand. Lines
+/// end in CR LF alone (RFC 2046, 4.1.1 and 5.1.1): a bare LF is data of a picture, so a form whose
+/// lines end in it has no certain parts.
 struct Delimiter {
   std::size_t begin = 0, end = 0;  // with the line end before it, and that behind it
   bool last = false;
@@ -104,6 +106,8 @@ std::vector<FormPart> parse_form(const std::string& content_type, std::string_vi
   HH_REQUIRE(!boundary.empty() && boundary.size() <= kMaxBoundary,
              "multipart/form-data needs a boundary of 1 to 70 characters");
   auto mark = find_delimiter(body, boundary, 0);  // before the first: a preamble that means nothing
+  const bool bare = !mark && body.find("--" + boundary + "\n") != std::string_view::npos;
+  HH_REQUIRE(!bare, "the lines of the form end in LF: end them in CR LF, as RFC 2046 has it");
   HH_REQUIRE(mark, "the form has no line --" << boundary << ", its boundary");
   std::vector<FormPart> parts;
   while (!mark->last) {

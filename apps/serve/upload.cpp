@@ -14,6 +14,9 @@ void check_names(const std::multimap<std::string, std::string>& values,
   constexpr std::size_t kShown = 40;
   for (const auto& [name, value] : values) {
     const std::string shown = name.substr(0, kShown);
+    // Text of a message would end there, and so would a path.
+    HH_REQUIRE(name.find('\0') == std::string::npos && value.find('\0') == std::string::npos,
+               "'" << shown.c_str() << "' holds a zero byte: leave it out");
     HH_REQUIRE(!names.empty(), "'" << shown << "': this address takes no parameters");
     HH_REQUIRE(std::find(names.begin(), names.end(), name) != names.end(),
                "there is no parameter '" << shown << "' here; the nearest is '"

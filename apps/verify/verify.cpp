@@ -122,7 +122,7 @@ void add_verify(CLI::App& program) {
       ->add_option("case", options->file,
                    "CASE.json, its tensors beside it. Without it: all cases that came with the "
                    "program, and those in the folders that HH_GOLDENS names, a line a case")
-      ->check(CLI::ExistingFile);
+      ->check(existing_file());
   command->add_option("--dtype", options->dtype, "f32, or bf16 or f16 (codes and loss only)")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->capture_default_str();

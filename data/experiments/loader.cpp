@@ -75,9 +75,9 @@ struct Loader::State {
         options(options_in),
         own_transformer(spec_in) {
     HH_REQUIRE(options.batch_size >= 1 && options.batch_size <= 65536,
-               "loader: batch_size = " << options.batch_size << ": use 1 to 65536");
+               "batch_size = " << options.batch_size << ": use 1 to 65536");
     HH_REQUIRE(options.workers >= 0 && options.workers <= 256,
-               "loader: workers = " << options.workers << ": use 0 to 256");
+               "workers = " << options.workers << ": use 0 to 256");
     HH_PRECONDITION(options.ahead >= 0 && options.ahead <= 4096,
                     "loader: ahead = " << options.ahead);
     for (const std::int64_t i : items) {

@@ -12,6 +12,8 @@
 #include "data/sets/folder.h"
 #include "data/sets/idx.h"
 #include "data/sets/list_file.h"
+#include "engine/files/counted.h"
+#include "engine/files/utf8.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {
@@ -82,6 +84,11 @@ void open_list_files(Experiment& e, const ProtocolOptions& options) {
   std::unordered_set<std::string> queries;
   std::int64_t end = 0;
   for (const char* name : {"test.txt", "train.txt", "database.txt"}) {
+    if (!std::filesystem::exists(options.data / name)) {
+      throw std::runtime_error((options.data / name).string() +
+                               ": it is missing: the folder of the data holds the lists test.txt, "
+                               "train.txt and database.txt");
+    }
     lists.push_back(read_list(options.data / name, options.list_labels));
     const auto& paths = lists.back().paths;
     if (lists.size() == 1) {
@@ -90,8 +97,8 @@ void open_list_files(Experiment& e, const ProtocolOptions& options) {
       const auto shared = std::count_if(paths.begin(), paths.end(),
                                         [&](const auto& p) { return queries.contains(p); });
       if (shared > 0) {
-        e.warnings.push_back(std::to_string(shared) + " images of " + name +
-                             " are queries too (in test.txt)");
+        e.warnings.push_back(counted(shared, "image") + " of " + name +
+                             (shared == 1 ? " is a query" : " are queries") + " too (in test.txt)");
       }
     }
     end += std::int64_t(paths.size());
@@ -134,21 +141,21 @@ void open_class_folders(Experiment& e, const ProtocolOptions& options) {
 
 void check_counts(Experiment& e, bool allow) {
   const Protocol& p = e.protocol;
-  const auto check = [&](std::int64_t wanted, std::int64_t found, const char* what) {
+  const auto check = [&](std::int64_t wanted, std::int64_t found, const char* one) {
     if (wanted < 0 || wanted == found) return;
-    const std::string text = p.name + ": " + std::to_string(found) + " " + what +
-                             ", and the protocol has " + std::to_string(wanted);
+    const std::string text =
+        p.name + ": " + counted(found, one) + ", and the protocol has " + std::to_string(wanted);
     if (!allow) {
       throw std::runtime_error(text +
-                               " (allow_other_counts = true goes on; results then compare "
-                               "with no published ones)");
+                               " (--set data.allow_other_counts=true goes on; results then "
+                               "compare with no published ones)");
     }
     e.warnings.push_back(text);
   };
   check(p.classes, e.dataset->classes(), "classes");
-  check(p.query, std::int64_t(e.split.query.size()), "query images");
-  check(p.train, std::int64_t(e.split.train.size()), "training images");
-  check(p.database, std::int64_t(e.split.database.size()), "database images");
+  check(p.query, std::int64_t(e.split.query.size()), "query image");
+  check(p.train, std::int64_t(e.split.train.size()), "training image");
+  check(p.database, std::int64_t(e.split.database.size()), "database image");
 }
 
 }  // namespace
@@ -195,9 +202,9 @@ Experiment open_protocol(const std::string& name, const ProtocolOptions& options
   Experiment e;
   e.protocol = find_protocol(name);
   HH_REQUIRE(options.channels == 1 || options.channels == 3,
-             "protocol: channels = " << options.channels << ": use 1 or 3");
+             "channels = " << options.channels << ": use 1 or 3");
   HH_REQUIRE(options.size >= 1 && options.size <= 4096,
-             "protocol: size = " << options.size << ": use 1 to 4096");
+             "size = " << options.size << ": use 1 to 4096");
   HH_REQUIRE(!options.data.empty() || name == "fashion_mnist",
              "protocol " << name << ": the folder of its data isn't given; set data.path");
   if (name == "fashion_mnist") {
@@ -239,7 +246,7 @@ std::string describe(const Experiment& e) {
   }
   out << "\ndatabase   " << count(std::int64_t(e.split.database.size()), p.database) << "\n"
       << "mAP cut    " << (p.top_k < 0 ? "all" : std::to_string(p.top_k)) << "\n";
-  for (const std::string& w : e.warnings) out << "warning    " << w << "\n";
+  for (const std::string& w : e.warnings) out << "warning    " << one_line(w) << "\n";
   return out.str();
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "data/experiments/shuffle.h"
+#include "engine/files/counted.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {
@@ -15,8 +16,8 @@ Split stratified_split(const Labels& labels, std::int64_t query_per_class,
                        std::int64_t train_per_class, std::uint64_t seed,
                        const std::vector<std::string>& class_names) {
   HH_REQUIRE(query_per_class >= 0 && train_per_class >= 0,
-             "split: " << query_per_class << " queries and " << train_per_class
-                       << " training images a class");
+             "data.query_per_class = " << query_per_class << " and data.train_per_class = "
+                                       << train_per_class << ": use 0 or more");
   std::vector<std::vector<std::int64_t>> members(std::size_t(labels.classes()));
   for (std::int64_t i = 0; i < labels.items(); ++i) {
     const int c = labels.first_class(i);
@@ -29,10 +30,9 @@ Split stratified_split(const Labels& labels, std::int64_t query_per_class,
     auto& items = members[c];
     HH_REQUIRE(std::int64_t(items.size()) >= query_per_class + train_per_class,
                "split: class " << (c < class_names.size() ? class_names[c] : std::to_string(c))
-                               << " has " << items.size()
-                               << (items.size() == 1 ? " image, and " : " images, and ")
-                               << query_per_class << " queries and " << train_per_class
-                               << " training images are asked of each");
+                               << " has " << counted(items.size(), "image") << ", and "
+                               << counted(query_per_class, "query", "queries") << " and "
+                               << train_per_class << " training images are asked of each");
     shuffle(items, Philox(seed, RandomPurpose::kSplit, std::uint32_t(c)));
     const auto queries = items.begin(), training = queries + query_per_class,
                rest = training + train_per_class;
@@ -64,13 +64,16 @@ void check_split(const Split& split, std::int64_t items) {
   std::vector<std::uint8_t> seen(std::size_t(items), 0);
   const auto see = [&](const std::vector<std::int64_t>& part, std::uint8_t bit, const char* name) {
     for (const std::int64_t i : part) {
-      HH_REQUIRE(i >= 0 && i < items,
-                 "split: " << name << " holds item " << i << ", and there are " << items);
+      HH_REQUIRE(i >= 0 && i < items, "split: " << name << " holds item " << i << ", and there are "
+                                                << counted(items, "item")
+                                                << ": items are numbered from 0");
       auto& mark = seen[std::size_t(i)];
-      HH_REQUIRE((mark & bit) == 0, "split: " << name << " holds item " << i << " twice");
+      HH_REQUIRE((mark & bit) == 0,
+                 "split: " << name << " holds item " << i << " twice: list each once");
       mark |= bit;
-      HH_REQUIRE(bit == kQuery || (mark & kQuery) == 0,
-                 "split: item " << i << " is a query and in " << name);
+      HH_REQUIRE(bit == kQuery || (mark & kQuery) == 0, "split: item "
+                                                            << i << " is a query and in " << name
+                                                            << ": take it out of one of them");
     }
   };
   see(split.query, kQuery, "query");

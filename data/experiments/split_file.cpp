@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "engine/files/counted.h"
 #include "engine/files/file.h"
 #include "engine/files/json_error.h"
 #include "engine/files/json_text.h"
@@ -108,8 +109,8 @@ std::vector<std::int64_t> rows_kept(const SavedSplit& saved,
 FittedSplit fit_positions(const SavedSplit& saved, const Dataset& dataset,
                           const std::string& where) {
   if (saved.items != dataset.size()) {
-    throw std::runtime_error(where + ": it is of " + std::to_string(saved.items) +
-                             " images, and the data set has " + std::to_string(dataset.size()) +
+    throw std::runtime_error(where + ": it is of " + counted(saved.items, "image") +
+                             ", and the data set has " + std::to_string(dataset.size()) +
                              ". It holds positions alone, so what changed can't be told: put the "
                              "images back as they were, or start a new run");
   }
@@ -186,8 +187,8 @@ SavedSplit parse_split(std::string_view text) {
       saved.class_names = list_of<std::string>(json, "class_names");
       saved.labels = json.at("labels").get<std::string>();
       if (std::int64_t(saved.names.size()) != saved.items) {
-        throw std::runtime_error("it names " + std::to_string(saved.names.size()) +
-                                 " images, not " + std::to_string(saved.items));
+        throw std::runtime_error("it names " + counted(saved.names.size(), "image") + ", not " +
+                                 std::to_string(saved.items));
       }
     }
     // Without names nothing bounds what `items` says, and a byte is allocated for each.
@@ -219,7 +220,8 @@ FittedSplit fit_split(const SavedSplit& saved, const Dataset& dataset, std::stri
                       bool allow_changed, const std::string& where) {
   if (saved.protocol != protocol) {
     throw std::runtime_error(where + ": it is of protocol \"" + saved.protocol + "\"; wanted: \"" +
-                             std::string(protocol) + "\"");
+                             std::string(protocol) +
+                             "\": give the split of a run with this protocol");
   }
   if (saved.format == 1) return fit_positions(saved, dataset, where);
   if (saved.class_names != dataset.class_names()) {

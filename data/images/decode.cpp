@@ -20,7 +20,7 @@ void check_image_size(std::int64_t height, std::int64_t width, const DecodeOptio
   if (height >= 1 && width >= 1 && height <= options.max_pixels / width) return;
   std::ostringstream what;
   what << "its header says " << width << " x " << height << " pixels";
-  if (height < 1 || width < 1) throw ImageError(what.str());
+  if (height < 1 || width < 1) throw ImageError(what.str() + ": it holds no picture");
   const double millions = double(height) * double(width) / 1e6;
   what << ", and the limit is " << double(options.max_pixels) / 1e6 << " million";
   if (millions <= kMostMegapixels) {
@@ -47,7 +47,7 @@ Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& opt
   } else {
     const std::string kind = kind_of_file(std::as_bytes(bytes)).name;
     throw ImageError(kind.empty()
-                         ? "it is no JPEG, PNG, BMP or PNM image"
+                         ? "it is no JPEG, PNG, BMP or PNM image: convert it to one of them"
                          : "it is " + kind + ", which isn't read: convert it to JPEG or PNG");
   }
   convert_channels(image, options.channels);

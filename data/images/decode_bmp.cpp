@@ -98,7 +98,8 @@ std::size_t read_masks(const Reader& read, Header& h) {
   for (std::size_t i = 0; i < 3; ++i) {
     const std::uint32_t mask = masks[i];
     const std::uint32_t ones = mask == 0 ? 0 : mask >> std::countr_zero(mask);
-    if ((ones & (ones + 1)) != 0) throw ImageError("BMP: a colour mask has a gap");
+    if ((ones & (ones + 1)) != 0)
+      throw ImageError("BMP: a colour mask has a gap; save it with 8 bits a colour");
     h.channels[i].mask = mask;
   }
   return after_header;

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "data/images/decode_formats.h"
+#include "engine/files/counted.h"
 
 namespace hh::data {
 namespace {
@@ -164,8 +165,8 @@ Image decode_jpeg(std::span<const std::uint8_t> bytes, const DecodeOptions& opti
   check_image_size(reader.info().image_height, reader.info().image_width, options);
   const std::int64_t pixels = std::int64_t{reader.info().image_height} * reader.info().image_width;
   if (!reader.info().arith_code && pixels / kMaxPixelsPerByte > std::int64_t(bytes.size())) {
-    throw ImageError("JPEG: it is truncated: " + std::to_string(bytes.size()) +
-                     " bytes can't hold " + std::to_string(pixels) + " pixels");
+    throw ImageError("JPEG: it is truncated: " + counted(bytes.size(), "byte") + " can't hold " +
+                     std::to_string(pixels) + " pixels");
   }
   const int orientation = options.exif_orientation ? reader.orientation() : 1;
   if (!reader.start(choose_denominator(reader.info(), options.scaled_shorter_side))) {

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "data/images/decode_formats.h"
+#include "engine/files/counted.h"
 
 namespace hh::data {
 namespace {
@@ -43,9 +44,9 @@ void check_size(std::span<const std::uint8_t> bytes, const Header& header) {
   const int samples = header.colour_type < 7 ? kSamples[header.colour_type] : 0;
   const std::int64_t row = (header.width * samples * header.bit_depth + 7) / 8 + 1;
   if (row * header.height / kBestRatio > std::int64_t(bytes.size())) {
-    throw ImageError("PNG: it is truncated: " + std::to_string(bytes.size()) +
-                     " bytes can't hold " + std::to_string(header.width) + " x " +
-                     std::to_string(header.height) + " pixels");
+    throw ImageError("PNG: it is truncated: " + counted(bytes.size(), "byte") + " can't hold " +
+                     std::to_string(header.width) + " x " + std::to_string(header.height) +
+                     " pixels");
   }
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "data/images/decode_formats.h"
+#include "engine/files/counted.h"
 
 namespace hh::data {
 namespace {
@@ -22,7 +23,7 @@ class PnmText {
     const std::size_t begin = at_;
     for (; at_ < bytes_.size() && bytes_[at_] >= '0' && bytes_[at_] <= '9'; ++at_) {
       value = 10 * value + (bytes_[at_] - '0');
-      if (value > kMax) throw ImageError("PNM: a number of it is over 100 million");
+      if (value > kMax) throw ImageError("PNM: a number of it is over the limit of 100 million");
     }
     if (at_ == begin) throw ImageError("PNM: it holds something that isn't a number");
     return value;
@@ -144,7 +145,7 @@ Image decode_pnm(std::span<const std::uint8_t> bytes, const DecodeOptions& optio
   const int channels = kind == 3 || kind == 6 ? 3 : 1;
   // What claims to hold more samples than bits are left must not get memory.
   if (width * height * channels / 8 > std::int64_t(text.left())) {
-    throw ImageError("PNM: it is truncated: " + std::to_string(text.left()) + " bytes can't hold " +
+    throw ImageError("PNM: it is truncated: " + counted(text.left(), "byte") + " can't hold " +
                      std::to_string(width) + " x " + std::to_string(height) + " pixels");
   }
   Image image;

@@ -69,7 +69,7 @@ void TransformSpec::validate() const {
     HH_REQUIRE(std::isfinite(mean[std::size_t(c)]) && std[std::size_t(c)] > 0 &&
                    std::isfinite(std[std::size_t(c)]),
                "transform: channel " << c << " has mean " << mean[std::size_t(c)] << " and std "
-                                     << std[std::size_t(c)]);
+                                     << std[std::size_t(c)] << ": use finite numbers, std above 0");
   }
 }
 
@@ -112,7 +112,8 @@ void Transformer::run(Image& image, const DrawKey& key, std::uint8_t* out) {
   }
   if (std::max(image.height, image.width) > kMaxSide || std::max(height, width) > kMaxResizedSide) {
     throw ImageError("an image of " + std::to_string(image.width) + " x " +
-                     std::to_string(image.height) + " is too thin to be resized");
+                     std::to_string(image.height) +
+                     " is too thin to be resized: cut it to a shape that is nearer to a square");
   }
 
   Philox::Block random = {};

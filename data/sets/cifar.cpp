@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "engine/files/counted.h"
 #include "engine/files/file.h"
 
 namespace hh::data {
@@ -15,14 +16,16 @@ constexpr std::size_t kMaxBytes = std::size_t{256} << 20;  // a real file has 30
 void parse_cifar10(std::span<const std::uint8_t> bytes, std::vector<std::uint8_t>& pixels,
                    std::vector<std::uint8_t>& classes) {
   if (bytes.empty() || bytes.size() % kRecord != 0) {
-    throw std::runtime_error("CIFAR-10: " + std::to_string(bytes.size()) +
-                             " bytes are no whole number of records of " + std::to_string(kRecord));
+    throw std::runtime_error("CIFAR-10: " + counted(bytes.size(), "byte") +
+                             " are no whole number of records of " + std::to_string(kRecord) +
+                             ": fetch the binary version again");
   }
   const std::size_t records = bytes.size() / kRecord;
   for (std::size_t i = 0; i < records; ++i) {
     if (bytes[i * kRecord] > 9) {
       throw std::runtime_error("CIFAR-10: record " + std::to_string(i) + " has the label " +
-                               std::to_string(bytes[i * kRecord]) + "; 0 to 9 are known");
+                               std::to_string(bytes[i * kRecord]) +
+                               "; 0 to 9 are known: fetch the binary version again");
     }
   }
   const std::size_t old = pixels.size();
@@ -44,6 +47,11 @@ std::unique_ptr<Dataset> open_cifar10(const std::filesystem::path& folder) {
   std::vector<std::uint8_t> pixels, classes;
   for (const char* name : {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
                            "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin"}) {
+    if (!std::filesystem::exists(dir / name)) {
+      throw std::runtime_error((dir / name).string() +
+                               ": it is missing: unpack the binary version, "
+                               "cifar-10-binary.tar.gz, and give its folder");
+    }
     const auto bytes = read_file(dir / name, kMaxBytes);
     try {
       parse_cifar10(bytes, pixels, classes);

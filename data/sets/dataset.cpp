@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/files/counted.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {
@@ -38,10 +39,13 @@ MemoryDataset::MemoryDataset(std::string source, int height, int width, int chan
       channels_(channels),
       pixels_(std::move(pixels)) {
   HH_REQUIRE(height >= 1 && width >= 1 && (channels == 1 || channels == 3),
-             source_ << ": images of " << height << " x " << width << " x " << channels);
+             source_ << ": images of " << height << " x " << width << " x " << channels
+                     << ": at least 1 x 1 with 1 or 3 channels are needed");
   const std::size_t image_bytes = std::size_t(height) * std::size_t(width) * std::size_t(channels);
   HH_REQUIRE(pixels_.size() == std::size_t(size()) * image_bytes,
-             source_ << ": " << pixels_.size() << " bytes for " << size() << " images");
+             source_ << ": " << pixels_.size() << " bytes for " << counted(size(), "image")
+                     << ", which take " << std::size_t(size()) * image_bytes
+                     << ": fetch the files again");
 }
 
 std::string MemoryDataset::name(std::int64_t index) const {

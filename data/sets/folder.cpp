@@ -130,7 +130,7 @@ class Walk {
 void require_folder(const fs::path& folder) {
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored)) {
-    throw std::runtime_error(folder.string() + ": there is no such folder");
+    throw std::runtime_error(folder.string() + ": there is no such folder; give the path of one");
   }
 }
 
@@ -147,7 +147,8 @@ std::unique_ptr<Dataset> open_folder(const fs::path& folder, const DecodeOptions
   }
   std::sort(names.begin(), names.end());
   if (names.empty()) {
-    throw std::runtime_error(folder.string() + ": it holds no class folders (one folder a class)");
+    throw std::runtime_error(folder.string() +
+                             ": it holds no class folders: put the images into one folder a class");
   }
   Walk walk;
   walk.skip(folder);
@@ -171,8 +172,10 @@ std::unique_ptr<Dataset> open_folder(const fs::path& folder, const DecodeOptions
     notes.push_back("left out: the class folder " + as_utf8(name) + " holds no image");
   }
   if (items.empty()) {
-    throw std::runtime_error(folder.string() + ": its class folders hold no images" +
-                             (notes.empty() ? "" : " (" + notes.front() + ")"));
+    throw std::runtime_error(
+        folder.string() +
+        ": its class folders hold no images (.jpg, .png, .bmp, .pnm and the like)" +
+        (notes.empty() ? "" : " (" + notes.front() + ")"));
   }
   Labels labels(std::int64_t(items.size()), int(class_names.size()));
   for (std::size_t i = 0; i < items.size(); ++i) labels.set(std::int64_t(i), classes[i]);
@@ -190,7 +193,8 @@ std::unique_ptr<Dataset> open_images(const fs::path& folder, const DecodeOptions
   }
   std::vector<std::string> notes = walk.notes();
   if (items.empty()) {
-    throw std::runtime_error(folder.string() + ": it holds no images" +
+    throw std::runtime_error(folder.string() +
+                             ": it holds no images (.jpg, .png, .bmp, .pnm and the like)" +
                              (notes.empty() ? "" : " (" + notes.front() + ")"));
   }
   Labels labels(std::int64_t(items.size()), 1);

@@ -41,10 +41,12 @@ std::vector<std::uint8_t> gunzip(std::vector<std::uint8_t> bytes, std::size_t ma
     stream.avail_out = room;
     state = inflate(&stream, Z_NO_FLUSH);
     used += room - stream.avail_out;
-    if (state == Z_BUF_ERROR) throw std::runtime_error("gzip: the data is truncated");
+    if (state == Z_BUF_ERROR)
+      throw std::runtime_error("gzip: the data is truncated: fetch the file again");
     if (state != Z_OK && state != Z_STREAM_END) {
       throw std::runtime_error(std::string("gzip: the data is corrupt: ") +
-                               (stream.msg ? stream.msg : "no reason given"));
+                               (stream.msg ? stream.msg : "no reason given") +
+                               ": fetch the file again");
     }
   }
   if (used > max_bytes) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "data/sets/gunzip.h"
+#include "engine/files/counted.h"
 #include "engine/files/file.h"
 #include "kernels/core/check.h"
 
@@ -29,17 +30,21 @@ IdxArray read_either(const std::filesystem::path& folder, const std::string& ste
 }  // namespace
 
 IdxArray parse_idx(std::span<const std::uint8_t> bytes) {
-  if (bytes.size() < 4) throw std::runtime_error("idx: it is truncated in its header");
-  if (bytes[0] != 0 || bytes[1] != 0) throw std::runtime_error("idx: it isn't an idx file");
+  if (bytes.size() < 4)
+    throw std::runtime_error("idx: it is truncated in its header: fetch the file again");
+  if (bytes[0] != 0 || bytes[1] != 0)
+    throw std::runtime_error("idx: it isn't an idx file, which begins with two zero bytes");
   if (bytes[2] != 0x08) {
     throw std::runtime_error("idx: its type is " + std::to_string(bytes[2]) +
-                             "; only 8 (unsigned bytes) is read");
+                             "; only 8 (unsigned bytes) is read: fetch the original file");
   }
   const std::size_t axes = bytes[3];
   if (axes < 1 || axes > 4) {
-    throw std::runtime_error("idx: it has " + std::to_string(axes) + " axes; 1 to 4 are read");
+    throw std::runtime_error("idx: it has " + std::to_string(axes) +
+                             " axes; 1 to 4 are read: fetch the original file");
   }
-  if (bytes.size() < 4 + 4 * axes) throw std::runtime_error("idx: it is truncated in its header");
+  if (bytes.size() < 4 + 4 * axes)
+    throw std::runtime_error("idx: it is truncated in its header: fetch the file again");
   IdxArray array;
   std::int64_t count = 1;
   for (std::size_t i = 0; i < axes; ++i) {
@@ -55,7 +60,8 @@ IdxArray parse_idx(std::span<const std::uint8_t> bytes) {
   const auto values = bytes.subspan(4 + 4 * axes);
   if (std::int64_t(values.size()) != count) {
     throw std::runtime_error("idx: its header declares " + std::to_string(count) +
-                             " bytes of data, and it has " + std::to_string(values.size()));
+                             " bytes of data, and it has " + std::to_string(values.size()) +
+                             ": fetch the file again");
   }
   array.values.assign(values.begin(), values.end());
   return array;
@@ -81,8 +87,9 @@ std::unique_ptr<Dataset> open_fashion_mnist(const std::filesystem::path& folder)
       if (!good) throw std::runtime_error(folder.string() + ": " + part + ": " + what);
     };
     require(images.shape.size() == 3 && labels.shape.size() == 1, "images need 3 axes, labels 1");
-    require(images.shape[0] == labels.shape[0], std::to_string(images.shape[0]) + " images but " +
-                                                    std::to_string(labels.shape[0]) + " labels");
+    require(images.shape[0] == labels.shape[0], counted(images.shape[0], "image") + " but " +
+                                                    counted(labels.shape[0], "label") +
+                                                    ": they must be of one set");
     constexpr std::int64_t kMaxSide = 4096;
     require(
         images.shape[1] >= 1 && images.shape[1] <= kMaxSide && images.shape[2] >= 1 &&

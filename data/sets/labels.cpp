@@ -3,6 +3,7 @@
 
 #include <bit>
 
+#include "engine/files/counted.h"
 #include "kernels/core/check.h"
 #include "kernels/core/label_bits.h"
 
@@ -11,7 +12,7 @@ namespace hh::data {
 Labels::Labels(std::int64_t items, int classes) : items_(items), classes_(classes) {
   HH_PRECONDITION(items >= 0, "labels of " << items << " items: use 0 or more");
   HH_REQUIRE(classes >= 1 && classes <= kMaxClasses,
-             "labels of " << classes << " classes: use 1 to " << kMaxClasses);
+             "labels of " << counted(classes, "class", "classes") << ": use 1 to " << kMaxClasses);
   bits_.assign(std::size_t(items) * std::size_t(words()), 0);
 }
 

@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "engine/files/counted.h"
 #include "engine/files/file.h"
 #include "kernels/core/check.h"
 
@@ -53,7 +54,8 @@ std::string take_path(std::string_view line, std::string_view& rest) {
         return path;
       }
     }
-    throw std::runtime_error("the quote before the path has no counterpart");
+    throw std::runtime_error(
+        "the quote before the path has no counterpart: put one behind the path");
   }
   rest = line;
   const std::string_view path = next_field(rest);
@@ -102,7 +104,9 @@ int take_labels(std::string_view rest, bool class_numbers, std::vector<std::uint
                                std::to_string(class_numbers ? 1 : Labels::kMaxClasses) + " labels");
     }
   }
-  if (count == 0) throw std::runtime_error("there are no labels after the path");
+  if (count == 0)
+    throw std::runtime_error(
+        "there are no labels after the path: write one number a class, or the class's");
   return count;
 }
 
@@ -141,23 +145,23 @@ ImageList parse_list(std::string_view text, const std::string& name, ListLabels 
     ++number;
     if (trimmed(line).empty()) continue;
     try {
-      if (number > INT_MAX) throw std::runtime_error("there are too many lines");
+      if (number > INT_MAX) throw std::runtime_error("there are more lines than 2147483647");
       if (line.find('\0') != std::string_view::npos)
-        throw std::runtime_error("it holds a zero byte");
+        throw std::runtime_error("it holds a zero byte: save the list as UTF-8 text");
       if (std::int64_t(list.paths.size()) == kMaxListedImages) {
         throw std::runtime_error("there are more than " + std::to_string(kMaxListedImages) +
                                  " images");
       }
       std::string_view rest;
       std::string path = take_path(line, rest);
-      if (path.empty()) throw std::runtime_error("its path is empty");
+      if (path.empty())
+        throw std::runtime_error("its path is empty: write the path of an image first");
       const int columns = take_labels(rest, list.class_numbers, list.labels);
       if (list.paths.empty()) list.columns = columns;
       if (columns != list.columns) {
-        throw std::runtime_error((columns == 1
-                                      ? std::string("there is 1 label")
-                                      : "there are " + std::to_string(columns) + " labels") +
-                                 ", and the first image has " + std::to_string(list.columns));
+        throw std::runtime_error((columns == 1 ? "there is " : "there are ") +
+                                 counted(columns, "label") + ", and the first image has " +
+                                 std::to_string(list.columns) + ": give all images as many");
       }
       list.paths.push_back(std::move(path));
     } catch (const std::runtime_error& error) {
@@ -165,7 +169,9 @@ ImageList parse_list(std::string_view text, const std::string& name, ListLabels 
     }
     list.lines.push_back(std::int32_t(number));
   }
-  if (list.paths.empty()) throw std::runtime_error(name + ": there is no image in the list");
+  if (list.paths.empty())
+    throw std::runtime_error(
+        name + ": there is no image in the list: write a line for each, path and labels");
   if (labels == ListLabels::kAuto && list.columns == 1) {
     throw std::runtime_error(
         name +
@@ -195,9 +201,10 @@ std::unique_ptr<Dataset> open_lists(std::vector<ImageList> lists,
     items += list.paths.size();
     if (list.columns != lists.front().columns ||
         list.class_numbers != lists.front().class_numbers) {
-      throw std::runtime_error(list.name + ": its lines have " + std::to_string(list.columns) +
-                               " labels, those of " + names.front() + " have " +
-                               std::to_string(lists.front().columns));
+      throw std::runtime_error(list.name + ": its lines have " + counted(list.columns, "label") +
+                               ", those of " + names.front() + " have " +
+                               std::to_string(lists.front().columns) +
+                               ": write lists of the same classes");
     }
     if (list.class_numbers) {
       classes =

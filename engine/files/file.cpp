@@ -37,7 +37,13 @@ class Descriptor {
 struct stat regular_file(const std::filesystem::path& path, int descriptor) {
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) throw_file_error(path, "can't be examined");
-  if (!S_ISREG(status.st_mode)) throw std::runtime_error(path.string() + ": not a regular file");
+  if (S_ISDIR(status.st_mode)) {
+    throw std::runtime_error(path.string() + ": it is a folder: give a file");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw std::runtime_error(
+        path.string() + ": it is a pipe or a device: write what comes from it to a file first");
+  }
   return status;
 }
 
@@ -63,7 +69,8 @@ namespace {
 [[noreturn]] void fail_over_limit(const std::filesystem::path& path, const std::string& size,
                                   std::size_t max_bytes) {
   throw std::runtime_error(path.string() + ": " + size + " bytes, more than the " +
-                           std::to_string(max_bytes) + " that such a file may have");
+                           std::to_string(max_bytes) +
+                           " that such a file may have: it isn't the file that is meant");
 }
 
 /// Zero: the end.

@@ -116,6 +116,17 @@ std::string name_of_picture(std::string_view head) {
   return "";
 }
 
+/// By the first bytes: a bracket, and text.
+bool is_json(std::span<const std::byte> bytes) {
+  constexpr std::size_t kEnough = 1024;
+  const auto head = bytes.first(std::min(bytes.size(), kEnough));
+  if (head.empty() || (head[0] != std::byte('{') && head[0] != std::byte('['))) return false;
+  return std::none_of(head.begin(), head.end(), [](std::byte b) {
+    const int c = std::to_integer<int>(b);
+    return (c < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7F;
+  });
+}
+
 }  // namespace
 
 FileKind kind_of_file(std::span<const std::byte> bytes) {
@@ -128,7 +139,8 @@ FileKind kind_of_file(std::span<const std::byte> bytes) {
 }
 
 std::string kind_text(std::span<const std::byte> bytes, const std::string& wanted) {
-  const FileKind kind = kind_of_file(bytes);
+  FileKind kind = kind_of_file(bytes);
+  if (kind.name.empty() && is_json(bytes)) kind.name = "a JSON file";
   if (kind.name.empty()) return "";
   return "it is " + kind.name + ", not " + wanted + (kind.cure.empty() ? "" : ": " + kind.cure);
 }

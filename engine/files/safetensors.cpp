@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "engine/files/counted.h"
 #include "engine/files/file_kind.h"
 #include "engine/files/json_error.h"
 #include "engine/files/json_text.h"
@@ -37,7 +38,8 @@ constexpr std::array<ElementType, 13> kElementTypes{{{"F64", 8},
                                                      {"BOOL", 1}}};
 
 [[noreturn]] void fail(const std::string& file, const std::string& what) {
-  throw std::runtime_error(file + ": not a valid safetensors file: " + what);
+  throw std::runtime_error(file + ": not a valid safetensors file: " + what +
+                           ": copy or write it again");
 }
 
 /// Bytes of one element; 0 for a type that we don't know.
@@ -170,7 +172,7 @@ SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const s
     const std::string kind = kind_text(bytes, "a safetensors file (as models and code files are)");
     if (!kind.empty()) throw std::runtime_error(name + ": " + kind);
   }
-  if (bytes.size() < 8) fail(name, "it has only " + std::to_string(bytes.size()) + " bytes");
+  if (bytes.size() < 8) fail(name, "it has only " + counted(bytes.size(), "byte"));
   const std::uint64_t header = read_u64(bytes);
   if (header > kMaxHeader || header > bytes.size() - 8) {
     fail(name, "its header should have " + std::to_string(header) + " bytes, of " +
@@ -211,7 +213,10 @@ std::vector<std::string> SafetensorsFile::names() const {
 
 const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name) const {
   const auto it = entries_.find(name);
-  if (it == entries_.end()) throw std::runtime_error(name_ + ": it has no tensor '" + name + "'");
+  if (it == entries_.end())
+    throw std::runtime_error(name_ + ": it has no tensor '" + name +
+                             "': it is a file of another kind (hybridhash "
+                             "info says which)");
   return it->second;
 }
 

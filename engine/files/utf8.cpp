@@ -84,4 +84,10 @@ std::string bytes_of_utf8(std::string_view text) {
   return out;
 }
 
+std::string one_line(std::string_view name) {
+  std::string line;
+  for (const char c : name) line += c == '\n' ? std::string("\\n") : std::string(1, c);
+  return line;
+}
+
 }  // namespace hh

@@ -14,6 +14,9 @@ bool is_utf8(std::string_view bytes);
 std::string as_utf8(std::string_view name);
 std::string bytes_of_utf8(std::string_view text);
 
+/// Of a name that stands among lines of text: its own line ends are written \n.
+std::string one_line(std::string_view name);
+
 /// Of text that may have been through as_utf8() before: only what isn't UTF-8 is escaped.
 std::string repaired_utf8(std::string_view text);
 

@@ -10,6 +10,7 @@
 namespace hh {
 namespace {
 
+constexpr const char* kGoOn = "resume with the recipe it was made with, or start a new run";
 constexpr const char* kBankCodes = "bank.codes";
 constexpr const char* kBankLabels = "bank.labels";
 constexpr const char *kLossScale = "loss_scale", *kFiniteSteps = "loss_scale_finite_steps",
@@ -60,7 +61,7 @@ void load_exact(const SafetensorsFile& file, const std::string& path, const std:
   HH_REQUIRE(same_type(entry, tensor) && entry.shape == tensor.shape().to_vector(),
              path << ": " << name << " is " << entry.dtype << " " << extents_text(entry.shape)
                   << "; this run's is " << safetensors_dtype(tensor.dtype()) << " "
-                  << to_string(tensor.shape()));
+                  << to_string(tensor.shape()) << ": " << kGoOn);
   backend(tensor.device()).copy_from_host(tensor.raw(), entry.bytes.data(), entry.bytes.size());
 }
 
@@ -77,7 +78,7 @@ void load_rows(const SafetensorsFile& file, const std::string& path, const std::
                  rows.back() < entry.shape[0],
              path << ": " << name << " is " << entry.dtype << " " << extents_text(entry.shape)
                   << "; wanted: rows for " << safetensors_dtype(tensor.dtype()) << " "
-                  << to_string(tensor.shape()));
+                  << to_string(tensor.shape()) << ": " << kGoOn);
   const std::size_t row_bytes = entry.bytes.size() / std::size_t(entry.shape[0]);
   std::vector<std::byte> kept;
   kept.reserve(row_bytes * rows.size());
@@ -93,7 +94,8 @@ const std::string& metadata_value(const Metadata& metadata, const std::string& p
                                   const std::string& key) {
   const auto it = metadata.find(key);
   if (it == metadata.end()) {
-    throw std::runtime_error(path + ": its metadata has no \"" + key + "\": not a checkpoint");
+    throw std::runtime_error(path + ": its metadata has no \"" + key +
+                             "\": not a checkpoint. Give last.safetensors of a run");
   }
   return it->second;
 }
@@ -105,7 +107,7 @@ std::int64_t metadata_number(const Metadata& metadata, const std::string& path,
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < 0) {
     throw std::runtime_error(path + ": metadata \"" + key + "\" is '" + text +
-                             "', not a whole number");
+                             "', not a whole number: the checkpoint is damaged");
   }
   return value;
 }
@@ -156,13 +158,15 @@ LoadReport load_weights(const SafetensorsFile& file, const std::string& name,
     (file.contains(p.name()) ? report.loaded : report.missing).push_back(p.name());
   }
   if (loading == Loading::kStrict) {
-    HH_REQUIRE(report.missing.empty(), name << ": weights are missing: " << list(report.missing));
+    HH_REQUIRE(report.missing.empty(), name << ": weights are missing: " << list(report.missing)
+                                            << ": it isn't the whole model; copy it again");
     HH_REQUIRE(report.ignored.empty(),
-               name << ": tensors that this network doesn't have: " << list(report.ignored));
+               name << ": tensors that this network doesn't have: " << list(report.ignored)
+                    << ": it isn't the model that its metadata describe");
   }
   HH_REQUIRE(!report.loaded.empty(),
              name << ": none of its tensors is a parameter of this network; it has "
-                  << list(file.names()));
+                  << list(file.names()) << ": rename them as the reference's state dict has them");
   for (const std::string& tensor : report.loaded) {
     parameters.set(*parameters.find(tensor), file.to_floats(tensor));
   }
@@ -207,8 +211,9 @@ Metadata load_checkpoint(const std::filesystem::path& path, Trainer& trainer,
   const SafetensorsFile file = SafetensorsFile::open(path);
   const Metadata& metadata = file.metadata();
   const std::string& format = metadata_value(metadata, name, "format");
-  HH_REQUIRE(format == kCheckpointFormat,
-             name << ": its format is '" << format << "'; wanted: '" << kCheckpointFormat << "'");
+  HH_REQUIRE(format == kCheckpointFormat, name << ": its format is '" << format << "'; wanted: '"
+                                               << kCheckpointFormat
+                                               << "': give last.safetensors of a run");
   HybridHashConfig config;
   try {
     config = config_from_json(metadata_value(metadata, name, "config"));
@@ -217,11 +222,11 @@ Metadata load_checkpoint(const std::filesystem::path& path, Trainer& trainer,
   }
   HH_REQUIRE(config == trainer.config().model,
              name << ": it is of another network: " << to_json(config) << "; this run's is "
-                  << to_json(trainer.config().model));
+                  << to_json(trainer.config().model) << ": " << kGoOn);
   const auto same = [&](const char* key, std::int64_t ours) {
     const std::int64_t theirs = metadata_number(metadata, name, key);
-    HH_REQUIRE(theirs == ours,
-               name << ": its " << key << " is " << theirs << "; this run's is " << ours);
+    HH_REQUIRE(theirs == ours, name << ": its " << key << " is " << theirs << "; this run's is "
+                                    << ours << ": " << kGoOn);
   };
   same("seed", std::int64_t(trainer.config().seed));
   same("classes", trainer.config().classes);
@@ -244,7 +249,10 @@ Metadata load_checkpoint(const std::filesystem::path& path, Trainer& trainer,
     const LossScaler& scaler = scaling.scaler;
     if (!(scaler.scale >= LossScaler::kLeast && scaler.scale <= LossScaler::kMost) ||
         scaler.finite_steps >= LossScaler::kPatience) {
-      throw std::runtime_error(name + ": its loss scale is out of range");
+      throw std::runtime_error(
+          name +
+          ": its loss scale is out of range, so the checkpoint is damaged: start "
+          "a new run");
     }
     if (finite < 2) scaling.last_finite = finite == 1;
     trainer.set_loss_scaling(scaling);

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "engine/files/counted.h"
 #include "engine/files/json_text.h"
 #include "engine/files/safetensors.h"
 #include "kernels/core/check.h"
@@ -27,7 +28,8 @@ class Reader {
   Reader(const SafetensorsFile& file, const std::string& name) : file_(file), name_(name) {}
 
   [[noreturn]] void fail(const std::string& what) const {
-    throw std::runtime_error(name_ + ": not a usable code file: " + what);
+    throw std::runtime_error(name_ + ": not a usable code file: " + what +
+                             ": encode the images again");
   }
 
   std::string metadata(const std::string& key) const {
@@ -177,17 +179,21 @@ std::string CodeSet::name(std::int64_t i) const {
 void CodeSet::validate() const {
   check_bits(codes.bits());
   const auto n = std::size_t(count());
-  HH_REQUIRE(ids.size() == n, n << " codes, but " << ids.size() << " ids");
+  HH_REQUIRE(ids.size() == n, counted(n, "code")
+                                  << ", but " << counted(ids.size(), "id") << ": give one each");
   HH_REQUIRE(classes >= 0 && classes <= kMaxClasses,
              "classes = " << classes << ": use 0 to " << kMaxClasses);
-  HH_REQUIRE(
-      labels.size() == n * ((std::size_t(classes) + 63) / 64),
-      n << " codes, but " << labels.size() << " words of labels of " << classes << " classes");
-  HH_REQUIRE(names.empty() || names.size() == n, n << " codes, but " << names.size() << " names");
+  HH_REQUIRE(labels.size() == n * ((std::size_t(classes) + 63) / 64),
+             counted(n, "code") << ", but " << counted(labels.size(), "word") << " of labels of "
+                                << counted(classes, "class", "classes") << ": give a row each");
+  HH_REQUIRE(names.empty() || names.size() == n,
+             counted(n, "code") << ", but " << counted(names.size(), "name") << ": give one each");
   HH_REQUIRE(outputs.empty() || outputs.size() == n * std::size_t(codes.bits()),
-             n << " codes of " << codes.bits() << " bits, but " << outputs.size() << " outputs");
+             counted(n, "code") << " of " << counted(codes.bits(), "bit") << ", but "
+                                << counted(outputs.size(), "output") << ": give one for each bit");
   HH_REQUIRE(class_names.empty() || class_names.size() == std::size_t(classes),
-             classes << " classes, but " << class_names.size() << " class names");
+             counted(classes, "class", "classes")
+                 << ", but " << counted(class_names.size(), "class name") << ": name all or none");
 }
 
 void write_code_file(const std::filesystem::path& path, const CodeSet& set) {
@@ -233,11 +239,26 @@ CodeSet parse_code_file(std::span<const std::byte> bytes, const std::string& nam
 }
 
 CodeSet read_codes(const std::filesystem::path& path) {
+  if (std::filesystem::is_directory(path)) {
+    const bool index = std::filesystem::exists(path / "manifest.json");
+    throw std::runtime_error(
+        path.string() + (index
+                             ? ": it is an index, not a code file: write its codes to one by "
+                               "hybridhash index export, or give it as --index"
+                             : ": it is a folder, not a code file: hybridhash encode makes one of "
+                               "its images"));
+  }
   if (path.extension() != ".npy") return read_code_file(path);
   const auto array = read_npy<std::uint8_t>(path);
+  std::string shape;
+  for (const std::int64_t extent : array.shape) {
+    shape += (shape.empty() ? "" : ", ") + std::to_string(extent);
+  }
   if (array.shape.size() != 2 || array.shape[1] < 1 || array.shape[1] > kMaxBits / 8) {
-    throw std::runtime_error(path.string() +
-                             ": codes must be an array [n, bits/8] with 1 to 64 bytes a row");
+    throw std::runtime_error(
+        path.string() +
+        ": codes must be an array [n, bits/8] with 1 to 64 bytes a row, and it has the shape [" +
+        shape + "]: write it as uint8 rows by numpy.save");
   }
   CodeSet set;
   set.codes = PackedCodes::from_bytes(array.values, array.shape[0], int(array.shape[1]) * 8);

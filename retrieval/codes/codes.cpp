@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "engine/device/launch.h"
+#include "engine/files/counted.h"
 #include "kernels/hamming/pack_codes.h"
 
 namespace hh::retrieval {
@@ -13,7 +14,8 @@ namespace hh::retrieval {
 static_assert(std::endian::native == std::endian::little, "codes are read as little-endian words");
 
 void check_bits(int bits) {
-  HH_REQUIRE(bits >= kMinBits && bits <= kMaxBits, "codes have 1 to 512 bits, not " << bits);
+  HH_REQUIRE(bits >= kMinBits && bits <= kMaxBits,
+             "codes of " << counted(bits, "bit") << ": use 1 to 512");
 }
 
 int hamming_distance(std::span<const std::uint64_t> a, std::span<const std::uint64_t> b) {
@@ -33,12 +35,14 @@ PackedCodes PackedCodes::from_bytes(std::span<const std::uint8_t> bytes, std::in
   check_bits(bits);
   const auto width = std::size_t(bits + 7) / 8;
   HH_REQUIRE(count >= 0 && bytes.size() % width == 0 && bytes.size() / width == std::size_t(count),
-             count << " codes of " << bits << " bits can't be " << bytes.size() << " bytes");
+             counted(count, "code") << " of " << counted(bits, "bit") << " can't be "
+                                    << counted(bytes.size(), "byte") << ": each takes " << width);
   PackedCodes codes(count, bits);
   for (std::int64_t i = 0; i < count; ++i) {
     std::memcpy(codes.row(i).data(), bytes.data() + std::size_t(i) * width, width);
     HH_REQUIRE(bits % 64 == 0 || codes.row(i).back() >> (bits % 64) == 0,
-               "code " << i << " has a bit set behind its " << bits << " bits");
+               "code " << i << " has a bit set behind its " << counted(bits, "bit")
+                       << ": those of the last byte must be 0");
   }
   return codes;
 }
@@ -48,7 +52,8 @@ PackedCodes PackedCodes::from_floats(std::span<const float> values, std::int64_t
   const auto width = std::size_t(bits);
   HH_REQUIRE(
       count >= 0 && values.size() % width == 0 && values.size() / width == std::size_t(count),
-      count << " codes of " << bits << " bits can't be " << values.size() << " values");
+      counted(count, "code") << " of " << counted(bits, "bit") << " can't be "
+                             << counted(values.size(), "value") << ": each takes " << bits);
   PackedCodes codes(count, bits);
   launch(kCpu,
          PackCodes{

@@ -16,7 +16,8 @@ constexpr std::string_view kFlat = "IBxF", kMap = "IBMp", kMap2 = "IBM2";
 constexpr std::int32_t kMetricL2 = 1;  // what FAISS writes for binary indexes, and never looks at
 
 [[noreturn]] void fail(const std::string& name, const std::string& what) {
-  throw std::runtime_error(name + ": not a usable FAISS binary index: " + what);
+  throw std::runtime_error(name + ": not a usable FAISS binary index: " + what +
+                           ": write it again by faiss.write_index_binary");
 }
 
 class Input {

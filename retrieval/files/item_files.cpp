@@ -45,6 +45,10 @@ CodeFormat code_format_named(const std::string& name) {
 
 ItemSet read_items(const std::filesystem::path& path, const CodeText& code_text) {
   ItemSet items;
+  if (std::filesystem::is_directory(path)) {
+    items.set = read_codes(path);  // says what it is
+    return items;
+  }
   if (path.extension() == ".csv") {
     const auto bytes = read_file(path, kMaxText);
     return parse_csv({bytes.begin(), bytes.end()}, path.string(), code_text);

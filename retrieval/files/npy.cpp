@@ -37,7 +37,8 @@ constexpr std::string_view descr<float>() {
 }
 
 [[noreturn]] void fail(const std::string& file, const std::string& what) {
-  throw std::runtime_error(file + ": not an .npy file that can be used: " + what);
+  throw std::runtime_error(file + ": not an .npy file that can be used: " + what +
+                           ": write the array again by numpy.save");
 }
 
 struct Header {
@@ -182,8 +183,8 @@ NpyArray<T> parse_npy(std::span<const std::byte> bytes, const std::string& name)
   if (length > kMaxHeader || length > all.size() - begin) fail(name, "it ends within its header");
   const Header header = HeaderParser(all.substr(begin, length), name).parse();
   if (header.descr != descr<T>()) {
-    fail(name,
-         "its values are '" + header.descr + "', but should be '" + std::string(descr<T>()) + "'");
+    fail(name, "its values are '" + header.descr + "', but should be '" + std::string(descr<T>()) +
+                   "' (array.astype changes them)");
   }
   const std::string_view data = all.substr(begin + length);
   const std::size_t count = count_of(header.shape, data.size() / sizeof(T), name);
@@ -191,7 +192,8 @@ NpyArray<T> parse_npy(std::span<const std::byte> bytes, const std::string& name)
     fail(name, std::to_string(data.size()) + " bytes of data, but its shape takes " +
                    std::to_string(count * sizeof(T)));
   }
-  if (header.fortran_order && header.shape.size() > 1) fail(name, "it is in Fortran order");
+  if (header.fortran_order && header.shape.size() > 1)
+    fail(name, "it is in Fortran order (numpy.ascontiguousarray changes it)");
   NpyArray<T> array{header.shape, std::vector<T>(count)};
   if (count > 0) std::memcpy(array.values.data(), data.data(), data.size());
   return array;

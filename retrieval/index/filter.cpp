@@ -16,10 +16,11 @@ IndexFilter IndexFilter::parse(const std::string& text) {
   for (const std::string op : kOperators) {
     if (text.compare(at, op.size(), op) != 0) continue;
     IndexFilter filter{text.substr(0, at), op, text.substr(at + op.size())};
-    HH_REQUIRE(op != "~" || filter.field == "path", "filter '" << text << "': ~ is for paths only");
+    HH_REQUIRE(op != "~" || filter.field == "path",
+               "filter '" << text << "': ~ is for paths only, as path~holiday/*; use = here");
     HH_REQUIRE(
         op == "=" || op == "!=" || op == "~" || (filter.field != "path" && filter.field != "label"),
-        "filter '" << text << "': a " << filter.field << " can't be " << op);
+        "filter '" << text << "': a " << filter.field << " can't be " << op << "; use = or !=");
     return filter;
   }
   HH_REQUIRE(false, "filter '" << text << "': operators are = != < <= > >= ~");

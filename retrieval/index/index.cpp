@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "engine/files/counted.h"
 #include "engine/files/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/index/checksum.h"
@@ -26,7 +27,10 @@ std::pair<std::uint64_t, std::uint64_t> file_id(const std::filesystem::path& pat
 }
 
 [[noreturn]] void damaged(const std::filesystem::path& path, const std::string& what) {
-  throw std::runtime_error(path.string() + ": " + what + "; the index is damaged");
+  throw std::runtime_error(
+      path.string() + ": " + what +
+      "; the index is damaged: restore a copy, or build it again by hybridhash "
+      "index build");
 }
 
 bool is_metadata(const std::string& text) {
@@ -48,10 +52,10 @@ void ItemSet::validate() const {
   set.validate();
   const auto n = std::size_t(set.count());
   HH_REQUIRE(metadata.empty() || metadata.size() == n,
-             n << " codes, but " << metadata.size() << " metadata");
+             counted(n, "code") << ", but " << metadata.size() << " metadata: give one each");
   for (const std::string& text : metadata) {
-    HH_REQUIRE(text.size() <= kMaxMetadata,
-               "metadata of " << text.size() << " bytes; the most is " << kMaxMetadata);
+    HH_REQUIRE(text.size() <= kMaxMetadata, "metadata of " << text.size() << " bytes; the most is "
+                                                           << kMaxMetadata << ": shorten it");
     HH_REQUIRE(is_metadata(text), "metadata must be a JSON object, not " << text.substr(0, 80));
   }
 }
@@ -194,7 +198,9 @@ RowMask Index::passing(const std::string& text) const {
   if (filter.field == "id") {
     char* end = nullptr;
     const std::int64_t value = std::strtoll(filter.value.c_str(), &end, 10);
-    HH_REQUIRE(!filter.value.empty() && *end == '\0', "filter '" << text << "': not a number");
+    HH_REQUIRE(
+        !filter.value.empty() && *end == '\0',
+        "filter '" << text << "': '" << filter.value << "' isn't a number; write it as id>=100");
     for (std::int64_t row = 0; row < rows_; ++row) {
       const std::int64_t id = ids()[std::size_t(row)];
       const std::string& op = filter.op;
@@ -239,9 +245,10 @@ int Index::class_of(const std::string& name) const {
   for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 20); ++i) {
     known += (i > 0 ? ", " : "") + names[i];
   }
-  HH_REQUIRE(c >= 0 && c < manifest_.classes, "label '" << name << "': the index has "
-                                                        << manifest_.classes << " classes"
-                                                        << (known.empty() ? "" : ": " + known));
+  HH_REQUIRE(c >= 0 && c < manifest_.classes,
+             "label '" << name << "': the index has "
+                       << counted(manifest_.classes, "class", "classes")
+                       << (known.empty() ? ", from 0 on" : ": " + known));
   return c;
 }
 
@@ -287,8 +294,9 @@ ItemSet Index::contents() const {
 }
 
 void Index::check_belongs(int width, const std::string& model_hash) const {
-  HH_REQUIRE(width == bits(), "codes of " << width << " bits for an index of " << bits()
-                                          << " bits; encode both with the same model");
+  HH_REQUIRE(width == bits(), "codes of " << counted(width, "bit") << " for an index of "
+                                          << counted(bits(), "bit")
+                                          << "; encode both with the same model");
   HH_REQUIRE(
       model_hash.empty() || manifest_.model_hash.empty() || model_hash == manifest_.model_hash,
       "codes of the model " << model_hash << " for an index of the model " << manifest_.model_hash

@@ -140,7 +140,8 @@ ItemTable::ItemTable(const std::filesystem::path& path, Mode mode) : path_(path)
     if (!version.step() || version.integer(0) != kSchemaVersion) {
       throw std::runtime_error(path.string() + ": its schema is version " +
                                std::to_string(version.integer(0)) + ", not this program's " +
-                               std::to_string(kSchemaVersion));
+                               std::to_string(kSchemaVersion) +
+                               ": use the hybridhash that wrote it, or build the index again");
     }
   } catch (...) {
     sqlite3_close(database_);

@@ -21,7 +21,8 @@ constexpr std::size_t kMaxBytes = std::size_t{1} << 28;
 constexpr std::int64_t kMaxRows = std::int64_t{1} << 40;
 
 [[noreturn]] void fail(const std::string& name, const std::string& what) {
-  throw std::runtime_error(name + ": not a usable index: " + what);
+  throw std::runtime_error(name + ": not a usable index: " + what +
+                           ": restore a copy, or build it again by hybridhash index build");
 }
 
 /// JSON numbers of other programs may be rounded to doubles, so check sums are text.

@@ -79,13 +79,15 @@ MappedRows::MappedRows(const std::filesystem::path& path, std::size_t row_bytes,
   const Header header = header_of(row_bytes);
   if (all.size() < kHeaderBytes || std::memcmp(all.data(), header.data(), kHeaderBytes) != 0) {
     throw std::runtime_error(path.string() + ": its header isn't that of rows of " +
-                             std::to_string(row_bytes) + " bytes; the index is damaged");
+                             std::to_string(row_bytes) +
+                             " bytes; the index is damaged: restore a copy, or build it again");
   }
   const auto rest = all.subspan(kHeaderBytes);
   if (rest.size() / row_bytes < std::size_t(rows)) {
-    throw std::runtime_error(path.string() +
-                             ": cut short: " + std::to_string(rest.size() / row_bytes) + " of " +
-                             std::to_string(rows) + " rows are there; the index is damaged");
+    throw std::runtime_error(
+        path.string() + ": cut short: " + std::to_string(rest.size() / row_bytes) + " of " +
+        std::to_string(rows) +
+        " rows are there; the index is damaged: restore a copy, or build it again");
   }
   bytes_ = rest.first(std::size_t(rows) * row_bytes);
 }

@@ -15,7 +15,7 @@ Interval bootstrap_interval(std::span<const double> values, int samples, double 
                   "an interval from " << values.size() << " values");
   HH_PRECONDITION(samples >= 1, "an interval from " << samples << " samples");
   HH_REQUIRE(confidence > 0 && confidence < 1,
-             "confidence = " << confidence << ": between 0 and 1");
+             "confidence = " << confidence << ": use a number between 0 and 1");
   const auto n = std::uint32_t(values.size());
   std::vector<double> means(std::size_t(samples), 0.0);
   cpu::parallel_for(samples, 16, [&](std::int64_t begin, std::int64_t end) {

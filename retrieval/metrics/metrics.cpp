@@ -5,6 +5,7 @@
 #include <bit>
 #include <numeric>
 
+#include "engine/files/counted.h"
 #include "kernels/core/parallel.h"
 #include "retrieval/metrics/average_precision.h"
 #include "retrieval/metrics/ranker.h"
@@ -18,20 +19,24 @@ void check(const LabelledCodes& queries, const LabelledCodes& database,
            const EvaluationOptions& options) {
   check_bits(database.codes.bits);
   HH_REQUIRE(queries.codes.bits == database.codes.bits,
-             "queries of " << queries.codes.bits << " bits for a database of "
+             "queries of " << counted(queries.codes.bits, "bit") << " for a database of "
                            << database.codes.bits << "; encode both with the same model");
   HH_REQUIRE(queries.labels.classes >= 1 && database.labels.classes >= 1,
-             "evaluation needs labels of queries and database");
+             "evaluation needs labels of queries and database: encode both with --part, "
+             "--class-folder or --list");
   HH_REQUIRE(queries.labels.classes == database.labels.classes,
-             "queries with " << queries.labels.classes << " classes for a database with "
-                             << database.labels.classes);
+             "queries with " << counted(queries.labels.classes, "class", "classes")
+                             << " for a database with " << database.labels.classes
+                             << ": use the same classes for both");
   HH_REQUIRE(
       queries.codes.count == queries.labels.count && database.codes.count == database.labels.count,
       queries.codes.count << " and " << database.codes.count << " codes, but labels of "
-                          << queries.labels.count << " and " << database.labels.count);
+                          << queries.labels.count << " and " << database.labels.count
+                          << ": give one row each");
   HH_REQUIRE(queries.codes.count >= 1 && database.codes.count >= 1,
-             "nothing to evaluate: " << queries.codes.count << " queries, " << database.codes.count
-                                     << " database items");
+             "nothing to evaluate: " << counted(queries.codes.count, "query", "queries") << ", "
+                                     << counted(database.codes.count, "database item")
+                                     << ": at least one of each is needed");
   HH_REQUIRE(options.top_k >= -1, "top_k = " << options.top_k
                                              << ": a number of ranks, 0 for all, or -1 for all "
                                                 "but the last");
@@ -39,7 +44,7 @@ void check(const LabelledCodes& queries, const LabelledCodes& database,
   HH_REQUIRE(options.bootstrap_samples >= 0,
              "bootstrap_samples = " << options.bootstrap_samples << ": use 0 (none) or more");
   HH_REQUIRE(options.confidence > 0 && options.confidence < 1,
-             "confidence = " << options.confidence << ": between 0 and 1");
+             "confidence = " << options.confidence << ": use a number between 0 and 1");
 }
 
 /// Hits and recall by rank, as steps at the ranks of hits, summed over queries.

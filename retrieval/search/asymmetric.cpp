@@ -92,7 +92,8 @@ RealResult asymmetric_topk(CodesView database, std::span<const float> queries, s
   HH_PRECONDITION(allowed == nullptr || allowed->rows() == database.count,
                   "a mask of " << allowed->rows() << " rows for a database of " << database.count);
   HH_REQUIRE(std::all_of(queries.begin(), queries.end(), [](float v) { return std::isfinite(v); }),
-             "a query has a value that isn't finite");
+             "a query has an output that isn't finite: encode it again, with a model whose "
+             "training didn't diverge");
   const auto count = std::int64_t(queries.size() / bits);
   RealResult result = empty_result(count, k);
   cpu::parallel_for(count, 1, [&](std::int64_t begin, std::int64_t end) {

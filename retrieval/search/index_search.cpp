@@ -32,7 +32,7 @@ SearchMethod search_method_named(const std::string& name) {
   const auto found = std::find_if(kNames.begin(), kNames.end(),
                                   [&](const auto& entry) { return entry.second == name; });
   HH_REQUIRE(found != kNames.end(),
-             "method '" << name << "': take auto, scan, multi-index or asymmetric");
+             "method '" << name << "': use auto, scan, multi-index or asymmetric");
   return found->first;
 }
 
@@ -69,12 +69,14 @@ void IndexSearch::check(const SearchQueries& queries, const SearchRequest& reque
   HH_PRECONDITION(queries.rows.empty() || queries.rows.size() == n,
                   queries.rows.size() << " rows for " << n << " queries");
   const bool by_outputs = request.method == SearchMethod::kAsymmetric;
-  HH_REQUIRE(request.radius || request.k >= 1, "k = " << request.k << ": ask for one at least");
-  HH_REQUIRE(request.rerank >= 0, "rerank = " << request.rerank << ": 0 or more");
+  HH_REQUIRE(request.radius || request.k >= 1,
+             "k = " << request.k << ": ask for at least one result");
+  HH_REQUIRE(request.rerank >= 0, "rerank = " << request.rerank << ": use 0 or more");
   HH_REQUIRE(!request.radius || !by_outputs,
-             "asymmetric search is for the k nearest, not for a radius");
+             "asymmetric search is for the k nearest, not for a radius: leave out --radius");
   if (!by_outputs && request.rerank == 0) return;
-  HH_REQUIRE(!request.radius, "re-ranking is for the k nearest, not for a radius");
+  HH_REQUIRE(!request.radius,
+             "re-ranking is for the k nearest, not for a radius: leave out one of them");
   HH_REQUIRE(request.rerank == 0 || index_.manifest().outputs,
              index_.folder().string() << ": the index keeps no outputs to re-rank by; build it by "
                                          "index build --keep-outputs");

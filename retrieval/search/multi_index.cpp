@@ -13,8 +13,9 @@ namespace hh::retrieval {
 MultiIndex::MultiIndex(CodesView database, const MultiIndexOptions& options)
     : tables_(std::make_unique<Tables>()) {
   check_bits(database.bits);
-  HH_REQUIRE(database.count < (std::int64_t{1} << 32),
-             "a multi-index of " << database.count << " codes: at most 2^32 - 1");
+  HH_REQUIRE(
+      database.count < (std::int64_t{1} << 32),
+      "a multi-index of " << database.count << " codes: at most 2^32 - 1; use --method scan");
   HH_PRECONDITION(options.substrings >= 0, "substrings = " << options.substrings);
   tables_->database = database;
   const auto substrings = cut(

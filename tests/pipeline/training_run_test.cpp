@@ -98,7 +98,7 @@ TEST_CASE("a training run tells its listener, and stops when it is told to", "[t
   CHECK_THAT(summary, Contains("best.safetensors"));
   std::string warnings;
   for (const std::string& warning : heard.warnings) warnings += warning + "\n";
-  CHECK_THAT(warnings, Contains("bad.ppm") && Contains("bad images skipped"));
+  CHECK_THAT(warnings, Contains("bad.ppm") && Contains("1 bad image skipped"));
   // Every work that begins ends, and none goes back.
   REQUIRE(!heard.progress.empty());
   CHECK(heard.progress.back().ended);

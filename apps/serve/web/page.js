@@ -173,13 +173,17 @@ function searchPicture(file) {
   search();
 }
 
-function searchItem(id) {
+function takeItem(id) {
   if (picture) URL.revokeObjectURL($("shown").src);
   picture = null;
   $("file").value = "";
   $("id").value = id;
   $("truth_label").hidden = true;
   search();
+}
+
+function searchItem(id) {
+  takeItem(id);
   $("results").focus({ preventScroll: true });
   if (window.innerWidth < 820) $("form").scrollIntoView();
 }
@@ -224,6 +228,21 @@ document.addEventListener("drop", (event) => {
   if (event.dataTransfer.files.length) searchPicture(event.dataTransfer.files[0]);
 });
 
+/** The search that the address names, also when it changes in an open page. */
+function followLink() {
+  const linked = new URLSearchParams(location.hash.slice(1));
+  if (linked.has("radius")) {
+    $("mode").value = "radius";
+    $("radius").value = linked.get("radius");
+  } else if (linked.has("k")) {
+    $("mode").value = "k";
+    $("k").value = linked.get("k");
+  }
+  $("filters").value = linked.getAll("filter").join("\n");
+  showMode();
+  if (linked.has("id")) takeItem(linked.get("id"));
+}
+
 async function start() {
   try {
     info = await (await fetch("/api/info")).json();
@@ -240,18 +259,7 @@ async function start() {
   fillClasses($("truth"));
   $("only_label").hidden = info.classes.length === 0;
   $("drop").hidden = !info.takes_pictures;
-  const linked = new URLSearchParams(location.hash.slice(1));
-  if (linked.has("radius")) {
-    $("mode").value = "radius";
-    $("radius").value = linked.get("radius");
-  } else if (linked.has("k")) {
-    $("k").value = linked.get("k");
-  }
-  $("filters").value = linked.getAll("filter").join("\n");
-  showMode();
-  if (linked.has("id")) {
-    $("id").value = linked.get("id");
-    search();
-  }
+  followLink();
+  window.addEventListener("hashchange", followLink);
 }
 start();

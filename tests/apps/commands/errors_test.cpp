@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What users get wrong: one line that says what, exit status 2.
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <filesystem>
 
 #include "tests/apps/program.h"
 #include "tests/support/temporary_folder.h"
@@ -123,6 +126,101 @@ TEST_CASE("numbers out of range are answered by the value, the range and the cur
              Contains("1 query in 1 item "));
   CHECK_THAT(out({"index", "delete", folder / "one", "--ids", "0"}),
              Contains("1 item deleted; 0 items of 16 bits"));
+}
+
+TEST_CASE("a folder or a pipe in a file's place is named", "[program]") {
+  const testing::TemporaryFolder folder;
+  testing::write_text(folder / "codes.csv", "hex\n0fa3\n1fb4\n");
+  const std::string index = (folder / "index").string(), plain = (folder / "plain").string(),
+                    run = (folder / "run").string(), pipe = (folder / "pipe").string();
+  REQUIRE(run_program(folder.path(),
+                      {"index", "build", "--codes", folder / "codes.csv", "--out", index})
+              .status == 0);
+  std::filesystem::create_directory(plain);
+  std::filesystem::create_directory(run);
+  testing::write_text(folder / "run/best.safetensors", "");
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  const std::string out = folder / "out", file = folder / "codes.csv";
+  for (const auto& [words, answer] : {
+           std::pair<std::vector<std::string>, std::string>{
+               {"eval", "--queries", index, "--database", index},
+               "it is an index, not a code file"},
+           {{"eval", "--queries", plain, "--database", plain}, "hybridhash encode makes one"},
+           {{"index", "build", "--codes", index, "--out", out}, "hybridhash index export"},
+           {{"index", "add", index, "--codes", plain}, "it is a folder, not a code file"},
+           {{"search", "--index", index, "--codes", index}, "it is an index, not a code file"},
+           {{"search", "--index", index, "--codes", pipe}, "it is a pipe or a device"},
+           {{"search", "--index", file, "--id", "0"}, "codes.csv"},
+           {{"encode", "--model", run, "--folder", plain, "--out", out},
+            "it is a folder: give a file, as " + run + "/best.safetensors"},
+           {{"encode", "--model", plain, "--folder", plain, "--out", out},
+            "it is a folder: give a file"},
+           {{"train", plain}, "it is a folder: give a file"},
+           {{"train", "--resume", file}, "it is a file: give the folder"},
+           {{"train", "--resume", "/nowhere"}, "there is no such folder"},
+           {{"serve", "--index", file}, "it is a file: give the folder"},
+       }) {
+    const Outcome outcome = run_program(folder.path(), words);
+    CAPTURE(words, outcome.err);
+    CHECK(outcome.status == 2);
+    CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
+    CHECK_THAT(outcome.err, Contains(answer));
+  }
+}
+
+TEST_CASE("every number that isn't one, or is out of range, is answered with the range",
+          "[program]") {
+  const testing::TemporaryFolder folder;
+  testing::write_text(folder / "file", "");
+  const std::string file = folder / "file", place = folder.path().string();
+  const auto with = [](std::vector<std::string> words, const std::vector<std::string>& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  struct Command {
+    std::vector<std::string> words;
+    std::vector<std::string> whole, real;  // options
+  };
+  const std::vector<Command> commands{
+      {{"encode", "--model", file}, {"--batch", "--workers", "--threads"}, {"--max-pixels"}},
+      {{"eval"},
+       {"--radius", "--bootstrap", "--batch", "--workers", "--top-k", "--ks", "--threads"},
+       {"--confidence", "--max-pixels"}},
+      {{"index", "build", "--out", "x"}, {"--batch", "--workers", "--threads"}, {"--max-pixels"}},
+      {{"index", "delete", "x"}, {"--ids"}, {}},
+      {{"index", "update", "x"}, {"--id"}, {}},
+      {{"search", "--index", "x"},
+       {"-k", "--radius", "--id", "--sample", "--seed", "--rerank", "--batch", "--workers",
+        "--threads"},
+       {"--max-pixels"}},
+      {{"serve", "--index", place},
+       {"--port", "--max-concurrent", "--threads"},
+       {"--max-body", "--max-pixels", "--timeout"}},
+      {{"dataset", "check", "--protocol", "folder"}, {"--threads"}, {"--max-pixels"}},
+      {{"bench"}, {"--batch", "--bits", "--steps", "--threads"}, {"--seconds"}},
+      {{"train"}, {"--threads"}, {}},
+  };
+  for (const Command& command : commands) {
+    const auto check = [&](const std::string& option, const char* value, const char* answer) {
+      const Outcome outcome =
+          run_program(folder.path(), with(command.words, {option + "=" + value}));
+      CAPTURE(command.words, option, value, outcome.err);
+      CHECK(outcome.status == 2);
+      CHECK_THAT(outcome.err, Contains(option + ": ") &&
+                                  Contains(std::string(value) + ": " + answer) &&
+                                  Contains(" from "));
+    };
+    for (const std::string& option : command.whole) {
+      for (const char* value : {"abc", "-9", "1e99", "nan", "1.5", "99999999999999999999999"}) {
+        if (option.size() > 2) check(option, value, "use a whole number");
+      }
+    }
+    for (const std::string& option : command.real) {
+      for (const char* value : {"abc", "-1", "0", "1e99", "nan", "inf", "0x10"}) {
+        check(option, value, "use a number");
+      }
+    }
+  }
 }
 
 TEST_CASE("every command explains itself", "[program]") {

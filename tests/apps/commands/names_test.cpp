@@ -82,5 +82,42 @@ TEST_CASE("names that aren't UTF-8 go through every command", "[names]") {
   run({"index", "build", "--codes", path("i.csv"), "--out", path("again")});
 }
 
+TEST_CASE("a name with a line end stays on its line", "[names]") {
+  const testing::TemporaryFolder folder;
+  const std::string data = folder / "images";
+  testing::make_tiny_images(data);
+  // As a line of the report's own, and as a message of the terminal.
+  const std::string evil = "\nnothing is wrong\r\x1b[2Kok";
+  std::filesystem::rename(data + "/red", data + "/red" + evil);
+  const std::string again = data + "/red" + evil + "/copy" + evil + ".ppm";
+  std::filesystem::copy_file(data + "/blue/100.ppm", again);
+  std::filesystem::create_directory(data + "/@eaDir");
+  const auto check_lines = [](const std::string& text) {
+    CAPTURE(text);
+    CHECK(text.find('\r') == std::string::npos);
+    CHECK(text.find('\x1b') == std::string::npos);
+    CHECK(text.find("\nnothing is wrong") == std::string::npos);
+  };
+  std::ofstream(data + "/red" + evil + "/bad" + evil + ".jpg") << "x";
+  const auto found = testing::run_program(
+      folder.path(), {"dataset", "check", "--protocol", "folder", "--data", data});
+  CHECK(found.status == 1);
+  check_lines(found.out);
+  check_lines(found.err);
+  CHECK_THAT(found.out, Contains("wrong: ") && Contains("red\\nnothing is wrong"));
+  std::filesystem::remove(data + "/red" + evil + "/bad" + evil + ".jpg");
+  testing::write_text(folder / "tiny.toml", testing::tiny_recipe(data));
+  const std::string run = (folder / ("run" + evil)).string();
+  const auto trained = testing::run_program(
+      folder.path(),
+      {"train", folder / "tiny.toml", "--out", run, "--set", "train.epochs=1", "--device", "cpu"});
+  CHECK(trained.status == 0);
+  check_lines(trained.out);
+  check_lines(trained.err);
+  const auto info = testing::run_program(folder.path(), {"info", run, run + "/best.safetensors"});
+  CHECK(info.status == 0);
+  check_lines(info.out);
+}
+
 }  // namespace
 }  // namespace hh

@@ -132,5 +132,56 @@ TEST_CASE("no command's output destroys what can't be had back", "[program][outp
   run(with(encode, {red, "--out", "/dev/null", "--npy", "/dev/null"}));
 }
 
+TEST_CASE("files that only a recipe names are inputs too", "[program][outputs]") {
+  const testing::TemporaryFolder folder;
+  testing::make_tiny_images(folder / "images");
+  const auto path = [&](const std::string& name) { return (folder / name).string(); };
+  // The lists lie beside each other, the pictures elsewhere.
+  fs::create_directory(folder / "lists");
+  for (const char* name : {"test.txt", "train.txt", "database.txt"}) {
+    std::string lines;
+    for (const char* number : {"100", "101", "102", "103", "104", "105", "106", "107"}) {
+      for (int c = 0; c < 3; ++c) {
+        lines += path(std::string("images/") + testing::kTinyClasses[std::size_t(c)] + "/" +
+                      number + ".ppm") +
+                 (c == 0   ? " 1 0 0\n"
+                  : c == 1 ? " 0 1 0\n"
+                           : " 0 0 1\n");
+      }
+    }
+    testing::write_text(folder / "lists" / name, lines);
+  }
+  std::string recipe = testing::tiny_recipe(folder / "lists");
+  recipe.replace(recipe.find("\"folder\""), 8, "\"lists\"");
+  testing::write_text(folder / "tiny.toml", recipe);
+  const Outcome trained = run_program(
+      folder.path(), {"train", path("tiny.toml"), "--out", path("run"), "--device", "cpu", "--set",
+                      "train.epochs=1", "--set", "data.query_per_class=0"});
+  CAPTURE(trained.err);
+  REQUIRE(trained.status == 0);
+  fs::create_directory(folder / "next");
+  testing::write_text(folder / "next/split.json",
+                      "{}");  // stands for a split that was chosen by hand
+  const std::string model = path("run/best.safetensors"), train = path("lists/train.txt");
+  fs::create_symlink("lists/test.txt", folder / "link");
+  const auto before = contents(folder.path());
+  for (const std::vector<std::string>& words : {
+           std::vector<std::string>{"encode", "--model", model, "--part", "query", "--out", train},
+           {"encode", "--model", model, "--part", "query", "--npy", path("link")},
+           {"eval", "--run", path("run"), "--json", path("lists/database.txt")},
+           {"eval", "--model", model, "--json", train},
+           {"index", "build", "--model", model, "--part", "all", "--out", path("lists"),
+            "--overwrite"},
+           {"train", path("tiny.toml"), "--out", path("next"), "--set",
+            "data.split_file=" + path("next/split.json")},
+       }) {
+    const Outcome outcome = run_program(folder.path(), words);
+    CAPTURE(words, outcome.err);
+    CHECK(outcome.status == 2);
+    CHECK_THAT(outcome.err, Contains("of the recipe"));
+    CHECK((contents(folder.path()) == before));
+  }
+}
+
 }  // namespace
 }  // namespace hh

@@ -2,6 +2,7 @@
 // Forms with all that RFC 2046 allows around their parts.
 #include "apps/serve/form.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "apps/serve/trailers.h"
@@ -38,6 +39,13 @@ TEST_CASE("parts of a form are found whatever stands around them", "[form]") {
     CAPTURE(body);
     CHECK_THROWS_AS(parse_form(kType, body), std::invalid_argument);
   }
+}
+
+TEST_CASE("a form whose lines end in LF says so", "[form]") {
+  std::string body = "--b\r\n" + kHead + "data\r\n--b--\r\n";
+  CHECK(parse_form(kType, body).size() == 1);
+  body.erase(std::remove(body.begin(), body.end(), '\r'), body.end());
+  CHECK_THROWS_WITH(parse_form(kType, body), Catch::Contains("end them in CR LF"));
 }
 
 TEST_CASE("parameters of a head are read as they are quoted", "[form]") {

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The serve page in headless Chromium: page_in_browser.py PROGRAM | --url URL. Builds a small index of codes, serves it,
 opens links to searches, and looks at what the page then shows. Without Chromium it says so and passes."""
+import json
+import os
 import random
 import re
 import shutil
@@ -8,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROWS = 200
@@ -26,6 +29,77 @@ def shown(browser, profile, url):
     command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
                "--virtual-time-budget=5000", "--dump-dom", url]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+class Tab:
+    """A page that stays open, told what to do by the DevTools protocol over the descriptors 3 and 4."""
+
+    def __init__(self, browser, profile):
+        read, self.to = os.pipe()
+        self.answers, write = os.pipe()
+        command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
+                   "--remote-debugging-pipe", "about:blank"]
+        self.process = subprocess.Popen(["bash", "-c", f'exec "$@" 3<&{read} 4>&{write}', "bash", *command],
+                                        pass_fds=(read, write), stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL)
+        os.close(read)
+        os.close(write)
+        self.rest, self.number, self.session = b"", 0, None
+        target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
+        self.session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
+
+    def call(self, method, **parameters):
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": parameters}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.to, json.dumps(message).encode() + b"\0")
+        while True:
+            while b"\0" not in self.rest:
+                some = os.read(self.answers, 1 << 16)
+                if not some:
+                    raise SystemExit("FAILED: the browser has gone")
+                self.rest += some
+            text, self.rest = self.rest.split(b"\0", 1)
+            answer = json.loads(text)
+            if answer.get("id") == self.number:  # others are events
+                return answer["result"]
+
+    def run(self, script):
+        return self.call("Runtime.evaluate", expression=script)["result"].get("value")
+
+    def page_with(self, wanted):
+        """The page's elements as soon as they hold this, or after 20 s."""
+        for _ in range(200):
+            page = self.run("document.documentElement.outerHTML") or ""
+            if re.search(wanted, page):
+                break
+            time.sleep(.1)
+        return page
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def check_one_page_after_another(browser, profile, url):
+    tab = Tab(browser, profile)
+    try:
+        tab.call("Page.navigate", url=f"{url}#id=14&k=7")
+        page = tab.page_with('class="card')
+        expect(page.count('class="card') == 7 and not re.search(r'<div id="query" hidden', page),
+               "a search shows its query", page)
+        tab.run("location.hash = '#id=99999999&k=7'")
+        page = tab.page_with('class="error"')
+        expect('class="error"' in page, "the second search is an error", page)
+        expect(re.search(r'<div id="query" hidden', page) and 'class="card' not in page,
+               "the first search has gone from beside the error", page)
+        tab.run("location.hash = '#id=15&k=3'")
+        page = tab.page_with('class="card')
+        expect(page.count('class="card') == 3 and 'class="error"' not in page
+               and not re.search(r'<div id="query" hidden', page), "the error has gone from beside results", page)
+    finally:
+        tab.close()
 
 
 def expect(condition, what, page):
@@ -52,6 +126,7 @@ def check(browser, profile, url):
     page = shown(browser, profile, f"{url}#id=99999999&k=7")
     expect('class="error"' in page and 'class="card' not in page, "an item that isn't there is an error", page)
     expect(re.search(r'<div id="query" hidden', page), "no query is shown beside an error", page)
+    check_one_page_after_another(browser, f"{profile}_tab", url)
 
 
 def main():

@@ -375,6 +375,40 @@ TEST_CASE("routes of the server", "[serve]") {
                    Contains("hybridhash_requests_total{route=\"other\",status=\"404\"} 1\n") &&
                    Contains("hybridhash_request_seconds_count{route=\"page\"} 3\n"));
   }
+  SECTION("parameters that an address doesn't take, and values that it can't use, are named") {
+    const auto refused = [&](const httplib::Result& result, const std::string& why) {
+      const json answer = parsed(result, 400);
+      CHECK_THAT(answer.at("error").get<std::string>(), Contains(why));
+    };
+    for (const char* path : {"/api/info?x=1", "/api/items/0?x=1", "/api/items/0/image?x=1"}) {
+      refused(client.Get(path), "takes no parameters");
+    }
+    refused(client.Delete("/api/items/0?x=1"), "takes no parameters");
+    refused(client.Post("/api/encode?k=3", red, ""), "takes no parameters");
+    refused(client.Get("/api/search?id=0&K=3"), "the nearest is 'k'");
+    refused(client.Post("/api/search?radios=3", red, ""), "the nearest is 'radius'");
+    refused(client.Post("/api/items?labels=red", red, ""), "the nearest is 'label'");
+    for (const char* value :
+         {"abc", "-1", "1e99", "nan", "1.5", "%2B3", "0x10", "%203", "99999999999999999999", ""}) {
+      CAPTURE(value);
+      for (const std::string key : {"k", "radius", "rerank"}) {
+        refused(client.Get("/api/search?id=0&" + key + "=" + value), "use a whole number from ");
+        refused(client.Post("/api/search?" + key + "=" + value, red, ""),
+                "use a whole number from ");
+      }
+      if (*value == '\0') continue;
+      refused(client.Get(std::string("/api/search?id=") + value), "use a whole number from 0");
+      refused(client.Post(std::string("/api/items?id=") + value, red, ""),
+              "use a whole number from 0");
+      refused(client.Post(std::string("/api/items?replace=") + value, red, ""), "from 0 to 1");
+    }
+    for (const std::string key : {"id", "code", "filter"}) {
+      refused(client.Get("/api/search?" + key + "=0%00f"), "'" + key + "' holds a zero byte");
+    }
+    refused(client.Post("/api/items?metadata=%7B%7D%00", red, ""), "holds a zero byte");
+    refused(client.Post("/api/items?na%00me=x", red, ""), "holds a zero byte");
+    CHECK(retrieval::Index::open(served.index()).count() == 60);
+  }
   SECTION("other sites' pages are refused") {
     CHECK_THAT(answer_to(served.port(), "GET /api/info HTTP/1.1\r\nHost: evil.test\r\n\r\n"),
                Catch::StartsWith("HTTP/1.1 403"));

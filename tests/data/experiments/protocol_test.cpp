@@ -192,13 +192,13 @@ TEST_CASE("one's own lists: shared images are told, missing ones found", "[data]
   options.data = options.image_root = folder.path();
   const Experiment e = open_protocol("lists", options);
   REQUIRE(e.warnings.size() == 2);
-  REQUIRE_THAT(describe(e), Contains("1 images of train.txt are queries too") &&
-                                Contains("1 images of database.txt are queries too"));
+  REQUIRE_THAT(describe(e), Contains("1 image of train.txt is a query too") &&
+                                Contains("1 image of database.txt is a query too"));
   REQUIRE(missing_files(*e.dataset, e.split.query).empty());
   REQUIRE(missing_files(*e.dataset, e.split.train) ==
           std::vector<std::string>{(folder / "train.txt").string() + ":2: b.png"});
   fs::remove(folder / "train.txt");
-  REQUIRE_THROWS_WITH(open_protocol("lists", options), Contains("train.txt: can't be opened"));
+  REQUIRE_THROWS_WITH(open_protocol("lists", options), Contains("train.txt: it is missing"));
 }
 
 TEST_CASE("a folder per class: a share of each as queries", "[data][protocol]") {

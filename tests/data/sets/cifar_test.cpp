@@ -48,7 +48,7 @@ TEST_CASE("CIFAR-10: the planes are interleaved, the test batch comes last", "[d
     REQUIRE(Bytes(image.pixels.begin() + at, image.pixels.begin() + at + 3) == Bytes{11, 7, 5});
   }
   std::filesystem::remove(folder / "cifar-10-batches-bin/data_batch_3.bin");
-  REQUIRE_THROWS_WITH(open_cifar10(folder.path()), Contains("data_batch_3.bin: can't be opened"));
+  REQUIRE_THROWS_WITH(open_cifar10(folder.path()), Contains("data_batch_3.bin: it is missing"));
 }
 
 TEST_CASE("CIFAR-10: broken files are refused, and leave nothing behind", "[data][cifar]") {

@@ -101,7 +101,7 @@ TEST_CASE("what a killed writer left is removed, and nothing else", "[file]") {
 TEST_CASE("files that can't be read or written name the path and the reason", "[file]") {
   const TemporaryFolder folder;
   REQUIRE_THROWS_WITH(read_file(folder / "none", 10), Catch::Contains("none: can't be opened: No"));
-  REQUIRE_THROWS_WITH(read_file(folder.path(), 10), Catch::Contains("not a regular file"));
+  REQUIRE_THROWS_WITH(read_file(folder.path(), 10), Catch::Contains("it is a folder: give a file"));
   REQUIRE_THROWS_WITH(write_file_atomically(folder / "no/such", "x"), Catch::Contains("no/such"));
   write_file_atomically(folder / "long", "12345678901");
   REQUIRE_THROWS_WITH(read_file(folder / "long", 10),

@@ -50,7 +50,7 @@ TEST_CASE("codes are put together and taken apart", "[codes]") {
 
 TEST_CASE("codes name what they refuse", "[codes]") {
   for (const int bits : {0, 513, 520, -8}) {
-    REQUIRE_THROWS_WITH(PackedCodes(1, bits), Catch::Contains("not " + std::to_string(bits)));
+    REQUIRE_THROWS_WITH(PackedCodes(1, bits), Catch::Contains("codes of " + std::to_string(bits)));
   }
   REQUIRE_THROWS_WITH(PackedCodes(-1, 8), Catch::Contains("-1"));
   const std::vector<std::uint8_t> bytes(5);

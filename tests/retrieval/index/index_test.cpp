@@ -165,7 +165,7 @@ TEST_CASE("searches of an index see neither deleted nor filtered rows", "[index]
   CHECK_THROWS_WITH(found({"label=3"}), Contains("3 classes"));
   CHECK_THROWS_WITH(found({"label"}), Contains("label=dog"));
   CHECK_THROWS_WITH(found({"label<3"}), Contains("can't be <"));
-  CHECK_THROWS_WITH(found({"id=x"}), Contains("not a number"));
+  CHECK_THROWS_WITH(found({"id=x"}), Contains("'x' isn't a number"));
   CHECK_THROWS_WITH(found({"n~x"}), Contains("paths only"));
 }
 
