@@ -346,13 +346,180 @@ __device__ void add_chunks(const WmlLoss<TB>& p, const Layout& layout, const Scr
   }
 }
 
+/// A warp's part of the gradient: [8 bits][fragment].
+using Gradients = float[kTile / 8][4];
+
+/// What 16 rows and a warp's 16 images weigh: [8 rows][image g or g + 8][row].
+using PairWeights = float[2][2][2];
+
+/// Rows past the bank's end: no loss, and zero for the gradient.
+__device__ __forceinline__ void leave_out(int left, Theta& theta) {
+  const int t = int(threadIdx.x) % 4;
+#pragma unroll
+  for (int n = 0; n < kStep / 8; ++n) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (n * 8 + 2 * t + i % 2 >= left) theta[n][i] = -INFINITY;
+    }
+  }
+}
+
+/// du += the products of the weights, which are used up, and `bits` bits of 16 rows of the tile from
+/// `row` on.
+template <class TB>
+__device__ __forceinline__ void add_gradients(const Shared<TB>& s, int row, int bits,
+                                              PairWeights& v, Gradients& du) {
+  const int lane = int(threadIdx.x % kWarpSize);
+  unsigned w[kParts<float>][4];  // the weights of 16 images and 16 rows, in parts
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll
+      for (auto& of : w) of[2 * h + half] = take_top(v[h][half][0], v[h][half][1]);
+    }
+  }
+  const unsigned rows = shared_address(&s.rows[0][row + lane % 16][lane / 16 * 8]);
+#pragma unroll
+  for (int k = 0; k < kTile / 16; ++k) {
+    if (k * 16 >= bits) break;
+    unsigned b[kParts<TB>][4];
+#pragma unroll
+    for (int j = 0; j < kParts<TB>; ++j) {
+      load_transposed(b[j], rows + 2 * (j * kStep * kPitch + k * 16));
+    }
+    each_product<kParts<float>, kParts<TB>>([&](auto i, auto j) {
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        mma_add<bf16>(du[2 * k + h], w[i], b[j][2 * h], b[j][2 * h + 1]);
+      }
+    });
+  }
+}
+
+/// Adds what the pairs of a warp's images and kStep rows have to its loss and, unless there is none,
+/// its gradient. `row`: the first of them in the tile of kRows.
+template <class TB>
+__device__ __forceinline__ void see_pairs(const WmlLoss<TB>& p, const Shared<TB>& s,
+                                          const Weights& weights, int row, int first_image,
+                                          int gradient_bits, const Theta& theta, double& loss,
+                                          Gradients& du) {
+  const int lane = int(threadIdx.x % kWarpSize), warp = int(threadIdx.x / kWarpSize);
+  const int g = lane / 4, t = lane % 4;
+  const auto* const similar = reinterpret_cast<const uint2*>(&s.similar[warp / 2][row + 2 * t]);
+  const int shift = (warp % 2 == 0 ? 23 : 7) - g;
+  float sums[2];  // losses of images g and g + 8, eight pairs each
+#pragma unroll
+  for (int n = 0; n < kStep / 16; ++n) {
+    if (n % 2 == 0) sums[0] = sums[1] = 0;
+    PairWeights v;
+    float nearest = 1;
+    unsigned mask[2][2][2];
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const uint2 both = similar[n * 8 + h * 4];
+      // Bits g and g + 8 of the warp's images to the signs of bytes 2 and 3.
+      const unsigned bits[2] = {both.x << shift, both.y << shift};
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          mask[h][half][e] = sign_mask(bits[e], 2 + half);
+          v[h][half][e] =
+              weights.see(theta[2 * n + h][2 * half + e], mask[h][half][e], sums[half], nearest);
+        }
+      }
+    }
+    if (n % 2 == 1) {
+      loss += first_image + g < p.images ? double(sums[0]) : 0;
+      loss += first_image + g + 8 < p.images ? double(sums[1]) : 0;
+    }
+    if (p.du == nullptr) continue;
+    if (nearest == 0) {
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const int h = i / 4, half = i / 2 % 2, e = i % 2;
+        if (theta[2 * n + h][2 * half + e] == 0) {
+          v[h][half][e] = weights.at_zero(mask[h][half][e]);
+        }
+      }
+    }
+    add_gradients(s, n * 16, gradient_bits, v, du);
+  }
+}
+
+/// Leaves the number of similar pairs of this block's tiles of the bank for all to read.
+template <class TB, class Find>
+__device__ __forceinline__ void count_pairs(const Layout& layout, const Scratch& scratch,
+                                            Shared<TB>& s, const Find& find) {
+  std::int64_t count = 0;
+  for (int image_tile = 0; image_tile < layout.image_tiles; ++image_tile) {
+    for (std::int64_t tile = blockIdx.x; tile < layout.tiles; tile += gridDim.x) {
+      find(tile, image_tile);
+      count += __reduce_add_sync(
+          kFullMask, __popc(s.similar[0][threadIdx.x]) + __popc(s.similar[1][threadIdx.x]));
+    }
+  }
+  if (threadIdx.x % kWarpSize == 0) s.counts[threadIdx.x / kWarpSize] = count;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    for (int w = 1; w < kWarps; ++w) count += s.counts[w];
+    scratch.similar[blockIdx.x] = count;
+  }
+}
+
+/// What all blocks counted becomes the weights. The block waits before it reads them.
+template <class TB>
+__device__ __forceinline__ void find_weights(const WmlLoss<TB>& p, const Scratch& scratch,
+                                             Shared<TB>& s) {
+  const int lane = int(threadIdx.x);
+  if (lane >= kWarpSize) return;
+  std::int64_t pairs = 0;
+  for (int i = lane; i < int(gridDim.x); i += kWarpSize) pairs += scratch.similar[i];
+  pairs = warp_sum(pairs);
+  const std::int64_t others = p.images * p.bank_rows - pairs;
+  if (lane == 0) {
+    s.weights[0] = pairs != 0 ? float(-1 / double(pairs)) : 0;
+    s.weights[1] = others != 0 ? float(1 / double(others)) : 0;
+    if (blockIdx.x == 0) {
+      p.pairs[0] = pairs;
+      p.pairs[1] = others;
+    }
+  }
+}
+
+/// The loss of the block's warps, added up in their order, to where it belongs.
+template <class TB>
+__device__ __forceinline__ void keep_loss(double of_lane, double* to, Shared<TB>& s) {
+  const double mine = warp_sum(of_lane);
+  if (threadIdx.x % kWarpSize == 0) s.loss[threadIdx.x / kWarpSize] = mine;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    double sum = 0;
+    for (const double of_warp : s.loss) sum += of_warp;
+    *to = sum;
+  }
+}
+
+__device__ __forceinline__ void keep_gradients(const Gradients& du, float* tile) {
+  const int lane = int(threadIdx.x % kWarpSize), warp = int(threadIdx.x / kWarpSize);
+  float* const to = tile + (warp * kImages + lane / 4) * kTile + lane % 4 * 2;
+#pragma unroll
+  for (int k = 0; k < kTile / 8; ++k) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      *reinterpret_cast<float2*>(to + half * 8 * kTile + k * 8) =
+          make_float2(du[k][2 * half], du[k][2 * half + 1]);
+    }
+  }
+}
+
 template <class TB>
 __global__ void __launch_bounds__(kThreads)
     wml_loss_kernel(const WmlLoss<TB> p, const Layout layout, const Scratch scratch, bool packed) {
   __shared__ Shared<TB> s;
   const auto grid = cooperative_groups::this_grid();
-  const int lane = int(threadIdx.x % kWarpSize), warp = int(threadIdx.x / kWarpSize);
-  const int g = lane / 4, t = lane % 4, image = warp * kImages;
+  const int image = int(threadIdx.x / kWarpSize) * kImages;  // of this warp, in the tile
 
   std::int64_t found_tile = -1;  // of the bank, and the images', whose similar pairs are in `s`
   int found_images = -1;
@@ -371,20 +538,7 @@ __global__ void __launch_bounds__(kThreads)
                 packed);
   }
 
-  std::int64_t count = 0;
-  for (int image_tile = 0; image_tile < layout.image_tiles; ++image_tile) {
-    for (std::int64_t tile = blockIdx.x; tile < layout.tiles; tile += gridDim.x) {
-      find(tile, image_tile);
-      count += __reduce_add_sync(
-          kFullMask, __popc(s.similar[0][threadIdx.x]) + __popc(s.similar[1][threadIdx.x]));
-    }
-  }
-  if (lane == 0) s.counts[warp] = count;
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    for (int w = 1; w < kWarps; ++w) count += s.counts[w];
-    scratch.similar[blockIdx.x] = count;
-  }
+  count_pairs(layout, scratch, s, find);
   auto arrival = grid.barrier_arrive();
 
   bool counted = false;
@@ -401,7 +555,7 @@ __global__ void __launch_bounds__(kThreads)
       if (item != int(blockIdx.x)) slice.fetch(p, begin, 0, packed);
     }
     double loss = 0;
-    float du[kTile / 8][4] = {};  // [8 bits][fragment]
+    Gradients du = {};
     for (std::int64_t row = begin; row < end; row += kStep) {
       Theta theta = {};
       for (int first = 0; first < p.bits; first += kTile) {
@@ -426,119 +580,18 @@ __global__ void __launch_bounds__(kThreads)
         counted = true;
         __nanosleep(kPause);
         grid.barrier_wait(std::move(arrival));
-        if (warp == 0) {
-          std::int64_t pairs = 0;
-          for (int i = lane; i < int(gridDim.x); i += kWarpSize) pairs += scratch.similar[i];
-          pairs = warp_sum(pairs);
-          const std::int64_t others = p.images * p.bank_rows - pairs;
-          if (lane == 0) {
-            s.weights[0] = pairs != 0 ? float(-1 / double(pairs)) : 0;
-            s.weights[1] = others != 0 ? float(1 / double(others)) : 0;
-            if (blockIdx.x == 0) {
-              p.pairs[0] = pairs;
-              p.pairs[1] = others;
-            }
-          }
-        }
+        find_weights(p, scratch, s);
         __syncthreads();
       }
       if (!busy) continue;
       const Weights weights{s.weights[0], s.weights[1]};
-      const int left = int(min(p.bank_rows - row, std::int64_t{kStep}));
-      if (left < kStep) {  // past the bank's end: no loss, and zero for the gradient
-#pragma unroll
-        for (int n = 0; n < kStep / 8; ++n) {
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            if (n * 8 + 2 * t + i % 2 >= left) theta[n][i] = -INFINITY;
-          }
-        }
-      }
-      const auto* const similar =
-          reinterpret_cast<const uint2*>(&s.similar[warp / 2][int(row % kRows) + 2 * t]);
-      const int shift = (warp % 2 == 0 ? 23 : 7) - g;
-      float sums[2];  // losses of images g and g + 8, eight pairs each
-#pragma unroll
-      for (int n = 0; n < kStep / 16; ++n) {
-        if (n % 2 == 0) sums[0] = sums[1] = 0;
-        float v[2][2][2], nearest = 1;  // [8 rows][image g or g + 8][row]
-        unsigned mask[2][2][2];
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-          const uint2 both = similar[n * 8 + h * 4];
-          // Bits g and g + 8 of the warp's images to the signs of bytes 2 and 3.
-          const unsigned bits[2] = {both.x << shift, both.y << shift};
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-#pragma unroll
-            for (int e = 0; e < 2; ++e) {
-              mask[h][half][e] = sign_mask(bits[e], 2 + half);
-              v[h][half][e] = weights.see(theta[2 * n + h][2 * half + e], mask[h][half][e],
-                                          sums[half], nearest);
-            }
-          }
-        }
-        if (n % 2 == 1) {
-          loss += first_image + g < p.images ? double(sums[0]) : 0;
-          loss += first_image + g + 8 < p.images ? double(sums[1]) : 0;
-        }
-        if (p.du == nullptr) continue;
-        if (nearest == 0) {
-#pragma unroll
-          for (int i = 0; i < 8; ++i) {
-            const int h = i / 4, half = i / 2 % 2, e = i % 2;
-            if (theta[2 * n + h][2 * half + e] == 0) {
-              v[h][half][e] = weights.at_zero(mask[h][half][e]);
-            }
-          }
-        }
-        unsigned w[kParts<float>][4];  // the weights of 16 images and 16 rows, in parts
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-#pragma unroll
-            for (auto& of : w) of[2 * h + half] = take_top(v[h][half][0], v[h][half][1]);
-          }
-        }
-        const unsigned rows = shared_address(&s.rows[0][n * 16 + lane % 16][lane / 16 * 8]);
-#pragma unroll
-        for (int k = 0; k < kTile / 16; ++k) {
-          if (k * 16 >= gradient_bits) break;
-          unsigned b[kParts<TB>][4];
-#pragma unroll
-          for (int j = 0; j < kParts<TB>; ++j) {
-            load_transposed(b[j], rows + 2 * (j * kStep * kPitch + k * 16));
-          }
-          each_product<kParts<float>, kParts<TB>>([&](auto i, auto j) {
-#pragma unroll
-            for (int h = 0; h < 2; ++h) {
-              mma_add<bf16>(du[2 * k + h], w[i], b[j][2 * h], b[j][2 * h + 1]);
-            }
-          });
-        }
-      }
+      if (const auto left = p.bank_rows - row; left < kStep) leave_out(int(left), theta);
+      see_pairs(p, s, weights, int(row % kRows), first_image, gradient_bits, theta, loss, du);
     }
 
-    if (gradient_bit == 0) {
-      const double mine = warp_sum(loss);
-      if (lane == 0) s.loss[warp] = mine;
-      __syncthreads();
-      if (threadIdx.x == 0) {
-        double sum = 0;
-        for (const double of_warp : s.loss) sum += of_warp;
-        scratch.losses[part] = sum;
-      }
-    }
-    if (p.du == nullptr) continue;
-    float* const to = scratch.gradients + (std::int64_t{item} * kTile + image + g) * kTile + 2 * t;
-#pragma unroll
-    for (int k = 0; k < kTile / 8; ++k) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        *reinterpret_cast<float2*>(to + half * 8 * kTile + k * 8) =
-            make_float2(du[k][2 * half], du[k][2 * half + 1]);
-      }
+    if (gradient_bit == 0) keep_loss(loss, scratch.losses + part, s);
+    if (p.du != nullptr) {
+      keep_gradients(du, scratch.gradients + std::int64_t{item} * kTile * kTile);
     }
   }
   arrival = grid.barrier_arrive();
