@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs the Debian packages that are missing and nothing else. Usage: scripts/install.sh [run|test|checks]
+# Installs the Debian packages that are missing and nothing else. Usage: scripts/install.sh [use|run|test|checks]
+#   use       the libraries that a program built on Debian 12 needs, no compiler
 #   run       what the program needs to be built, and the images of the quickstart
 #   test      that and what the tests need
 #   checks    that and what the checks of the sources need: clang, its formatter and linter, valgrind
@@ -11,18 +12,24 @@ packages=(g++ cmake ninja-build ccache ca-certificates
   libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libspdlog-dev libfmt-dev
   dataset-fashion-mnist)
 case "${1:-run}" in
+  use)
+    packages=(ca-certificates libcpp-httplib0.11 libdnnl2 libfmt9 libgomp1 libhwy1 libjpeg62-turbo libpng16-16
+      libspdlog1.10 libsqlite3-0 zlib1g) ;;
   run) ;;
   test) packages+=(catch2) ;;
-  checks) packages+=(catch2 clang libclang-rt-14-dev clang-format clang-tidy valgrind) ;;
-  *) echo "scripts/install.sh: run, test or checks, not '$1'" >&2; exit 2 ;;
+  checks) packages+=(catch2 clang libclang-rt-dev clang-format clang-tidy valgrind) ;;
+  *) echo "scripts/install.sh: use, run, test or checks, not '$1'" >&2; exit 2 ;;
 esac
 
 # With nvcc, headers of cuDNN's C++ interface for the benchmarks' peers; not in Debian. Without them the peers
 # aren't built.
 frontend=$(cd "$(dirname "$0")/.." && pwd)/build/cudnn_frontend
-if [ "${1:-run}" != run ] && command -v nvcc >/dev/null && [ ! -d "$frontend" ]; then
-  python3 -m pip install --quiet --no-deps --target "$frontend" nvidia-cudnn-frontend==1.32.0 >/dev/null 2>&1 ||
-    { rm -rf "$frontend" && echo "nvidia-cudnn-frontend can't be had from PyPI: hh_bench --peers is left out"; }
+if [[ ${1:-run} == @(test|checks) ]] && command -v nvcc >/dev/null && [ ! -d "$frontend" ]; then
+  why=$({ mkdir -p "${frontend%/*}" &&
+    python3 -m pip install --quiet --no-deps --target "$frontend" nvidia-cudnn-frontend==1.32.0; } 2>&1) || {
+    rm -rf "$frontend"
+    echo "hh_bench --peers is left out, since nvidia-cudnn-frontend could not be installed: $(tail -n 1 <<<"$why")"
+  }
 fi
 
 missing=()
