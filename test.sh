@@ -25,6 +25,9 @@ count "links" scripts/check_links.sh
 count "link check" tests/scripts/check_links_test.sh
 count "counting" tests/scripts/count_test.sh
 count "a build of one op" tests/scripts/ops_subset_test.sh
+if command -v python3 >/dev/null; then
+  count "report of a GPU's run" python3 tests/bench/gpu/report_test.py
+fi
 
 bin=build/$preset/bin
 count "recipe keys" scripts/check_recipe_keys.sh $bin/hybridhash

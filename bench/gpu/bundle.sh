@@ -77,6 +77,7 @@ for folder in "${goldens[@]}"; do
     -exec cp -L {} "$packed/share/hybridhash/goldens/" \;
 done
 cp -r "$root/bench/gpu" "$packed/bench/"
+rm -rf "$packed/bench/gpu/__pycache__"
 mkdir "$packed/bench/torch"
 cp "$root/bench/torch/hybridhash_torch.py" "$packed/bench/torch/"
 cp "$root/LICENSE" "$packed/"

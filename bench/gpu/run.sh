@@ -9,15 +9,15 @@
 #     --dry     shortened, for a simulator: `ptxsim run --gpu=h200 -- bench/gpu/run.sh --dry`; its times mean nothing
 # Every part has a limit of its own, and lands in FOLDER as it ends. A part whose tool is missing is skipped by name.
 # CUDA's libraries are looked for in HH_CUDA_LIBRARIES, Python's nvidia packages (HH_PYTHON, default python3) and the toolkit.
-set -uo pipefail
 # shellcheck disable=SC2034  # much of what is set here is read in parts/
+set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 for file in common machine correct timings counters; do
   # shellcheck disable=SC1090
   . "$root/bench/gpu/parts/$file.sh"
 done
 
-limit=${LIMIT:-540} OUT=${OUT:-gpu-run} only=. dry=false python=${HH_PYTHON:-python3} torch_job=
+limit=${LIMIT:-540} OUT=${OUT:-gpu-run} only=. dry=false python=${HH_PYTHON:-python3}
 while [ $# -gt 0 ]; do
   case $1 in
     --dry) dry=true ;;

@@ -42,7 +42,7 @@ part() {
   took=$(((${EPOCHREALTIME/[.,]/} - began) / 1000))
   case $rc in
     0) status=passed ;;
-    124 | 137) status="out of time" ;;
+    124 | 137 | 142) status="out of time" ;;  # of timeout, or an alarm of the part's own
     *) status=failed ;;
   esac
   record "$name" "$status" $rc "$((took / 1000)).$(printf %03d $((took % 1000)))" "$limit" "$(summary_of "$log")"

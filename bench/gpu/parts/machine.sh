@@ -18,6 +18,7 @@ describe_machine() {
   fact simulated "$dry"
   fact date "$(date -u +%Y-%m-%d)"
   fact limit_s "$limit"
+  fact only "$only"
   fact commit "$(cat "$root/COMMIT" 2>/dev/null || git -C "$root" rev-parse --short HEAD 2>/dev/null)"
   fact cpus "$(nproc)"
   fact kernel "$(uname -r)"

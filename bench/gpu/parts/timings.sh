@@ -2,33 +2,50 @@
 # shellcheck shell=bash disable=SC2154
 # Times, with nothing else on the machine.
 
-# PyTorch compiles beside the tests, says that it is ready and waits, so that only its timing takes a turn of its own. What isn't
-# ready half a minute after the tests is left out.
+declare -A torch_jobs=()
+
+# PyTorch warms up and compiles beside the tests, says that it is ready and waits, so that only its timing takes a turn of its own.
+# What isn't ready half a minute after the tests ends then, by itself; hence a process each for what compiles.
 start_pytorch() {
-  wanted torch || return 0
   if ! "$python" -c 'import torch' 2>/dev/null; then
-    skip torch "$python has no torch"
+    local name
+    for name in torch torch_compile torch_compile_encode; do wanted $name && skip $name "$python has no torch"; done
     return 0
   fi
+  start_pytorch_job torch eager sdpa eager-encode sdpa-encode
+  start_pytorch_job torch_compile compile
+  start_pytorch_job torch_compile_encode compile-encode
+}
+
+# start_pytorch_job NAME CONFIG...
+start_pytorch_job() {
+  local name=$1
+  wanted "$name" || return 0
+  shift
   (
-    phase=timings phase_end=$((timings_until - limit / 6))
-    part "$limit" torch env PYTHONUNBUFFERED=1 "$python" "$root/bench/gpu/torch_gpu.py" "$(pick paper micro)" "$(pick 64 2)" \
-      "$(pick 4 0.1)" eager sdpa compile eager-encode sdpa-encode compile-encode --device "$(pick cuda cpu)" \
-      --ready-within $((correct_until + 30 - SECONDS)) --ready "$work/ready" --wait "$work/go" --out "$OUT/torch.jsonl"
+    phase_end=$((timings_until - limit / 6))
+    part "$limit" "$name" env PYTHONUNBUFFERED=1 "$python" "$root/bench/gpu/torch_gpu.py" "$(pick paper micro)" \
+      "$(pick 64 2)" "$(pick 4 0.1)" "$@" --device "$(pick cuda cpu)" --ready-within $((correct_until + 30 - SECONDS)) \
+      --ready "$work/$name.ready" --wait "$work/$name.go" --out "$OUT/torch.jsonl"
   ) &
-  torch_job=$!
+  torch_jobs[$name]=$!
 }
 
 # Nothing is timed while PyTorch still compiles.
 await_pytorch() {
-  [ -n "$torch_job" ] || return 0
-  until [ -e "$work/ready" ] || ! kill -0 "$torch_job" 2>/dev/null; do sleep 0.2; done
+  local name
+  for name in "${!torch_jobs[@]}"; do
+    until [ -e "$work/$name.ready" ] || ! kill -0 "${torch_jobs[$name]}" 2>/dev/null; do sleep 0.2; done
+  done
 }
 
+# One after the other.
 time_pytorch() {
-  [ -n "$torch_job" ] || return 0
-  touch "$work/go"
-  wait "$torch_job"
+  local name
+  for name in "${!torch_jobs[@]}"; do
+    touch "$work/$name.go"
+    wait "${torch_jobs[$name]}"
+  done
 }
 
 # bench NAME MODE BATCH DTYPE SECONDS ARGS...
