@@ -70,7 +70,7 @@ if $with_cuda; then  # cuDNN loads its parts by name
   cp -Lu "$cuda"/lib/libcudnn*.so.9 "$packed/lib/"
   add_libraries "$packed"/lib/libcudnn*
 fi
-strip --strip-debug "$packed"/bin/* "$packed"/lib/*
+strip --strip-debug "$packed"/bin/*
 
 for folder in "${goldens[@]}"; do
   find "$folder" -maxdepth 1 \( -name '*.json' -o -name '*.safetensors' \) ! -name '*.weights.safetensors' \

@@ -68,6 +68,24 @@ def calibration(measured, estimated, gpu, model_rate, peak):
     return out + table(["constant", "measured:", "ESTIMATE:"], rows)
 
 
+def search_section(run, root):
+    """The program's searches, and their kernels where ncu saw them."""
+    known, peak = kernels.families(root), published(run.facts.get("gpu", ""))
+    rows = []
+    for codes, queries, seconds in run.searches:
+        path = run.folder / f"ncu_search_{codes}_{queries}.csv"
+        all_ = kernels.Sum()
+        for s in (kernels.measured(path, known) if path.is_file() else {}).values():
+            all_.add(s.us, s.bytes, launches=s.launches)
+        least = f"{8 * codes / peak[0] / 1e3:,.0f}" if peak else "-"
+        rows.append([f"{codes:,}", str(queries), f"{seconds * 1e3:.2f}", *(
+            [f"{all_.us:,.0f}", f"{codes * queries / all_.us / 1e3:,.0f}", f"{all_.bytes / all_.us / 1e3:,.0f}"] if all_.us else ["-"] * 3), least])
+    return ["## Search of many codes", "", "`hybridhash search`, exact scan for the 100 nearest of random codes of 64 bits, which are on the "
+            "GPU. *call*: the first of a process, with copies of queries and answers. *kernels*: alone, by Nsight Compute. *DRAM*: the "
+            "time of reading the codes once, at the published rate.", ""] + table(
+        ["codes:", "queries:", "call ms:", "kernels us:", "Gpairs/s:", "GB/s:", "DRAM us:"], rows) if rows else []
+
+
 def section(run, root, profile, folder):
     """(lines, names of plots to their SVG)."""
     path, known = run.folder / "ncu_step.csv", kernels.families(root)

@@ -33,7 +33,7 @@ def correctness(run):
         out += ["Reference cases (`hybridhash verify`); *worst*: the largest error over its tolerance.", ""]
         out += table(["case, type", "checks passed:", "worst:"], rows)
     rows = [[p["name"], p["status"], escaped(p["summary"]), p["seconds"]] for p in run.parts.values()
-            if p["phase"] == "correctness" and not p["name"].startswith(("verify_", "jit_")) and p["status"] != "skipped"]
+            if p["phase"] == "correctness" and not p["name"].startswith(("verify_", "jit_", "codes_")) and p["status"] != "skipped"]
     if rows:
         out += ["Tests and NVIDIA's sanitizers:", ""] + table(["part", "status", "result", "seconds:"], rows)
     return out if len(out) > 2 else []

@@ -5,21 +5,24 @@ import json
 import re
 from pathlib import Path
 
+SIZES = ["10M", "100M", "1G"]
+SEARCHES = [f"{size}_{queries}" for size in SIZES for queries in (1, 1000)]
 # In the order of the page. verify_CASE_DTYPE come on top, one for each reference case that the bundle had.
 PARTS = {
     "machine": ["info", "libraries"],
     "correctness": ["smoke", "jit_cold", "jit_warm", "kernels_attention", "kernels_products", "kernels_search", "kernels_rest",
-                    "engine", "model", "conv_without_cudnn", "racecheck", "memcheck", "initcheck", "racecheck_attention"],
+                    "engine", "model", "conv_without_cudnn", "racecheck", "memcheck", "initcheck", "racecheck_attention",
+                    *(f"codes_{size}" for size in SIZES)],
     "timings": ["torch", "torch_compile", "torch_compile_encode", "train64", "train64_again", "train64_no_graph", "train256", "train64_f32", "encode8", "encode64",
-                "encode256", "lt_probe", "hamming", "kernels"],
-    "counters": ["ncu_step", "ncu_top"],
+                "encode256", "lt_probe", "hamming", *(f"search_{case}" for case in SEARCHES), "kernels"],
+    "counters": ["ncu_step", *(f"ncu_search_{case}" for case in SEARCHES), "ncu_top"],
 }
 FIELDS = ["phase", "name", "status", "exit", "seconds", "limit", "summary"]
 
 
 class Run:
     """facts: machine.tsv. parts: by name. bench: by part. torch: by configuration. verify: by "case.dtype". products, hamming,
-    kernels: rows. cut: files whose end is missing, since the run was ended while it wrote them."""
+    kernels: rows. searches: (codes, queries, seconds). cut: files whose end is missing, since the run was ended while it wrote them."""
 
     def __init__(self, folder):
         self.folder, self.cut = Path(folder), []
@@ -30,6 +33,7 @@ class Run:
         self.hamming, self.kernels = self._json_lines("hamming.jsonl"), self._json_lines("kernels.jsonl")
         rows = self._rows("lt_probe.tsv")
         self.products = [dict(zip(rows[0], row)) for row in rows[1:] if len(row) == len(rows[0])] if rows else []
+        self.searches = [(int(row[0]), int(row[1]), float(row[2])) for row in self._rows("search.tsv") if len(row) == 3]
         self.verify = {path.stem: self._json(path) for path in sorted((self.folder / "verify").glob("*.json"))}
         self.verify = {name: case for name, case in self.verify.items() if case}
 
@@ -50,7 +54,10 @@ class Run:
         return path.read_text(errors="replace") if path.is_file() else ""
 
     def _rows(self, name):
-        return list(csv.reader(self._text(name).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+        whole, _, rest = self._text(name).rpartition("\n")
+        if rest:
+            self.cut.append(name)
+        return list(csv.reader(whole.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
 
     def _json_lines(self, name):
         out = []

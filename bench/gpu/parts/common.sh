@@ -23,7 +23,7 @@ wanted() { [[ $1 =~ $only ]]; }
 
 # The line of a log that says how it went.
 summary_of() {
-  grep -oE '^(All tests passed|test cases:).*|.*(checks passed|ERROR SUMMARY|RACECHECK SUMMARY|error:).*|"images_per_s":[0-9.]+' "$1" |
+  grep -oE '^(All tests passed|test cases:).*|.*(checks passed|ERROR SUMMARY|RACECHECK SUMMARY|==ERROR==|error:).*|"(images_per_s|search_seconds)":[0-9.e-]+' "$1" |
     tail -n 1
 }
 

@@ -76,6 +76,7 @@ correctness() {
   fi
   other_tests & jobs+=($!)
   sanitizers & jobs+=($!)
+  make_indexes & jobs+=($!)
   # Each ends with its phase. A bare wait would also wait for PyTorch.
   for job in "${jobs[@]}"; do wait "$job"; done
 }

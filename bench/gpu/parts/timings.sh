@@ -94,5 +94,6 @@ timings() {
   whole_network
   products
   hamming
+  each_search time_search
   kernels
 }

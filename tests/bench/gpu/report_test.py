@@ -14,7 +14,7 @@ sys.path.insert(0, str(GPU))
 import report  # noqa: E402
 import report_kernels as kernels  # noqa: E402
 import report_plots as plots  # noqa: E402
-from report_run import PARTS, Run  # noqa: E402
+from report_run import PARTS, SIZES, Run  # noqa: E402
 
 KNOWN = kernels.families(ROOT)
 DRY, MADE_UP = HERE / "dry_run", HERE / "made_up_run"
@@ -60,7 +60,7 @@ class MadeUpRun(unittest.TestCase):
         self.assertNotIn("simulated)", self.page)
         self.assertEqual(row(self.page, "engine"), ["failed", "test cases: 35 \\", "34 passed \\", "1 failed", "9.000"])
         self.assertEqual(row(self.page, "racecheck"), ["the run ended before it"])
-        self.assertIn("Cut short, the last line left out: bench.jsonl.", self.page)
+        self.assertIn("Cut short, the last line left out: bench.jsonl, lt_probe.tsv, search.tsv.", self.page)
 
     def test_whole_network(self):
         self.assertEqual(row(self.page, "PyTorch, fused attention"), ["64", "1,600.0", "40.00"])
@@ -76,6 +76,12 @@ class MadeUpRun(unittest.TestCase):
         self.assertIn("No algorithm for: bias_f32 (forward pass).", self.page)
         # 15 x 100 + 2 x 250 and 15 x 80 + 2 x 150; neither 8 MiB nor the line cut short counts.
         self.assertIn("2.00 ms by the heuristic's first choice, 1.50 ms by the best of 8, 25.0% less", self.page)
+
+    def test_searches(self):
+        # 40 us and 96 MB in all; 80 MB at 4.8 TB/s take 16.7 us. The third line was cut short.
+        self.assertEqual(row(self.page, "10,000,000 | 1"), ["1", "0.50", "40", "250", "2,400", "17"])
+        self.assertEqual(row(self.page, "10,000,000 | 1000"), ["1000", "12.50", "-", "-", "-", "17"])
+        self.assertNotIn("| 1,000,000,000", self.page)
 
     def test_kernels_beside_estimates(self):
         # 60 MB in 16 us, and 1 MB in 0.1 us that wasn't estimated; estimates 0.42131 + 0.44372 us without launches, 394,752 bytes.
@@ -127,9 +133,10 @@ class Pieces(unittest.TestCase):
 
     def test_the_scripts_have_every_part(self):
         scripts = "".join(path.read_text() for path in (GPU / "parts").glob("*.sh"))
-        for names in PARTS.values():
-            for name in names:
-                self.assertRegex(scripts, rf"\b{name}\b")
+        self.assertIn(f'pick "{" ".join(SIZES)}" ', scripts)  # what codes_, search_ and ncu_search_ are followed by
+        for name in (name for names in PARTS.values() for name in names):
+            stem, _, size = name.partition("_" + next((s for s in SIZES if s in name.split("_")), "?"))
+            self.assertRegex(scripts, rf"\b{name}\b" if stem == name else rf"name={stem}_\$")
 
     def test_the_page_in_the_documents(self):
         page = (ROOT / "docs" / "gpu-results.md").read_text()
