@@ -31,6 +31,7 @@ fi
 
 bin=build/$preset/bin
 count "recipe keys" scripts/check_recipe_keys.sh $bin/hybridhash
+count "commands in documents" scripts/check_commands.sh $bin/hybridhash
 sets=$($bin/hybridhash info --simd-sets)
 for simd in $sets; do
   export HH_SIMD=$simd
