@@ -132,43 +132,94 @@ struct Setup {
   std::vector<std::uint64_t> labels;
 };
 
-/// One optimiser step's weights over all tensors (docs/specification.md, section 9): RMSprop
-/// divides by the size of the gradient, which turns rounding noise into steps where the gradient is
-/// near 0. So a share of elements must be close, and all within what the steps can move them.
-class StepWeights {
+/// How far the weights may be from the reference's after some steps of RMSprop, an element at a
+/// time. RMSprop divides by the size of the gradient, so where that is near 0 a whole step is
+/// rounding noise, and no bound of all elements says anything. Of a step's direction
+///
+///   u = g / (s + eps),   s^2 = v = (1 - rho) sum_k rho^(t-k) g_k^2,
+///
+/// s is a norm of the gradients so far: if each is within e of the reference's, then s is within
+/// sqrt(1 - rho^t) e, and |g| <= s / sqrt(1 - rho). With s', u' the reference's,
+///
+///   |u - u'| <= |g - g'| / (s + eps) + |u'| |s - s'| / (s + eps)
+///            <= e / (s + eps) * (1 + sqrt((1 - rho^t) / (1 - rho))),
+///
+/// and never more than 2 / sqrt(1 - rho). An element counts as far as its gradient is above its
+/// error: where |g| is below e, the bound is all that the steps can move it. Gradients are within
+/// e = kGradientTolerance of their tensor's largest magnitude: of the first step they are compared,
+/// of later ones their squares.
+class StepBounds {
  public:
-  StepWeights(int step, double learning_rate)
-      : step_(step), reach_(10 * learning_rate * step * 1.1) {}
+  StepBounds(const OptimizerConfig& optimizer, double learning_rate, std::int64_t elements)
+      : rho_(double(optimizer.rho)),
+        eps_(double(optimizer.eps)),
+        learning_rate_(learning_rate),
+        bounds_(std::size_t(elements)) {}
 
-  void see(const GoldenTensors& golden, const std::string& key, std::span<const float> ours,
-           Report& report) {
-    const GoldenTensors::Sample sample = golden.sample(key, ours);
-    report.compare(key, sample.ours, sample.reference, reach_);
-    for (std::size_t i = 0; i < std::min(sample.ours.size(), sample.reference.size()); ++i) {
-      far_ += std::abs(sample.ours[i] - sample.reference[i]) > kClose;
-      ++count_;
+  /// After each step, of the gradient that it took and the mean square that it left.
+  void add_step(const Parameters& parameters, std::span<const float> squares) {
+    ++step_;
+    const double spread = 1 + std::sqrt((1 - std::pow(rho_, step_)) / (1 - rho_));
+    for (const Parameter& p : parameters.all()) {
+      double largest = 0;
+      for (const float g : p.gradient().to_host<float>()) {
+        largest = std::max(largest, std::abs(double(g)));
+      }
+      const double error = kGradientTolerance * largest;
+      for (std::int64_t i = p.begin(); i < p.begin() + p.shape().count(); ++i) {
+        const double size = std::sqrt(double(squares[std::size_t(i)])) + eps_;
+        bounds_[std::size_t(i)] +=
+            float(learning_rate_ * std::min(error / size * spread, 2 / std::sqrt(1 - rho_)));
+      }
     }
   }
 
-  void report_share(Report& report) const {
-    const double share = count_ ? double(far_) / double(count_) : 1;
-    report.compare("step" + std::to_string(step_) + ": share of elements off by more than 1e-6",
-                   share, 0, kFarShare);
+  /// Compares a parameter's weights, sampled as the reference is. The worst element is reported.
+  void compare(const GoldenTensors& golden, const Parameter& p, Report& report) const {
+    const std::string key = "step" + std::to_string(step_) + "." + p.name();
+    if (!golden.contains(key)) {
+      return report.add({.tensor = key, .max_error = INFINITY, .note = "not in the golden file"});
+    }
+    const GoldenTensors::Sample weights = golden.sample(key, p.weight().to_host<float>());
+    const std::size_t count = std::size_t(p.shape().count());
+    const std::vector<float> bounds =
+        golden.sample(key, std::span(bounds_).subspan(std::size_t(p.begin()), count)).ours;
+    Check check{.tensor = key, .pass = !bounds.empty()};
+    if (weights.ours.size() != weights.reference.size() || !check.pass) {
+      return report.add({.tensor = key, .max_error = INFINITY, .note = "of another size"});
+    }
+    double worst = -1;
+    for (std::size_t i = 0; i < bounds.size(); ++i) {
+      const double error = std::abs(double(weights.ours[i]) - weights.reference[i]);
+      // Each step also rounds: the weight by a unit, its own size by a few; and the reference was
+      // rounded when it was stored.
+      const double rounding =
+          kUnit * (std::abs(weights.reference[i]) + 8 * learning_rate_ / std::sqrt(1 - rho_));
+      const double bound = double(bounds[i]) + (step_ + 1) * rounding;
+      if (!(error / bound <= worst)) {
+        worst = error / bound;
+        check.max_error = error;
+        check.tolerance = bound;
+      }
+    }
+    check.pass = worst <= 1;
+    report.add(check);
   }
 
  private:
-  static constexpr double kClose = 1e-6, kFarShare = 5e-4;
-  int step_;
-  double reach_;
-  std::size_t far_ = 0, count_ = 0;
+  static constexpr double kUnit = 0x1p-24;
+  double rho_, eps_, learning_rate_;
+  int step_ = 0;
+  std::vector<float> bounds_;  // in the order of the flat arrays
 };
 
 void verify_steps(Setup& setup, const SafetensorsFile& file, const GoldenTensors& golden,
                   const nlohmann::json& config, const std::vector<double>& losses, Report& report) {
   const float alpha = config.at("alpha").get<float>();
   const double learning_rate = config.at("lr").get<double>();
-  Optimizer optimizer({.kind = "rmsprop", .weight_decay = config.at("wd").get<float>()},
-                      setup.parameters);
+  const OptimizerConfig rmsprop{.kind = "rmsprop", .weight_decay = config.at("wd").get<float>()};
+  Optimizer optimizer(rmsprop, setup.parameters);
+  StepBounds bounds(rmsprop, learning_rate, setup.parameters.flat_weights().count());
   MemoryBank bank = setup.fresh_bank(file, "");
   for (int step = 1; step <= 5; ++step) {
     Tape tape;
@@ -177,13 +228,9 @@ void verify_steps(Setup& setup, const SafetensorsFile& file, const GoldenTensors
                    losses.at(std::size_t(step - 1)),
                    kLossTolerance * losses.at(std::size_t(step - 1)));
     optimizer.step(float(learning_rate));
+    bounds.add_step(setup.parameters, optimizer.state().back().second.to_host<float>());
     if (step != 1 && step != 2 && step != 5) continue;
-    StepWeights weights(step, learning_rate);
-    for (const Parameter& p : setup.parameters.all()) {
-      weights.see(golden, "step" + std::to_string(step) + "." + p.name(),
-                  p.weight().to_host<float>(), report);
-    }
-    weights.report_share(report);
+    for (const Parameter& p : setup.parameters.all()) bounds.compare(golden, p, report);
   }
   const double last = setup.loss_and_gradients(bank, alpha, nullptr);
   report.compare("loss after step 5", last, losses.at(5), kLossTolerance * losses.at(5));

@@ -3,10 +3,12 @@
 #include <stdlib.h>
 
 #include <catch2/catch.hpp>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "apps/verify/golden_folders.h"
 #include "engine/files/safetensors.h"
+#include "model/training/generator.h"
 #include "tests/apps/program.h"
 #include "tests/support/goldens.h"
 #include "tests/support/temporary_folder.h"
@@ -190,20 +192,79 @@ TEST_CASE("verify without a case says no when one of many fails", "[verify]") {
   CHECK(installed.verify().status == 2);
 }
 
-/// A golden file's tensors with one value changed.
-void tamper(const std::filesystem::path& from, const std::filesystem::path& to,
-            const std::string& tensor, std::size_t byte) {
+/// A golden file with change(bytes) of one of its tensors.
+template <class Change>
+void rewrite(const std::filesystem::path& from, const std::filesystem::path& to,
+             const std::string& tensor, const Change& change) {
   const SafetensorsFile file = SafetensorsFile::open(from);
   std::vector<std::vector<std::byte>> copies;
   std::vector<SafetensorsItem> items;
   for (const std::string& name : file.names()) {
     const auto& entry = file.entry(name);
     auto& copy = copies.emplace_back(entry.bytes.begin(), entry.bytes.end());
-    if (name == tensor) copy.at(byte) ^= std::byte{0x40};
+    if (name == tensor) change(copy);
     items.push_back({name, entry.dtype, entry.shape, {}});
   }
   for (std::size_t i = 0; i < items.size(); ++i) items[i].bytes = copies[i];
   write_safetensors(to, items, {});
+}
+
+/// A golden file's tensors with one value changed.
+void tamper(const std::filesystem::path& from, const std::filesystem::path& to,
+            const std::string& tensor, std::size_t byte) {
+  rewrite(from, to, tensor, [&](auto& bytes) { bytes.at(byte) ^= std::byte{0x40}; });
+}
+
+/// Verifies case.json of the folder.
+Outcome verify_steps(const testing::TemporaryFolder& folder) {
+  return run_program(folder.path(),
+                     {"verify", (folder / "case.json").string(), "--failures", "--device", "cpu"});
+}
+
+TEST_CASE("verify notices a wrong optimizer", "[verify]") {
+  const auto goldens = testing::goldens_dir();
+  const testing::TemporaryFolder folder;
+  nlohmann::json json = nlohmann::json::parse(testing::read_text(goldens / "micro_e.json"));
+  const auto [setting, factor] = GENERATE(table<std::string, double>({{"lr", 1.002}, {"wd", 3.0}}));
+  CAPTURE(setting, factor);
+  json["config"][setting] = json["config"][setting].get<double>() * factor;
+  testing::write_text(folder / "case.json", json.dump());
+  std::filesystem::copy(goldens / "micro_e.safetensors", folder / "case.safetensors");
+  const Outcome outcome = verify_steps(folder);
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.status == 1);
+  CHECK_THAT(outcome.out, Contains("step1.") && Contains("step5."));
+}
+
+TEST_CASE("verify notices one step into the wrong direction", "[verify]") {
+  const auto goldens = testing::goldens_dir();
+  const testing::TemporaryFolder folder;
+  const std::string name = "levels.0.transformer_encoder.0.mlp.fc1.weight";
+  const SafetensorsFile file = SafetensorsFile::open(goldens / "micro_e.safetensors");
+  // Of the first elements, that with the largest gradient: its direction is beyond doubt.
+  const std::vector<double> gradient = file.to_doubles("first.grad." + name);
+  const auto element =
+      std::size_t(std::max_element(gradient.begin(), gradient.end(),
+                                   [](double a, double b) { return std::abs(a) < std::abs(b); }) -
+                  gradient.begin());
+  const auto seed = nlohmann::json::parse(testing::read_text(goldens / "micro_e.json"))
+                        .at("config")
+                        .at("seed")
+                        .get<std::uint64_t>();
+  const double before = generated_weights(name, {128, 32}, seed).at(element);
+  const std::string stepped = "first.step1." + name;
+  const double after = file.to_doubles(stepped).at(element);
+  REQUIRE(std::abs(after - before) == Approx(2.5e-4).epsilon(1e-3));
+  rewrite(goldens / "micro_e.safetensors", folder / "case.safetensors", stepped, [&](auto& bytes) {
+    REQUIRE(file.entry(stepped).dtype == "F32");
+    const auto wrong = float(2 * before - after);
+    std::memcpy(bytes.data() + element * sizeof wrong, &wrong, sizeof wrong);
+  });
+  std::filesystem::copy(goldens / "micro_e.json", folder / "case.json");
+  const Outcome outcome = verify_steps(folder);
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.status == 1);
+  CHECK_THAT(outcome.out, Contains("step1." + name));
 }
 
 TEST_CASE("verify notices one changed number of a golden case", "[verify]") {
