@@ -14,7 +14,10 @@ namespace {
 
 constexpr int kOldestMajor = 8;  // our kernels use mma.sync, ldmatrix and cp.async of sm_80
 
-std::string mebibytes(std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+/// Rounded up: no more than that was asked for.
+std::string mebibytes(std::size_t bytes) {
+  return std::to_string((bytes + (std::size_t{1} << 20) - 1) >> 20) + " MiB";
+}
 
 /// Of a GPU that is here: in use by another program that has it for itself, broken, or full.
 DeviceUnavailable unusable(int index, cudaError_t why) {
