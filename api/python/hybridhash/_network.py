@@ -179,7 +179,7 @@ def read_model(path: "str | os.PathLike[str]") -> ModelFile:
     tensors, metadata = read_safetensors(path)
     try:
         if metadata.get("format") not in (MODEL_FORMAT, CHECKPOINT_FORMAT):
-            raise ValueError("no model of ours (its metadata has no format that is known)")
+            raise ValueError("no model of ours: python -m hybridhash.convert makes one of a state dict")
         absent = [key for key in ("config", "transform") if key not in metadata]
         if absent:
             raise ValueError(f"its metadata has no {listed(absent)}")

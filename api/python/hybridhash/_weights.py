@@ -47,6 +47,12 @@ def shape_text(shape: "tuple[int, ...]") -> str:
     return f"[{', '.join(map(str, shape))}]"
 
 
+def one_line(error: BaseException) -> str:
+    """What a command says of an error. Names in it may come from a hostile file."""
+    text = str(error)[:2000] or type(error).__name__
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def is_safetensors(start: bytes) -> bool:
     """By a file's first bytes."""
     return len(start) > 8 and start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] <= _MAX_HEADER

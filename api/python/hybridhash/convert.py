@@ -28,7 +28,8 @@ import numpy as np
 
 from ._network import (CHECKPOINT_FORMAT, MODEL_FORMAT, MODEL_KEYS, UNUSED, Config, check, listed, nest_shapes,
                        network_shapes, parameters, weights_sha256)
-from ._weights import ELEMENT_BYTES, Tensor, is_safetensors, read_safetensors, write_atomically, write_safetensors
+from ._weights import (ELEMENT_BYTES, Tensor, is_safetensors, one_line, read_safetensors, write_atomically,
+                       write_safetensors)
 
 _TORCH_ENDINGS = (".pth", ".pt", ".bin")
 _TORCH_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64",
@@ -205,9 +206,10 @@ def _state_dict(torch: Any, loaded: Any) -> "dict[str, Any]":
                 isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in state.items()):
             prefix = "module." if all(name.startswith("module.") for name in state) else ""
             return {name[len(prefix):]: tensor for name, tensor in state.items()}
-    has = f"a dictionary with {listed([str(key) for key in loaded], 6) or 'nothing'}" if isinstance(loaded, dict) \
-        else f"a {type(loaded).__name__}"
-    raise ValueError(f"no state dict: it holds {has}")
+    if not isinstance(loaded, dict):
+        raise ValueError(f"no state dict: it holds a {type(loaded).__name__}")
+    others = [key for key, value in loaded.items() if isinstance(key, str) and not isinstance(value, torch.Tensor)]
+    raise ValueError(f"no state dict: {'these are no tensors: ' + listed(others) if others else 'it has no names'}")
 
 
 def _from_torch(torch: Any, name: str, tensor: Any) -> Tensor:
@@ -247,7 +249,7 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
         print(convert(o.source, o.target, heads=o.heads, resize=o.resize, class_names=o.class_name, partial=o.partial,
                       fill_unused=o.fill_unused))
     except (ValueError, OSError, ImportError, MemoryError) as error:
-        print(f"hybridhash.convert: {error or type(error).__name__}", file=sys.stderr)
+        print(f"hybridhash.convert: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -14,7 +14,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from ._network import INTERACTION_HEADS, ModelFile, read_model
-from ._weights import write_atomically
+from ._weights import one_line, write_atomically
 
 INPUTS = ("pixels", "normalised")
 OUTPUTS = ("both", "codes", "outputs")
@@ -255,7 +255,7 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     try:
         export(o.model, o.out, o.batch, o.opset, o.outputs, o.inputs)
     except (ValueError, OSError, ImportError, MemoryError) as error:
-        print(f"hybridhash.onnx: {error or type(error).__name__}", file=sys.stderr)
+        print(f"hybridhash.onnx: {one_line(error)}", file=sys.stderr)
         return 2
     print(f"{o.out}: ONNX, opset {o.opset}")
     return 0

@@ -188,6 +188,19 @@ def test_order_in_memory_is_not_order_of_the_tensor(tmp_path):
     assert_same(torch.load(tmp_path / "c.pth", weights_only=True), state)
 
 
+def test_of_a_checkpoint_only_the_model_is_taken(tmp_path, micro):
+    convert(micro, tmp_path / "m.safetensors")
+    tensors, metadata = _weights.read_safetensors(tmp_path / "m.safetensors")
+    state = {"optimizer.v.norm.bias": tensors["norm.bias"], "bank.codes": tensors["norm.bias"]}
+    _weights.write_safetensors(tmp_path / "last.safetensors", {**tensors, **state},
+                               {**metadata, "format": _network.CHECKPOINT_FORMAT, "steps": "7"})
+    assert _network.read_model(tmp_path / "last.safetensors").config == MICRO
+    for name in ("a.pth", "b.safetensors"):
+        convert(tmp_path / "last.safetensors", tmp_path / name)
+    assert list(torch.load(tmp_path / "a.pth", weights_only=True)) == list(tensors)
+    assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "m.safetensors").read_bytes()
+
+
 def test_fc_layer_on_demand(tmp_path):
     state = made_up(_network.network_shapes(MICRO))
     convert(saved(tmp_path / "a.pth", state), tmp_path / "b.safetensors")
@@ -214,7 +227,7 @@ def test_fc_layer_on_demand(tmp_path):
     (lambda s: s.update({"norm.bias": torch.zeros(128, dtype=torch.int64)}), "norm.bias is I64"),
     (lambda s: s.update({"norm.bias": torch.zeros(128, dtype=torch.complex64)}), "norm.bias is .* torch.complex64"),
     (lambda s: s.update({"norm.bias": torch.zeros(128).to_sparse()}), "norm.bias is a tensor of .*sparse"),
-    (lambda s: s.update({"epoch": 3}), "no state dict: it holds a dictionary with"),
+    (lambda s: s.update({"epoch": 3}), "no state dict: these are no tensors: epoch$"),
 ])
 def test_errors_name_what_is_wrong(tmp_path, change, message):
     state = made_up(micro_shapes())
@@ -223,6 +236,14 @@ def test_errors_name_what_is_wrong(tmp_path, change, message):
         convert(saved(tmp_path / "a.pth", state), tmp_path / "b.safetensors")
     assert str(error.value).startswith(str(tmp_path / "a.pth: ")) and "\n" not in str(error.value)
     assert os.listdir(tmp_path) == ["a.pth"]
+
+
+@pytest.mark.parametrize("content, message", [(torch.zeros(3), "it holds a Tensor"), ({}, "it has no names"),
+                                              ({3: torch.zeros(1)}, "it has no names"), ([1, 2], "it holds a list"),
+                                              ({"state_dict": {"a": 1}, "b": 2}, "no tensors: state_dict, b$")])
+def test_what_is_no_state_dict(tmp_path, content, message):
+    with pytest.raises(ValueError, match=f"a.pth: no state dict: .*{message}"):
+        convert(saved(tmp_path / "a.pth", content), tmp_path / "b.safetensors")
 
 
 def test_partial_takes_any(tmp_path):
@@ -316,6 +337,12 @@ def test_configs_that_lie(tmp_path, micro, config):
     _weights.write_safetensors(tmp_path / "n.safetensors", tensors, {**metadata, "config": text})
     with pytest.raises(ValueError, match="n.safetensors: its config: "):
         _network.read_model(tmp_path / "n.safetensors")
+
+
+def test_names_cannot_write_to_the_terminal(tmp_path, capsys):
+    saved(tmp_path / "a.pth", {"a\n\x1b[2J": torch.zeros(1), **made_up(micro_shapes())})
+    assert main([str(tmp_path / "a.pth"), str(tmp_path / "b.safetensors")]) == 2
+    assert capsys.readouterr().err == f"hybridhash.convert: {tmp_path}/a.pth: unexpected: a??[2J\n"
 
 
 def test_without_pytorch_or_with_an_old_one(tmp_path, micro, monkeypatch, capsys):

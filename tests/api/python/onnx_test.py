@@ -181,7 +181,7 @@ def test_errors(tmp_path, odd, capsys, monkeypatch):
     tensors, metadata = _weights.read_safetensors(odd)
     for name, parts, message in [
             ("missing", ({n: t for n, t in tensors.items() if n != "norm.bias"}, metadata), "missing: norm.bias"),
-            ("plain", (tensors, {}), "no model of ours"),
+            ("plain", (tensors, {}), "no model of ours: python -m hybridhash.convert makes one"),
             ("transform", (tensors, {**metadata, "transform": '{"size":3}'}), "its transform: "),
             ("sum", (tensors, {**metadata, "weights_sha256": "0"}), "damaged")]:
         _weights.write_safetensors(tmp_path / name, *parts)
