@@ -27,6 +27,7 @@ count "counting" tests/scripts/count_test.sh
 count "a build of one op" tests/scripts/ops_subset_test.sh
 if command -v python3 >/dev/null; then
   count "report of a GPU's run" python3 tests/bench/gpu/report_test.py
+  count "a GPU's run" tests/bench/gpu/run_test.sh
 fi
 # The Python package's modules without compiled parts, by a Python that has what they work with (pip install numpy pytest
 # torch onnx onnxruntime openvino scipy safetensors). A test whose package isn't there is skipped.
