@@ -40,6 +40,7 @@ def export(model_path: "str | os.PathLike[str]", out_path: "str | os.PathLike[st
     """
     try:
         import onnx
+        import onnx.numpy_helper
     except ImportError:
         raise ImportError("ONNX needs the package onnx: pip install onnx") from None
     newest = onnx.defs.onnx_opset_version()

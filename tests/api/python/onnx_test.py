@@ -74,6 +74,8 @@ def golden_case(name):
 @pytest.mark.parametrize("opset", [17, 20])
 @pytest.mark.parametrize("name", ["micro_c", "micro_e"])
 def test_goldens(tmp_path, spec, name, opset, run):
+    if opset > onnx.defs.onnx_opset_version():
+        pytest.skip(f"onnx {onnx.__version__} has no opset {opset}")
     tensors, _ = _weights.read_safetensors(GOLDENS / f"{name}.safetensors")
     model = write_model(tmp_path / "m.safetensors", spec, golden_case(name))
     export(model, tmp_path / "m.onnx", opset=opset, inputs="normalised")
