@@ -5,8 +5,8 @@
 #     BUILD      a build folder of the cuda preset, as build/cuda
 #     OUT        OUT.tar.xz, OUT.tar.gz, or a folder that isn't there yet
 #     --goldens  more reference cases, beside those of tests/goldens
-#     --cuda     also cuBLASLt, cuDNN and NVRTC, over 400 MB packed; without it run.sh takes them from PyTorch or the toolkit
-# In it: bin/, lib/ (shared libraries but glibc's and the driver's), share/hybridhash/goldens, bench/, COMMIT. Then, there:
+#     --cuda     also cuBLASLt, cuDNN and NVRTC, 1.1 GB; without it run.sh takes them from PyTorch or the toolkit
+# In it: bin/, lib/ (shared libraries but glibc's and the driver's), share/hybridhash/goldens, bench/, COMMIT (this tree's). Then, there:
 #   bench/gpu/run.sh --out RESULTS
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -36,6 +36,8 @@ done
 
 cuda=$(sed -n 's/^CUDAToolkit_BIN_DIR:PATH=//p' "$build/CMakeCache.txt")
 cuda=$(cd "${cuda:-$(dirname "$(command -v nvcc)")}/.." && pwd)
+cuda_lib=$cuda/lib64
+[ -e "$cuda_lib/libcublasLt.so" ] || cuda_lib=$cuda/lib
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 packed=$work/hybridhash-gpu
@@ -56,7 +58,7 @@ add_libraries() {
   local name path
   while read -r name path; do
     is_packed "$name" && cp -Lu "$path" "$packed/lib/$name"
-  done < <(LD_LIBRARY_PATH=$cuda/lib64:$cuda/lib ldd "$@" | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 }' | sort -u)
+  done < <(LD_LIBRARY_PATH=$cuda_lib ldd "$@" | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 }' | sort -u)
   return 0
 }
 
@@ -64,11 +66,14 @@ for program in "${programs[@]}" "${optional[@]}"; do
   [ -e "$build/bin/$program" ] && cp -L "$build/bin/$program" "$packed/bin/"
 done
 g++ -std=c++20 -O2 -Wall -Wextra -Werror -isystem "$cuda/include" "$root/bench/gpu/lt_probe.cpp" \
-  -L"$cuda/lib64" -L"$cuda/lib" -lcublasLt -lcudart -o "$packed/bin/lt_probe"
+  -L"$cuda_lib" -lcublasLt -lcudart -o "$packed/bin/lt_probe"
 add_libraries "$packed"/bin/*
-if $with_cuda; then  # cuDNN loads its parts by name
-  cp -Lu "$cuda"/lib/libcudnn*.so.9 "$packed/lib/"
-  add_libraries "$packed"/lib/libcudnn*
+if $with_cuda; then  # what is loaded by name
+  for library in "$cuda_lib"/libcudnn*.so.9 "$cuda_lib"/libnvrtc-builtins.so.*; do
+    [ -e "$library" ] || fail "--cuda: there is no $library"
+    cp -L "$library" "$packed/lib/"
+    add_libraries "$library"
+  done
 fi
 strip --strip-debug "$packed"/bin/*
 
@@ -77,7 +82,7 @@ for folder in "${goldens[@]}"; do
     -exec cp -L {} "$packed/share/hybridhash/goldens/" \;
 done
 cp -r "$root/bench/gpu" "$packed/bench/"
-rm -rf "$packed/bench/gpu/__pycache__"
+rm -rf "$packed"/bench/gpu/{__pycache__,report*.py}  # the page is made in a tree
 mkdir "$packed/bench/torch"
 cp "$root/bench/torch/hybridhash_torch.py" "$packed/bench/torch/"
 cp "$root/LICENSE" "$packed/"

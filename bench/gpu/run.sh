@@ -68,5 +68,5 @@ phase=timings phase_end=$timings_until
 timings
 phase=counters phase_end=$((limit - 5))  # timeout kills five seconds after it asked
 counters
-say "done; bench/gpu/report.py $OUT makes the page"
+say "done; in a tree, python3 bench/gpu/report.py $OUT makes the page"
 awk -F'\t' '{ count[$3]++ } END { for (s in count) print count[s], s }' "$OUT/parts.tsv"
