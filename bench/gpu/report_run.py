@@ -13,8 +13,9 @@ PARTS = {
     "correctness": ["smoke", "jit_cold", "jit_warm", "kernels_attention", "kernels_products", "kernels_search", "kernels_rest",
                     "engine", "model", "conv_without_cudnn", "racecheck", "memcheck", "initcheck", "racecheck_attention",
                     *(f"codes_{size}" for size in SIZES)],
-    "timings": ["torch", "torch_compile", "torch_compile_encode", "train64", "train64_again", "train64_no_graph", "train256", "train64_f32", "encode8", "encode64",
-                "encode256", "lt_probe", "hamming", *(f"search_{case}" for case in SEARCHES), "kernels"],
+    "timings": ["torch", "torch_compile", "torch_compile_encode", "train64", "train64_again", "train64_no_graph", "train256",
+                "train64_f32", "encode8", "encode64", "encode256", "lt_probe", "hamming",
+                *(f"search_{case}" for case in SEARCHES), "kernels"],
     "counters": ["ncu_step", *(f"ncu_search_{case}" for case in SEARCHES), "ncu_top"],
 }
 FIELDS = ["phase", "name", "status", "exit", "seconds", "limit", "summary"]

@@ -23,8 +23,8 @@ wanted() { [[ $1 =~ $only ]]; }
 
 # The line of a log that says how it went.
 summary_of() {
-  grep -oE '^(All tests passed|test cases:).*|.*(checks passed|ERROR SUMMARY|RACECHECK SUMMARY|==ERROR==|error:).*|"(images_per_s|search_seconds)":[0-9.e-]+' "$1" |
-    tail -n 1
+  local catch2='^(All tests passed|test cases:).*' line='.*(checks passed|ERROR SUMMARY|RACECHECK SUMMARY|==ERROR==|error:).*'
+  grep -oE "$catch2|$line|\"(images_per_s|search_seconds)\":[0-9.e-]+" "$1" | tail -n 1
 }
 
 # part SECONDS NAME COMMAND...: within its own limit and its phase's.
