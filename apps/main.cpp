@@ -19,6 +19,7 @@
 #include "apps/report/shown_text.h"
 #include "apps/report/standard_streams.h"
 #include "engine/device/device.h"
+#include "engine/files/log.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
 
@@ -78,6 +79,12 @@ int run(int argc, char** argv) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<ShownMessage>('*').set_pattern("hybridhash: %^%l%$: %*");
   spdlog::set_formatter(std::move(formatter));
+  hh::set_log([](hh::LogLevel level, const std::string& text) {
+    spdlog::log(level == hh::LogLevel::kWarning ? spdlog::level::warn
+                : level == hh::LogLevel::kInfo  ? spdlog::level::info
+                                                : spdlog::level::debug,
+                "{}", text);
+  });
   try {
     hh::cpu::simd_from_environment();
     hh::cpu::set_num_threads(threads_from_environment());

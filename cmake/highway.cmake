@@ -4,7 +4,8 @@
 # there so that the program runs at all. AVX3_DL adds VPOPCNTDQ, which the Hamming scan wants.
 find_library(HH_HWY_LIBRARY hwy REQUIRED)
 function(hh_use_highway target)
-  target_link_libraries(${target} PRIVATE ${HH_HWY_LIBRARY})
+  target_link_libraries(${target} PRIVATE
+    $<BUILD_INTERFACE:${HH_HWY_LIBRARY}> $<INSTALL_INTERFACE:hwy>)
   target_compile_definitions(${target} PRIVATE
     HWY_WANT_AVX3_DL "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4)")
   if(HH_ONLY_AVX2)

@@ -140,8 +140,13 @@ Source open_source(const ModelInfo& model, const std::filesystem::path& model_pa
   }
   source.items.resize(std::size_t(dataset->size()));
   std::iota(source.items.begin(), source.items.end(), std::int64_t{0});
-  source.dataset = std::make_shared<FittingDataset>(std::move(dataset), model.transform);
+  source.dataset = fitting(std::move(dataset), model.transform);
   return source;
+}
+
+std::shared_ptr<const data::Dataset> fitting(std::shared_ptr<const data::Dataset> dataset,
+                                             const data::TransformSpec& transform) {
+  return std::make_shared<FittingDataset>(std::move(dataset), transform);
 }
 
 retrieval::CodeSet encode_source(const Model& model, const Source& source,

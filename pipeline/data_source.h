@@ -38,6 +38,11 @@ struct Source {
 Source open_source(const ModelInfo& model, const std::filesystem::path& model_path,
                    const SourceOptions& options);
 
+/// A data set that isn't the model's own, for its transform: models of small images don't resize, so
+/// larger ones are shrunk to fit.
+std::shared_ptr<const data::Dataset> fitting(std::shared_ptr<const data::Dataset> dataset,
+                                             const data::TransformSpec& transform);
+
 /// Codes of all its items, with the model's hash and the source's name.
 retrieval::CodeSet encode_source(const Model& model, const Source& source,
                                  const EncoderOptions& options);

@@ -33,6 +33,7 @@ check model model engine kernels
 check data data engine kernels
 check retrieval retrieval engine kernels
 check pipeline pipeline model data retrieval engine kernels
+check api api pipeline model data retrieval engine kernels
 check apps apps pipeline model data retrieval engine kernels
 
 # subjects LAYER FOLDER...: the layer's sources lie in these folders, and the other way round.

@@ -2,7 +2,6 @@
 #include "engine/device/device.h"
 
 #include <dlfcn.h>
-#include <spdlog/spdlog.h>
 
 #include <charconv>
 #include <cstdlib>
@@ -16,6 +15,7 @@
 #include "engine/device/backend.h"
 #include "engine/device/kernel_table.h"
 #include "engine/device/memory.h"
+#include "engine/files/log.h"
 
 namespace hh {
 namespace {
@@ -95,7 +95,7 @@ Backend* create_cuda_backend(int index) {
   Backend* const made = reinterpret_cast<CreateCudaBackend*>(create)(index);
   if (void* note = dlsym(library, kCudaNote); note != nullptr) {
     const std::string text = reinterpret_cast<CudaNote*>(note)();
-    if (!text.empty()) spdlog::warn("{}", text);
+    if (!text.empty()) log(LogLevel::kWarning, text);
   }
   return made;
 }
@@ -146,10 +146,10 @@ Device parse_device(const std::string& name) {
       backend(cuda);
       return cuda;
     } catch (const NoCudaLibrary& why) {
-      spdlog::info("running on the CPU: {}", why.what());
+      log(LogLevel::kInfo, std::string("running on the CPU: ") + why.what());
       return kCpu;
     } catch (const DeviceUnavailable& why) {
-      spdlog::warn("running on the CPU: {}", why.what());
+      log(LogLevel::kWarning, std::string("running on the CPU: ") + why.what());
       return kCpu;
     }
   }

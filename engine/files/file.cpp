@@ -2,7 +2,6 @@
 #include "engine/files/file.h"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 #include <utility>
 
 #include "engine/files/file_error.h"
+#include "engine/files/log.h"
 
 namespace hh {
 namespace {
@@ -206,7 +206,8 @@ void AtomicFile::commit() {
   // Without this a power cut may bring the old file back. It is no reason to throw: the new file is
   // what everybody reads from now on.
   if (::fsync(folder_descriptor) != 0) {
-    spdlog::warn("{}: can't be flushed to the disk: {}", folder.string(), std::strerror(errno));
+    log(LogLevel::kWarning,
+        folder.string() + ": can't be flushed to the disk: " + std::strerror(errno));
   }
 }
 

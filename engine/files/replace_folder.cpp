@@ -2,7 +2,6 @@
 #include "engine/files/replace_folder.h"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,6 +9,8 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+
+#include "engine/files/log.h"
 
 namespace hh {
 
@@ -32,12 +33,15 @@ void replace_folder(
   const auto parent = place.has_parent_path() ? place.parent_path() : ".";
   const int descriptor = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0 || ::fsync(descriptor) != 0) {
-    spdlog::warn("{}: can't be flushed to the disk: {}", parent.string(), std::strerror(errno));
+    log(LogLevel::kWarning,
+        parent.string() + ": can't be flushed to the disk: " + std::strerror(errno));
   }
   if (descriptor >= 0) ::close(descriptor);
   std::error_code failed;
   if (exists) std::filesystem::remove_all(old, failed);
-  if (failed) spdlog::warn("{}: can't be removed: {}", old.string(), failed.message());
+  if (failed) {
+    log(LogLevel::kWarning, old.string() + ": can't be removed: " + failed.message());
+  }
 }
 
 }  // namespace hh

@@ -34,17 +34,21 @@ Tensor patchify(const Tensor& images, const PatchShape& shape, DType dtype) {
 
 Tensor patchify_pixels(const Tensor& pixels, const PatchShape& shape, std::span<const float> mean,
                        std::span<const float> std, DType dtype) {
+  return patchify_pixels(pixels.data<std::uint8_t>(), pixels.device(), shape, mean, std, dtype);
+}
+
+Tensor patchify_pixels(const std::uint8_t* pixels, Device device, const PatchShape& shape,
+                       std::span<const float> mean, std::span<const float> std, DType dtype) {
   assert(int(mean.size()) == shape.channels && int(std.size()) == shape.channels);
   const std::int64_t side = shape.size / shape.patch;
   Tensor rows({shape.images * side * side, shape.channels * shape.patch * shape.patch}, dtype,
-              pixels.device());
+              device);
   with_activation_type(dtype, [&](auto t) {
     using T = decltype(t);
-    PatchifyPixels<T> args{
-        .pixels = pixels.data<std::uint8_t>(), .rows = rows.data<T>(), .shape = shape};
+    PatchifyPixels<T> args{.pixels = pixels, .rows = rows.data<T>(), .shape = shape};
     std::copy(mean.begin(), mean.end(), args.mean);
     std::copy(std.begin(), std.end(), args.std);
-    launch(pixels.device(), args);
+    launch(device, args);
   });
   return rows;
 }

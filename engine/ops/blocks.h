@@ -16,6 +16,9 @@ Tensor patchify(const Tensor& images, const PatchShape& shape, DType dtype);
 /// u8 images [B, S, S, C] to normalised patch rows. Not differentiable. input/patchify.h
 Tensor patchify_pixels(const Tensor& pixels, const PatchShape& shape, std::span<const float> mean,
                        std::span<const float> std, DType dtype);
+/// The same of memory that `device` can read, until the device has done what was queued.
+Tensor patchify_pixels(const std::uint8_t* pixels, Device device, const PatchShape& shape,
+                       std::span<const float> mean, std::span<const float> std, DType dtype);
 
 /// Image [B, h, h, C] -> blocks [B, T, N, C] plus position embedding `pos` [T, N, C], and its
 /// LayerNorm; T = grid^2. blockify/blockify_layer_norm.h

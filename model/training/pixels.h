@@ -19,7 +19,8 @@ struct PixelStatistics {
 Tensor patch_rows(const HybridHash& network, const Tensor& pixels,
                   const PixelStatistics& statistics, DType dtype);
 
-/// The same for pixels on the host, which are copied to `device` first.
+/// The same for pixels on the host, which are copied to a GPU first; the CPU reads them where they
+/// lie.
 Tensor patch_rows(const HybridHash& network, std::span<const std::uint8_t> pixels,
                   const PixelStatistics& statistics, DType dtype, Device device);
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/training/trainer.h"
 
-#include <spdlog/spdlog.h>
-
 #include <cmath>
 #include <utility>
 
 #include "engine/device/launch.h"
 #include "engine/device/profiler.h"
+#include "engine/files/log.h"
 #include "engine/tensor/tape.h"
 #include "kernels/random/drop_path_scale.h"
 
@@ -100,7 +99,7 @@ bool Trainer::record(int images) {
     recorded_ = std::move(made);
     return true;
   } catch (const OutOfMemory& e) {
-    spdlog::info("training steps are not recorded: {}", e.what());
+    log(LogLevel::kInfo, std::string("training steps are not recorded: ") + e.what());
     return false;
   }
 }
@@ -146,7 +145,8 @@ void Trainer::update_loss_scale() {
   if (last_finite_) scaler_.update(*std::exchange(last_finite_, std::nullopt));
   last_norm_ = optimizer_->norm_later();
   if (scaler_.scale != before) {
-    spdlog::debug("loss scale {} after step {}", scaler_.scale, optimizer_->steps());
+    log(LogLevel::kDebug, "loss scale " + std::to_string(scaler_.scale) + " after step " +
+                              std::to_string(optimizer_->steps()));
     loss_scale_.copy_from(std::span<const float>(&scaler_.scale, 1));
   }
 }

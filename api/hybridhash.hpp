@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+// hybridhash.h for C++20: handles that close themselves, spans, and exceptions of type
+// hybridhash::Error in place of statuses. Header only; link hybridhash::hybridhash.
+#ifndef HYBRIDHASH_HPP
+#define HYBRIDHASH_HPP
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "hybridhash.h"
+
+namespace hybridhash {
+
+/// What a call failed with. what() is one line for people.
+class Error : public std::runtime_error {
+ public:
+  Error(hh_status status, const std::string& text) : std::runtime_error(text), status_(status) {}
+  hh_status status() const noexcept { return status_; }
+
+ private:
+  hh_status status_;
+};
+
+namespace detail {
+
+inline void check(hh_status status) {
+  if (status != HH_OK) throw Error(status, hh_last_error());
+}
+
+template <class T, void (*close)(T*)>
+struct Close {
+  void operator()(T* handle) const noexcept { close(handle); }
+};
+template <class T, void (*close)(T*)>
+using Handle = std::unique_ptr<T, Close<T, close>>;
+
+inline std::vector<const char*> pointers(const std::vector<std::string>& texts) {
+  std::vector<const char*> out;
+  out.reserve(texts.size());
+  for (const std::string& text : texts) out.push_back(text.c_str());
+  return out;
+}
+
+/// Throws unless `given` values are what is needed, so that no array is read past its end.
+inline void check_size(std::size_t given, std::size_t wanted, const char* what) {
+  if (given != wanted) {
+    throw Error(HH_INVALID_ARGUMENT, std::string(what) + ": " + std::to_string(given) +
+                                         " values, but " + std::to_string(wanted) + " are needed");
+  }
+}
+
+}  // namespace detail
+
+/// Bytes of a code.
+constexpr std::size_t code_bytes(int bits) { return (std::size_t(bits) + 7) / 8; }
+
+/// A row-major 8-bit image [height, width, channels] without gaps.
+inline hh_image image(std::span<const std::uint8_t> pixels, int height, int width, int channels) {
+  detail::check_size(pixels.size(),
+                     std::size_t(height) * std::size_t(width) * std::size_t(channels), "pixels");
+  return {pixels.data(),          height, width, channels, std::int64_t{width} * channels,
+          std::int64_t{channels}, 1};
+}
+
+/// Items: codes, and what is known of them.
+class Codes {
+ public:
+  explicit Codes(hh_codes* handle) : handle_(handle) {}
+  explicit Codes(const hh_codes_data& data) {
+    hh_codes* handle = nullptr;
+    detail::check(hh_codes_create(&data, &handle));
+    handle_.reset(handle);
+  }
+  static Codes read(const std::string& path) {
+    hh_codes* handle = nullptr;
+    detail::check(hh_codes_read(path.c_str(), &handle));
+    return Codes(handle);
+  }
+  void write(const std::string& path) const {
+    detail::check(hh_codes_write(handle_.get(), path.c_str()));
+  }
+  /// Pointers into this object.
+  hh_codes_data view() const {
+    hh_codes_data data = HH_CODES_DATA_INIT;
+    detail::check(hh_codes_view(handle_.get(), &data));
+    return data;
+  }
+  std::int64_t count() const { return view().count; }
+  int bits() const { return view().bits; }
+  std::span<const std::uint8_t> bytes() const {
+    const hh_codes_data data = view();
+    return {data.codes, std::size_t(data.count) * code_bytes(data.bits)};
+  }
+  std::span<const std::int64_t> ids() const {
+    const hh_codes_data data = view();
+    return {data.ids, std::size_t(data.count)};
+  }
+  hh_codes* get() const { return handle_.get(); }
+
+ private:
+  detail::Handle<hh_codes, hh_codes_close> handle_;
+};
+
+/// A trained network.
+class Model {
+ public:
+  explicit Model(const std::string& path, const std::string& device = "cpu",
+                 const std::string& dtype = "f32", int threads = 0) {
+    hh_model_options options = HH_MODEL_OPTIONS_INIT;
+    options.device = device.c_str();
+    options.dtype = dtype.c_str();
+    options.threads = threads;
+    hh_model* handle = nullptr;
+    detail::check(hh_model_open(path.c_str(), &options, &handle));
+    handle_.reset(handle);
+  }
+  int bits() const { return hh_model_bits(handle_.get()); }
+  int image_size() const { return hh_model_image_size(handle_.get()); }
+  int channels() const { return hh_model_channels(handle_.get()); }
+  std::string hash() const { return hh_model_hash(handle_.get()); }
+  std::vector<std::string> class_names() const {
+    std::vector<std::string> names;
+    for (int i = 0; i < hh_model_class_count(handle_.get()); ++i) {
+      names.emplace_back(hh_model_class_name(handle_.get(), i));
+    }
+    return names;
+  }
+
+  /// Packed codes [images, ceil(bits / 8)] and, unless null, outputs [images, bits].
+  std::vector<std::uint8_t> encode(
+      std::span<const hh_image> images, std::vector<float>* outputs = nullptr,
+      const hh_encode_options& options = HH_ENCODE_OPTIONS_INIT) const {
+    std::vector<std::uint8_t> codes(images.size() * code_bytes(bits()));
+    if (outputs != nullptr) outputs->resize(images.size() * std::size_t(bits()));
+    detail::check(hh_model_encode(handle_.get(), images.data(), std::int64_t(images.size()),
+                                  &options, codes.data(),
+                                  outputs == nullptr ? nullptr : outputs->data()));
+    return codes;
+  }
+  Codes encode_source(const hh_source& source,
+                      const hh_encode_options& options = HH_ENCODE_OPTIONS_INIT) const {
+    hh_codes* codes = nullptr;
+    detail::check(hh_model_encode_source(handle_.get(), &source, &options, &codes));
+    return Codes(codes);
+  }
+  Codes encode_files(const std::vector<std::string>& files,
+                     const hh_encode_options& options = HH_ENCODE_OPTIONS_INIT) const {
+    const auto paths = detail::pointers(files);
+    hh_source source = HH_SOURCE_INIT;
+    source.files = paths.data();
+    source.file_count = std::int64_t(paths.size());
+    return encode_source(source, options);
+  }
+  Codes encode_folder(const std::string& folder,
+                      const hh_encode_options& options = HH_ENCODE_OPTIONS_INIT) const {
+    hh_source source = HH_SOURCE_INIT;
+    source.folder = folder.c_str();
+    return encode_source(source, options);
+  }
+  hh_model* get() const { return handle_.get(); }
+
+ private:
+  detail::Handle<hh_model, hh_model_close> handle_;
+};
+
+/// The answer to a search.
+class Hits {
+ public:
+  explicit Hits(hh_hits* handle) : handle_(handle) {
+    detail::check(hh_hits_view(handle_.get(), &data_));
+  }
+  std::int64_t queries() const { return data_.count; }
+  std::span<const std::int64_t> ids(std::int64_t query) const {
+    return {data_.ids + data_.offsets[query], size(query)};
+  }
+  std::span<const float> distances(std::int64_t query) const {
+    return {data_.distances + data_.offsets[query], size(query)};
+  }
+  const hh_hits_data& data() const { return data_; }
+
+ private:
+  std::size_t size(std::int64_t query) const {
+    return std::size_t(data_.offsets[query + 1] - data_.offsets[query]);
+  }
+  detail::Handle<hh_hits, hh_hits_close> handle_;
+  hh_hits_data data_ = HH_HITS_DATA_INIT;
+};
+
+/// An index of codes in a folder.
+class Index {
+ public:
+  explicit Index(const std::string& folder) {
+    hh_index* handle = nullptr;
+    detail::check(hh_index_open(folder.c_str(), &handle));
+    handle_.reset(handle);
+  }
+  static Index build(const std::string& folder, const Codes& codes, bool overwrite = false,
+                     bool keep_outputs = false) {
+    detail::check(hh_index_build(folder.c_str(), codes.get(), overwrite, keep_outputs));
+    return Index(folder);
+  }
+  int bits() const { return hh_index_bits(handle_.get()); }
+  std::int64_t count() const { return hh_index_count(handle_.get()); }
+  std::string model_hash() const { return hh_index_model_hash(handle_.get()); }
+  void refresh() { detail::check(hh_index_refresh(handle_.get())); }
+  /// How many old items they replaced.
+  std::int64_t add(const Codes& codes, hh_same_id same_id = HH_SAME_ID_REFUSE) {
+    std::int64_t replaced = 0;
+    detail::check(hh_index_add(handle_.get(), codes.get(), same_id, &replaced));
+    return replaced;
+  }
+  std::int64_t remove(std::span<const std::int64_t> ids) {
+    std::int64_t deleted = 0;
+    detail::check(hh_index_delete(handle_.get(), ids.data(), std::int64_t(ids.size()), &deleted));
+    return deleted;
+  }
+  void compact() { detail::check(hh_index_compact(handle_.get())); }
+  Codes items(std::span<const std::int64_t> ids) const {
+    hh_codes* codes = nullptr;
+    detail::check(hh_index_items(handle_.get(), ids.data(), std::int64_t(ids.size()), &codes));
+    return Codes(codes);
+  }
+  Codes select(const std::vector<std::string>& filters = {}) const {
+    const auto texts = detail::pointers(filters);
+    hh_codes* codes = nullptr;
+    detail::check(hh_index_select(handle_.get(), texts.data(), std::int64_t(texts.size()), &codes));
+    return Codes(codes);
+  }
+  Hits search(const hh_queries& queries,
+              const hh_search_options& options = HH_SEARCH_OPTIONS_INIT) const {
+    hh_hits* hits = nullptr;
+    detail::check(hh_index_search(handle_.get(), &queries, &options, &hits));
+    return Hits(hits);
+  }
+  /// The k nearest of codes [n, ceil(bits / 8)].
+  Hits search(std::span<const std::uint8_t> codes, std::int64_t k = 10) const {
+    hh_queries queries = HH_QUERIES_INIT;
+    queries.count = std::int64_t(codes.size() / code_bytes(bits()));
+    detail::check_size(codes.size(), std::size_t(queries.count) * code_bytes(bits()), "codes");
+    queries.codes = codes.data();
+    hh_search_options options = HH_SEARCH_OPTIONS_INIT;
+    options.k = k;
+    return search(queries, options);
+  }
+  hh_index* get() const { return handle_.get(); }
+
+ private:
+  detail::Handle<hh_index, hh_index_close> handle_;
+};
+
+inline hh_evaluation evaluate(const Codes& queries, const Codes& database,
+                              const hh_evaluate_options& options = HH_EVALUATE_OPTIONS_INIT) {
+  hh_evaluation result{};
+  result.size = sizeof result;
+  detail::check(hh_evaluate(queries.get(), database.get(), &options, &result));
+  return result;
+}
+
+/// False when options.stop asked for the end.
+inline bool train(const std::string& recipe, const std::string& folder,
+                  const hh_train_options& options = HH_TRAIN_OPTIONS_INIT) {
+  const hh_status status =
+      hh_train(recipe.empty() ? nullptr : recipe.c_str(), folder.c_str(), &options);
+  if (status == HH_STOPPED) return false;
+  detail::check(status);
+  return true;
+}
+
+}  // namespace hybridhash
+
+#endif

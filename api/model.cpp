@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "api/boundary.h"
+#include "api/items.h"
+#include "engine/files/log.h"
+#include "kernels/core/parallel.h"
+#include "pipeline/data_source.h"
+#include "pipeline/model_file.h"
+#include "pipeline/pixel_encoder.h"
+
+using namespace hh::api;
+using hh::pipeline::PixelView;
+
+struct hh_model {
+  std::string path;
+  std::unique_ptr<hh::pipeline::Model> model;
+  int threads = 0;
+  std::mutex mutex;  // one call at a time
+  std::atomic<std::int64_t> copied = 0, in_place = 0;
+};
+
+namespace {
+
+/// A GPU's stream and memory serve one caller at a time.
+std::mutex& gpu_mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+/// Holds what a call on a model needs: the model, its GPU, its threads.
+class Turn {
+ public:
+  explicit Turn(hh_model& model) : model_(model.mutex) {
+    if (model.model->device != hh::kCpu) gpu_ = std::unique_lock(gpu_mutex());
+    if (model.threads > 0) limit_.emplace(model.threads);
+  }
+
+ private:
+  std::unique_lock<std::mutex> model_, gpu_;
+  std::optional<hh::cpu::ThreadLimit> limit_;
+};
+
+hh::DType dtype_named(const std::string& name) {
+  if (name.empty() || name == "f32") return hh::DType::f32;
+  if (name == "bf16") return hh::DType::bf16;
+  HH_REQUIRE(name == "f16", "dtype '" << name << "': use f32, bf16 or f16");
+  return hh::DType::f16;
+}
+
+hh::pipeline::EncoderOptions encoder_options(const hh_encode_options& o) {
+  HH_REQUIRE(o.batch >= 1 && o.batch <= 65536, "batch = " << o.batch << ": use 1 to 65536");
+  HH_REQUIRE(o.workers >= 0 && o.workers <= 256, "workers = " << o.workers << ": use 0 to 256");
+  hh::pipeline::EncoderOptions options{.batch = o.batch,
+                                       .workers = o.workers,
+                                       .skip_bad = o.skip_bad != 0,
+                                       .keep_outputs = o.keep_outputs != 0};
+  options.listener.warn = [](const std::string& text) { hh::log(hh::LogLevel::kWarning, text); };
+  if (o.progress != nullptr) {
+    options.listener.progress = [o](const hh::pipeline::ProgressState& state) {
+      if (!state.ended && o.progress(state.done, state.total, o.user) != 0) throw Stopped();
+    };
+  }
+  return options;
+}
+
+void check_open(const hh_model* model) { needed(model, "model"); }
+
+}  // namespace
+
+hh_status hh_model_open(const char* path, const hh_model_options* options, hh_model** model) {
+  return guarded([&] {
+    hh_model*& out = needed(model, "model");
+    const hh_model_options o =
+        options_or(options, hh_model_options HH_MODEL_OPTIONS_INIT, "options");
+    HH_REQUIRE(o.threads >= 0 && o.threads <= 1024, "threads = " << o.threads << ": use 0 to 1024");
+    const std::string device = o.device == nullptr ? "cpu" : o.device;
+    const hh::DType dtype = dtype_named(text_or_empty(o.dtype));
+    auto made = std::make_unique<hh_model>();
+    made->path = &needed(path, "path");
+    made->threads = o.threads;
+    const std::scoped_lock lock(gpu_mutex());
+    const hh::Device place = hh::parse_device(device);
+    HH_REQUIRE(dtype != hh::DType::f16 || place != hh::kCpu,
+               "dtype f16 is for GPUs; use f32 or bf16 on the CPU");
+    made->model = hh::pipeline::load_model(made->path, place, dtype);
+    out = made.release();
+  });
+}
+
+void hh_model_close(hh_model* model) {
+  if (model == nullptr) return;
+  const bool gpu = model->model->device != hh::kCpu;
+  std::unique_lock<std::mutex> lock;
+  if (gpu) lock = std::unique_lock(gpu_mutex());
+  delete model;
+}
+
+int hh_model_bits(const hh_model* model) { return model->model->info.config.bits; }
+int hh_model_image_size(const hh_model* model) { return model->model->info.transform.size; }
+int hh_model_channels(const hh_model* model) { return model->model->info.transform.channels; }
+const char* hh_model_hash(const hh_model* model) { return model->model->hash.c_str(); }
+int hh_model_class_count(const hh_model* model) {
+  return int(model->model->info.class_names.size());
+}
+const char* hh_model_class_name(const hh_model* model, int index) {
+  const auto& names = model->model->info.class_names;
+  return index >= 0 && std::size_t(index) < names.size() ? names[std::size_t(index)].c_str()
+                                                         : nullptr;
+}
+
+void hh_model_copies(const hh_model* model, int64_t* copied, int64_t* in_place) {
+  if (copied != nullptr) *copied = model->copied;
+  if (in_place != nullptr) *in_place = model->in_place;
+}
+
+hh_status hh_model_encode(hh_model* model, const hh_image* images, int64_t count,
+                          const hh_encode_options* options, uint8_t* codes, float* outputs) {
+  return guarded([&] {
+    check_open(model);
+    const auto encoder =
+        encoder_options(options_or(options, hh_encode_options HH_ENCODE_OPTIONS_INIT, "options"));
+    HH_REQUIRE(count >= 0, "count = " << count);
+    HH_REQUIRE(count == 0 || images != nullptr, "images is NULL");
+    std::vector<PixelView> views;
+    views.reserve(std::size_t(count));
+    for (std::int64_t i = 0; i < count; ++i) {
+      const hh_image& image = images[i];
+      views.push_back({.pixels = image.pixels,
+                       .height = image.height,
+                       .width = image.width,
+                       .channels = image.channels,
+                       .row_stride = image.row_stride,
+                       .pixel_stride = image.pixel_stride,
+                       .channel_stride = image.channel_stride});
+    }
+    const int bits = hh_model_bits(model);
+    const std::size_t values = std::size_t(count) * std::size_t(bits);
+    std::vector<float> own;
+    std::span<float> to(outputs, values);
+    if (outputs == nullptr) {
+      own.resize(values);
+      to = own;
+    }
+    {
+      const Turn turn(*model);
+      const auto done = hh::pipeline::encode_pixels(*model->model, views, encoder, to);
+      model->copied += done.copied;
+      model->in_place += done.in_place;
+    }
+    if (codes == nullptr) return;
+    const auto bytes = hh::retrieval::PackedCodes::from_floats(to, count, bits).to_bytes();
+    std::copy(bytes.begin(), bytes.end(), codes);
+  });
+}
+
+hh_status hh_model_encode_source(hh_model* model, const hh_source* source,
+                                 const hh_encode_options* options, hh_codes** codes) {
+  return guarded([&] {
+    hh_codes*& out = needed(codes, "codes");
+    check_open(model);
+    const hh_encode_options o =
+        options_or(options, hh_encode_options HH_ENCODE_OPTIONS_INIT, "options");
+    needed(source, "source");
+    const hh_source s = options_or(source, hh_source HH_SOURCE_INIT, "source");
+    hh::pipeline::SourceOptions from{.part = text_or_empty(s.part),
+                                     .folder = text_or_empty(s.folder),
+                                     .class_folder = text_or_empty(s.class_folder),
+                                     .list = text_or_empty(s.list),
+                                     .image_root = text_or_empty(s.image_root),
+                                     .max_pixels = o.max_megapixels};
+    HH_REQUIRE(s.file_count >= 0 && (s.file_count == 0 || s.files != nullptr),
+               "file_count = " << s.file_count << ", and files is NULL");
+    for (std::int64_t i = 0; i < s.file_count; ++i) {
+      from.files.emplace_back(&needed(s.files[i], "a file's path"));
+    }
+    const int kinds = !from.part.empty() + !from.folder.empty() + !from.class_folder.empty() +
+                      !from.list.empty() + !from.files.empty();
+    HH_REQUIRE(kinds == 1, "source: " << kinds
+                                      << " kinds of images are given; give one of files, folder, "
+                                         "class_folder, list and part");
+    const auto encoder = encoder_options(o);
+    const Turn turn(*model);
+    const hh::pipeline::Model& network = *model->model;
+    out = new hh_codes(
+        {.set = hh::pipeline::encode_source(
+             network, hh::pipeline::open_source(network.info, model->path, from), encoder),
+         .metadata = {}});
+  });
+}

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How good codes are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _core
+from ._codes import Codes
+
+
+def evaluate(queries: Codes, database: Codes, *, top_k: int = 0, radius: int = 2, bootstrap_samples: int = 1000,
+             confidence: float = 0.95, seed: int = 0) -> "dict[str, Any]":
+    """Mean average precision and its companions; similar is what shares a class.
+
+    map           items at the same distance in the order in which they were added, as most programs report it
+    map_expected  the expected value over all their orders; map_best and map_worst bound it
+    map_interval  (low, high) of map by bootstrap over the queries; None without samples
+    top_k         ranks that count; 0: all
+    """
+    return _core.evaluate(queries._core, database._core, top_k, radius, bootstrap_samples, confidence, seed)

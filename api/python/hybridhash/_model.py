@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained network."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, NamedTuple
+
+import numpy as np
+
+from . import _core
+from ._codes import Codes, path_text
+
+
+class Encoded(NamedTuple):
+    """What the network made of images in memory."""
+
+    codes: np.ndarray  #: uint8 [n, ceil(bits / 8)]
+    outputs: np.ndarray  #: float32 [n, bits], in (-1, 1); bit j of a code is outputs[:, j] > 0
+
+
+class Model:
+    """A model file or a checkpoint of a training run.
+
+    device   "cpu", "cuda", "cuda:1", "auto"
+    dtype    what the network computes in: "f32", "bf16", "f16" (GPU)
+    threads  at most so many CPU threads for this model; 0: hybridhash.threads()
+    """
+
+    def __init__(self, path: "str | os.PathLike[str]", device: str = "cpu", dtype: str = "f32",
+                 threads: int = 0) -> None:
+        self._core = _core.Model(path_text(path), device, dtype, threads)
+        self.path = path_text(path)
+
+    def __repr__(self) -> str:
+        return f"<hybridhash.Model {self.path!r}: {self.bits} bits, images of {self.image_size} pixels>"
+
+    @property
+    def bits(self) -> int:
+        return self._core.bits
+
+    @property
+    def image_size(self) -> int:
+        """Side of what the network sees, in pixels."""
+        return self._core.image_size
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB); images of the other kind are converted."""
+        return self._core.channels
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits of the weights' SHA-256."""
+        return self._core.hash
+
+    @property
+    def class_names(self) -> "list[str]":
+        return self._core.class_names
+
+    def encode(self, images: Any, *, batch: int = 256, workers: int = 1,
+               progress: "Callable[[int, int], object] | None" = None) -> Encoded:
+        """Codes of images: an array [n, h, w, c], [h, w, c] or [h, w] of uint8, a PIL image, a path, or a list of
+        these. Arrays of any strides are read where they lie, also of other libraries by DLPack (on the CPU).
+
+        batch     images at once
+        workers   threads that read and transform them; 0: none but this one
+        progress  called with (done, total) after each batch; what it raises ends the call
+        """
+        listed = list(images) if isinstance(images, (list, tuple)) else [images]
+        if any(isinstance(one, (str, os.PathLike)) for one in listed):
+            if not all(isinstance(one, (str, os.PathLike)) for one in listed):
+                raise ValueError("paths and images in one list: give one kind")
+            codes = self.encode_files(listed, batch=batch, workers=workers, keep_outputs=True, progress=progress)
+            return Encoded(codes.codes, codes.outputs)
+        return Encoded(*self._core.encode([_pixels(one) for one in listed], batch, workers, progress))
+
+    def encode_files(self, files: "list[str | os.PathLike[str]]", **options: Any) -> Codes:
+        """Codes of image files, with their names. Options: as encode_folder()."""
+        return self._encode("files", "", [path_text(file) for file in files], **options)
+
+    def encode_folder(self, folder: "str | os.PathLike[str]", *, classes: bool = False, **options: Any) -> Codes:
+        """Codes of all images of a folder at any depth, with their names; with ``classes`` a sub-folder is a class.
+
+        batch, workers, progress   as encode()
+        skip_bad       leave out images that can't be read, in place of an error
+        keep_outputs   also the real-valued outputs
+        max_megapixels largest image that is read; 0: the usual limit
+        """
+        return self._encode("class_folder" if classes else "folder", path_text(folder), [], **options)
+
+    def encode_list(self, file: "str | os.PathLike[str]", *, image_root: "str | os.PathLike[str]" = "",
+                    **options: Any) -> Codes:
+        """Codes of a list file's images: ``path l_1 ... l_n`` a line. Options: as encode_folder()."""
+        return self._encode("list", path_text(file), [], image_root=path_text(image_root), **options)
+
+    def encode_part(self, part: str, **options: Any) -> Codes:
+        """Codes of the model's own data: "query", "train", "database" or "all". Options: as encode_folder()."""
+        return self._encode("part", part, [], **options)
+
+    def _encode(self, kind: str, place: str, files: "list[str]", *, image_root: str = "", batch: int = 256,
+                workers: int = 1, skip_bad: bool = False, keep_outputs: bool = False, max_megapixels: float = 0,
+                progress: "Callable[[int, int], object] | None" = None) -> Codes:
+        return Codes._of(self._core.encode_source(files, kind, place, image_root, batch, workers, skip_bad,
+                                                  keep_outputs, max_megapixels, progress))
+
+    def copies(self) -> "tuple[int, int]":
+        """How many images encode() copied before the network saw them, and how many it read where they lay."""
+        return self._core.copies()
+
+
+def _pixels(image: Any) -> np.ndarray:
+    """An array of uint8, without a copy where there is one."""
+    if isinstance(image, np.ndarray):
+        array = image
+    elif hasattr(image, "mode") and hasattr(image, "convert"):  # PIL
+        array = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+    elif hasattr(image, "__dlpack__"):
+        array = np.from_dlpack(image)
+    else:
+        array = np.asarray(image)
+    if array.dtype != np.uint8:
+        raise ValueError(f"an image of type {array.dtype}: use uint8, 0 to 255")
+    return array

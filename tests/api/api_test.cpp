@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+// libhybridhash.so as a program of others sees it: only its headers, only its exported functions.
+#define CATCH_CONFIG_MAIN
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "api/hybridhash.hpp"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/text_file.h"
+#include "tests/support/tiny_data.h"
+
+namespace {
+
+using Catch::Contains;
+namespace fs = std::filesystem;
+
+/// A run on made-up images, trained once for all tests.
+struct Trained {
+  hh::testing::TemporaryFolder folder;
+  std::string model;
+  std::vector<hh_epoch> epochs;
+  std::vector<std::string> messages;
+
+  Trained() {
+    hh::testing::make_tiny_images(folder / "images");
+    hh::testing::write_text(folder / "tiny.toml", hh::testing::tiny_recipe(folder / "images"));
+    hh_train_options options = HH_TRAIN_OPTIONS_INIT;
+    const char* const settings[] = {"train.epochs=2"};
+    options.settings = settings;
+    options.setting_count = 1;
+    options.user = this;
+    options.epoch = [](const hh_epoch* epoch, void* user) {
+      static_cast<Trained*>(user)->epochs.push_back(*epoch);
+    };
+    options.message = [](const char* text, int, void* user) {
+      static_cast<Trained*>(user)->messages.emplace_back(text);
+    };
+    REQUIRE(hybridhash::train((folder / "tiny.toml").string(), (folder / "run").string(), options));
+    model = (folder / "run/best.safetensors").string();
+  }
+};
+
+const Trained& trained() {
+  static const Trained made;
+  return made;
+}
+
+/// The pixels of one of its PPM files.
+std::vector<std::uint8_t> pixels_of(const fs::path& file) {
+  const std::string text = hh::testing::read_text(file);
+  const std::size_t bytes = std::size_t(hh::testing::kTinySide) * hh::testing::kTinySide * 3;
+  return {text.end() - std::ptrdiff_t(bytes), text.end()};
+}
+
+std::vector<std::string> red_files(int count) {
+  std::vector<std::string> files;
+  for (int i = 0; i < count; ++i) {
+    files.push_back(
+        (trained().folder / ("images/red/" + std::to_string(100 + i) + ".ppm")).string());
+  }
+  return files;
+}
+
+TEST_CASE("training through the library tells each epoch", "[api]") {
+  REQUIRE(trained().epochs.size() == 2);
+  const hh_epoch& last = trained().epochs[1];
+  CHECK(last.epoch == 2);
+  CHECK(last.epochs == 2);
+  CHECK(last.loss > 0);
+  CHECK(last.learning_rate >= 0);
+  CHECK(last.map > 0);
+  CHECK(!trained().messages.empty());
+  CHECK(fs::exists(trained().folder / "run/metrics.csv"));
+}
+
+TEST_CASE("a callback stops training, and resume ends it", "[api]") {
+  const hh::testing::TemporaryFolder folder;
+  const std::string recipe = (trained().folder / "tiny.toml").string(),
+                    run = (folder / "run").string();
+  hh_train_options options = HH_TRAIN_OPTIONS_INIT;
+  int asked = 0;
+  options.user = &asked;
+  options.stop = [](void* user) { return int(++*static_cast<int*>(user) >= 3); };
+  CHECK_FALSE(hybridhash::train(recipe, run, options));
+  CHECK(asked >= 3);
+  CHECK_THROWS_WITH(hybridhash::train(recipe, run), Contains("run"));  // there is one already
+  options = HH_TRAIN_OPTIONS_INIT;
+  options.resume = 1;
+  CHECK(hybridhash::train("", run, options));
+  CHECK(fs::exists(fs::path(run) / "best.safetensors"));
+}
+
+TEST_CASE("pixels in memory have the codes of their files", "[api]") {
+  const hybridhash::Model model(trained().model);
+  CHECK(model.bits() == 16);
+  CHECK(model.image_size() == 16);
+  CHECK(model.channels() == 3);
+  CHECK(model.hash().size() == 16);
+  CHECK(model.class_names() == std::vector<std::string>{"blue", "green", "red"});
+  const auto files = red_files(4);
+  const hybridhash::Codes wanted = model.encode_files(files);
+  REQUIRE(wanted.count() == 4);
+  const int side = hh::testing::kTinySide;
+  std::vector<std::vector<std::uint8_t>> kept;
+  std::vector<hh_image> images;
+  for (const std::string& file : files) kept.push_back(pixels_of(file));
+  for (const auto& pixels : kept) images.push_back(hybridhash::image(pixels, side, side, 3));
+  std::vector<float> outputs;
+  const auto codes = model.encode(images, &outputs);
+  CHECK(std::equal(codes.begin(), codes.end(), wanted.bytes().begin(), wanted.bytes().end()));
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    REQUIRE(outputs[i] >= -1);
+    REQUIRE(outputs[i] <= 1);
+    CHECK((outputs[i] > 0) == bool(codes[i / 16 * 2 + i % 16 / 8] >> (i % 8) & 1));
+  }
+  SECTION("whatever their strides") {
+    // Channels apart, rows from the bottom, columns with gaps.
+    const std::size_t pitch = std::size_t(side) * 2 + 5, plane = pitch * std::size_t(side);
+    std::vector<std::uint8_t> loose(3 * plane);
+    for (int y = 0; y < side; ++y) {
+      for (int x = 0; x < side; ++x) {
+        for (std::size_t c = 0; c < 3; ++c) {
+          loose[c * plane + std::size_t(side - 1 - y) * pitch + std::size_t(x) * 2] =
+              kept[0][std::size_t(y * side + x) * 3 + c];
+        }
+      }
+    }
+    const hh_image view{.pixels = loose.data() + std::size_t(side - 1) * pitch,
+                        .height = side,
+                        .width = side,
+                        .channels = 3,
+                        .row_stride = -std::int64_t(pitch),
+                        .pixel_stride = 2,
+                        .channel_stride = std::int64_t(plane)};
+    const auto code = model.encode({&view, 1});
+    CHECK(std::equal(code.begin(), code.end(), codes.begin()));
+  }
+  SECTION("from several threads, each with threads of its own") {
+    std::vector<std::vector<std::uint8_t>> found(4);
+    std::vector<std::thread> threads;
+    for (auto& to : found) threads.emplace_back([&] { to = model.encode(images); });
+    for (auto& thread : threads) thread.join();
+    for (const auto& of_thread : found) CHECK(of_thread == codes);
+  }
+}
+
+TEST_CASE("an index is built, searched, changed and read again", "[api]") {
+  const hh::testing::TemporaryFolder folder;
+  const hybridhash::Model model(trained().model);
+  hh_source source = HH_SOURCE_INIT;
+  const std::string images = (trained().folder / "images").string();
+  source.class_folder = images.c_str();
+  const hybridhash::Codes codes = model.encode_source(source);
+  REQUIRE(codes.count() == 60);
+  auto index = hybridhash::Index::build((folder / "index").string(), codes);
+  CHECK(index.count() == 60);
+  CHECK(index.bits() == 16);
+  CHECK(index.model_hash() == model.hash());
+  CHECK_THROWS_WITH(hybridhash::Index::build((folder / "index").string(), codes),
+                    Contains("exists already"));
+
+  const auto own = codes.bytes().subspan(10 * 2, 2);
+  const auto hits = index.search(own, 60);
+  REQUIRE(hits.queries() == 1);
+  REQUIRE(hits.ids(0).size() == 60);
+  CHECK(hits.distances(0)[0] == 0);
+  CHECK(std::is_sorted(hits.distances(0).begin(), hits.distances(0).end()));
+  std::vector<std::int64_t> ids(60);
+  std::vector<std::int32_t> distances(60);
+  REQUIRE(hh_index_nearest(index.get(), own.data(), 1, 60, ids.data(), distances.data()) == HH_OK);
+  CHECK(std::equal(ids.begin(), ids.end(), hits.ids(0).begin()));
+  CHECK(std::equal(distances.begin(), distances.end(), hits.distances(0).begin()));
+
+  SECTION("by id, within a radius, with a filter") {
+    hh_queries queries = HH_QUERIES_INIT;
+    const std::int64_t id = 10;
+    queries.count = 1;
+    queries.ids = &id;
+    hh_search_options options = HH_SEARCH_OPTIONS_INIT;
+    const char* const filters[] = {"label=red"};
+    options.radius = 16;
+    options.filters = filters;
+    options.filter_count = 1;
+    options.exclude_self = 1;
+    CHECK(index.search(queries, options).ids(0).size() == 20);
+    const auto reds = index.select({"label=red"});
+    REQUIRE(reds.count() == 20);
+    CHECK_THAT(std::string(reds.view().names[0]), Contains("red"));
+    CHECK(reds.view().labels[0] == 4);
+    CHECK(index.items(std::vector<std::int64_t>{id}).ids()[0] == id);
+  }
+  SECTION("changes last, and another handle sees them when it refreshes") {
+    hybridhash::Index other((folder / "index").string());
+    CHECK(index.remove(std::vector<std::int64_t>{0, 1, 2, 99}) == 3);
+    CHECK(index.count() == 57);
+    CHECK(other.count() == 60);
+    other.refresh();
+    CHECK(other.count() == 57);
+    CHECK_THROWS_WITH(index.items(std::vector<std::int64_t>{1}), Contains("no item with id 1"));
+    CHECK_THROWS_AS(index.add(codes), hybridhash::Error);  // ids that are there
+    CHECK(index.add(codes, HH_SAME_ID_RENUMBER) == 0);
+    CHECK(index.count() == 117);
+    CHECK(index.add(codes, HH_SAME_ID_REPLACE) == 57);
+    index.compact();
+    CHECK(index.count() == 120);
+    CHECK(hybridhash::Index((folder / "index").string()).count() == 120);
+  }
+  SECTION("through a file") {
+    codes.write((folder / "all.codes").string());
+    const auto read = hybridhash::Codes::read((folder / "all.codes").string());
+    CHECK(std::equal(read.bytes().begin(), read.bytes().end(), codes.bytes().begin()));
+    const auto evaluation = hybridhash::evaluate(read, codes);
+    CHECK(evaluation.queries == 60);
+    CHECK(evaluation.map_worst <= evaluation.map_stable);
+    CHECK(evaluation.map_stable <= evaluation.map_best);
+    CHECK(evaluation.map_low <= evaluation.map_stable);
+    CHECK(evaluation.map_stable <= evaluation.map_high);
+  }
+  SECTION("searched while it changes") {
+    std::thread writer([&] {
+      for (int i = 0; i < 5; ++i) index.add(codes, HH_SAME_ID_RENUMBER);
+    });
+    for (int i = 0; i < 50; ++i) CHECK(index.search(own, 5).ids(0).size() == 5);
+    writer.join();
+    CHECK(index.count() == 360);
+  }
+}
+
+TEST_CASE("an empty index can be made and filled", "[api]") {
+  const hh::testing::TemporaryFolder folder;
+  hh_codes_data none = HH_CODES_DATA_INIT;
+  none.bits = 20;
+  auto index = hybridhash::Index::build((folder / "index").string(), hybridhash::Codes(none));
+  CHECK(index.count() == 0);
+  const std::uint8_t bytes[] = {1, 2, 3};
+  CHECK(index.search(bytes, 3).ids(0).empty());
+  hh_codes_data one = none;
+  one.count = 1;
+  one.codes = bytes;
+  index.add(hybridhash::Codes(one));
+  CHECK(index.search(bytes, 3).ids(0).size() == 1);
+}
+
+TEST_CASE("what is wrong is a status and one line", "[api]") {
+  const hh::testing::TemporaryFolder folder;
+  hh_model* model = nullptr;
+  const auto opened = [&](const std::string& path) {
+    return hh_model_open(path.c_str(), nullptr, &model);
+  };
+  CHECK(opened((folder / "none").string()) == HH_BAD_FILE);
+  CHECK_THAT(hh_last_error(), Contains("none"));
+  CHECK(hh_model_open(nullptr, nullptr, &model) == HH_INVALID_ARGUMENT);
+  CHECK(std::string(hh_last_error()) == "path is NULL");
+  CHECK(hh_model_open("x", nullptr, nullptr) == HH_INVALID_ARGUMENT);
+  CHECK(model == nullptr);
+  hh_model_close(nullptr);
+  hh_index_close(nullptr);
+  hh_codes_close(nullptr);
+  hh_hits_close(nullptr);
+
+  hh_model_options options = HH_MODEL_OPTIONS_INIT;
+  options.size = 1000;
+  CHECK(hh_model_open("x", &options, &model) == HH_INVALID_ARGUMENT);
+  CHECK_THAT(hh_last_error(), Contains("size = 1000"));
+  options = HH_MODEL_OPTIONS_INIT;
+  options.dtype = "f64";
+  CHECK(hh_model_open("x", &options, &model) == HH_INVALID_ARGUMENT);
+  options.dtype = "f16";
+  CHECK(hh_model_open(trained().model.c_str(), &options, &model) == HH_INVALID_ARGUMENT);
+  options.dtype = nullptr;
+  options.device = "tpu";
+  CHECK(hh_model_open(trained().model.c_str(), &options, &model) == HH_INVALID_ARGUMENT);
+
+  REQUIRE(opened(trained().model) == HH_OK);
+  const std::uint8_t pixel[] = {1, 2, 3, 4};
+  std::uint8_t code[2];
+  hh_image image = hybridhash::image(pixel, 1, 4, 1);
+  for (const auto& [change, word] : std::vector<std::pair<std::function<void()>, std::string>>{
+           {[&] { image.channels = 4; }, "4 channels; use 1"},
+           {[&] { image.height = 0; }, "0 x 4"},
+           {[&] { image.height = 1 << 30, image.width = 1 << 30; }, "the limit is"},
+           {[&] { image.pixels = nullptr; }, "no pixels"}}) {
+    image = hybridhash::image(pixel, 1, 4, 1);
+    change();
+    CHECK(hh_model_encode(model, &image, 1, nullptr, code, nullptr) == HH_INVALID_ARGUMENT);
+    CHECK_THAT(hh_last_error(), Contains(word));
+    CHECK_THAT(hh_last_error(), !Contains("::"));
+  }
+  CHECK(hh_model_encode(model, nullptr, 0, nullptr, nullptr, nullptr) == HH_OK);
+  CHECK(hh_model_encode(model, nullptr, -1, nullptr, nullptr, nullptr) == HH_INVALID_ARGUMENT);
+  const char* const file = "/no/such/file.jpg";
+  hh_source source = HH_SOURCE_INIT;
+  hh_codes* codes = nullptr;
+  CHECK(hh_model_encode_source(model, &source, nullptr, &codes) == HH_INVALID_ARGUMENT);
+  source.files = &file;
+  source.file_count = 1;
+  CHECK(hh_model_encode_source(model, &source, nullptr, &codes) == HH_BAD_FILE);
+  CHECK_THAT(hh_last_error(), Contains("/no/such/file.jpg"));
+  hh_encode_options stop = HH_ENCODE_OPTIONS_INIT;
+  stop.progress = [](std::int64_t, std::int64_t, void*) { return 1; };
+  const auto files = red_files(1);
+  const char* const red = files[0].c_str();
+  source.files = &red;
+  CHECK(hh_model_encode_source(model, &source, &stop, &codes) == HH_STOPPED);
+  CHECK(codes == nullptr);
+  hh_model_close(model);
+
+  hh_codes_data data = HH_CODES_DATA_INIT;
+  data.bits = 513;
+  CHECK(hh_codes_create(&data, &codes) == HH_INVALID_ARGUMENT);
+  data.bits = 7;
+  data.count = 1;
+  const std::uint8_t past = 0x80;  // a bit past the last
+  data.codes = &past;
+  CHECK(hh_codes_create(&data, &codes) == HH_INVALID_ARGUMENT);
+  CHECK(hh_set_threads(-1) == HH_INVALID_ARGUMENT);
+  CHECK(std::string(hh_status_name(HH_BUSY)) == "busy");
+  // Errors are a thread's own.
+  std::string elsewhere = "x";
+  std::thread([&] { elsewhere = hh_last_error(); }).join();
+  CHECK(elsewhere.empty());
+}
+
+TEST_CASE("a struct of an older header keeps its meaning", "[api]") {
+  struct Older {  // before `threads` was added
+    std::size_t size;
+    const char *device, *dtype;
+  } older{sizeof(Older), nullptr, nullptr};
+  hh_model* model = nullptr;
+  REQUIRE(hh_model_open(trained().model.c_str(), reinterpret_cast<const hh_model_options*>(&older),
+                        &model) == HH_OK);
+  CHECK(hh_model_bits(model) == 16);
+  hh_model_close(model);
+}
+
+}  // namespace

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python package, by pytest: arrays in and out, errors, threads, copies and costs."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import hybridhash
+import numpy as np
+import pytest
+from PIL import Image
+
+SETTINGS = {
+    "data.protocol": "folder", "data.query_per_class": 4, "train.epochs": 2, "model.image_size": 16, "model.patch": 2,
+    "model.dims": [8, 16, 16], "model.heads": [1, 2, 2], "model.depths": [1, 1, 1], "model.bits": 20, "train.batch": 8,
+    "train.threads": 1,
+}
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(3)
+    for name, colour in {"red": (200, 60, 60), "blue": (60, 60, 200)}.items():
+        (root / name).mkdir()
+        for i in range(20):
+            pixels = np.clip(colour + rng.integers(-40, 40, (24, 20, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i:02}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def run(photos, tmp_path_factory):
+    epochs = []
+    made = hybridhash.train(None, tmp_path_factory.mktemp("run"), settings={**SETTINGS, "data.path": photos},
+                            on_epoch=epochs.append)
+    assert made.completed and [e["epoch"] for e in epochs] == [1, 2]
+    return made
+
+
+@pytest.fixture(scope="session")
+def model(run):
+    return run.model()
+
+
+@pytest.fixture(scope="session")
+def codes(model, photos):
+    return model.encode_folder(photos, classes=True)
+
+
+def test_model(model):
+    assert (model.bits, model.image_size, model.channels) == (20, 16, 3)
+    assert model.class_names == ["blue", "red"] and len(model.hash) == 16
+
+
+def test_every_kind_of_image_has_the_same_code(model, photos):
+    file = photos / "red/03.png"
+    picture = Image.open(file).convert("RGB")
+    array = np.asarray(picture)
+    wanted = model.encode(file)
+    assert wanted.codes.shape == (1, 3) and wanted.outputs.shape == (1, 20)
+    packed = np.packbits(wanted.outputs > 0, axis=1, bitorder="little")
+    assert (packed == wanted.codes).all()
+    planes = np.ascontiguousarray(array.transpose(2, 0, 1))
+    wide = np.zeros((24, 40, 3), np.uint8)
+    wide[:, ::2] = array
+    for image in [picture, array, [array], array[None], np.asfortranarray(array), planes.transpose(1, 2, 0),
+                  wide[:, ::2], array[::-1][::-1]]:
+        found = model.encode(image)
+        assert (found.outputs == wanted.outputs).all()
+    assert (model.encode([picture, file.parent / "04.png"][:1] * 3).codes == wanted.codes).all()
+    many = model.encode(np.stack([array] * 5), batch=2, workers=2)
+    assert np.allclose(many.outputs, wanted.outputs, atol=1e-5)
+    grey = model.encode(array[:, :, 0])
+    assert (grey.outputs == model.encode(np.repeat(array[:, :, :1], 3, 2)).outputs).all()
+
+
+def test_dlpack(model, photos):
+    array = np.asarray(Image.open(photos / "red/03.png").convert("RGB"))
+
+    class Foreign:  # an array of another library, which only speaks DLPack
+        def __dlpack__(self, **_):
+            return array.copy().__dlpack__()
+
+        def __dlpack_device__(self):
+            return (1, 0)
+
+    assert (model.encode(Foreign()).codes == model.encode(array).codes).all()
+
+
+def test_codes(codes, tmp_path):
+    assert len(codes) == 40 and codes.bits == 20
+    assert codes.class_names == ["blue", "red"]
+    assert codes.labels[0] == [0] and codes.labels[39] == [1]
+    assert all(name.endswith(".png") for name in codes.names)
+    assert not codes.codes.flags.writeable
+    codes.write(tmp_path / "a.codes")
+    again = hybridhash.Codes.read(tmp_path / "a.codes")
+    assert (again.codes == codes.codes).all() and again.labels == codes.labels and again.names == codes.names
+    view = hybridhash.Codes.read(tmp_path / "a.codes").codes  # the object is gone, its memory isn't
+    assert (view == codes.codes).all()
+
+
+def test_codes_from_arrays(tmp_path):
+    rng = np.random.default_rng(5)
+    packed = rng.integers(0, 256, (7, 8), dtype=np.uint8)
+    made = hybridhash.Codes(packed, 64, ids=np.arange(10, 17), labels=[0, 1, [0, 2], 1, 70, [], 2],
+                            names=[f"{i}.jpg" for i in range(7)], metadata=[{"year": i} for i in range(7)])
+    assert made.labels == [[0], [1], [0, 2], [1], [70], [], [2]]
+    index = hybridhash.Index.build(tmp_path / "i", made)
+    assert index.select("year>=5").ids.tolist() == [15, 16]
+    assert index.items([12]).metadata == [{"year": 2}]
+    assert index.items(12).names == ["2.jpg"]
+    for wrong in [dict(ids=[1]), dict(labels=[1]), dict(names=["a"]), dict(labels=[-1] * 7),
+                  dict(outputs=np.zeros((7, 3), np.float32)), dict(metadata=[{}])]:
+        with pytest.raises(ValueError):
+            hybridhash.Codes(packed, 64, **wrong)
+    for bits in [0, 65, 513, 32]:
+        with pytest.raises(ValueError):
+            hybridhash.Codes(packed, bits)
+    with pytest.raises(ValueError, match="uint8"):
+        hybridhash.Codes(packed.astype(np.int32), 64)
+
+
+def test_index(codes, tmp_path):
+    index = hybridhash.Index.build(tmp_path / "index", codes)
+    assert len(index) == 40 and index.bits == 20 and index.model_hash == codes.model_hash
+    bits = np.unpackbits(codes.codes, axis=1, bitorder="little")
+    distances = (bits[:, None] != bits[None]).sum(2)
+    found = index.search(codes, k=40)
+    order = np.argsort(distances, axis=1, kind="stable")
+    assert (found.ids == order).all()
+    assert (found.distances == np.take_along_axis(distances, order, 1)).all()
+    hits = index.query(ids=[3], radius=20, filters=["label=red"], exclude_self=True)
+    assert len(hits) == 1 and len(hits[0][0]) == 20
+    assert [len(ids) for ids, _ in index.query(codes, k=2)] == [2] * 40
+    more = index.search(codes.codes[0], k=50)
+    assert more.ids[0, -1] == -1 and more.distances[0, -1] == -1
+    assert index.remove([0, 1, 99]) == 2 and len(index) == 38
+    with pytest.raises(ValueError, match="no item with id 1"):
+        index.items([1])
+    with pytest.raises(ValueError):
+        index.add(codes)
+    assert index.add(codes, same_id="replace") == 38
+    index.compact()
+    other = hybridhash.Index(tmp_path / "index")
+    assert len(other) == 40
+    index.add(codes, same_id="renumber")
+    assert len(other) == 40
+    other.refresh()
+    assert len(other) == 80
+    with pytest.raises(ValueError, match="same_id"):
+        index.add(codes, same_id="no")
+    with pytest.raises(ValueError, match="exists already"):
+        hybridhash.Index.build(tmp_path / "index", codes)
+
+
+def test_evaluate(model):
+    queries, database = model.encode_part("query"), model.encode_part("database")
+    result = hybridhash.evaluate(queries, database)
+    assert result["queries"] == 8 and result["database"] == 32
+    assert result["map_worst"] <= result["map"] <= result["map_best"]
+    assert hybridhash.evaluate(queries, database, bootstrap_samples=0)["map_interval"] is None
+
+
+def test_errors(model, tmp_path):
+    with pytest.raises(hybridhash.Error, match="nothing-here"):
+        hybridhash.Model("/nothing-here")
+    with pytest.raises(ValueError, match="dtype"):
+        hybridhash.Model(model.path, dtype="f64")
+    for wrong in [np.zeros((4, 4, 3)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8),
+                  np.zeros(4, np.uint8), "no.png", ["a.png", np.zeros((4, 4), np.uint8)]]:
+        with pytest.raises((ValueError, hybridhash.Error)):
+            model.encode(wrong)
+    with pytest.raises(hybridhash.Error, match="a directory|folder"):
+        hybridhash.Codes.read(tmp_path)
+    with pytest.raises(ValueError, match="learning_rate"):
+        hybridhash.train(None, tmp_path / "x", settings={"train.lr": 1})
+
+
+def test_callbacks_raise(model, photos, tmp_path):
+    def stop(*_):
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        model.encode_folder(photos, progress=stop)
+    with pytest.raises(KeyError, match="enough"):
+        hybridhash.train(None, tmp_path / "run", settings={**SETTINGS, "data.path": photos}, on_epoch=stop)
+    assert hybridhash.train(None, tmp_path / "run", resume=True).completed
+
+
+def test_ctrl_c_ends_training(photos, tmp_path):
+    program = ("import hybridhash, sys\n"
+               f"hybridhash.train(None, {str(tmp_path / 'run')!r}, settings={ {**SETTINGS, 'train.epochs': 100000, 'data.path': str(photos)}!r},"
+               "on_epoch=lambda e: print(e['epoch'], flush=True))\n")
+    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert "KeyboardInterrupt" in err
+    assert (tmp_path / "run/last.safetensors").exists()
+
+
+def test_threads(model, codes, tmp_path):
+    index = hybridhash.Index.build(tmp_path / "index", codes)
+    wanted = index.search(codes, k=5)
+    pixels = np.zeros((3, 20, 20, 3), np.uint8)
+    one = model.encode(pixels).outputs
+    wrong = []
+
+    def work():
+        for _ in range(20):
+            if not (index.search(codes, k=5).ids == wanted.ids).all() or not (model.encode(pixels).outputs == one).all():
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_call_costs_little(codes, tmp_path):
+    """What a search of one code costs beyond the search itself: below 20 us by the median, of the best of some tries."""
+    index = hybridhash.Index.build(tmp_path / "index", codes)
+    one = codes.codes[:1].copy()
+    best = 1e9
+    for _ in range(5):
+        times = []
+        for _ in range(2000):
+            start = time.perf_counter_ns()
+            index._core.nearest(one, 1)
+            times.append(time.perf_counter_ns() - start)
+        best = min(best, sorted(times)[1000] / 1e3)
+    print(f"search of 40 codes by one: {best:.1f} us in all")
+    assert best < 40  # the search's own share is in it; a busy machine adds
+
+
+def test_program():
+    shown = subprocess.run([sys.executable, "-m", "hybridhash", "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == hybridhash.__version__
+
+
+def test_every_name_is_documented():
+    for name in hybridhash.__all__:
+        thing = getattr(hybridhash, name)
+        if isinstance(thing, type):
+            assert thing.__doc__, name
+    assert os.path.exists(os.path.join(os.path.dirname(hybridhash.__file__), "py.typed"))
