@@ -73,6 +73,9 @@ if [ $preset = cuda ] && command -v python3 >/dev/null; then
   count "ptxas baseline" python3 bench/ptxas/table.py build/cuda/bin/libhh_cuda.so --arch 80,90 --check bench/ptxas/baseline.tsv
 fi
 
+# Programs of others, against an installed prefix.
+script "consumers" tests/scripts/consumers_test.sh build/$preset
+
 # The page that serve shows, in a browser (skipped by the script where there is none).
 if command -v python3 >/dev/null; then
   count "page in a browser" python3 tests/apps/serve/page_in_browser.py $bin/hybridhash
