@@ -11,7 +11,6 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 programs=(hybridhash libhh_cuda.so hh_kernel_tests hh_engine_tests hh_model_tests hh_bench)
-optional=(libhh_bench_peers.so hh_ladder)
 
 fail() { echo "bundle.sh: $*" >&2; exit 2; }
 
@@ -53,18 +52,15 @@ is_packed() {
   esac
 }
 
-# add_libraries FILE...: what they load, and what that loads. Names that stand where ldd found them, under the name they are asked for.
+# add_libraries FILE...: what they load, and what that loads, under the names that are asked for.
 add_libraries() {
   local name path
   while read -r name path; do
-    is_packed "$name" && cp -Lu "$path" "$packed/lib/$name"
+    if is_packed "$name"; then cp -Lu "$path" "$packed/lib/$name"; fi
   done < <(LD_LIBRARY_PATH=$cuda_lib ldd "$@" | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 }' | sort -u)
-  return 0
 }
 
-for program in "${programs[@]}" "${optional[@]}"; do
-  [ -e "$build/bin/$program" ] && cp -L "$build/bin/$program" "$packed/bin/"
-done
+for program in "${programs[@]}"; do cp -L "$build/bin/$program" "$packed/bin/"; done
 g++ -std=c++20 -O2 -Wall -Wextra -Werror -isystem "$cuda/include" "$root/bench/gpu/lt_probe.cpp" \
   -L"$cuda_lib" -lcublasLt -lcudart -o "$packed/bin/lt_probe"
 add_libraries "$packed"/bin/*

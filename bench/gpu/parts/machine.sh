@@ -15,7 +15,8 @@ cuda_libraries() {
 }
 
 describe_machine() {
-  fact simulated "$dry"
+  # Without a driver's device what looks like a GPU is a simulator.
+  if ! $dry && [ -e /dev/nvidiactl ]; then fact simulated false; else fact simulated true; fi
   fact date "$(date -u +%Y-%m-%d)"
   fact limit_s "$limit"
   fact only "$only"

@@ -81,6 +81,7 @@ print(*[n for names in r.PARTS.values() for n in names])"); do
   expect train256 passed '"images_per_s":12.5'
   expect memcheck passed "ERROR SUMMARY: 0 errors"
   [ "$(cut -f 1,2 "$out/machine.tsv" | grep -c '^gpu.A Made Up GPU$')" = 1 ] || fail "the GPU isn't named"
+  [ -e /dev/nvidiactl ] || grep -q $'^simulated\ttrue$' "$out/machine.tsv" || fail "a run without a GPU isn't called simulated"
   [ "$(wc -l <"$out/bench.jsonl")" = 8 ] || fail "bench.jsonl: not 8 lines"
   [ "$(wc -l <"$out/torch.jsonl")" = 3 ] || fail "torch.jsonl: not 3 lines"
   [ "$(tail -n 1 "$out/search.tsv")" = $'1000000000\t1000\t0.25' ] || fail "search.tsv: $(cat "$out/search.tsv")"
