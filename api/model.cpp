@@ -6,6 +6,7 @@
 
 #include "api/boundary.h"
 #include "api/items.h"
+#include "engine/device/signal_stack.h"
 #include "engine/files/log.h"
 #include "kernels/core/parallel.h"
 #include "pipeline/data_source.h"
@@ -37,6 +38,7 @@ class Turn {
   explicit Turn(hh_model& model) : model_(model.mutex) {
     if (model.model->device != hh::kCpu) gpu_ = std::unique_lock(gpu_mutex());
     if (model.threads > 0) limit_.emplace(model.threads);
+    hh::use_signal_stack();  // Python's handler of Ctrl-C takes it
   }
 
  private:

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "api/boundary.h"
+#include "engine/device/signal_stack.h"
 #include "kernels/core/parallel.h"
 #include "pipeline/training_run.h"
 
@@ -76,6 +77,7 @@ hh_status hh_train(const char* recipe, const char* folder, const hh_train_option
                                         ? pipeline::TrainingRun::recipe_of(place, settings)
                                         : pipeline::Recipe::read(text_or_empty(recipe), settings);
     const hh::Device device = hh::parse_device(o.device == nullptr ? "cpu" : o.device);
+    hh::use_signal_stack();  // Python's handler of Ctrl-C takes it
     std::optional<hh::cpu::ThreadLimit> limit;
     if (of_run.train.threads > 0) limit.emplace(of_run.train.threads);
     const auto told = hooks(o, of_run.train.epochs);

@@ -2,6 +2,7 @@
 #include "apps/commands/command.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <spdlog/spdlog.h>
 
 #include <atomic>
@@ -10,6 +11,7 @@
 #include <filesystem>
 
 #include "data/images/decode.h"
+#include "engine/device/signal_stack.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
 
@@ -131,8 +133,12 @@ bool stop_requested() { return stop != 0; }
 int stop_signal() { return stop; }
 
 void catch_stop_signals() {
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  use_signal_stack();
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_ONSTACK | SA_RESTART;
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
 }
 
 }  // namespace hh::apps

@@ -98,6 +98,7 @@ struct Stopped {
 bool stop_requested();
 /// The signal that asked, or 0.
 int stop_signal();
+/// For the thread that computes: the handler takes a stack of its own (signal_stack.h).
 void catch_stop_signals();
 
 }  // namespace hh::apps
