@@ -35,7 +35,9 @@ void line(const std::string& key, const std::string& value) { say("  {:<12} {}\n
 
 std::string cuda_text() {
   try {
-    return to_string(parse_device("cuda"));
+    const Device device = parse_device("cuda");
+    const Backend& gpu = backend(device);
+    return fmt::format("{}: {}, {}", to_string(device), gpu.name(), gpu.machine_code());
   } catch (const std::exception& why) {
     return fmt::format("none: {}", why.what());
   }

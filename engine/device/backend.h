@@ -64,6 +64,8 @@ class Backend {
   virtual const KernelTable& kernels() const = 0;
   /// The processor's name, for people.
   virtual std::string name() const = 0;
+  /// What it runs of our kernels, for people.
+  virtual std::string machine_code() const = 0;
   /// Times what is queued on stream(). Null where queued work is done at once: the host times it.
   virtual std::unique_ptr<DeviceTimeline> timeline() = 0;
 

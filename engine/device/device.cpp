@@ -16,6 +16,7 @@
 #include "engine/device/kernel_table.h"
 #include "engine/device/memory.h"
 #include "engine/files/log.h"
+#include "kernels/core/simd.h"
 
 namespace hh {
 namespace {
@@ -53,6 +54,7 @@ class CpuBackend final : public Backend {
     }
     return "CPU";
   }
+  std::string machine_code() const override { return "machine code for " + cpu::simd_in_use(); }
   std::unique_ptr<DeviceTimeline> timeline() override { return nullptr; }
 
  private:

@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "engine/device/launch.h"
+#include "kernels/core/parallel.h"
 #include "kernels/core/philox.h"
 #include "kernels/elementwise/cast.h"
 
@@ -55,12 +56,15 @@ void Parameters::initialise(std::uint64_t seed, const InitialWidth& width) {
       const bool matrix = p.name_.find("pos_embed") == std::string::npos;
       const double inputs = double(p.shape_.count()) / double(p.shape_[0]);
       const double std = width.fan_in && matrix ? 1 / std::sqrt(inputs) : double(width.std);
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        const Philox::Block block = random.block(i);
-        const double u = (double(block.v[0]) + 1) * 0x1p-32, angle = double(block.v[1]) * 0x1p-32;
-        values[i] =
-            float(std * std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * angle));
-      }
+      // On the host, whose logarithms and cosines are the same bits for every device.
+      cpu::parallel_for(p.shape_.count(), 4096, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const Philox::Block block = random.block(std::uint64_t(i));
+          const double u = (double(block.v[0]) + 1) * 0x1p-32, angle = double(block.v[1]) * 0x1p-32;
+          values[std::size_t(i)] =
+              float(std * std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * angle));
+        }
+      });
     }
     p.weight_.copy_from(std::span<const float>(values));
   }

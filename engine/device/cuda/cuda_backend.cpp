@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "engine/device/cuda/machine_code.h"
 #include "engine/device/cuda/timeline.h"
 #include "kernels/conv/cudnn.cuh"
 #include "kernels/core/cuda_check.h"
@@ -119,6 +120,12 @@ std::string CudaBackend::name() const {
   cudaDeviceProp properties{};
   HH_CUDA_CHECK(cudaGetDeviceProperties(&properties, index_));
   return properties.name;
+}
+
+std::string CudaBackend::machine_code() const {
+  cudaDeviceProp properties{};
+  HH_CUDA_CHECK(cudaGetDeviceProperties(&properties, index_));
+  return machine_code_for(HH_CUDA_SASS, properties.major, properties.minor);
 }
 
 std::unique_ptr<DeviceTimeline> CudaBackend::timeline() {

@@ -30,6 +30,7 @@ class CudaBackend final : public Backend {
   StreamHandle stream() override { return stream_.handle; }
   const KernelTable& kernels() const override { return cuda_kernels(); }
   std::string name() const override;
+  std::string machine_code() const override;
   std::unique_ptr<DeviceTimeline> timeline() override;
 
  private:
