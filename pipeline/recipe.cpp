@@ -167,10 +167,33 @@ Keys keys_of(Recipe& r) {
   return keys;
 }
 
+/// How other programs call it, and how we do.
+constexpr std::pair<std::string_view, const char*> kElsewhere[] = {
+    {"lr", "schedule.learning_rate"},     {"learningrate", "schedule.learning_rate"},
+    {"batch_size", "train.batch"},        {"num_epochs", "train.epochs"},
+    {"wd", "optimizer.weight_decay"},     {"num_workers", "data.workers"},
+    {"warmup", "schedule.warmup_epochs"}, {"root", "data.path"},
+    {"dataset", "data.protocol"},         {"image_dir", "data.path"},
+    {"hash_bit", "model.bits"},           {"hash_bits", "model.bits"},
+    {"pretrained", "train.weights"},      {"img_size", "model.image_size"},
+    {"scheduler", "schedule.kind"},       {"precision", "train.dtype"},
+    {"grad_accum", "train.accumulate"},   {"amp", "train.dtype"},
+};
+
+/// The key that was meant by one that isn't there: of the same name in another section, by another
+/// program's name, or by the fewest letters that differ.
 std::string nearest(const std::string& name, const Keys& keys) {
-  std::vector<std::string> names;
-  for (const auto& [key, value] : keys) names.push_back(key);
-  return nearest_name(name, names);
+  const auto last = [](const std::string& key) { return key.substr(key.find('.') + 1); };
+  std::vector<std::string> names, same;
+  for (const auto& [key, value] : keys) {
+    names.push_back(key);
+    if (last(key) == last(name)) same.push_back(key);
+  }
+  if (same.size() == 1) return same[0];
+  for (const auto& [elsewhere, ours] : kElsewhere) {
+    if (last(name) == elsewhere) return ours;
+  }
+  return nearest_name(name, same.empty() ? names : same);
 }
 
 constexpr const char* kPreset = "model.preset";

@@ -388,7 +388,10 @@ bool train(const std::optional<std::string>& recipe, const std::string& folder,
 }  // namespace
 
 NB_MODULE(_core, m) {
-  static PyObject* error_type = PyErr_NewException("hybridhash.Error", PyExc_RuntimeError, nullptr);
+  static PyObject* error_type = PyErr_NewExceptionWithDoc(
+      "hybridhash.Error",
+      "A file or a device that can't be used; what is wrong with it in one line.",
+      PyExc_RuntimeError, nullptr);
   m.attr("Error") = nb::borrow(error_type);
   nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
     try {

@@ -60,6 +60,11 @@ TEST_CASE("a recipe names what it refuses", "[recipe]") {
   CHECK_THROWS_WITH(parse("[train]\nepoch = 3\n"),
                     Contains("r.toml") && Contains("train.epoch'") && Contains("train.epochs"));
   CHECK_THROWS_WITH(parse("[trian]\nepochs = 3\n"), Contains("nearest is train.epochs"));
+  // By what other programs call it, and by the section that it stands in here.
+  CHECK_THROWS_WITH(parse("[train]\nlr = 1\n"), Contains("nearest is schedule.learning_rate"));
+  CHECK_THROWS_WITH(parse("[data]\nbatch_size = 1\n"), Contains("nearest is train.batch"));
+  CHECK_THROWS_WITH(parse("[train]\nbits = 1\n"), Contains("nearest is model.bits"));
+  CHECK_THROWS_WITH(parse("[train]\nepoch = 1\n"), Contains("nearest is train.epochs"));
   CHECK_THROWS_WITH(parse("epochs = 3\n"), Contains("section"));
   CHECK_THROWS_WITH(parse("[train]\nepochs = \"3\"\n"),
                     Contains("train.epochs: write a whole number"));
