@@ -126,6 +126,10 @@ else
       random=0.05,seed=2 random=0.05,seed=4 random=0.05,seed=8; do
       denied $rules $bin/hh_model_tests "[.refusals]"
     done
+    if [ -e $bin/libhh_bench_peers.so ]; then
+      HH_BENCH_ONCE=1 count "hh_bench --peers (denied: cudnn:graph)" "$simulator" run --strict --deny=cudnn:graph -- \
+        $bin/hh_bench run --device cuda --peers --preset micro --filter bias_gelu_forward/
+    fi
   fi
   # shellcheck disable=SC2086
   catch "hh_app_tests (cuda)" ${runs[0]} $bin/hh_app_tests "[devices]"
