@@ -40,6 +40,17 @@ std::vector<std::string> names_of(const Dataset& dataset) {
   return names;
 }
 
+/// Empty when no image has a file of its own.
+std::vector<std::int64_t> sizes_of(const Dataset& dataset) {
+  std::vector<std::int64_t> sizes;
+  bool known = false;
+  for (std::int64_t i = 0; i < dataset.size(); ++i) {
+    sizes.push_back(dataset.file_bytes(i));
+    known = known || sizes.back() >= 0;
+  }
+  return known ? sizes : std::vector<std::int64_t>{};
+}
+
 /// Positions by name; an image that is listed several times has several, in order.
 std::unordered_map<std::string, std::vector<std::int64_t>> positions_of(
     const std::vector<std::string>& names) {
@@ -76,11 +87,36 @@ struct Places {
 
 std::string examples(const std::vector<std::string>& names) {
   constexpr std::size_t kShown = 3;
-  std::string text = std::to_string(names.size()) + (names.size() == 1 ? " image (" : " images (");
+  std::string text;
   for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) {
     text += (i > 0 ? ", " : "") + names[i];
   }
-  return text + (names.size() > kShown ? ", ...)" : ")");
+  return text + (names.size() > kShown ? ", ..." : "");
+}
+
+std::string counted_examples(const std::vector<std::string>& names) {
+  return counted(names.size(), "image") + " (" + examples(names) + ")";
+}
+
+/// Images of a part whose files have another size than they had lose their place; returns them in
+/// words. One that isn't there any more has none to compare.
+std::vector<std::string> drop_other_files(const SavedSplit& saved, const Dataset& dataset,
+                                          std::vector<std::int64_t>& place) {
+  std::vector<std::string> changed;
+  if (saved.sizes.empty()) return changed;
+  std::vector<bool> used(std::size_t(saved.items), false);
+  for (const auto* part : {&saved.split.query, &saved.split.train, &saved.split.database}) {
+    for (const std::int64_t item : *part) used[std::size_t(item)] = true;
+  }
+  for (std::size_t i = 0; i < place.size(); ++i) {
+    if (!used[i] || place[i] < 0 || saved.sizes[i] < 0) continue;
+    const std::int64_t now = dataset.file_bytes(place[i]);
+    if (now < 0 || now == saved.sizes[i]) continue;
+    changed.push_back(saved.names[i] + " (was " + counted(saved.sizes[i], "byte") + ", is " +
+                      std::to_string(now) + ")");
+    place[i] = -1;
+  }
+  return changed;
 }
 
 std::vector<std::int64_t> placed(const std::vector<std::int64_t>& part,
@@ -152,17 +188,18 @@ void write_split(const std::filesystem::path& path, const Split& split,
                  const std::vector<std::int64_t>& held_out, const Dataset& dataset,
                  std::string_view protocol, std::uint64_t seed) {
   check_split(split, dataset.size());
-  const nlohmann::ordered_json json = {{"format", kFormat2},
-                                       {"protocol", protocol},
-                                       {"seed", seed},
-                                       {"items", dataset.size()},
-                                       {"labels", hash_of_labels(dataset)},
-                                       {"class_names", dataset.class_names()},
-                                       {"query", split.query},
-                                       {"train", split.train},
-                                       {"held_out", held_out},
-                                       {"database", split.database},
-                                       {"names", names_of(dataset)}};
+  nlohmann::ordered_json json = {{"format", kFormat2},
+                                 {"protocol", protocol},
+                                 {"seed", seed},
+                                 {"items", dataset.size()},
+                                 {"labels", hash_of_labels(dataset)},
+                                 {"class_names", dataset.class_names()},
+                                 {"query", split.query},
+                                 {"train", split.train},
+                                 {"held_out", held_out},
+                                 {"database", split.database},
+                                 {"names", names_of(dataset)}};
+  if (auto sizes = sizes_of(dataset); !sizes.empty()) json["sizes"] = std::move(sizes);
   write_file_atomically(path, json_text(json) + "\n");
 }
 
@@ -189,6 +226,11 @@ SavedSplit parse_split(std::string_view text) {
       if (std::int64_t(saved.names.size()) != saved.items) {
         throw std::runtime_error("it names " + counted(saved.names.size(), "image") + ", not " +
                                  std::to_string(saved.items));
+      }
+      if (json.contains("sizes")) saved.sizes = list_of<std::int64_t>(json, "sizes");
+      if (!saved.sizes.empty() && saved.sizes.size() != saved.names.size()) {
+        throw std::runtime_error("it has " + counted(saved.sizes.size(), "size") + " for " +
+                                 counted(saved.names.size(), "image"));
       }
     }
     // Without names nothing bounds what `items` says, and a byte is allocated for each.
@@ -234,11 +276,17 @@ FittedSplit fit_split(const SavedSplit& saved, const Dataset& dataset, std::stri
         (classes.extra.empty() ? "" : "; new: " + classes.extra.front()) +
         ". Put them back, or start a new run");
   }
-  const Places places(saved.names, names_of(dataset));
+  Places places(saved.names, names_of(dataset));
   std::string changed;
-  if (!places.gone.empty()) changed += examples(places.gone) + " gone";
+  if (!places.gone.empty()) changed += counted_examples(places.gone) + " gone";
   if (!places.extra.empty()) {
-    changed += (changed.empty() ? "" : ", ") + examples(places.extra) + " new";
+    changed += (changed.empty() ? "" : ", ") + counted_examples(places.extra) + " new";
+  }
+  if (const auto files = drop_other_files(saved, dataset, places.place); !files.empty()) {
+    changed += (changed.empty() ? "" : ", ") +
+               counted(files.size(), "image isn't the file that it was",
+                       "images aren't the files that they were") +
+               ": " + examples(files);
   }
   if (changed.empty() && places.place.size() == std::size_t(dataset.size()) &&
       std::is_sorted(places.place.begin(), places.place.end()) &&
@@ -259,6 +307,10 @@ FittedSplit fit_split(const SavedSplit& saved, const Dataset& dataset, std::stri
                   .database = placed(saved.split.database, places.place)};
   fitted.held_out = placed(saved.held_out, places.place);
   fitted.train_rows = rows_kept(saved, places.place);
+  if (fitted.split.train.empty() && !saved.split.train.empty()) {
+    throw std::runtime_error(where + ": of its training images none is left: " + changed +
+                             ". Put them back, or start a new run");
+  }
   return fitted;
 }
 

@@ -94,6 +94,12 @@ bool FileDataset::available(std::int64_t index) const {
   return ::access(file(index).c_str(), R_OK) == 0;
 }
 
+std::int64_t FileDataset::file_bytes(std::int64_t index) const {
+  std::error_code error;  // also for a pipe, which has no size
+  const std::uintmax_t bytes = std::filesystem::file_size(file(index), error);
+  return error ? -1 : std::int64_t(bytes);
+}
+
 void FileDataset::load(std::int64_t index, Image& image) const {
   image = load_image(file(index), decode_);
 }

@@ -31,6 +31,8 @@ class Dataset {
   virtual std::string location(std::int64_t index) const { return name(index); }
   /// Whether load() will find something to read, told without decoding.
   virtual bool available(std::int64_t) const { return true; }
+  /// Of the item's own file, which isn't read; -1 if it has none, or it isn't there.
+  virtual std::int64_t file_bytes(std::int64_t) const { return -1; }
   /// Into `image`, whose memory is reused. Throws ImageError.
   virtual void load(std::int64_t index, Image& image) const = 0;
   Image load(std::int64_t index) const;
@@ -78,6 +80,7 @@ class FileDataset : public Dataset {
   std::string name(std::int64_t index) const override;
   std::string location(std::int64_t index) const override;
   bool available(std::int64_t index) const override;
+  std::int64_t file_bytes(std::int64_t index) const override;
   void load(std::int64_t index, Image& image) const override;
   std::filesystem::path file(std::int64_t index) const;
 

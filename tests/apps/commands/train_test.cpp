@@ -367,6 +367,39 @@ TEST_CASE("a run whose images changed is refused, or goes on with what is there"
   CHECK(new_names.size() >= 11);
 }
 
+TEST_CASE("files exchanged under their names are noticed by every command", "[train]") {
+  const TinyProject project;
+  const auto file = [&](const char* name) { return project.folder / "images" / name; };
+  // A comment makes each file of a size of its own.
+  int more = 0;
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(project.folder / "images")) {
+    if (!entry.is_regular_file()) continue;
+    std::string text = read_text(entry.path());
+    testing::write_text(entry.path(),
+                        text.insert(3, "#" + std::string(std::size_t(++more), ' ') + "\n"));
+  }
+  REQUIRE(project.run(project.train("run", {"train.epochs=1"})).status == 0);
+  std::filesystem::rename(file("red/100.ppm"), file("kept"));
+  std::filesystem::rename(file("red/101.ppm"), file("red/100.ppm"));
+  std::filesystem::rename(file("kept"), file("red/101.ppm"));
+  const std::string model = project.path("run/best.safetensors");
+  const std::vector<std::vector<std::string>> commands{
+      {"train", "--resume", project.path("run"), "--device", "cpu", "--set", "train.epochs=2"},
+      {"eval", "--run", project.path("run"), "--out", project.path("e"), "--device", "cpu"},
+      {"encode", "--model", model, "--part", "all", "--out", project.path("c"), "--device", "cpu"}};
+  for (std::vector<std::string> command : commands) {
+    const Outcome refused = project.run(command);
+    INFO(refused.err);
+    CHECK(refused.status == 2);
+    CHECK_THAT(refused.err,
+               Contains("2 images aren't the files that they were: red/100.ppm (was ") &&
+                   Contains("--allow-changed-data"));
+    command.push_back("--allow-changed-data");
+    CHECK(project.run(command).status == 0);
+  }
+}
+
 TEST_CASE("codes of 12, 20 and 100 bits go all the way", "[train]") {
   const std::string bits = GENERATE("1", "12", "20", "100");
   const TinyProject project;

@@ -17,14 +17,15 @@ using Indices = std::vector<std::int64_t>;
 using Names = std::vector<std::string>;
 
 /// Images that nobody loads: their class is the first letter of the name.
-std::unique_ptr<Dataset> images(const Names& names, Names class_names = {"a", "b"}) {
+std::unique_ptr<Dataset> images(const Names& names, Names class_names = {"a", "b"},
+                                const std::filesystem::path& root = "/nowhere") {
   Labels labels(std::int64_t(names.size()), int(class_names.size()));
   std::vector<FileDataset::Item> items;
   for (std::size_t i = 0; i < names.size(); ++i) {
     labels.set(std::int64_t(i), names[i][0] - 'a');
     items.push_back({.path = names[i]});
   }
-  return std::make_unique<FileDataset>("", Names{}, std::move(items), std::move(labels),
+  return std::make_unique<FileDataset>(root, Names{}, std::move(items), std::move(labels),
                                        std::move(class_names), DecodeOptions{});
 }
 
@@ -68,6 +69,74 @@ TEST_CASE("one image out and one in: what changed is named and refused", "[data]
   CHECK(fitted.train_rows == Indices{0, 1});  // of a3, b3, b2, which were trained on
   REQUIRE(fitted.notes.size() == 1);
   CHECK_THAT(fitted.notes[0], Contains("going on") && Contains("b2") && Contains("a0"));
+}
+
+/// Real files of 10, 11, 12, ... bytes, and the data set of them.
+class Files {
+ public:
+  explicit Files(const Names& names) : names_(names) {
+    for (std::size_t i = 0; i < names.size(); ++i) write(names[i], 10 + i);
+  }
+  void write(const std::string& name, std::size_t bytes) const {
+    testing::write_text(folder_ / name, std::string(bytes, 'x'));
+  }
+  void swap(const std::string& a, const std::string& b) const {
+    std::filesystem::rename(folder_ / a, folder_ / "other");
+    std::filesystem::rename(folder_ / b, folder_ / a);
+    std::filesystem::rename(folder_ / "other", folder_ / b);
+  }
+  void remove(const std::string& name) const { std::filesystem::remove(folder_ / name); }
+  std::unique_ptr<Dataset> set() const { return images(names_, {"a", "b"}, folder_.path()); }
+
+ private:
+  Names names_;
+  TemporaryFolder folder_;
+};
+
+TEST_CASE("a query and a training image exchanged by renaming are told by size", "[data][split]") {
+  const Files files(kNames);
+  const SavedSplit file = saved(*files.set());
+  CHECK(file.sizes == Indices{10, 11, 12, 13, 14, 15});
+  CHECK(fit_split(file, *files.set(), "folder", false, "s").notes.empty());
+  files.swap("a1", "a2");
+  CHECK_THROWS_WITH(fit_split(file, *files.set(), "folder", false, "run/split.json"),
+                    Contains("run/split.json: the data set isn't what it was: 2 images aren't the "
+                             "files that they were: a1 (was 10 bytes, is 11), a2 (was 11 bytes, "
+                             "is 10). Put it back") &&
+                        Contains("--allow-changed-data"));
+  const FittedSplit fitted = fit_split(file, *files.set(), "folder", true, "s");
+  CHECK(fitted.split.query == Indices{3});
+  CHECK(fitted.split.train == Indices{2, 5, 4});
+  CHECK(fitted.split.database == Indices{2, 4, 5});
+  CHECK(fitted.held_out.empty());  // it was a2
+  REQUIRE(fitted.notes.size() == 1);
+  CHECK_THAT(fitted.notes[0], Contains("going on") && Contains("a2 (was 11 bytes"));
+}
+
+TEST_CASE("an overwritten file is told when an image of the split is in it", "[data][split]") {
+  const Files files(kNames);
+  // b3 is in no part.
+  const SavedSplit file = saved(*files.set(), {{0, 3}, {2, 1, 4}, {1, 2, 4}}, {1});
+  files.write("b3", 99);
+  CHECK(fit_split(file, *files.set(), "folder", false, "s").notes.empty());
+  files.remove("b1");  // what isn't there is found when it is read
+  CHECK(fit_split(file, *files.set(), "folder", false, "s").notes.empty());
+  files.write("b2", 1);
+  CHECK_THROWS_WITH(fit_split(file, *files.set(), "folder", false, "s"),
+                    Contains("1 image isn't the file that it was: b2 (was 14 bytes, is 1)"));
+  CHECK(fit_split(file, *files.set(), "folder", true, "s").train_rows == Indices{0});
+  for (const char* name : {"a2", "a3"}) files.write(name, 50);
+  CHECK_THROWS_WITH(fit_split(file, *files.set(), "folder", true, "s"),
+                    Contains("of its training images none is left: 3 images aren't the files"));
+}
+
+TEST_CASE("a split without sizes compares none", "[data][split]") {
+  const Files files(kNames);
+  SavedSplit old = saved(*files.set());
+  old.sizes.clear();  // as read from a file of an older version
+  files.swap("a1", "a2");
+  CHECK(fit_split(old, *files.set(), "folder", false, "s").split.train == kSplit.train);
+  CHECK(saved(*images({"a1", "b1"}), {{0}, {1}, {1}}, {}).sizes.empty());  // no files: no field
 }
 
 TEST_CASE("images in another order are still the same ones", "[data][split]") {
@@ -161,6 +230,8 @@ TEST_CASE("broken split files are refused", "[data][split]") {
   REQUIRE(read_split(path).held_out == Indices{1});
   refuse(two(R"(["a", "b"])", "[]"), "it names 2 images, not 3");
   refuse(two(R"(["a", "b", 3])", "[]"), "names holds 3");
+  refuse(two(R"(["a", "b", "c"], "sizes": [1, 2])", "[]"), "it has 2 sizes for 3 images");
+  refuse(two(R"(["a", "b", "c"], "sizes": [1, 2, "3"])", "[]"), "sizes holds \"3\"");
   refuse(two(R"(["a", "b", "c"])", "[2]"), "held_out holds item 2");
   refuse(two(R"(["a", "b", "c"])", "[1, 1]"), "held_out holds item 1");
   refuse(one("[1]").replace(one("[1]").find("9"), 1, "9000000000000"), "items is 9000000000000");
