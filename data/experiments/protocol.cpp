@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <unordered_set>
@@ -111,8 +112,42 @@ void open_list_files(Experiment& e, const ProtocolOptions& options) {
   set_file_transforms(e, options);
 }
 
+/// Nothing can be told apart with one class, and mAP would be 1. Mostly the folder above was given.
+void refuse_single_class(const FileDataset& images, const std::filesystem::path& data) {
+  const std::string start = data.string() + ": it holds one class alone, " +
+                            images.class_names()[0] + ", and at least two are needed: ";
+  // The deepest folder that has all images, and those in it that have some.
+  std::filesystem::path above = std::filesystem::path(images.name(0)).parent_path();
+  std::set<std::string> folders;
+  for (std::int64_t i = 0; i < images.size(); ++i) {
+    while (!images.name(i).starts_with(above.string() + "/")) above = above.parent_path();
+  }
+  for (std::int64_t i = 0; i < images.size(); ++i) {
+    const auto below = std::filesystem::path(images.name(i)).lexically_relative(above);
+    if (below.has_parent_path()) folders.insert(below.begin()->string());
+  }
+  if (folders.size() < 2) {
+    throw std::runtime_error(start + "put the images of other classes into folders beside it");
+  }
+  constexpr std::size_t kShown = 3;
+  std::string shown;
+  for (auto name = folders.begin(); name != folders.end(); ++name) {
+    if (std::distance(folders.begin(), name) == kShown) {
+      shown += ", ...";
+      break;
+    }
+    shown += (shown.empty() ? "" : ", ") + as_utf8(*name);
+  }
+  const std::string deeper = (data / above).string();
+  throw std::runtime_error(start + "its sub-folders (" + shown +
+                           ") look like classes, so the images lie deeper than they should: give " +
+                           deeper + " (data.path=" + deeper + ")");
+}
+
 void open_class_folders(Experiment& e, const ProtocolOptions& options) {
-  e.dataset = open_folder(options.data, decode_options(options));
+  auto images = open_folder(options.data, decode_options(options));
+  if (images->classes() < 2) refuse_single_class(*images, options.data);
+  e.dataset = std::move(images);
   std::vector<std::int64_t> count(std::size_t(e.dataset->classes()), 0);
   for (std::int64_t i = 0; i < e.dataset->size(); ++i) {
     ++count[std::size_t(e.dataset->labels().first_class(i))];

@@ -136,7 +136,7 @@ void require_folder(const fs::path& folder) {
 
 }  // namespace
 
-std::unique_ptr<Dataset> open_folder(const fs::path& folder, const DecodeOptions& decode) {
+std::unique_ptr<FileDataset> open_folder(const fs::path& folder, const DecodeOptions& decode) {
   require_folder(folder);
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder)) {

@@ -14,8 +14,8 @@ namespace hh::data {
 /// A class folder without images is left out, with a note. Throws std::runtime_error when there is
 /// no sub-folder, or no image in any. Files are chosen by extension (.jpg .jpeg .jpe .jfif .png .bmp
 /// .dib .pbm .pgm .ppm .pnm, any case).
-std::unique_ptr<Dataset> open_folder(const std::filesystem::path& folder,
-                                     const DecodeOptions& decode);
+std::unique_ptr<FileDataset> open_folder(const std::filesystem::path& folder,
+                                         const DecodeOptions& decode);
 
 /// All image files of a folder, at any depth, sorted, without labels (one class that none has).
 std::unique_ptr<Dataset> open_images(const std::filesystem::path& folder,

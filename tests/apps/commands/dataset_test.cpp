@@ -23,6 +23,22 @@ std::string picture_with_comment(char value) {
   return "P5\n# another file\n2 2\n255\n" + std::string(4, value);
 }
 
+TEST_CASE("dataset check and train refuse a folder of one class", "[dataset]") {
+  const testing::TemporaryFolder folder;
+  testing::make_tiny_images(folder / "o/x");
+  const std::string data = folder / "o";
+  testing::write_text(folder / "tiny.toml", testing::tiny_recipe(data));
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"dataset", "check", "--protocol", "folder", "--data", data},
+        {"train", folder / "tiny.toml", "--out", folder / "run", "--device", "cpu"}}) {
+    const Outcome outcome = run_program(folder.path(), words);
+    CHECK(outcome.status == 2);
+    CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
+    CHECK_THAT(outcome.err, Contains("one class alone, x") &&
+                                Contains("(data.path=" + (folder / "o/x").string() + ")"));
+  }
+}
+
 class Lists {
  public:
   Lists() {

@@ -83,6 +83,7 @@ TEST_CASE("names with control characters are shown as escapes by every command",
   check({"search", "--index", path("ix"), "--id", "0", "--json"}, 0);
   check({"search", "--index", path("ix"), "--id", "0", "--html", path(evil + ".html")}, 0);
   check({"index", "export", path("ix"), "--out", path(evil + ".csv")}, 0);
+  std::filesystem::copy(folder / "images/blue", folder / (evil + "d/" + evil + "2"));
   check({"dataset", "check", "--protocol", "folder", "--data", path(evil + "d"), "--content",
          "pixels"},
         1);

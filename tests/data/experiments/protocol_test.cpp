@@ -226,5 +226,47 @@ TEST_CASE("a folder per class: a share of each as queries", "[data][protocol]") 
   REQUIRE_THROWS_WITH(open_protocol("folder", options), Contains("class a has 20 images"));
 }
 
+TEST_CASE("one class alone is refused, with the folder that was meant", "[data][protocol]") {
+  const TemporaryFolder folder;
+  const std::string png = as_text(encode_png(picture(8, 8, 3)));
+  const auto write = [&](const std::string& name) {
+    fs::create_directories((folder / name).parent_path());
+    write_file_atomically(folder / name, png);
+  };
+  const auto refused = [&](const std::string& data, const std::string& why) {
+    ProtocolOptions options;
+    options.data = folder / data;
+    INFO(data);
+    REQUIRE_THROWS_WITH(open_protocol("folder", options), Contains(options.data.string() + why));
+  };
+  for (const char* name : {"1", "2", "3"}) {
+    const std::string file = std::string(name) + ".png";
+    for (const char* kind : {"ape", "bee", "cat", "dog"}) write("o/x/" + (kind + ("/" + file)));
+    write("one/cat/" + file);
+    write("young/cat/" + file);
+    write("young/cat/kittens/" + file);  // one folder more doesn't make classes
+    write("deep/a/b/cat/" + file);
+    write("deep/a/b/dog/" + file);
+  }
+  fs::create_directory(folder / "one/empty");
+  const std::string path = (folder / "o/x").string(), deep = (folder / "deep/a/b").string();
+  refused("o",
+          ": it holds one class alone, x, and at least two are needed: its sub-folders (ape, "
+          "bee, cat, ...) look like classes, so the images lie deeper than they should: give " +
+              path + " (data.path=" + path + ")");
+  refused("deep",
+          ": it holds one class alone, a, and at least two are needed: its sub-folders "
+          "(cat, dog) look like classes, so the images lie deeper than they should: give " +
+              deep);
+  for (const char* data : {"one", "young"}) {
+    refused(data,
+            ": it holds one class alone, cat, and at least two are needed: put the images of "
+            "other classes into folders beside it");
+  }
+  ProtocolOptions options;
+  options.data = path;
+  CHECK(open_protocol("folder", options).dataset->classes() == 4);
+}
+
 }  // namespace
 }  // namespace hh::data
