@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/files/counted.h"
 #include "engine/files/utf8.h"
 
 namespace hh::data {
@@ -51,6 +52,13 @@ class Walk {
  public:
   /// Its files aren't wanted when a link leads to it.
   void skip(const fs::path& folder) { enter(folder); }
+
+  /// Notes a folder that systems leave behind.
+  void pass_over(const fs::path& path) {
+    std::error_code ignored;
+    const std::string name = path.filename().string();
+    if (!name.starts_with('.') && fs::is_directory(path, ignored)) ++passed_over_[name + "/"];
+  }
 
   /// Images below `folder`, relative to `root`, sorted by their bytes: no locale, no order of the
   /// disk.
@@ -104,7 +112,10 @@ class Walk {
     std::vector<fs::path> folders;
     std::error_code error;
     for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-      if (is_of_the_system(at->path())) continue;
+      if (is_of_the_system(at->path())) {
+        pass_over(at->path());
+        continue;
+      }
       std::error_code ignored;  // a link that leads nowhere is listed, and found missing later
       if (at->is_directory(ignored)) {
         (at->is_symlink(ignored) ? links : folders).push_back(at->path());
@@ -134,23 +145,36 @@ void require_folder(const fs::path& folder) {
   }
 }
 
+/// A line on images that lie in no class folder, or none.
+std::vector<std::string> note_of_loose(std::vector<std::string> loose) {
+  if (loose.empty()) return {};
+  std::sort(loose.begin(), loose.end());
+  return {"left out: " + counted(loose.size(), "image") + " beside the class folders (" +
+          as_utf8(loose[0]) + (loose.size() > 1 ? ", ...)" : ")")};
+}
+
 }  // namespace
 
 std::unique_ptr<FileDataset> open_folder(const fs::path& folder, const DecodeOptions& decode) {
   require_folder(folder);
-  std::vector<std::string> names;
+  Walk walk;
+  std::vector<std::string> names, loose;
   for (const auto& entry : fs::directory_iterator(folder)) {
     std::error_code ignored;
-    if (entry.is_directory(ignored) && !is_of_the_system(entry.path())) {
+    if (is_of_the_system(entry.path())) {
+      walk.pass_over(entry.path());
+    } else if (entry.is_directory(ignored)) {
       names.push_back(entry.path().filename().string());
+    } else if (is_image_ending(ending_of(entry.path()))) {
+      loose.push_back(entry.path().filename().string());
     }
   }
   std::sort(names.begin(), names.end());
   if (names.empty()) {
-    throw std::runtime_error(folder.string() +
-                             ": it holds no class folders: put the images into one folder a class");
+    throw std::runtime_error(
+        folder.string() + ": it holds no class folders: put the images into one folder a class" +
+        (loose.empty() ? "" : ", or give the folder above if this is one of the classes"));
   }
-  Walk walk;
   walk.skip(folder);
   std::vector<FileDataset::Item> items;
   std::vector<int> classes;
@@ -168,6 +192,7 @@ std::unique_ptr<FileDataset> open_folder(const fs::path& folder, const DecodeOpt
     class_names.push_back(as_utf8(name));
   }
   std::vector<std::string> notes = walk.notes();
+  for (std::string& note : note_of_loose(std::move(loose))) notes.push_back(std::move(note));
   for (const std::string& name : empty) {
     notes.push_back("left out: the class folder " + as_utf8(name) + " holds no image");
   }

@@ -2,7 +2,7 @@
 // A folder per class: its sub-folders, sorted by name, are the classes; the image files below them
 // (at any depth), sorted by path, the items. Links to folders are followed, each folder is read
 // once. What systems leave behind is passed over: names that begin with a dot, __MACOSX, @eaDir and
-// the like. What else was passed over is in the set's notes().
+// the like. What was passed over is in the set's notes(), but for names that begin with a dot.
 #pragma once
 #include <filesystem>
 #include <memory>

@@ -40,6 +40,7 @@ TEST_CASE("a folder per class: classes and images sorted, at any depth", "[data]
   REQUIRE(set->class_names() == std::vector<std::string>{"cat", "dog"});
   REQUIRE(set->notes() ==
           std::vector<std::string>{"passed over: 1 .txt",
+                                   "left out: 1 image beside the class folders (loose.png)",
                                    "left out: the class folder empty holds no image"});
   REQUIRE(names(*set) ==
           std::vector<std::string>{"cat/z.pgm", "dog/B.jpg", "dog/b.png", "dog/young/a.PNG"});
@@ -76,6 +77,8 @@ TEST_CASE("what isn't taken is counted by ending in one line", "[data][folder]")
   const std::string png = as_text(encode_png(picture(4, 4, 3)));
   fs::create_directories(folder / "__MACOSX/a");
   fs::create_directories(folder / "a/@eaDir");
+  fs::create_directories(folder / "a/b/@eaDir");
+  fs::create_directories(folder / "$RECYCLE.BIN");
   fs::create_directories(elsewhere / "more");
   for (const char* name : {"a/1.jfif", "a/2.JPE", "a/3.webp", "a/4.WEBP", "a/5.gif", "a/README",
                            "a/@eaDir/6.jpg", "__MACOSX/a/7.jpg", "a/Thumbs.db"}) {
@@ -86,9 +89,16 @@ TEST_CASE("what isn't taken is counted by ending in one line", "[data][folder]")
   fs::create_directory_symlink(elsewhere / "more", folder / "a/linked again");
   const auto set = open_images(folder.path(), {});
   CHECK(names(*set) == std::vector<std::string>{"a/1.jfif", "a/2.JPE", "a/linked/8.png"});
-  CHECK(set->notes() == std::vector<std::string>{"passed over: 2 .webp, 1 .gif, 1 folder again, by "
-                                                 "a link, 1 without ending"});
-  CHECK(open_folder(folder.path(), {})->class_names() == std::vector<std::string>{"a"});
+  const std::string passed_over =
+      "passed over: 2 .webp, 2 @eaDir/, 1 $RECYCLE.BIN/, 1 .gif, 1 __MACOSX/, 1 folder again, by a "
+      "link, 1 without ending";
+  CHECK(set->notes() == std::vector<std::string>{passed_over});
+  for (const char* name : {"z.png", "y.JPG", "x.txt"}) write_file_atomically(folder / name, png);
+  const auto classes = open_folder(folder.path(), {});
+  CHECK(classes->class_names() == std::vector<std::string>{"a"});
+  CHECK(classes->notes() ==
+        std::vector<std::string>{passed_over,
+                                 "left out: 2 images beside the class folders (y.JPG, ...)"});
 }
 
 TEST_CASE("folders without images are refused", "[data][folder]") {
@@ -97,6 +107,10 @@ TEST_CASE("folders without images are refused", "[data][folder]") {
   REQUIRE_THROWS_WITH(open_images(folder / "none", {}), Contains("none: there is no such folder"));
   REQUIRE_THROWS_WITH(open_folder(folder.path(), {}), Contains("no class folders"));
   REQUIRE_THROWS_WITH(open_images(folder.path(), {}), Contains("no images"));
+  const TemporaryFolder one_class;
+  write_file_atomically(one_class / "a.png", as_text(encode_png(picture(4, 4, 3))));
+  REQUIRE_THROWS_WITH(open_folder(one_class.path(), {}),
+                      Contains("no class folders") && Contains("give the folder above"));
   fs::create_directory(folder / "a");
   REQUIRE_THROWS_WITH(open_folder(folder.path(), {}), Contains("hold no images"));
 }
