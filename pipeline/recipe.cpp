@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <map>
 #include <numeric>
 
@@ -241,6 +242,18 @@ bool one_of(const std::string& value, std::initializer_list<const char*> choices
   return std::any_of(choices.begin(), choices.end(), [&](const char* c) { return value == c; });
 }
 
+constexpr double kLargest = std::numeric_limits<float>::max();
+
+/// Infinity is none, nor is what becomes it as a float.
+void require_positive(const char* key, double value) {
+  HH_REQUIRE(value > 0 && value <= kLargest,
+             key << " = " << value << ": use a finite number above 0, at most 3.4e38");
+}
+void require_not_negative(const char* key, double value) {
+  HH_REQUIRE(value >= 0 && value <= kLargest,
+             key << " = " << value << ": use a finite number, 0 to 3.4e38");
+}
+
 }  // namespace
 
 Recipe Recipe::read(const std::filesystem::path& file, const std::vector<std::string>& settings) {
@@ -269,6 +282,14 @@ Recipe Recipe::parse(const std::string& text, const std::string& name,
 }
 
 void Recipe::validate() const {
+  require_positive("schedule.learning_rate", schedule.learning_rate);
+  require_not_negative("schedule.warmup_epochs", schedule.warmup_epochs);
+  require_not_negative("optimizer.weight_decay", optimizer.weight_decay);
+  require_not_negative("optimizer.clip_norm", optimizer.clip_norm);
+  require_positive("optimizer.eps", optimizer.eps);
+  require_positive("train.alpha", train.alpha);
+  require_positive("train.initial_std", train.initial_std);
+  require_not_negative("train.checkpoint_minutes", train.checkpoint_minutes);
   recompute_named(train.recompute);
   model.validate();
   optimizer.validate();
@@ -278,8 +299,6 @@ void Recipe::validate() const {
                        .base = schedule.learning_rate,
                        .final_fraction = schedule.final_fraction}
       .validate();
-  HH_REQUIRE(schedule.warmup_epochs >= 0,
-             "schedule.warmup_epochs = " << schedule.warmup_epochs << ": use 0 or more");
   HH_REQUIRE(train.epochs >= 1 && train.epochs <= 100000,
              "train.epochs = " << train.epochs << ": use 1 to 100000");
   HH_REQUIRE(train.batch >= 1 && train.batch <= 65536,
@@ -290,19 +309,19 @@ void Recipe::validate() const {
              "train.dtype = " << train.dtype << ": use f32, bf16 or (on a GPU) f16");
   HH_REQUIRE(one_of(train.bank_dtype, {"f32", "f16", "bf16"}),
              "train.bank_dtype = " << train.bank_dtype << ": use f32, f16 or bf16");
-  HH_REQUIRE(train.alpha > 0, "train.alpha = " << train.alpha << ": use a positive number");
   HH_REQUIRE(
       one_of(train.initialisation, {"normal", "fan_in", "generator"}),
       "train.initialisation = " << train.initialisation << ": use normal, fan_in or generator");
-  HH_REQUIRE(train.initial_std > 0,
-             "train.initial_std = " << train.initial_std << ": use a positive number");
   HH_REQUIRE(train.seed >= 0 && data.split_seed >= 0,
              "train.seed = " << train.seed << " and data.split_seed = " << data.split_seed
                              << ": use 0 or more");
   HH_REQUIRE(train.threads >= 0 && train.threads <= 1024,
              "train.threads = " << train.threads << ": use 0 (all) to 1024");
-  HH_REQUIRE(train.checkpoint_minutes >= 0,
-             "train.checkpoint_minutes = " << train.checkpoint_minutes << ": use 0 (off) or more");
+  HH_REQUIRE(data.query_per_class >= 0,
+             "data.query_per_class = " << data.query_per_class
+                                       << ": use 0 (a tenth of the smallest class) or more");
+  HH_REQUIRE(data.train_per_class >= 0,
+             "data.train_per_class = " << data.train_per_class << ": use 0 (all) or more");
   HH_REQUIRE(data.workers >= 0 && data.workers <= 256,
              "data.workers = " << data.workers << ": use 0 to 256");
   HH_REQUIRE(data.max_pixels > 0 && data.max_pixels <= data::kMostMegapixels,
@@ -316,6 +335,8 @@ void Recipe::validate() const {
   HH_REQUIRE(evaluate.every >= 1, "evaluate.every = " << evaluate.every << ": use 1 or more");
   HH_REQUIRE(evaluate.hold_out >= 0,
              "evaluate.hold_out = " << evaluate.hold_out << ": use 0 (none) or more");
+  HH_REQUIRE(evaluate.top_k >= 0,
+             "evaluate.top_k = " << evaluate.top_k << ": use 0 (the protocol's) or more");
   HH_REQUIRE(evaluate.batch >= 1 && evaluate.batch <= 65536,
              "evaluate.batch = " << evaluate.batch << ": use 1 to 65536");
 }

@@ -35,7 +35,7 @@ while IFS='|' read -r key default values; do
   [[ $default == *[.e]* ]] && step=0.00001
   beyond() { awk -v a="$1" -v s="$2" 'BEGIN { printf "%.10g", a + s }'; }
   case $values in
-    text | "whole number" | multiples* | three\ divisors*) ;;  # files, any number, or what other keys allow
+    text | multiples* | three\ divisors*) ;;  # files, or what other keys allow
     \`*)
       IFS=', ' read -ra names <<<"${values//\`/}"
       for name in "${names[@]}"; do expect_taken "$key" "\"$name\""; done

@@ -84,6 +84,29 @@ TEST_CASE("a recipe names what it refuses", "[recipe]") {
   CHECK_THROWS_WITH(Recipe::read("/nowhere/r.toml", {}), Contains("/nowhere/r.toml"));
 }
 
+TEST_CASE("numbers of a recipe are finite, and counts aren't negative", "[recipe]") {
+  const auto set = [](const std::string& key, const std::string& value) {
+    return Recipe::parse("", "", {key + "=" + value});
+  };
+  for (const char* key : {"schedule.learning_rate", "optimizer.eps", "train.alpha",
+                          "train.initial_std", "optimizer.weight_decay", "optimizer.clip_norm",
+                          "schedule.warmup_epochs", "train.checkpoint_minutes"}) {
+    INFO(key);
+    for (const char* value : {"inf", "1e99", "nan", "-1.0", "-inf"}) {
+      INFO(value);
+      CHECK_THROWS_WITH(set(key, value), Contains(std::string(key) + " = ") &&
+                                             Contains("use a finite number") && Contains("3.4e38"));
+    }
+    CHECK_NOTHROW(set(key, "1e30"));
+  }
+  CHECK_THROWS_WITH(set("train.alpha", "0"), Contains("above 0"));
+  CHECK_NOTHROW(set("optimizer.weight_decay", "0"));
+  for (const char* key : {"data.query_per_class", "data.train_per_class", "evaluate.top_k"}) {
+    CHECK_THROWS_WITH(set(key, "-1"), Contains(std::string(key) + " = -1: use 0 ("));
+    CHECK_NOTHROW(set(key, "0"));
+  }
+}
+
 TEST_CASE("the recipes of this repository are valid", "[recipe]") {
   int count = 0;
   for (const auto& entry : std::filesystem::directory_iterator(testing::source_dir() / "recipes")) {
