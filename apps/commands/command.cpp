@@ -84,8 +84,9 @@ Device ComputeOptions::apply() const {
 }
 
 void add_allow_changed_data(CLI::App& command, bool& value) {
-  command.add_flag("--allow-changed-data", value,
-                   "when images of the run's split are gone, go on with what is still there");
+  command.add_flag(
+      "--allow-changed-data", value,
+      "when images of the run's split are gone or changed, go on with what is still there");
 }
 
 void add_max_pixels(CLI::App& command, double& value) {
