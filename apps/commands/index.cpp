@@ -24,6 +24,7 @@ struct Options {
   std::vector<std::string> others, filters, labels;
   std::vector<std::int64_t> ids;
   std::int64_t id = 0;
+  int bits = 0;  // of the codes of a file; 0: as many as it has
   pipeline::SourceOptions source;
   pipeline::EncoderOptions encoder;
   ComputeOptions compute;
@@ -63,7 +64,14 @@ void build(const Options& o) {
   std::vector<NamedPath> inputs = inputs_of(o.model, o.source);
   inputs.push_back({"--codes", o.codes});
   check_output_folder({"--out", o.out}, inputs);
-  retrieval::build_index(o.out, items_of(o, o.keep_outputs), o.overwrite, o.keep_outputs);
+  HH_REQUIRE(o.bits == 0 || !o.codes.empty(),
+             "--bits " << o.bits << " is for --codes: a model's codes have their own length");
+  const ItemSet items = items_of(o, o.keep_outputs, o.bits);
+  HH_REQUIRE(o.bits == 0 || items.set.codes.bits() == o.bits,
+             "--bits " << o.bits << ": the codes of " << o.codes << " have "
+                       << counted(items.set.codes.bits(), "bit")
+                       << "; leave --bits out to take them all");
+  retrieval::build_index(o.out, items, o.overwrite, o.keep_outputs);
   tell(Index::open(o.out), "built");
 }
 
@@ -145,6 +153,14 @@ void export_items(const Options& o) {
   const retrieval::ItemFormat format = retrieval::item_format(o.format, o.out);
   retrieval::write_items(o.out, index.contents(), format);
   tell(index, "exported to " + o.out);
+  using retrieval::ItemFormat;
+  const bool bytes =
+      format == ItemFormat::kNpy || format == ItemFormat::kFaiss || format == ItemFormat::kCsv;
+  if (bytes && index.bits() % 8 != 0) {
+    say("its codes are filled up to whole bytes: hybridhash index build takes them back by "
+        "--bits {}\n",
+        index.bits());
+  }
 }
 
 void info(const Options& o) { print_index(o.index, o.json); }
@@ -212,6 +228,10 @@ void add_index(CLI::App& program) {
   sub->add_flag("--overwrite", o->overwrite, "replace an index that is there");
   sub->add_flag("--keep-outputs", o->keep_outputs,
                 "keep the network's real-valued outputs too, for search --rerank (4 bytes a bit)");
+  sub->add_option("--bits", o->bits,
+                  "length of the codes of an .npy, FAISS or .csv file, where it isn't all of their "
+                  "bytes' bits")
+      ->check(within(1, retrieval::kMaxBits));
   add_item_options(*sub, *o);
 
   sub = command("add", "Add items", add);

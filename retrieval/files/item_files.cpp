@@ -2,6 +2,7 @@
 #include "retrieval/files/item_files.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "engine/files/file.h"
 #include "engine/files/utf8.h"
@@ -34,6 +35,20 @@ void write_text(const std::filesystem::path& path, const std::string& header, co
   file.commit();
 }
 
+/// Codes of whole bytes as codes of so many bits; those of any other number of bytes as they are.
+void set_length(CodeSet& set, int bits, const std::string& name) {
+  const int whole = set.codes.bits();
+  if (bits <= 0 || bits >= whole || whole != (bits + 7) / 8 * 8) return;
+  try {
+    set.codes = PackedCodes::from_bytes(set.codes.to_bytes(), set.count(), bits);
+  } catch (const std::invalid_argument&) {
+    throw std::runtime_error(name + ": its codes have " + std::to_string(whole) +
+                             " bits, and some behind the first " + std::to_string(bits) +
+                             " are set: they are no codes of " + std::to_string(bits) +
+                             " bits; encode with the same model");
+  }
+}
+
 }  // namespace
 
 CodeFormat code_format_named(const std::string& name) {
@@ -60,10 +75,12 @@ ItemSet read_items(const std::filesystem::path& path, const CodeText& code_text)
       items.set.codes = std::move(faiss.codes);
       items.set.ids = std::move(faiss.ids);
       items.set.source = as_utf8(path.string());
+      set_length(items.set, code_text.bits, path.string());
       return items;
     }
   }
   items.set = read_codes(path);
+  if (path.extension() == ".npy") set_length(items.set, code_text.bits, path.string());
   return items;
 }
 

@@ -16,11 +16,12 @@ CodeFormat code_format_named(const std::string& name);
 /// What is known of codes before their text is read.
 struct CodeText {
   CodeFormat format = CodeFormat::kAuto;
-  int bits = 0;  // of a code; 0: unknown
+  int bits = 0;  // of a code; 0: unknown, and for files that have whole bytes all of them
 };
 
 /// From a code file, an .npy array, a FAISS binary index, or a .csv file: by the first bytes and
-/// the name. Throws std::runtime_error with the file and the place.
+/// the name. Where code_text.bits fill the codes' bytes but for their last bits, the codes have so
+/// many. Throws std::runtime_error with the file and the place, also where those last bits aren't 0.
 ItemSet read_items(const std::filesystem::path& path, const CodeText& code_text = {});
 
 enum class ItemFormat { kCodes, kNpy, kFaiss, kCsv, kPgvector, kMilvus };

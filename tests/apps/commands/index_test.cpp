@@ -26,6 +26,7 @@ class Folder {
     REQUIRE(outcome.status == status);
     return status == 0 ? outcome.out : outcome.err;
   }
+  const std::filesystem::path& path() const { return folder_.path(); }
   nlohmann::json info(const std::string& name) const {
     return nlohmann::json::parse(run({"info", *this / name, "--json"}));
   }
@@ -169,6 +170,43 @@ TEST_CASE("an index of a plain array", "[index]") {
   CHECK(folder.info("new/x").at("bits") == 24);
   folder.run({"export", folder / "new/x", "--out", folder / "back.npy"});
   CHECK(retrieval::read_npy<std::uint8_t>(folder / "back.npy").values == bytes);
+}
+
+TEST_CASE("codes that fill no byte keep their length through every format", "[index]") {
+  const Folder folder;
+  const std::string index = folder / "x.index";
+  for (const int bits : {5, 12, 100}) {
+    CAPTURE(bits);
+    retrieval::CodeSet set;
+    const auto words = testing::codes(4, bits, 5);
+    set.codes.append({words.data(), 4, bits});
+    set.ids = {0, 1, 2, 3};
+    retrieval::write_code_file(folder / "x.codes", set);
+    folder.run({"build", "--codes", folder / "x.codes", "--out", index, "--overwrite"});
+    const std::string length = std::to_string(bits);
+    for (const std::string file : {"x.npy", "x.faiss", "x.csv"}) {
+      CAPTURE(file);
+      CHECK_THAT(folder.run({"export", index, "--out", folder / file}),
+                 Contains("--bits " + length));
+      folder.run({"build", "--codes", folder / file, "--bits", length, "--out", folder / "y.index",
+                  "--overwrite"});
+      CHECK(folder.info("y.index").at("bits") == bits);
+      folder.run({"add", index, "--codes", folder / file, "--renumber"});
+      const Outcome found =
+          run_program(folder.path(), {"search", "--index", index, "--codes", folder / file});
+      CHECK(found.err == "");
+      CHECK(found.status == 0);
+    }
+  }
+  // Codes of more bits than the index has are another model's.
+  const std::vector<std::uint8_t> full(26, 255);
+  retrieval::write_npy<std::uint8_t>(folder / "full.npy", std::vector<std::int64_t>{2, 13}, full);
+  CHECK_THAT(folder.run({"add", index, "--codes", folder / "full.npy", "--renumber"}, 2),
+             Contains("full.npy: its codes have 104 bits, and some behind the first 100"));
+  CHECK_THAT(folder.run({"build", "--codes", folder / "full.npy", "--bits", "96", "--out",
+                         folder / "z.index"},
+                        2),
+             Contains("--bits 96") && Contains("have 104 bits"));
 }
 
 TEST_CASE("mistakes with indexes are answered in one line", "[index]") {
