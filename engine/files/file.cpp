@@ -2,10 +2,13 @@
 #include "engine/files/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
@@ -152,6 +155,35 @@ mode_t usual_mode() {
   return 0666 & ~mask;
 }
 
+/// Makes and opens a temporary for `target`; `descriptor` is below 0 with errno where that fails.
+/// It is locked as long as it is open: so remove_left_temporaries knows that its process lives.
+std::filesystem::path make_temporary(const std::filesystem::path& target, int& descriptor) {
+  for (;;) {
+    std::string name = (target.parent_path() / temporary_stem(target)).string();
+    name += kPattern;
+    descriptor = ::mkostemps(name.data(), kSuffix, O_CLOEXEC);
+    if (descriptor < 0) return {};
+    // Disks without locks refuse; then nobody removes it either.
+    while (::flock(descriptor, LOCK_EX) != 0 && errno == EINTR) continue;
+    struct stat status {};
+    if (::fstat(descriptor, &status) != 0 || status.st_nlink > 0) return name;
+    ::close(descriptor);  // taken for a dead one's before the lock was there
+  }
+}
+
+/// Whether a name is `stem` with the letters of mkostemps and the ending behind it.
+bool is_temporary_of(std::string_view stem, std::string_view name) {
+  constexpr std::size_t kLetters = kPattern.size() - 1 - kSuffix;
+  constexpr std::string_view kEnding = ".tmp";
+  if (name.size() != stem.size() + kLetters + kSuffix || !name.starts_with(stem) ||
+      !name.ends_with(kEnding)) {
+    return false;
+  }
+  const std::string_view letters = name.substr(stem.size(), kLetters);
+  return std::all_of(letters.begin(), letters.end(),
+                     [](unsigned char c) { return std::isalnum(c) != 0; });
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
@@ -166,11 +198,9 @@ AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
     return;
   }
   target_ = without_links(path);
-  std::string name = (target_.parent_path() / temporary_stem(target_)).string();
-  name += kPattern;
-  descriptor_ = ::mkostemps(name.data(), kSuffix, O_CLOEXEC);
+  remove_left_temporaries(target_);
+  temporary_ = make_temporary(target_, descriptor_);
   if (descriptor_ < 0) throw_file_error(path, "can't be written");
-  temporary_ = name;
   if (replaces && (old.st_uid != ::geteuid() || old.st_gid != ::getegid())) {
     // Only root may give files away; others go on as the new owner.
     [[maybe_unused]] const int given = ::fchown(descriptor_, old.st_uid, old.st_gid);
@@ -214,15 +244,19 @@ void AtomicFile::commit() {
 void remove_left_temporaries(const std::filesystem::path& path) {
   const std::filesystem::path target = without_links(path);
   const std::string stem = temporary_stem(target) + ".";
-  constexpr std::string_view kEnding = ".tmp";
-  std::error_code ignored;
+  std::error_code failed;
   const auto folder = target.has_parent_path() ? target.parent_path() : ".";
-  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
-    const std::string name = entry.path().filename().string();
-    if (name.size() == stem.size() + kPattern.size() - 1 && name.starts_with(stem) &&
-        name.ends_with(kEnding)) {
-      ::unlink(entry.path().c_str());
+  std::filesystem::directory_iterator entry(folder, failed);
+  for (; !failed && entry != std::filesystem::directory_iterator(); entry.increment(failed)) {
+    if (!is_temporary_of(stem, entry->path().filename().string())) continue;
+    const int left = ::open(entry->path().c_str(), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    if (left < 0) continue;
+    struct stat status {};
+    if (::flock(left, LOCK_EX | LOCK_NB) == 0 && ::fstat(left, &status) == 0 &&
+        S_ISREG(status.st_mode)) {
+      ::unlink(entry->path().c_str());
     }
+    ::close(left);
   }
 }
 

@@ -43,7 +43,8 @@ class AtomicFile {
   int descriptor_ = -1;
 };
 
-/// Removes what killed processes left of AtomicFiles for `path`. No other process may be writing it.
+/// Removes what killed processes left of AtomicFiles for `path`; those of living ones are locked. An
+/// AtomicFile does so at its start.
 void remove_left_temporaries(const std::filesystem::path& path);
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);

@@ -15,7 +15,7 @@
 
 #include "engine/files/counted.h"
 #include "engine/files/file_error.h"
-#include "engine/files/replace_folder.h"
+#include "engine/files/folder_in_making.h"
 #include "kernels/core/check.h"
 #include "retrieval/codes/class_names.h"
 #include "retrieval/index/checksum.h"
@@ -109,22 +109,10 @@ void build_index(const std::filesystem::path& folder, const ItemSet& items, bool
                                "by --overwrite");
   HH_REQUIRE(!exists || std::filesystem::exists(place / "manifest.json"),
              place.string() << " isn't an index, so it isn't replaced; remove it yourself");
-  std::string name;
-  if (place.has_parent_path()) std::filesystem::create_directories(place.parent_path());
-  // Made like any other folder, not private as mkdtemp's.
-  int number = int(::getpid());
-  do name = place.string() + "." + std::to_string(number++) + ".tmp";
-  while (!std::filesystem::create_directory(name));
-  const std::filesystem::path made = name;
-  try {
-    create_empty(made, items.set.codes.bits(), keep_outputs);
-    IndexWriter(made).add(items);
-    replace_folder(made, place);
-  } catch (...) {
-    std::error_code ignored;
-    std::filesystem::remove_all(made, ignored);
-    throw;
-  }
+  FolderInMaking made(place);
+  create_empty(made.path(), items.set.codes.bits(), keep_outputs);
+  IndexWriter(made.path()).add(items);
+  made.put_in_place();
 }
 
 IndexWriter::IndexWriter(const std::filesystem::path& folder, double wait_seconds,

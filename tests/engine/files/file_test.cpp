@@ -2,8 +2,11 @@
 #include "engine/files/file.h"
 
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -96,6 +99,27 @@ TEST_CASE("what a killed writer left is removed, and nothing else", "[file]") {
   CHECK_FALSE(std::filesystem::exists(folder / "a.q1W2e3.tmp"));
   CHECK(std::filesystem::exists(folder / "a.short.tmp"));
   remove_left_temporaries(folder / "none" / "a");  // no such folder: nothing to do
+}
+
+TEST_CASE("the next writer removes a killed one's temporary, and never a living one's", "[file]") {
+  const TemporaryFolder folder;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    AtomicFile file(folder / "a");
+    file.write("half");
+    ::raise(SIGKILL);
+  }
+  REQUIRE(child > 0);
+  REQUIRE(::waitpid(child, nullptr, 0) == child);
+  REQUIRE(files_in(folder.path()) == 1);
+  AtomicFile living(folder / "a");
+  CHECK(files_in(folder.path()) == 1);
+  living.write("whole");
+  write_file_atomically(folder / "a", "other");
+  CHECK(files_in(folder.path()) == 2);
+  living.commit();
+  CHECK(text_of(folder / "a") == "whole");
+  CHECK(files_in(folder.path()) == 1);
 }
 
 TEST_CASE("files that can't be read or written name the path and the reason", "[file]") {
