@@ -2,9 +2,11 @@
 #include "apps/verify/cases.h"
 
 #include <nlohmann/json.hpp>
+#include <span>
 #include <stdexcept>
 
 #include "engine/files/file.h"
+#include "engine/files/file_kind.h"
 #include "engine/files/json_error.h"
 
 namespace hh::apps {
@@ -12,10 +14,17 @@ namespace hh::apps {
 nlohmann::json read_case(const std::filesystem::path& path) {
   constexpr std::size_t kMaxJson = std::size_t{64} << 20;
   const auto bytes = read_file(path, kMaxJson);
+  constexpr const char* kCure =
+      ": give a CASE.json with its tensors beside it, as "
+      "tests/goldens/micro_e.json";
   try {
     return nlohmann::json::parse(bytes.begin(), bytes.end());
   } catch (const nlohmann::json::exception& error) {
-    throw std::invalid_argument(path.string() + ": " + json_error_text(error));
+    const std::string kind = kind_of_file(std::as_bytes(std::span(bytes))).name;
+    throw std::invalid_argument(
+        path.string() + ": " +
+        (kind.empty() ? json_error_text(error) : "it is " + kind + ", not a reference case") +
+        kCure);
   }
 }
 

@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <span>
 #include <stdexcept>
 #include <unordered_map>
 #include <utility>
 
 #include "engine/files/counted.h"
 #include "engine/files/file.h"
+#include "engine/files/file_kind.h"
 #include "engine/files/json_error.h"
 #include "engine/files/json_text.h"
 #include "engine/files/sha256.h"
@@ -207,6 +209,7 @@ SavedSplit parse_split(std::string_view text) {
   try {
     const auto json = nlohmann::json::parse(text);
     SavedSplit saved;
+    if (json.is_object() && !json.contains("format")) throw std::runtime_error("it has no format");
     const auto& format = json.at("format");
     if (format != kFormat1 && format != kFormat2) {
       throw std::runtime_error("its format is " + format.dump());
@@ -253,8 +256,12 @@ SavedSplit read_split(const std::filesystem::path& path) {
   try {
     return parse_split({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   } catch (const std::runtime_error& e) {
-    throw std::runtime_error(path.string() + ": " + e.what() +
-                             " (delete it to make a new split; old codes won't match it)");
+    const std::string kind = kind_of_file(std::as_bytes(std::span(bytes))).name;
+    throw std::runtime_error(path.string() + ": " +
+                             (kind.empty() ? std::string(e.what()) : "it is " + kind) +
+                             "; a split is the split.json of a training run's folder, which says "
+                             "the images that are queries, training and database: give one, or "
+                             "restore it");
   }
 }
 

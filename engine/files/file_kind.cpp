@@ -3,8 +3,11 @@
 #include "engine/files/file_kind.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <string_view>
+
+#include "engine/files/utf8.h"
 
 namespace hh {
 namespace {
@@ -45,6 +48,18 @@ FileKind kind_of_faiss(std::string_view head) {
   return {};
 }
 
+/// Protocol buffers have no mark: the fields ir_version and producer_name, as all exporters begin.
+/// Source: https://github.com/onnx/onnx, onnx/onnx.proto, ModelProto.
+bool is_onnx(std::string_view head) {
+  if (head.size() < 6 || head[0] != 0x08 || head[1] < 1 || head[1] > 31 || head[2] != 0x12) {
+    return false;
+  }
+  const auto length = std::size_t(static_cast<unsigned char>(head[3]));
+  const std::string_view producer = head.substr(4, length);
+  return !producer.empty() && length < 64 &&
+         std::all_of(producer.begin(), producer.end(), [](char c) { return c >= ' ' && c <= '~'; });
+}
+
 /// Files of arrays, weights and tables.
 FileKind kind_of_data(std::string_view head) {
   const auto at = [&](std::string_view magic) { return head.starts_with(magic); };
@@ -59,7 +74,19 @@ FileKind kind_of_data(std::string_view head) {
     }
     return {"a ZIP archive", "unpack it"};
   }
-  if (at("\x93NUMPY")) return {"a NumPy array", "give it a name that ends in .npy"};
+  if (at("\x93NUMPY")) return {"a NumPy array", "", ".npy"};
+  // A length below 4 GiB, and a JSON object of that many bytes.
+  if (head.size() > 9 && head.substr(4, 5) == std::string_view("\0\0\0\0{", 5) &&
+      (head[9] == '"' || head[9] == '}' || head[9] == ' ')) {
+    return {"a safetensors file (a model, a checkpoint or a code file)",
+            "hybridhash info says which"};
+  }
+  if (is_onnx(head)) {
+    return {
+        "an ONNX model",
+        "such files are written from models (python -m hybridhash.onnx), and not read: give the "
+        "model's .safetensors"};
+  }
   if (head.size() > 2 && head[0] == '\x80' && head[1] >= 2 && head[1] <= 5) {
     return {"a Python pickle (.pkl, or an old .pth)",
             "write arrays by numpy.save, weights by safetensors.torch.save_file"};
@@ -116,15 +143,66 @@ std::string name_of_picture(std::string_view head) {
   return "";
 }
 
-/// By the first bytes: a bracket, and text.
-bool is_json(std::span<const std::byte> bytes) {
-  constexpr std::size_t kEnough = 1024;
-  const auto head = bytes.first(std::min(bytes.size(), kEnough));
-  if (head.empty() || (head[0] != std::byte('{') && head[0] != std::byte('['))) return false;
-  return std::none_of(head.begin(), head.end(), [](std::byte b) {
-    const int c = std::to_integer<int>(b);
+/// Without control characters, and in UTF-8 but for the last character, which may be cut.
+bool is_text(std::string_view head, bool cut) {
+  const auto control = [](unsigned char c) {
     return (c < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7F;
-  });
+  };
+  if (head.empty() || std::any_of(head.begin(), head.end(), control)) return false;
+  for (std::size_t less = 0; less < (cut ? 4U : 1U) && less < head.size(); ++less) {
+    if (is_utf8(head.substr(0, head.size() - less))) return true;
+  }
+  return false;
+}
+
+/// The first two lines with something in them that isn't a comment.
+std::array<std::string_view, 2> first_lines(std::string_view text) {
+  std::array<std::string_view, 2> lines;
+  std::size_t found = 0;
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  while (!text.empty() && found < lines.size()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const std::size_t begin = line.find_first_not_of(" \t\r");
+    if (begin == std::string_view::npos || line[begin] == '#') continue;
+    line.remove_prefix(begin);
+    lines[found++] = line.substr(0, line.find_last_not_of(" \t\r") + 1);
+  }
+  return lines;
+}
+
+/// A line "[data]" or "key = value".
+bool is_toml_line(std::string_view line) {
+  constexpr const char* kKey =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.\"";
+  if (line.starts_with('[')) {
+    const std::size_t first = line.find_first_not_of('[');
+    const std::size_t end = std::min(line.find_first_not_of(kKey, first), line.size());
+    const std::string_view key = line.substr(std::min(first, line.size()), end - first);
+    const bool word = !key.empty() && std::isalpha(static_cast<unsigned char>(key[0])) != 0;
+    return word && line.substr(end).starts_with(']') && key != "true" && key != "false" &&
+           key != "null";
+  }
+  const std::size_t equals = line.find(" = ");
+  return equals != std::string_view::npos && equals > 0 && line.find_first_not_of(kKey) >= equals;
+}
+
+FileKind kind_of_text(std::span<const std::byte> bytes) {
+  constexpr std::size_t kEnough = 1024;
+  const std::string_view head(reinterpret_cast<const char*>(bytes.data()),
+                              std::min(bytes.size(), kEnough));
+  if (!is_text(head, bytes.size() > kEnough)) return {};
+  const auto [first, second] = first_lines(head);
+  if (is_toml_line(first)) return {"a TOML file, as recipes are", ""};
+  if (head[0] == '{' || head[0] == '[') return {"a JSON file", ""};
+  for (const char separator : {',', ';', '\t'}) {
+    const auto fields = std::count(first.begin(), first.end(), separator);
+    if (fields > 0 && fields == std::count(second.begin(), second.end(), separator)) {
+      return {"a CSV file", "", ".csv"};
+    }
+  }
+  return {"text", ""};
 }
 
 }  // namespace
@@ -138,10 +216,14 @@ FileKind kind_of_file(std::span<const std::byte> bytes) {
   return {name_of_picture(head), ""};
 }
 
-std::string kind_text(std::span<const std::byte> bytes, const std::string& wanted) {
+std::string kind_text(std::span<const std::byte> bytes, const std::string& wanted,
+                      const std::string& file) {
   FileKind kind = kind_of_file(bytes);
-  if (kind.name.empty() && is_json(bytes)) kind.name = "a JSON file";
+  if (kind.name.empty()) kind = kind_of_text(bytes);
   if (kind.name.empty()) return "";
+  if (!kind.ending.empty() && !file.ends_with(kind.ending)) {
+    kind.cure = "as codes it is taken where its name ends in " + kind.ending;
+  }
   return "it is " + kind.name + ", not " + wanted + (kind.cure.empty() ? "" : ": " + kind.cure);
 }
 

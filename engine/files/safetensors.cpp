@@ -169,8 +169,13 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
 SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const std::string& name) {
   // The length of a header can look like anything; what follows it can't.
   if (bytes.size() <= 8 || bytes[8] != std::byte('{')) {
-    const std::string kind = kind_text(bytes, "a safetensors file (as models and code files are)");
-    if (!kind.empty()) throw std::runtime_error(name + ": " + kind);
+    const std::string kind =
+        kind_text(bytes, "a safetensors file (as models and code files are)", name);
+    if (!kind.empty()) {
+      const bool cured = kind.find(": ") != std::string::npos;
+      throw std::runtime_error(name + ": " + kind +
+                               (cured ? "" : ": give what hybridhash train or encode wrote"));
+    }
   }
   if (bytes.size() < 8) fail(name, "it has only " + counted(bytes.size(), "byte"));
   const std::uint64_t header = read_u64(bytes);

@@ -133,8 +133,15 @@ void check_labels(const CodeSet& set, const Reader& reader) {
 
 CodeSet parse(const SafetensorsFile& file, const std::string& name) {
   const Reader reader(file, name);
-  if (reader.metadata("format") != kFormat) {
-    reader.fail("its format is '" + reader.metadata("format") + "', not '" + kFormat + "'");
+  const std::string format = reader.metadata("format");
+  for (const std::string kind : {"model", "checkpoint"}) {
+    if (!format.starts_with("hybridhash " + kind)) continue;
+    throw std::runtime_error(name + ": it is a " + kind +
+                             ", not a code file: give it as --model, or codes that hybridhash "
+                             "encode made by it");
+  }
+  if (format != kFormat) {
+    reader.fail("its format is '" + format + "', not '" + kFormat + "'");
   }
   const int version = reader.number("version", 1, 999'999);
   if (version > kCodeFileVersion) {

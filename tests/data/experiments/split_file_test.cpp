@@ -206,7 +206,9 @@ TEST_CASE("broken split files are refused", "[data][split]") {
   };
   testing::write_text(path, one("[1, 2]"));
   REQUIRE(read_split(path).split.train == Indices{1, 2});
-  refuse("", "parse error");
+  refuse("\xff\xd8\xff\xe0 JFIF", "it is a JPEG image; a split is the split.json");
+  refuse(one("[1"), "a split is the split.json");
+  refuse("", "isn't JSON from byte");
   refuse("[]", "an object is wanted, not array");
   refuse("{}", "format");
   refuse(R"({"format": "other"})", "its format is \"other\"");
@@ -217,7 +219,7 @@ TEST_CASE("broken split files are refused", "[data][split]") {
   refuse(one("[18446744073709551615]"), "train holds item");
   refuse(one("[1, 1]"), "twice");
   refuse(one("[0]"), "is a query");
-  refuse(one("[1"), "parse error");
+  refuse(one("[1"), "isn't JSON from byte");
   refuse(std::string(100'000, '['), "split.json");
   const auto two = [](const std::string& names, const std::string& held_out,
                       const std::string& items = "3") {
