@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <cstring>
 #include <optional>
 #include <string_view>
@@ -45,6 +46,10 @@ std::optional<Site> site_of(std::string_view authority, const std::string& usual
       port.find_first_not_of("0123456789") != std::string::npos) {
     return std::nullopt;
   }
+  constexpr int kLargestPort = 65535;
+  int number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (!port.empty() && (error != std::errc() || number > kLargestPort)) return std::nullopt;
   return Site{name, port.empty() ? usual_port : port};
 }
 

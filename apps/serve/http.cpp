@@ -25,6 +25,8 @@ constexpr int kMaxRequests = 1000;  // on one connection
 constexpr int kIdleSeconds = 5;     // a connection may wait between its requests
 constexpr const char* kTooSlow = "the request took too long to arrive (--timeout)";
 constexpr const char* kHeadTooLong = "the head of the request is too long, or a line of it";
+constexpr const char* kTrailersTooLong = "the trailers of the body are too long, or a line of them";
+constexpr const char* kNoHttp = "this is no request of HTTP";
 constexpr int kBacklog = 512;  // connections the kernel keeps; the library's is 5
 
 using Clock = std::chrono::steady_clock;
@@ -76,6 +78,17 @@ std::multimap<std::string, std::string> parse_query(std::string_view text) {
   return values;
 }
 
+/// What follows http:// or https:// in a target; empty for others. Capitals are no difference.
+std::string_view behind_scheme(std::string_view target) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (target.size() > scheme.size() &&
+        strncasecmp(target.data(), scheme.data(), scheme.size()) == 0) {
+      return target.substr(scheme.size());
+    }
+  }
+  return {};
+}
+
 HttpRequest convert(const httplib::Request& from) {
   HttpRequest to;
   to.method = from.method == "HEAD" ? "GET" : from.method;
@@ -86,16 +99,13 @@ HttpRequest convert(const httplib::Request& from) {
     to.params = parse_query(query.substr(0, query.find('#')));
   }
   to.host = from.get_header_value("Host");
-  for (const std::string_view scheme : {"http://", "https://"}) {
+  if (const std::string_view rest = behind_scheme(from.target); !rest.empty()) {
     // As proxies are asked; its host counts, whatever Host says (RFC 9112, 3.2.2).
-    if (!from.target.starts_with(scheme)) continue;
-    const std::string_view rest = std::string_view(from.target).substr(scheme.size());
     const std::size_t slash = std::min(rest.find_first_of("/?#"), rest.size());
     const std::string_view place = rest.substr(slash);
     to.host = rest.substr(0, slash);
     to.path = decode(place.substr(0, place.find_first_of("?#")), false);
     if (to.path.empty()) to.path = "/";
-    break;
   }
   to.origin = from.get_header_value("Origin");
   to.authorization = from.get_header_value("Authorization");
@@ -139,6 +149,10 @@ BodyForm body_form(const httplib::Request& request, std::size_t limit) {
 
 /// What is wrong with a request's head, whatever it asks for; empty: nothing.
 std::optional<HttpResponse> head_error(const httplib::Request& request) {
+  if (!request.target.starts_with('/') && request.target != "*" &&
+      behind_scheme(request.target).empty()) {
+    return error_response(400, "what a request asks for is a path, or begins with http://");
+  }
   const std::size_t hosts = request.get_header_value_count("Host");
   if (hosts > 1 || (hosts == 0 && request.version != "HTTP/1.0")) {
     return error_response(400, "a request of HTTP/1.1 has one Host header");
@@ -208,7 +222,7 @@ class HttpServer::Library final : public httplib::Server {
       const std::string message = response.status == 414   ? "the address is too long"
                                   : response.status == 408 ? kTooSlow
                                   : response.status == 431 ? kHeadTooLong
-                                                           : "this is no request of HTTP";
+                                                           : kNoHttp;
       response.set_content(error_response(response.status, message).body, "application/json");
     });
   }
@@ -306,6 +320,8 @@ class HttpServer::Library final : public httplib::Server {
           answer_raw(socket, 431, kHeadTooLong, current.start);
         } else if (socket.timed_out()) {
           answer_raw(socket, 408, kTooSlow, current.start);
+        } else if (socket.head_broken()) {
+          answer_raw(socket, 400, kNoHttp, current.start);
         } else {
           answer_raw(socket, 400, "the request ended early", current.start);
         }
@@ -387,6 +403,7 @@ class HttpServer::Library final : public httplib::Server {
     fill(response,
          too_long ? error_response(413, fmt::format("the body is longer than {} bytes (--max-body)",
                                                     limits_.body))
+         : exchange->socket->trailers_too_long() ? error_response(431, kTrailersTooLong)
          : exchange->socket->timed_out()
              ? error_response(408, kTooSlow)
              : error_response(400, "the body ended early or isn't coded as the head says"));

@@ -14,8 +14,7 @@
 
 namespace hh::apps {
 namespace {
-constexpr std::size_t kMaxHead = std::size_t{64} << 10;
-constexpr std::size_t kMaxLine = CPPHTTPLIB_HEADER_MAX_LENGTH;  // where the library gives up
+static_assert(kMaxLine == CPPHTTPLIB_HEADER_MAX_LENGTH);  // where the library gives up
 constexpr std::size_t kBuffer = std::size_t{16} << 10;
 constexpr std::size_t kMaxDrained = std::size_t{256} << 20;
 }  // namespace
@@ -68,7 +67,7 @@ bool Socket::wait_for_request(const std::function<bool(double waited)>& give_up)
   }
   read_until_ = in(seconds_);
   in_head_ = true;
-  head_too_long_ = timed_out_ = false;
+  head_too_long_ = head_broken_ = timed_out_ = first_line_over_ = false;
   head_bytes_ = line_bytes_ = sent_ = 0;
   trailers_.reset();
   status_ = 0;
@@ -76,6 +75,25 @@ bool Socket::wait_for_request(const std::function<bool(double waited)>& give_up)
 }
 
 ssize_t Socket::read(char* data, std::size_t size) {
+  for (;;) {
+    const ssize_t got = read_bytes(data, size);
+    if (got <= 0 || !trailers_) return got;
+    const std::size_t kept = trailers_->filter(data, std::size_t(got));
+    if (trailers_->broken() || trailers_->too_long()) return -1;
+    if (kept > 0) return ssize_t(kept);
+  }
+}
+
+void Socket::check_head(char c) {
+  // NUL would end the library's strings, and folded lines are long out of use (RFC 9112, 5.2).
+  const bool folded = line_bytes_ == 0 && first_line_over_ && (c == ' ' || c == '\t');
+  if (c == '\0' || folded) head_broken_ = true;
+  if (c == '\n') first_line_over_ = true;
+  line_bytes_ = c == '\n' ? 0 : line_bytes_ + 1;
+  if (line_bytes_ > kMaxLine) head_too_long_ = true;
+}
+
+ssize_t Socket::read_bytes(char* data, std::size_t size) {
   // The library's lines have no limit of their own.
   if (in_head_ && ++head_bytes_ > kMaxHead) {  // it reads heads byte by byte
     head_too_long_ = true;
@@ -99,15 +117,14 @@ ssize_t Socket::read(char* data, std::size_t size) {
     begin_ = 0;
     end_ = std::size_t(got);
   }
-  std::size_t count = std::min(size, end_ - begin_);
+  const std::size_t count = std::min(size, end_ - begin_);
   std::memcpy(data, buffer_.data() + begin_, count);
   begin_ += count;
   if (in_head_) {
-    line_bytes_ = *data == '\n' ? 0 : line_bytes_ + 1;
-    if (line_bytes_ > kMaxLine) head_too_long_ = true;
+    check_head(*data);
+    if (head_broken_) return -1;
   }
-  if (trailers_) count = trailers_->filter(data, count);
-  return count > 0 ? ssize_t(count) : read(data, size);
+  return ssize_t(count);
 }
 
 ssize_t Socket::write(const char* data, std::size_t size) {

@@ -30,6 +30,9 @@ class Socket final : public httplib::Stream {
     if (chunked) trailers_.emplace();
   }
   bool head_too_long() const { return head_too_long_; }
+  bool trailers_too_long() const { return trailers_ && trailers_->too_long(); }
+  /// A NUL or a folded line is in the head.
+  bool head_broken() const { return head_broken_; }
   bool timed_out() const { return timed_out_; }
   /// Bytes of the answer so far, and its status.
   std::size_t sent() const { return sent_; }
@@ -48,6 +51,8 @@ class Socket final : public httplib::Stream {
 
  private:
   using Clock = std::chrono::steady_clock;
+  ssize_t read_bytes(char* data, std::size_t size);
+  void check_head(char c);
   /// Whether data or room came before `until`.
   bool wait(short events, Clock::time_point until) const;
   Clock::time_point in(double seconds) const;
@@ -67,7 +72,8 @@ class Socket final : public httplib::Stream {
   std::size_t head_bytes_ = 0, line_bytes_ = 0, sent_ = 0;
   std::optional<TrailerFilter> trailers_;
   int status_ = 0;
-  bool in_head_ = true, head_too_long_ = false, timed_out_ = false;
+  bool in_head_ = true, head_too_long_ = false, head_broken_ = false, timed_out_ = false;
+  bool first_line_over_ = false;
 };
 
 }  // namespace hh::apps

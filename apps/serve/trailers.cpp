@@ -13,21 +13,29 @@ std::size_t TrailerFilter::filter(char* data, std::size_t count) {
   return kept;
 }
 
-bool TrailerFilter::keep(char c) {
+void TrailerFilter::read_size(char c) {
   constexpr int kHex = 16;
+  unsigned digit = 0;
+  if (std::from_chars(&c, &c + 1, digit, kHex).ec == std::errc()) {
+    broken_ = broken_ || left_ >> 56 != 0;
+    left_ = left_ * kHex + digit;
+    ++digits_;
+  } else {
+    const bool ends = c == '\r' || c == '\n' || c == ';' || c == ' ' || c == '\t';
+    broken_ = broken_ || digits_ == 0 || !ends;
+    at_ = At::kExtension;
+  }
+}
+
+bool TrailerFilter::keep(char c) {
   switch (at_) {
     case At::kSize:
     case At::kExtension:
+      if (at_ == At::kSize) read_size(c);
       if (c == '\n') {
         at_ = left_ > 0 ? At::kData : At::kTrailer;
+        digits_ = 0;
         in_line_ = 0;
-      } else if (at_ == At::kSize && c != '\r') {
-        unsigned digit = 0;
-        if (std::from_chars(&c, &c + 1, digit, kHex).ec != std::errc() || left_ >> 56 != 0) {
-          at_ = At::kExtension;
-        } else {
-          left_ = left_ * kHex + digit;
-        }
       }
       return true;
     case At::kData:
@@ -38,6 +46,7 @@ bool TrailerFilter::keep(char c) {
       return true;
     case At::kTrailer:
       if (in_line_ == 0 && c == '\r') return true;  // of the empty line that ends the body
+      too_long_ = too_long_ || ++trailers_ > kMaxHead || in_line_ > kMaxLine;
       if (c != '\n') {
         ++in_line_;
         return false;

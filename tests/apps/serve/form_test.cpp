@@ -80,8 +80,33 @@ TEST_CASE("trailers are left out, however the bytes come", "[form]") {
         kept += some;
       }
       CHECK(kept == body + "\r\n" + next);
+      CHECK(!filter.broken());
+      CHECK(!filter.too_long());
     }
   }
+}
+
+TEST_CASE("chunks without a size, and trailers without end, are told at once", "[form]") {
+  const auto filtered = [](std::string text) {
+    TrailerFilter filter;
+    filter.filter(text.data(), text.size());
+    return filter;
+  };
+  for (const char* size : {"-", "+", "\r", "\n", "x", "5x", " 5", "10000000000000000"}) {
+    CAPTURE(size);
+    CHECK(filtered(std::string("2\r\nab\r\n") + size).broken());
+  }
+  for (const char* size : {"5", "a;", "F ", "05\t", "fffffffffffffff"}) {
+    CAPTURE(size);
+    CHECK(!filtered(size).broken());
+  }
+  const std::string end = "0\r\n";
+  CHECK(!filtered(end + std::string(kMaxLine, 'x')).too_long());
+  CHECK(filtered(end + std::string(kMaxLine + 2, 'x')).too_long());
+  std::string lines;
+  while (lines.size() + 3 <= kMaxHead) lines += "x:\n";
+  CHECK(!filtered(end + lines).too_long());
+  CHECK(filtered(end + lines + "x:\n").too_long());
 }
 
 }  // namespace

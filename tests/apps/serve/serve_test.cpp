@@ -567,12 +567,30 @@ TEST_CASE("what HTTP leaves to clients is taken, and what is wrong is named", "[
                             get("/healthz", "Connection: close\r\n"));
     CHECK_THAT(answer, starts("200") && Contains("outputs") && Catch::EndsWith("ok\n"));
   }
+  SECTION("trailers without end, and chunks without a size") {
+    const auto chunked = [&](const std::string& body) {
+      return answer_to(port, post("/api/encode", "Transfer-Encoding: chunked\r\n", body));
+    };
+    std::string lines;
+    while (lines.size() < (std::size_t{64} << 10)) lines += "X: 1\r\n";
+    for (const std::string& trailers : {lines, "X: " + std::string(9000, 'x') + "\r\n"}) {
+      CHECK_THAT(chunked("2\r\nP6\r\n0\r\n" + trailers + "\r\n"),
+                 starts("431") && Contains("trailers"));
+    }
+    for (const char* size : {"-5", "x", "", "5x", "+5", "fffffffffffffffff"}) {
+      CAPTURE(size);
+      CHECK_THAT(chunked(std::string(size) + "\r\nP6"), starts("400"));
+    }
+  }
   SECTION("targets in absolute form, whose host counts") {
     CHECK_THAT(answer_to(port, get("http://127.0.0.1:1/healthz")), starts("200"));
     CHECK_THAT(answer_to(port, get("http://localhost/api/search?id=3&k=2")), starts("200"));
     CHECK_THAT(answer_to(port, get("http://localhost")), starts("200"));
     CHECK_THAT(answer_to(port, get("http://evil.example/healthz")), starts("403"));
     CHECK_THAT(answer_to(port, get("http://localhost/none")), starts("404"));
+    CHECK_THAT(answer_to(port, get("HTTP://evil.example/healthz")), starts("403"));
+    CHECK_THAT(answer_to(port, get("hTTp://localhost/healthz")), starts("200"));
+    CHECK_THAT(answer_to(port, get("ftp://localhost/healthz")), starts("400"));
     const std::string length = "Content-Length: " + std::to_string(red.size()) + "\r\n";
     CHECK_THAT(answer_to(port, post("http://localhost/api/encode", length, red)), starts("200"));
   }
@@ -580,6 +598,10 @@ TEST_CASE("what HTTP leaves to clients is taken, and what is wrong is named", "[
     CHECK_THAT(answer_to(port, "\r\n\r\n" + get("/healthz")), starts("200"));
     CHECK_THAT(answer_to(port, "GET /healthz HTTP/1.1\r\n\r\n"), starts("400"));
     CHECK_THAT(answer_to(port, get("/healthz", "Host: localhost\r\n")), starts("400"));
+    CHECK_THAT(answer_to(port, "GET /healthz HTTP/1.1\r\nHost: localhost:99999\r\n\r\n"),
+               starts("403"));
+    CHECK_THAT(answer_to(port, get("/healthz", std::string("X: a\0b\r\n", 8))), starts("400"));
+    CHECK_THAT(answer_to(port, get("/healthz", "X: a\r\n b\r\n")), starts("400"));
     CHECK_THAT(answer_to(port, get("/healthz", "X: " + std::string(9000, 'x') + "\r\n")),
                starts("431"));
     CHECK_THAT(answer_to(port, get("/" + std::string(9000, 'x'))), starts("414"));
