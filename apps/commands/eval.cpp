@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <tuple>
 
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
@@ -71,6 +72,7 @@ void check_outputs(const Options& o) {
   if (o.out.empty()) return;
   const std::filesystem::path out = o.out;
   check_output_files({{"--out", out}}, {});
+  check_is_folder({"--out", out});
   check_output_files({{"--out", out / "eval.json"}, {"--out", out / "report.html"}}, inputs);
 }
 
@@ -85,6 +87,13 @@ void run(const Options& o) {
   const Codes codes =
       files ? Codes{retrieval::read_codes(o.queries), retrieval::read_codes(o.database)}
             : encode_protocol(o, device);
+  for (const auto& [option, path, set] : {std::tuple("--queries", &o.queries, &codes.queries),
+                                          std::tuple("--database", &o.database, &codes.database)}) {
+    HH_REQUIRE(!files || set->classes > 0,
+               option << " " << *path << ": it has no labels, and without them nothing is right or "
+                      << "wrong: give a code file, as hybridhash encode --class-folder, --list or "
+                      << "--part makes it");
+  }
   retrieval::EvaluationOptions options{.top_k = o.top_k.value_or(codes.top_k),
                                        .radius = o.radius,
                                        .bootstrap_samples = o.bootstrap,
@@ -105,8 +114,8 @@ void run(const Options& o) {
 void add_eval(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("eval", "Measure how well codes retrieve");
-  command->add_option("--queries", options->queries, "codes of the queries (code file or .npy)");
-  command->add_option("--database", options->database, "codes of the database");
+  command->add_option("--queries", options->queries, "code file of the queries, with labels");
+  command->add_option("--database", options->database, "code file of the database, with labels");
   command->add_option("--run", options->run,
                       "folder of a training run: encode and evaluate its best model");
   command->add_option("--model", options->model, "the same for a model file");

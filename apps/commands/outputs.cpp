@@ -138,6 +138,22 @@ void check_output_folder(const NamedPath& output, const std::vector<NamedPath>& 
   }
 }
 
+void check_is_folder(const NamedPath& output) {
+  const fs::path place = fs::absolute(output.path).lexically_normal();
+  for (fs::path at = place;; at = at.parent_path()) {
+    std::error_code ignored;
+    const auto status = fs::status(at, ignored);
+    if (fs::exists(status) && !fs::is_directory(status)) {
+      throw std::invalid_argument(
+          output.option + " " + output.path.string() + ": " +
+          (at == place ? "this is" : at.string() + " is") +
+          (fs::is_regular_file(status) ? " a file" : " a device or a pipe") +
+          ", and a folder is wanted; choose another name");
+    }
+    if (fs::exists(status) || at == at.parent_path()) return;
+  }
+}
+
 std::vector<NamedPath> inputs_of(const pipeline::Recipe& recipe) {
   std::vector<NamedPath> inputs{{"data.split_file of the recipe,", recipe.data.split_file},
                                 {"train.weights of the recipe,", recipe.train.weights}};

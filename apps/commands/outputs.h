@@ -26,6 +26,9 @@ void check_output_files(const std::vector<NamedPath>& outputs,
 /// in an index.
 void check_output_folder(const NamedPath& output, const std::vector<NamedPath>& inputs);
 
+/// For a folder that files are written into: throws where something else is there, or above it.
+void check_is_folder(const NamedPath& output);
+
 /// The files that a recipe names, and the lists and files of pixels in the folder of its data.
 std::vector<NamedPath> inputs_of(const pipeline::Recipe& recipe);
 

@@ -56,7 +56,7 @@ void run(Options o) {
     HH_REQUIRE(queries.set.count() <= kMostQueries,
                "a page for " << queries.set.count() << " queries: use at most " << kMostQueries
                              << ", some of them by --sample");
-    write_file_atomically(o.html, to_html(report.gallery(o.pictures)));
+    write_file_atomically(o.html, to_html(report.gallery(o.pictures, !o.queries.images.empty())));
   }
   if (o.json) {
     // Programs that take the arrays need no second copy of them.

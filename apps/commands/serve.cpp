@@ -5,9 +5,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
+#include <stdexcept>
 
 #include "apps/commands/command.h"
 #include "apps/report/shown_text.h"
@@ -47,7 +50,11 @@ void run(const Options& o) {
   options.api.max_pixels = std::int64_t(o.max_megapixels * 1e6);
   catch_stop_signals();
   std::signal(SIGPIPE, SIG_IGN);
-  serve(options, stop_requested, [](const std::string& line) { print_now(shown_text(line)); });
+  // With --port 0 nobody would ever find a server whose address wasn't printed.
+  serve(options, stop_requested, [](const std::string& line) {
+    if (print_now(shown_text(line))) return;
+    throw std::runtime_error(std::string("the output can't be written: ") + std::strerror(errno));
+  });
 }
 
 }  // namespace

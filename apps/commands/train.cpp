@@ -96,6 +96,7 @@ void run(const Options& o) {
   const std::string folder = o.out.empty() ? "runs/" + name : o.out;
   const std::filesystem::path place = folder;
   check_output_files({{"--out", place}}, {});
+  check_is_folder({"--out", place});
   // Of a folder that holds a run, TrainingRun says so, and how to continue it.
   if (!std::filesystem::exists(place / "recipe.toml")) {
     std::vector<NamedPath> inputs = inputs_of(recipe);

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "apps/report/shown_text.h"
 #include "engine/files/counted.h"
@@ -196,7 +197,7 @@ void SearchReport::print_table() const {
       answer_.seconds);
 }
 
-Gallery SearchReport::gallery(ThumbnailSource pictures) const {
+Gallery SearchReport::gallery(ThumbnailSource pictures, bool queries_are_here) const {
   Gallery gallery;
   gallery.title = "HybridHash search";
   gallery.facts.push_back(
@@ -211,8 +212,10 @@ Gallery SearchReport::gallery(ThumbnailSource pictures) const {
   Thumbnails thumbnails(pictures);
   for (std::int64_t q = 0; q < queries_.count(); ++q) {
     GalleryQuery query;
-    query.item = {as_utf8(queries_.name(q)), label_of_query(q),
-                  retrieval::code_to_bits(queries_.codes, q), thumbnails.of(queries_.name(q))};
+    const std::string name = queries_.name(q);
+    query.item = {
+        as_utf8(name), label_of_query(q), retrieval::code_to_bits(queries_.codes, q),
+        thumbnails.of(queries_are_here ? std::filesystem::absolute(name).string() : name)};
     for (const Hit& hit : answer_.hits[std::size_t(q)]) {
       const IndexItem item = index_.item(hit.row);
       query.results.push_back(

@@ -24,7 +24,8 @@ class SearchReport {
 
   void print_table() const;
   nlohmann::ordered_json to_json(bool with_results) const;
-  Gallery gallery(ThumbnailSource pictures) const;
+  /// With `queries_are_here` the queries' relative paths start from the working directory.
+  Gallery gallery(ThumbnailSource pictures, bool queries_are_here) const;
 
   /// .npy files of ids, int64 [queries, k], and of distances, int32 (of outputs: float32), with -1
   /// where there are fewer. An empty path: none. Throws std::invalid_argument for a search within a

@@ -28,11 +28,11 @@ void note_output_error(int error) {
   if (first_error == 0) first_error = error;
 }
 
-void print_now(const std::string& line) {
+bool print_now(const std::string& line) {
   errno = 0;
-  if (std::fputs((line + "\n").c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
-    note_output_error(errno);
-  }
+  if (std::fputs((line + "\n").c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return true;
+  note_output_error(errno);
+  return false;
 }
 
 int flush_output(int status) {

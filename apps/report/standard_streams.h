@@ -10,8 +10,9 @@ namespace hh::apps {
 void open_standard_streams();
 
 /// Prints a line and sees to it that it is read now. A failure doesn't throw, as fmt::print's does:
-/// a run of days needn't end because its log's disk is full. flush_output tells of it.
-void print_now(const std::string& line);
+/// a run of days needn't end because its log's disk is full. flush_output tells of it. False, with
+/// errno, where it failed.
+bool print_now(const std::string& line);
 
 /// For those that print by other means: the errno of a write to stdout that failed.
 void note_output_error(int error);
