@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "engine/files/safetensors.h"
+#include "retrieval/files/npy.h"
 #include "tests/apps/program.h"
 #include "tests/support/temporary_folder.h"
 
@@ -161,6 +163,50 @@ TEST_CASE("a folder or a pipe in a file's place is named", "[program]") {
            {{"serve", "--index", file}, "it is a file: give the folder"},
        }) {
     const Outcome outcome = run_program(folder.path(), words);
+    CAPTURE(words, outcome.err);
+    CHECK(outcome.status == 2);
+    CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
+    CHECK_THAT(outcome.err, Contains(answer));
+  }
+}
+
+TEST_CASE("files in another's place, and places of no folder, are named", "[program]") {
+  const testing::TemporaryFolder folder;
+  const std::string array = folder / "a.npy", csv = folder / "codes.csv", text = folder / "t.txt",
+                    toml = folder / "r.toml", photo = folder / "p.jpg", onnx = folder / "m.onnx",
+                    model = folder / "m.st", out = folder / "out";
+  testing::write_text(csv, "id,hex\n1,0fa3\n2,1fb4\n");
+  testing::write_text(text, "some words\n");
+  testing::write_text(toml, "[data]\nprotocol = \"folder\"\npath = \"/nowhere\"\n");
+  testing::write_text(photo, "\xff\xd8\xff\xe0 JFIF");
+  testing::write_text(onnx, "\x08\x08\x12\x07pytorch\x1a\x05");
+  write_safetensors(model, {}, {{"format", "hybridhash model 1"}});
+  retrieval::write_npy<std::uint8_t>(array, std::vector<std::int64_t>{1, 2},
+                                     std::vector<std::uint8_t>{1, 2});
+  for (const auto& [words, answer] : {
+           std::pair<std::vector<std::string>, std::string>{
+               {"verify", photo}, "it is a JPEG image, not a reference case: give a CASE.json"},
+           {{"verify", text}, "it isn't JSON from byte 1 on"},
+           {{"encode", "--model", array, photo, "--out", out},
+            "it is a NumPy array, not a safetensors file (as models and code files are): give "
+            "what"},
+           {{"encode", "--model", toml, photo, "--out", out}, "it is a TOML file"},
+           {{"encode", "--model", csv, photo, "--out", out}, "it is a CSV file"},
+           {{"index", "build", "--codes", text, "--out", out}, "it is text"},
+           {{"index", "build", "--codes", model, "--out", out},
+            "it is a model, not a code file: give it as --model"},
+           {{"info", onnx}, "it is an ONNX model"},
+           {{"eval", "--queries", array, "--database", array},
+            "it has no labels, and without them nothing is right or wrong: give a code file"},
+           {{"train", toml, "--out", "/dev/null"},
+            "--out /dev/null: this is a device or a pipe, and a folder is wanted"},
+           {{"train", toml, "--out", text + "/run"}, text + " is a file, and a folder is wanted"},
+           {{"eval", "--queries", array, "--database", array, "--out", "/dev/null"},
+            "--out /dev/null: this is a device or a pipe, and a folder is wanted"},
+       }) {
+    std::vector<std::string> all = words;
+    if (words[0] != "info" && words[0] != "index") all.insert(all.end(), {"--device", "cpu"});
+    const Outcome outcome = run_program(folder.path(), all);
     CAPTURE(words, outcome.err);
     CHECK(outcome.status == 2);
     CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);

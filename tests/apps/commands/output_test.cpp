@@ -39,6 +39,11 @@ TEST_CASE("output that can't be written is an error of every command", "[program
     CHECK(outcome.status == 2);
     CHECK(outcome.err == "hybridhash: the output can't be written: No space left on device\n");
   }
+  // Nobody could find a server whose address wasn't printed: it ends at once.
+  const Outcome served =
+      shell(folder.path(), "timeout 60 \"$0\" serve --index index --port 0 > /dev/full");
+  CHECK(served.status == 2);
+  CHECK(served.err == "hybridhash: the output can't be written: No space left on device\n");
   // An error of its own remains the one line.
   const Outcome wrong = shell(folder.path(), "\"$0\" info nowhere > /dev/full");
   CHECK(wrong.status == 2);
@@ -56,6 +61,23 @@ TEST_CASE("a reader that has gone ends the program without a line", "[program]")
     CHECK(outcome.err.empty());
     CHECK(testing::read_text(folder / "status") == "141\n");
   }
+}
+
+TEST_CASE("the picture of a query is the file that was given, whatever --image-root says",
+          "[program][search]") {
+  const testing::TemporaryFolder folder;
+  testing::make_tiny_images(folder / "images");
+  testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
+  const Outcome outcome = shell(
+      folder.path(),
+      "\"$0\" train tiny.toml --out run --device cpu > log && cd images && "
+      "\"$0\" index build --model ../run/best.safetensors --class-folder . --out ../index > log && "
+      "\"$0\" search --index ../index --model ../run/best.safetensors --image red/100.ppm "
+      "--image-root .. -k 1 --html ../page.html");
+  CAPTURE(outcome.err);
+  REQUIRE(outcome.status == 0);
+  const std::string page = testing::read_text(folder / "page.html");
+  CHECK_THAT(page, Contains("<img") && !Contains("no picture"));
 }
 
 TEST_CASE("what is printed to closed descriptors reaches no file", "[program][train]") {
