@@ -6,9 +6,9 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 build=$1
 shift
-[ $# -gt 0 ] || set -- $(git ls-files 'engine/*.cpp' 'model/*.cpp' 'data/*.cpp' 'retrieval/*.cpp' 'pipeline/*.cpp' 'apps/*.cpp')
+[ $# -gt 0 ] || set -- $(git ls-files 'engine/*.cpp' 'model/*.cpp' 'data/*.cpp' 'retrieval/*.cpp' 'pipeline/*.cpp' 'api/*.cpp' 'apps/*.cpp')
 # GCC's names of warnings are unknown to clang; CUDA's side needs the toolkit's headers.
-printf '%s\n' "$@" | grep -v '^engine/device/cuda/' |
+printf '%s\n' "$@" | grep -vE '^(engine/device/cuda|api/python)/' |
   xargs -P "$(nproc)" -n 4 clang-tidy --quiet -p "$build" --extra-arg=-Wno-unknown-warning-option 2>&1 |
   grep -vE '^[0-9]+ warnings? (generated|treated as errors?)|^Suppressed|^Use -header-filter'
 exit "${PIPESTATUS[2]}"

@@ -59,7 +59,7 @@ TEST_CASE("broken npy files are refused with the reason", "[npy]") {
   };
   const std::string good = "{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }";
   refused("", "doesn't begin like one");
-  refused("words and so on", "doesn't begin like one");
+  refused("words and so on", "it is text, not an .npy array");
   refused("PK\x03\x04 and so on", "it is a ZIP archive, not an .npy array: unpack it");
   refused(npy(good, "abcd", 4), "version is 4.0");
   for (std::size_t cut = 0; cut < npy(good, "abcd").size(); ++cut) {
