@@ -148,8 +148,9 @@ typedef struct hh_codes_data {
 
 /* Copies everything. */
 HH_API hh_status hh_codes_create(const hh_codes_data* data, hh_codes** codes);
-/* A code file, an .npy of uint8 [n, bits / 8], a FAISS binary index, or a .csv. */
-HH_API hh_status hh_codes_read(const char* path, hh_codes** codes);
+/* A code file, an .npy of uint8 [n, bits / 8], a FAISS binary index, or a .csv. `bits`: of a code,
+ * where the file knows bytes alone; 0: as many as it has. */
+HH_API hh_status hh_codes_read(const char* path, int bits, hh_codes** codes);
 /* By the ending: .npy, .faiss, .csv, .copy (pgvector), .jsonl (Milvus), else a code file. */
 HH_API hh_status hh_codes_write(const hh_codes* codes, const char* path);
 HH_API void hh_codes_close(hh_codes* codes);

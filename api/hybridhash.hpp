@@ -77,9 +77,10 @@ class Codes {
     detail::check(hh_codes_create(&data, &handle));
     handle_.reset(handle);
   }
-  static Codes read(const std::string& path) {
+  /// `bits` of a code, where the file knows bytes alone; 0: as many as it has.
+  static Codes read(const std::string& path, int bits = 0) {
     hh_codes* handle = nullptr;
-    detail::check(hh_codes_read(path.c_str(), &handle));
+    detail::check(hh_codes_read(path.c_str(), bits, &handle));
     return Codes(handle);
   }
   void write(const std::string& path) const {

@@ -94,10 +94,16 @@ hh_status hh_codes_create(const hh_codes_data* data, hh_codes** codes) {
   });
 }
 
-hh_status hh_codes_read(const char* path, hh_codes** codes) {
+hh_status hh_codes_read(const char* path, int bits, hh_codes** codes) {
   return guarded([&] {
     hh_codes*& out = needed(codes, "codes");
-    out = new hh_codes(hh::retrieval::read_items(&needed(path, "path")));
+    const char* const file = &needed(path, "path");
+    if (bits != 0) hh::retrieval::check_bits(bits);
+    hh::retrieval::ItemSet items = hh::retrieval::read_items(file, {.bits = bits});
+    HH_REQUIRE(bits == 0 || items.set.codes.bits() == bits,
+               "bits = " << bits << ": the codes of " << file << " have " << items.set.codes.bits()
+                         << "; give 0 to take them all");
+    out = new hh_codes(std::move(items));
   });
 }
 

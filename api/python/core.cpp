@@ -411,11 +411,13 @@ NB_MODULE(_core, m) {
   m.def("threads", &hh_threads);
 
   nb::class_<hybridhash::Codes>(m, "Codes")
-      .def_static("read",
-                  [](const std::string& path) {
-                    const nb::gil_scoped_release unlocked;
-                    return hybridhash::Codes::read(path);
-                  })
+      .def_static(
+          "read",
+          [](const std::string& path, int bits) {
+            const nb::gil_scoped_release unlocked;
+            return hybridhash::Codes::read(path, bits);
+          },
+          "path"_a, "bits"_a)
       .def("write", &hybridhash::Codes::write, nb::call_guard<nb::gil_scoped_release>())
       .def("__len__", &hybridhash::Codes::count)
       .def_prop_ro("bits", &hybridhash::Codes::bits)

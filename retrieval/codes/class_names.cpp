@@ -19,7 +19,8 @@ std::vector<std::uint64_t> renumbered(LabelsView labels, const std::vector<int>&
     for (int w = 0; w < labels.row_words(); ++w) {
       std::uint64_t word = labels.words[i * labels.row_words() + w];
       for (; word != 0; word &= word - 1) {
-        set_label(&all[std::size_t(i) * words], to[std::size_t(w * 64 + std::countr_zero(word))]);
+        set_label(&all[std::size_t(i) * words],
+                  to[std::size_t(w) * 64 + std::size_t(std::countr_zero(word))]);
       }
     }
   }

@@ -59,7 +59,7 @@ std::vector<Description> descriptions_of(const ItemSet& items, const std::vector
     for (int w = 0; w < labels.row_words() && set.classes > 0; ++w) {
       std::uint64_t word = labels.words[i * labels.row_words() + w];
       for (; word != 0; word &= word - 1) {
-        d.labels.push_back(to[std::size_t(w * 64 + std::countr_zero(word))]);
+        d.labels.push_back(to[std::size_t(w) * 64 + std::size_t(std::countr_zero(word))]);
       }
     }
     std::sort(d.labels.begin(), d.labels.end());

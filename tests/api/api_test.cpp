@@ -316,6 +316,19 @@ TEST_CASE("what is wrong is a status and one line", "[api]") {
   const std::uint8_t past = 0x80;  // a bit past the last
   data.codes = &past;
   CHECK(hh_codes_create(&data, &codes) == HH_INVALID_ARGUMENT);
+  // Formats that know bytes alone lose a code's length, unless it is said.
+  const std::uint8_t twelve[] = {0xff, 0x0f};
+  data = HH_CODES_DATA_INIT;
+  data.bits = 12;
+  data.count = 1;
+  data.codes = twelve;
+  const std::string npy = (folder / "a.npy").string();
+  hybridhash::Codes(data).write(npy);
+  CHECK(hybridhash::Codes::read(npy).bits() == 16);
+  CHECK(hybridhash::Codes::read(npy, 12).bits() == 12);
+  for (const int bits : {7, 11, 17, 513, -1}) {
+    CHECK_THROWS_AS(hybridhash::Codes::read(npy, bits), hybridhash::Error);
+  }
   CHECK(hh_set_threads(-1) == HH_INVALID_ARGUMENT);
   CHECK(std::string(hh_status_name(HH_BUSY)) == "busy");
   // Errors are a thread's own.

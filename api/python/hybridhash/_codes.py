@@ -65,9 +65,10 @@ class Codes:
         return made
 
     @classmethod
-    def read(cls, path: "str | os.PathLike[str]") -> "Codes":
-        """A code file, .npy (uint8 [n, bits / 8]), FAISS binary index or .csv."""
-        return cls._of(_core.Codes.read(path_text(path)))
+    def read(cls, path: "str | os.PathLike[str]", bits: int = 0) -> "Codes":
+        """A code file, .npy (uint8 [n, bits / 8]), FAISS binary index or .csv. ``bits`` of a code, where the file
+        knows bytes alone; 0: as many as it has."""
+        return cls._of(_core.Codes.read(path_text(path), bits))
 
     def write(self, path: "str | os.PathLike[str]") -> None:
         """By the ending: .npy, .faiss, .csv, .copy (pgvector), .jsonl (Milvus), else a code file. Atomic."""
