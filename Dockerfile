@@ -7,7 +7,7 @@ WORKDIR /hybridhash
 COPY scripts/install.sh scripts/
 RUN scripts/install.sh run
 COPY . .
-RUN scripts/build.sh cpu hybridhash && cmake --install build/cpu --prefix /opt/hybridhash
+RUN scripts/build.sh cpu hybridhash && cmake --install build/cpu --component program --prefix /opt/hybridhash
 
 FROM debian:12-slim
 COPY scripts/install.sh /tmp/
