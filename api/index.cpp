@@ -73,32 +73,6 @@ std::int64_t row_of(const retrieval::Index& index, std::int64_t id) {
   return *row;
 }
 
-/// Items of the rows, in that order.
-retrieval::ItemSet items_at(const retrieval::Index& index, std::span<const std::int64_t> rows) {
-  retrieval::ItemSet items;
-  retrieval::CodeSet& set = items.set;
-  const retrieval::IndexManifest& manifest = index.manifest();
-  set.codes = retrieval::PackedCodes(0, index.bits());
-  set.classes = manifest.classes;
-  set.class_names = manifest.class_names;
-  set.model_hash = manifest.model_hash;
-  const std::size_t words = (std::size_t(set.classes) + 63) / 64;
-  set.labels.assign(rows.size() * words, 0);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const retrieval::IndexItem item = index.item(rows[i]);
-    set.codes.append(index.codes().slice(rows[i], rows[i] + 1));
-    set.ids.push_back(item.id);
-    set.names.push_back(item.description.path);
-    items.metadata.push_back(item.description.metadata);
-    for (const int c : item.description.labels) {
-      set.labels[i * words + std::size_t(c) / 64] |= std::uint64_t{1} << (c % 64);
-    }
-    const auto outputs = index.outputs_of(rows[i]);
-    set.outputs.insert(set.outputs.end(), outputs.begin(), outputs.end());
-  }
-  return items;
-}
-
 std::vector<std::string> filters_of(const char* const* filters, std::int64_t count) {
   HH_REQUIRE(count >= 0 && (count == 0 || filters != nullptr),
              "filter_count = " << count << ", and filters is NULL");
@@ -225,7 +199,7 @@ hh_status hh_index_items(hh_index* index, const int64_t* ids, int64_t count, hh_
     const auto state = needed(index, "index").now();
     std::vector<std::int64_t> rows;
     for (std::int64_t i = 0; i < count; ++i) rows.push_back(row_of(state->index, ids[i]));
-    out = new hh_codes(items_at(state->index, rows));
+    out = new hh_codes(state->index.contents(rows));
   });
 }
 
@@ -239,7 +213,7 @@ hh_status hh_index_select(hh_index* index, const char* const* filters, int64_t f
     for (std::int64_t row = 0; row < mask.rows(); ++row) {
       if (mask.test(row)) rows.push_back(row);
     }
-    out = new hh_codes(items_at(state->index, rows));
+    out = new hh_codes(state->index.contents(rows));
   });
 }
 

@@ -2,7 +2,6 @@
 #include "retrieval/codes/class_names.h"
 
 #include <algorithm>
-#include <bit>
 #include <numeric>
 #include <unordered_map>
 
@@ -16,13 +15,8 @@ std::vector<std::uint64_t> renumbered(LabelsView labels, const std::vector<int>&
   const auto words = std::size_t(label_words(classes));
   std::vector<std::uint64_t> all(std::size_t(labels.count) * words);
   for (std::int64_t i = 0; i < labels.count; ++i) {
-    for (int w = 0; w < labels.row_words(); ++w) {
-      std::uint64_t word = labels.words[i * labels.row_words() + w];
-      for (; word != 0; word &= word - 1) {
-        set_label(&all[std::size_t(i) * words],
-                  to[std::size_t(w) * 64 + std::size_t(std::countr_zero(word))]);
-      }
-    }
+    labels.for_each_class(
+        i, [&](int c) { set_label(&all[std::size_t(i) * words], to[std::size_t(c)]); });
   }
   return all;
 }

@@ -2,6 +2,7 @@
 // Labels of coded items (kernels/core/label_bits.h). Two items are similar when they share a class;
 // an item without labels is similar to none.
 #pragma once
+#include <bit>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -17,6 +18,15 @@ struct LabelsView {
 
   int row_words() const { return label_words(classes); }
   bool has(std::int64_t i, int c) const { return has_label(words + i * row_words(), c); }
+  /// Calls f(c) for each class of item i, ascending.
+  template <class F>
+  void for_each_class(std::int64_t i, F&& f) const {
+    for (int w = 0; w < row_words(); ++w) {
+      for (std::uint64_t word = words[i * row_words() + w]; word != 0; word &= word - 1) {
+        f(w * 64 + std::countr_zero(word));
+      }
+    }
+  }
   LabelsView slice(std::int64_t begin, std::int64_t end) const {
     return {words + begin * row_words(), end - begin, classes};
   }

@@ -259,6 +259,15 @@ RowMask Index::select(const std::vector<std::string>& filters) const {
 }
 
 ItemSet Index::contents() const {
+  std::vector<std::int64_t> rows;
+  rows.reserve(std::size_t(count()));
+  for (std::int64_t row = 0; row < rows_; ++row) {
+    if (is_live(row)) rows.push_back(row);
+  }
+  return contents(rows);
+}
+
+ItemSet Index::contents(std::span<const std::int64_t> rows) const {
   ItemSet items;
   CodeSet& set = items.set;
   set.codes = PackedCodes(0, bits());
@@ -269,8 +278,7 @@ ItemSet Index::contents() const {
   set.exif_orientation = manifest_.exif_orientation;
   const bool described = manifest_.last_described >= 0;
   bool any_path = false, any_metadata = false;
-  for (std::int64_t row = 0; row < rows_; ++row) {
-    if (!is_live(row)) continue;
+  for (const std::int64_t row : rows) {
     set.codes.append(codes().slice(row, row + 1));
     set.ids.push_back(ids()[std::size_t(row)]);
     const auto values = outputs_of(row);

@@ -82,6 +82,8 @@ class Index {
   RowMask select(const std::vector<std::string>& filters) const;
   /// All items, in order of their rows.
   ItemSet contents() const;
+  /// The items of these rows, in their order. Throws std::runtime_error for a damaged table.
+  ItemSet contents(std::span<const std::int64_t> rows) const;
 
   /// Throws std::invalid_argument when such codes don't belong here: other bits, another model.
   void check_belongs(int bits, const std::string& model_hash) const;

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -56,12 +55,7 @@ std::vector<Description> descriptions_of(const ItemSet& items, const std::vector
     Description& d = all[std::size_t(i)];
     if (!set.names.empty()) d.path = set.names[std::size_t(i)];
     if (!items.metadata.empty()) d.metadata = items.metadata[std::size_t(i)];
-    for (int w = 0; w < labels.row_words() && set.classes > 0; ++w) {
-      std::uint64_t word = labels.words[i * labels.row_words() + w];
-      for (; word != 0; word &= word - 1) {
-        d.labels.push_back(to[std::size_t(w) * 64 + std::size_t(std::countr_zero(word))]);
-      }
-    }
+    labels.for_each_class(i, [&](int c) { d.labels.push_back(to[std::size_t(c)]); });
     std::sort(d.labels.begin(), d.labels.end());
   }
   return all;
