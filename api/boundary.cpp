@@ -61,6 +61,23 @@ hh_status record_error() noexcept {
   }
 }
 
+std::vector<std::string> texts(const char* const* from, std::int64_t count, const char* name) {
+  HH_REQUIRE(count >= 0, name << ": their number is " << count << "; use 0 or more");
+  HH_REQUIRE(count == 0 || from != nullptr, name << " is NULL, and their number is " << count);
+  std::vector<std::string> out;
+  out.reserve(std::size_t(count));
+  for (std::int64_t i = 0; i < count; ++i) {
+    HH_REQUIRE(from[i] != nullptr, name << "[" << i << "] is NULL");
+    out.emplace_back(from[i]);
+  }
+  return out;
+}
+
+void check_threads(int threads) {
+  HH_REQUIRE(threads >= 0 && threads <= kMostThreads,
+             "threads = " << threads << ": use 0 (all) to " << kMostThreads);
+}
+
 }  // namespace hh::api
 
 using namespace hh::api;
@@ -106,8 +123,7 @@ hh_status hh_set_log(hh_log_function log, void* user) {
 
 hh_status hh_set_threads(int threads) {
   return guarded([&] {
-    HH_REQUIRE(threads >= 0 && threads <= kMostThreads,
-               "threads = " << threads << ": use 0 (one per hardware thread) to " << kMostThreads);
+    check_threads(threads);
     hh::cpu::set_num_threads(threads);
   });
 }

@@ -3,10 +3,11 @@
 #pragma once
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <exception>
-#include <functional>
 #include <string>
+#include <vector>
 
 #include "api/hybridhash.h"
 #include "kernels/core/check.h"
@@ -65,5 +66,12 @@ T& needed(T* pointer, const char* name) {
   HH_REQUIRE(pointer != nullptr, name << " is NULL");
   return *pointer;
 }
+
+/// The caller's array of texts. Throws std::invalid_argument: a negative count, a NULL array of
+/// some, a NULL among them.
+std::vector<std::string> texts(const char* const* from, std::int64_t count, const char* name);
+
+/// Throws std::invalid_argument unless so many threads may be asked for; 0 is all.
+void check_threads(int threads);
 
 }  // namespace hh::api

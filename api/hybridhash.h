@@ -261,8 +261,7 @@ HH_API hh_status hh_index_search(hh_index* index, const hh_queries* queries,
 HH_API hh_status hh_hits_view(const hh_hits* hits, hh_hits_data* data);
 HH_API void hh_hits_close(hh_hits* hits);
 
-/* The k nearest into the caller's arrays [queries, k]; -1 where there are fewer. For programs that
- * ask often: nothing is allocated for them. */
+/* The k nearest into the caller's arrays [count, k]; -1 where there are fewer. */
 HH_API hh_status hh_index_nearest(hh_index* index, const uint8_t* codes, int64_t count, int64_t k,
                                   int64_t* ids, int32_t* distances);
 

@@ -73,14 +73,6 @@ std::int64_t row_of(const retrieval::Index& index, std::int64_t id) {
   return *row;
 }
 
-std::vector<std::string> filters_of(const char* const* filters, std::int64_t count) {
-  HH_REQUIRE(count >= 0 && (count == 0 || filters != nullptr),
-             "filter_count = " << count << ", and filters is NULL");
-  std::vector<std::string> out;
-  for (std::int64_t i = 0; i < count; ++i) out.emplace_back(&needed(filters[i], "a filter"));
-  return out;
-}
-
 /// The caller's queries, in memory that a search may look at.
 struct Queries {
   retrieval::PackedCodes codes;
@@ -117,7 +109,7 @@ struct Queries {
 
 retrieval::SearchAnswer run(const State& state, const retrieval::SearchQueries& queries,
                             const retrieval::SearchRequest& request, int threads) {
-  HH_REQUIRE(threads >= 0 && threads <= 1024, "threads = " << threads << ": use 0 to 1024");
+  check_threads(threads);
   std::optional<hh::cpu::ThreadLimit> limit;
   if (threads > 0) limit.emplace(threads);
   return state.search.run(queries, request);
@@ -208,7 +200,7 @@ hh_status hh_index_select(hh_index* index, const char* const* filters, int64_t f
   return guarded([&] {
     hh_codes*& out = needed(items, "items");
     const auto state = needed(index, "index").now();
-    const retrieval::RowMask mask = state->index.select(filters_of(filters, filter_count));
+    const retrieval::RowMask mask = state->index.select(texts(filters, filter_count, "filters"));
     std::vector<std::int64_t> rows;
     for (std::int64_t row = 0; row < mask.rows(); ++row) {
       if (mask.test(row)) rows.push_back(row);
@@ -231,7 +223,7 @@ hh_status hh_index_search(hh_index* index, const hh_queries* queries,
                                                     << index->bits << " bits");
     retrieval::SearchRequest request{
         .k = o.k,
-        .filters = filters_of(o.filters, o.filter_count),
+        .filters = texts(o.filters, o.filter_count, "filters"),
         .exclude_self = o.exclude_self != 0,
         .rerank = o.rerank,
         .method = retrieval::search_method_named(o.method == nullptr ? "auto" : o.method)};

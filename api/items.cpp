@@ -19,15 +19,9 @@ std::vector<const char*> pointers(const std::vector<std::string>& texts) {
   return out;
 }
 
-std::vector<std::string> texts(const char* const* from, std::int64_t count, const char* name) {
-  std::vector<std::string> out;
-  if (from == nullptr) return out;
-  out.reserve(std::size_t(count));
-  for (std::int64_t i = 0; i < count; ++i) {
-    HH_REQUIRE(from[i] != nullptr, name << "[" << i << "] is NULL");
-    out.emplace_back(from[i]);
-  }
-  return out;
+std::vector<std::string> texts_or_none(const char* const* from, std::int64_t count,
+                                       const char* name) {
+  return from == nullptr ? std::vector<std::string>() : texts(from, count, name);
 }
 
 template <class T>
@@ -73,9 +67,9 @@ ItemSet items_of(const hh_codes_data& data) {
     const std::size_t words = n * ((std::size_t(data.classes) + 63) / 64);
     set.labels.assign(data.labels, data.labels + words);
   }
-  set.class_names = texts(data.class_names, data.classes, "class_names");
-  set.names = texts(data.names, data.count, "names");
-  items.metadata = texts(data.metadata, data.count, "metadata");
+  set.class_names = texts_or_none(data.class_names, data.classes, "class_names");
+  set.names = texts_or_none(data.names, data.count, "names");
+  items.metadata = texts_or_none(data.metadata, data.count, "metadata");
   if (data.outputs != nullptr) {
     set.outputs.assign(data.outputs, data.outputs + n * std::size_t(data.bits));
   }

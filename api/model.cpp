@@ -46,13 +46,6 @@ class Turn {
   std::optional<hh::cpu::ThreadLimit> limit_;
 };
 
-hh::DType dtype_named(const std::string& name) {
-  if (name.empty() || name == "f32") return hh::DType::f32;
-  if (name == "bf16") return hh::DType::bf16;
-  HH_REQUIRE(name == "f16", "dtype '" << name << "': use f32, bf16 or f16");
-  return hh::DType::f16;
-}
-
 hh::pipeline::EncoderOptions encoder_options(const hh_encode_options& o) {
   HH_REQUIRE(o.batch >= 1 && o.batch <= 65536, "batch = " << o.batch << ": use 1 to 65536");
   HH_REQUIRE(o.workers >= 0 && o.workers <= 256, "workers = " << o.workers << ": use 0 to 256");
@@ -69,8 +62,6 @@ hh::pipeline::EncoderOptions encoder_options(const hh_encode_options& o) {
   return options;
 }
 
-void check_open(const hh_model* model) { needed(model, "model"); }
-
 }  // namespace
 
 hh_status hh_model_open(const char* path, const hh_model_options* options, hh_model** model) {
@@ -78,9 +69,9 @@ hh_status hh_model_open(const char* path, const hh_model_options* options, hh_mo
     hh_model*& out = needed(model, "model");
     const hh_model_options o =
         options_or(options, hh_model_options HH_MODEL_OPTIONS_INIT, "options");
-    HH_REQUIRE(o.threads >= 0 && o.threads <= 1024, "threads = " << o.threads << ": use 0 to 1024");
+    check_threads(o.threads);
     const std::string device = o.device == nullptr ? "cpu" : o.device;
-    const hh::DType dtype = dtype_named(text_or_empty(o.dtype));
+    const hh::DType dtype = hh::activation_dtype(o.dtype == nullptr ? "f32" : o.dtype);
     auto made = std::make_unique<hh_model>();
     made->path = &needed(path, "path");
     made->threads = o.threads;
@@ -122,7 +113,7 @@ void hh_model_copies(const hh_model* model, int64_t* copied, int64_t* in_place) 
 hh_status hh_model_encode(hh_model* model, const hh_image* images, int64_t count,
                           const hh_encode_options* options, uint8_t* codes, float* outputs) {
   return guarded([&] {
-    check_open(model);
+    needed(model, "model");
     const auto encoder =
         encoder_options(options_or(options, hh_encode_options HH_ENCODE_OPTIONS_INIT, "options"));
     HH_REQUIRE(count >= 0, "count = " << count);
@@ -163,7 +154,7 @@ hh_status hh_model_encode_source(hh_model* model, const hh_source* source,
                                  const hh_encode_options* options, hh_codes** codes) {
   return guarded([&] {
     hh_codes*& out = needed(codes, "codes");
-    check_open(model);
+    needed(model, "model");
     const hh_encode_options o =
         options_or(options, hh_encode_options HH_ENCODE_OPTIONS_INIT, "options");
     needed(source, "source");
@@ -173,12 +164,8 @@ hh_status hh_model_encode_source(hh_model* model, const hh_source* source,
                                      .class_folder = text_or_empty(s.class_folder),
                                      .list = text_or_empty(s.list),
                                      .image_root = text_or_empty(s.image_root),
+                                     .files = texts(s.files, s.file_count, "files"),
                                      .max_pixels = o.max_megapixels};
-    HH_REQUIRE(s.file_count >= 0 && (s.file_count == 0 || s.files != nullptr),
-               "file_count = " << s.file_count << ", and files is NULL");
-    for (std::int64_t i = 0; i < s.file_count; ++i) {
-      from.files.emplace_back(&needed(s.files[i], "a file's path"));
-    }
     const int kinds = !from.part.empty() + !from.folder.empty() + !from.class_folder.empty() +
                       !from.list.empty() + !from.files.empty();
     HH_REQUIRE(kinds == 1, "source: " << kinds

@@ -64,12 +64,7 @@ hh_status hh_train(const char* recipe, const char* folder, const hh_train_option
     const std::scoped_lock lock(one_at_a_time);
     const hh_train_options o =
         options_or(options, hh_train_options HH_TRAIN_OPTIONS_INIT, "options");
-    HH_REQUIRE(o.setting_count >= 0 && (o.setting_count == 0 || o.settings != nullptr),
-               "setting_count = " << o.setting_count << ", and settings is NULL");
-    std::vector<std::string> settings;
-    for (std::int64_t i = 0; i < o.setting_count; ++i) {
-      settings.emplace_back(&needed(o.settings[i], "a setting"));
-    }
+    const auto settings = texts(o.settings, o.setting_count, "settings");
     const std::string place = &needed(folder, "folder");
     HH_REQUIRE(o.resume == 0 || recipe == nullptr,
                "resume goes on with the recipe in " << place << ": give no recipe");

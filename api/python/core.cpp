@@ -73,6 +73,19 @@ std::vector<hh_image> images_of(const std::vector<Bytes>& arrays) {
   return images;
 }
 
+/// Calls into Python; false when it raised: then the error stays set, for when the library has
+/// returned.
+template <class F>
+bool called(F&& function) {
+  try {
+    function();
+    return true;
+  } catch (nb::python_error& error) {
+    error.restore();
+    return false;
+  }
+}
+
 /// Asks Python for signals (Ctrl-C) and, if there is one, the caller's function.
 struct Progress {
   nb::object function;
@@ -81,20 +94,9 @@ struct Progress {
   static int call(std::int64_t done, std::int64_t total, void* user) {
     auto* const self = static_cast<Progress*>(user);
     const nb::gil_scoped_acquire lock;
-    if (PyErr_CheckSignals() != 0) return self->fail();
-    if (self->function.is_none()) return 0;
-    try {
-      self->function(done, total);
-      return 0;
-    } catch (nb::python_error& error) {
-      error.restore();
-      return self->fail();
-    }
-  }
-  /// The Python error stays set, and is raised when the call has returned.
-  int fail() {
-    failed = true;
-    return 1;
+    self->failed = PyErr_CheckSignals() != 0 ||
+                   (!self->function.is_none() && !called([&] { self->function(done, total); }));
+    return int(self->failed);
   }
 };
 
@@ -320,13 +322,7 @@ struct Training {
   template <class F>
   void call(F&& function) {
     const nb::gil_scoped_acquire lock;
-    if (failed) return;
-    try {
-      function();
-    } catch (nb::python_error& error) {
-      error.restore();
-      failed = true;
-    }
+    if (!failed) failed = !called(function);
   }
 };
 

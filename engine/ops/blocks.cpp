@@ -32,11 +32,6 @@ Tensor patchify(const Tensor& images, const PatchShape& shape, DType dtype) {
   return rows;
 }
 
-Tensor patchify_pixels(const Tensor& pixels, const PatchShape& shape, std::span<const float> mean,
-                       std::span<const float> std, DType dtype) {
-  return patchify_pixels(pixels.data<std::uint8_t>(), pixels.device(), shape, mean, std, dtype);
-}
-
 Tensor patchify_pixels(const std::uint8_t* pixels, Device device, const PatchShape& shape,
                        std::span<const float> mean, std::span<const float> std, DType dtype) {
   assert(int(mean.size()) == shape.channels && int(std.size()) == shape.channels);

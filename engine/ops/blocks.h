@@ -13,10 +13,8 @@ namespace hh {
 /// f32 images [B, C, S, S] to patch rows [B*(S/p)^2, C*p*p] of type `dtype`. input/patchify.h
 Tensor patchify(const Tensor& images, const PatchShape& shape, DType dtype);
 
-/// u8 images [B, S, S, C] to normalised patch rows. Not differentiable. input/patchify.h
-Tensor patchify_pixels(const Tensor& pixels, const PatchShape& shape, std::span<const float> mean,
-                       std::span<const float> std, DType dtype);
-/// The same of memory that `device` can read, until the device has done what was queued.
+/// u8 images [B, S, S, C], where `device` reads them until it has done what was queued, to normalised
+/// patch rows. Not differentiable. input/patchify.h
 Tensor patchify_pixels(const std::uint8_t* pixels, Device device, const PatchShape& shape,
                        std::span<const float> mean, std::span<const float> std, DType dtype);
 

@@ -4,13 +4,23 @@
 #include "engine/ops/blocks.h"
 
 namespace hh {
+namespace {
+
+/// Of pixels where `device` can read them.
+Tensor patch_rows(const HybridHash& network, const std::uint8_t* pixels, Device device,
+                  std::int64_t images, const PixelStatistics& statistics, DType dtype) {
+  const std::size_t channels = std::size_t(network.config().in_channels);
+  return patchify_pixels(pixels, device, network.patch_shape(int(images)),
+                         std::span(statistics.mean).first(channels),
+                         std::span(statistics.std).first(channels), dtype);
+}
+
+}  // namespace
 
 Tensor patch_rows(const HybridHash& network, const Tensor& pixels,
                   const PixelStatistics& statistics, DType dtype) {
-  const std::size_t channels = std::size_t(network.config().in_channels);
-  return patchify_pixels(pixels, network.patch_shape(int(pixels.dim(0))),
-                         std::span(statistics.mean).first(channels),
-                         std::span(statistics.std).first(channels), dtype);
+  return patch_rows(network, pixels.data<std::uint8_t>(), pixels.device(), pixels.dim(0),
+                    statistics, dtype);
 }
 
 Tensor patch_rows(const HybridHash& network, std::span<const std::uint8_t> pixels,
@@ -20,11 +30,8 @@ Tensor patch_rows(const HybridHash& network, std::span<const std::uint8_t> pixel
   const std::int64_t images = std::int64_t(pixels.size()) / image;
   HH_PRECONDITION(std::int64_t(pixels.size()) == images * image,
                   pixels.size() << " pixel values aren't a whole number of images of " << image);
-  if (device.kind == DeviceKind::kCpu) {  // read where they lie
-    const std::size_t channels = std::size_t(c.in_channels);
-    return patchify_pixels(pixels.data(), device, network.patch_shape(int(images)),
-                           std::span(statistics.mean).first(channels),
-                           std::span(statistics.std).first(channels), dtype);
+  if (device.kind == DeviceKind::kCpu) {
+    return patch_rows(network, pixels.data(), device, images, statistics, dtype);
   }
   return patch_rows(
       network, Tensor::from(pixels, {images, c.image_size, c.image_size, c.in_channels}, device),

@@ -19,8 +19,6 @@ def path_text(path: "str | os.PathLike[str]") -> str:
 
 def rows(codes: Any, bits: int) -> np.ndarray:
     """``codes`` as uint8 [n, ceil(bits / 8)]; one code [ceil(bits / 8)] is a row. Arrays that fit aren't copied."""
-    if isinstance(codes, (Codes,)):
-        return codes.codes
     array = np.asarray(getattr(codes, "codes", codes))
     if array.dtype != np.uint8:
         raise ValueError(f"codes of type {array.dtype}: use uint8, packed [n, {(bits + 7) // 8}]")
