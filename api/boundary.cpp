@@ -10,12 +10,11 @@
 #include "engine/files/file_error.h"
 #include "engine/files/log.h"
 #include "kernels/core/parallel.h"
+#include "pipeline/recipe.h"
 #include "retrieval/index/index.h"
 
 namespace hh::api {
 namespace {
-
-constexpr int kMostThreads = 1024;
 
 std::string& last_error() {
   thread_local std::string text;
@@ -74,8 +73,8 @@ std::vector<std::string> texts(const char* const* from, std::int64_t count, cons
 }
 
 void check_threads(int threads) {
-  HH_REQUIRE(threads >= 0 && threads <= kMostThreads,
-             "threads = " << threads << ": use 0 (all) to " << kMostThreads);
+  HH_REQUIRE(threads >= 0 && threads <= pipeline::kMostThreads,
+             "threads = " << threads << ": use 0 (all) to " << pipeline::kMostThreads);
 }
 
 }  // namespace hh::api

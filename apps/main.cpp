@@ -20,7 +20,6 @@
 #include "apps/report/standard_streams.h"
 #include "engine/device/device.h"
 #include "engine/files/log.h"
-#include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
 
 namespace {
@@ -87,7 +86,7 @@ int run(int argc, char** argv) {
   });
   try {
     hh::cpu::simd_from_environment();
-    hh::cpu::set_num_threads(threads_from_environment());
+    use_threads(0);
     if (argc > 1 && argv[1][0] != '-') check_command(program, argv[1]);
     program.parse(argc, argv);
     return 0;

@@ -315,8 +315,8 @@ void Recipe::validate() const {
   HH_REQUIRE(train.seed >= 0 && data.split_seed >= 0,
              "train.seed = " << train.seed << " and data.split_seed = " << data.split_seed
                              << ": use 0 or more");
-  HH_REQUIRE(train.threads >= 0 && train.threads <= 1024,
-             "train.threads = " << train.threads << ": use 0 (all) to 1024");
+  HH_REQUIRE(train.threads >= 0 && train.threads <= kMostThreads,
+             "train.threads = " << train.threads << ": use 0 (all) to " << kMostThreads);
   HH_REQUIRE(data.query_per_class >= 0,
              "data.query_per_class = " << data.query_per_class
                                        << ": use 0 (a tenth of the smallest class) or more");

@@ -13,6 +13,9 @@
 
 namespace hh::pipeline {
 
+/// CPU threads that may be asked for.
+inline constexpr int kMostThreads = 1024;
+
 struct Recipe {
   struct Data {
     std::string protocol = "fashion_mnist";  // data/experiments/protocol.h

@@ -14,11 +14,10 @@
 #include "engine/device/signal_stack.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
+#include "pipeline/recipe.h"
 
 namespace hh::apps {
 namespace {
-
-constexpr int kMostThreads = 1024;
 
 std::atomic<int> stop = 0;  // the signal
 
@@ -58,19 +57,21 @@ CLI::Validator existing_folder() {
           "FOLDER"};
 }
 
-int threads_from_environment() {
+void use_threads(int threads) {
   const char* text = std::getenv("HH_THREADS");
-  if (text == nullptr || *text == '\0') return 0;
-  const std::string wrong = within(0, kMostThreads)(std::string(text));
-  HH_REQUIRE(wrong.empty(), "HH_THREADS = " << wrong);
-  return std::atoi(text);
+  if (threads == 0 && text != nullptr && *text != '\0') {
+    const std::string wrong = within(0, pipeline::kMostThreads)(std::string(text));
+    HH_REQUIRE(wrong.empty(), "HH_THREADS = " << wrong);
+    threads = std::atoi(text);
+  }
+  cpu::set_num_threads(threads);
 }
 
 void ComputeOptions::add_to(CLI::App& command) {
   command.add_option("--device", device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   command
       .add_option("--threads", threads, "CPU threads; 0: HH_THREADS, or one per hardware thread")
-      ->check(within(0, kMostThreads))
+      ->check(within(0, pipeline::kMostThreads))
       ->capture_default_str();
   command.add_option("--simd", simd, "force an instruction set: baseline, avx2 or avx512");
   command.add_flag("--verbose", verbose, "also say what was chosen and why");
@@ -79,7 +80,7 @@ void ComputeOptions::add_to(CLI::App& command) {
 Device ComputeOptions::apply() const {
   if (verbose) spdlog::set_level(spdlog::level::info);
   if (!simd.empty()) cpu::simd_force(simd);
-  cpu::set_num_threads(threads > 0 ? threads : threads_from_environment());
+  use_threads(threads);
   return parse_device(device);
 }
 

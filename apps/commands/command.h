@@ -49,9 +49,9 @@ CLI::Validator existing_folder();
 /// Of an item.
 inline constexpr std::int64_t kLargestId = std::numeric_limits<std::int64_t>::max() - 1;
 
-/// HH_THREADS: for those that weren't told by --threads; 0: one per hardware thread, also where it
-/// isn't set. Throws std::invalid_argument.
-int threads_from_environment();
+/// So many threads for the kernels; 0: HH_THREADS, or one per hardware thread where that isn't set.
+/// Throws std::invalid_argument for another HH_THREADS than a number in range.
+void use_threads(int threads);
 
 /// --allow-changed-data: go on with a split whose images changed (data/experiments/split_file.h).
 void add_allow_changed_data(CLI::App& command, bool& value);

@@ -6,7 +6,6 @@
 #include "apps/report/progress_bar.h"
 #include "apps/report/shown_text.h"
 #include "engine/files/utf8.h"
-#include "kernels/core/parallel.h"
 #include "pipeline/dataset_check.h"
 #include "pipeline/experiment.h"
 
@@ -36,7 +35,7 @@ std::string setting(const std::string& key, const std::string& value) {
 }
 
 void check(const Options& o) {
-  cpu::set_num_threads(o.threads > 0 ? o.threads : threads_from_environment());
+  use_threads(o.threads);
   std::vector<std::string> settings;
   if (!o.protocol.empty()) settings.push_back(setting("data.protocol", o.protocol));
   if (!o.data.empty()) settings.push_back(setting("data.path", o.data));
@@ -91,7 +90,7 @@ void add_dataset(CLI::App& program) {
       ->capture_default_str();
   add_max_pixels(*command, o->max_pixels);
   command->add_option("--threads", o->threads, "CPU threads; 0: one per hardware thread")
-      ->check(within(0, 1024))
+      ->check(within(0, pipeline::kMostThreads))
       ->capture_default_str();
   command->add_flag("--json", o->json, "print one line of JSON");
   const std::string examples =

@@ -48,8 +48,23 @@ std::string listed(const std::vector<std::string>& names) {
   return text;
 }
 
+constexpr const char* kMatchedByName = "the classes are numbered differently, and matched by name";
+
+/// Classes of `from` without a counterpart (-1 in `to`) are put behind `names`. Their names.
+std::vector<std::string> append_missing(const std::vector<std::string>& from, std::vector<int>& to,
+                                        std::vector<std::string>& names) {
+  std::vector<std::string> added;
+  for (std::size_t c = 0; c < to.size(); ++c) {
+    if (to[c] >= 0) continue;
+    to[c] = int(names.size());
+    names.push_back(from[c]);
+    added.push_back(from[c]);
+  }
+  return added;
+}
+
 std::string note_of(const JoinedClasses& joined) {
-  std::string note = "the classes are numbered differently, and matched by name";
+  std::string note = kMatchedByName;
   if (!joined.queries_only.empty()) {
     note += "; only the queries have " + listed(joined.queries_only) +
             ": such queries find nothing relevant and count 0";
@@ -93,18 +108,12 @@ EnteredClasses enter_classes(const CodeSet& set, int classes,
   check_each_once(set.class_names, "codes");
   check_each_once(names, "index");
   entered.to = class_counterparts(set.class_names, names);
-  std::vector<std::string> added;
-  for (std::size_t c = 0; c < entered.to.size(); ++c) {
-    if (entered.to[c] >= 0) continue;
-    entered.to[c] = int(entered.names.size());
-    entered.names.push_back(set.class_names[c]);
-    added.push_back(set.class_names[c]);
-  }
+  const auto added = append_missing(set.class_names, entered.to, entered.names);
   HH_REQUIRE(entered.names.size() <= std::size_t(kMaxClasses),
              "the index would have " << entered.names.size() << " classes, and the most is "
                                      << kMaxClasses << ": keep the items in another index");
   entered.classes = int(entered.names.size());
-  entered.note = "the classes are numbered differently, and matched by name";
+  entered.note = kMatchedByName;
   if (!added.empty()) entered.note += "; new in the index: " + listed(added);
   return entered;
 }
@@ -130,12 +139,7 @@ JoinedClasses join_classes(const CodeSet& queries, const CodeSet& database) {
     check_each_once(database.class_names, "database");
     joined.names = database.class_names;
     to = class_counterparts(queries.class_names, database.class_names);
-    for (std::size_t c = 0; c < to.size(); ++c) {
-      if (to[c] >= 0) continue;
-      to[c] = int(joined.names.size());
-      joined.names.push_back(queries.class_names[c]);
-      joined.queries_only.push_back(queries.class_names[c]);
-    }
+    joined.queries_only = append_missing(queries.class_names, to, joined.names);
     joined.classes = int(joined.names.size());
     const auto back = class_counterparts(database.class_names, queries.class_names);
     for (std::size_t c = 0; c < back.size(); ++c) {
