@@ -23,5 +23,5 @@ find_package(CUDAToolkit 13.0 REQUIRED)
 function(hh_use_cuda target)
   target_link_libraries(${target} PRIVATE CUDA::cudart)
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:
-    --expt-relaxed-constexpr -lineinfo -Xcompiler=-Wall,-Wextra -Werror=all-warnings>)
+    --expt-relaxed-constexpr -lineinfo -Xcompiler=-Wall,-Wextra $<$<BOOL:${HH_WERROR}>:-Werror=all-warnings>>)
 endfunction()

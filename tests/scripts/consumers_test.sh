@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Programs of others against an installed prefix: consumers_test.sh BUILD_FOLDER. In C, in C++, with the kernels alone, and by
-# pkg-config; none sees this tree. The last line is "N passed, N failed".
+# Programs of others against an installed prefix: consumers_test.sh BUILD_FOLDER. In C, in C++, with the kernels alone (the CPU's,
+# the GPU's), and by pkg-config; none sees this tree. Then one that has the tree as a part of its own. The last line is
+# "N passed, N failed".
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 . scripts/count.sh
 build=$1
+tree=$PWD
+simulator=$(realpath -m "${PTXSIM_HOME:-../shared/ptxsim}/bin/ptxsim")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 prefix=$work/prefix
@@ -13,17 +16,25 @@ count "install" cmake --install "$build" --prefix "$prefix"
 # Moved: nothing in it may say where it was made.
 mv "$prefix" "$work/elsewhere"
 prefix=$work/elsewhere
+lib=$(dirname "$(find "$prefix" -name libhybridhash.so)")
 cp -r tests/api/consumers "$work/sources"
 
+# configure WHICH FOLDER OPTIONS...
+configure() {
+  cmake -G Ninja -S "$work/sources" -B "$work/$2" -DWHICH="$1" -DCMAKE_BUILD_TYPE=Release "${@:3}"
+}
 consumer() {
-  cmake -G Ninja -S "$work/sources" -B "$work/$1" -DWHICH="$1" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Release &&
-    ninja -C "$work/$1"
+  configure "$1" "$1" -DCMAKE_PREFIX_PATH="$prefix" && ninja -C "$work/$1"
 }
 prints() {
   local wanted=$1 found
   shift
   found=$("$@") || return
   [ "$found" = "$wanted" ] || { echo "wanted: $wanted; found: $found"; return 1; }
+}
+# lacks PATTERN FILE: it has lines, and none is like that.
+lacks() {
+  [ -s "$2" ] && ! grep -E "$1" "$2"
 }
 version=$("$prefix/bin/hybridhash" --version)
 for which in c cpp kernels; do
@@ -33,25 +44,76 @@ count "consumer c runs" prints "1 0 2: 0 1 11
 $version" "$work/c/consumer" "$work/index_c"
 count "consumer cpp runs" prints "1 0 2 1 2" "$work/cpp/consumer" "$work/index_cpp"
 count "consumer kernels runs" prints "11 33" "$work/kernels/consumer"
+count "kernels don't look for CUDA" lacks CUDAToolkit "$work/kernels/CMakeCache.txt"
 
 by_pkg_config() {
   local flags
-  flags=$(PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name hybridhash.pc)") pkg-config --cflags --libs hybridhash) || return
+  flags=$(PKG_CONFIG_PATH=$lib/pkgconfig pkg-config --cflags --libs hybridhash) || return
   # shellcheck disable=SC2086
-  cc "$work/sources/main.c" -o "$work/by_pkg_config" $flags -Wl,-rpath,"$(dirname "$(find "$prefix" -name libhybridhash.so)")" &&
-    "$work/by_pkg_config" "$work/index_pc"
+  cc "$work/sources/main.c" -o "$work/by_pkg_config" $flags -Wl,-rpath,"$lib" && "$work/by_pkg_config" "$work/index_pc"
 }
 count "pkg-config" by_pkg_config
 
-# Nothing but hh_* is exported, all of it under a version.
-exported() {
-  local odd
-  odd=$(nm -D --defined-only "$prefix"/lib*/libhybridhash.so | awk '$2 != "A" { print $3 }' | grep -v '^hh_[a-z_]*@@HYBRIDHASH_')
-  [ -z "$odd" ] || { echo "exported too: $odd"; return 1; }
+# exports LIBRARY PATTERN LEAST: what it exports is at least that many symbols, all of them like that and under a version.
+exports() {
+  nm -D --defined-only "$lib/$1" | awk '$2 != "A" { print $3 }' >"$work/exported"
+  ! grep -vE "$2" "$work/exported" && [ "$(wc -l <"$work/exported")" -ge "$3" ]
 }
-count "exported symbols" exported
+count "exported symbols" exports libhybridhash.so '^hh_[a-z_]*@@HYBRIDHASH_' 39
+
+# The GPU's kernels, of a build that has them.
+if [ -e "$lib/libhh_cuda.so" ]; then
+  needs_no_cuda() {
+    ldd "$prefix/bin/hybridhash" "$lib/libhybridhash.so" >"$work/needed" && lacks 'cuda|cublas' "$work/needed"
+  }
+  count "the program and the library start without CUDA" needs_no_cuda
+  count "exported CUDA kernels" exports libhh_cuda.so \
+    "^(hh_[a-z_]*|_ZN2hh3gpu(3run|15workspace_bytes)[EI].*)@@HH_CUDA_$version$" 150
+  count "consumer cuda_kernels builds" consumer cuda_kernels
+  if [ -e /dev/nvidiactl ]; then
+    on_gpu=()
+  else
+    on_gpu=("$simulator" run --strict "--check=memory,init,race,sync,leak" --)
+  fi
+  if [ ${#on_gpu[@]} -eq 0 ] || [ -x "$simulator" ]; then
+    count "consumer cuda_kernels runs" prints "11 33
+1:0 3:1 0:4 " "${on_gpu[@]}" "$work/cuda_kernels/consumer"
+  else
+    echo "skipped: running the consumer of CUDA kernels, since there is neither a GPU nor ptxsim (set PTXSIM_HOME)"
+  fi
+else
+  missing() {
+    ! configure cuda_kernels cuda_kernels -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" 2>&1 && grep -q cuda_kernels "$work/log"
+  }
+  count "CUDA kernels are missed" missing
+fi
+
+# The tree as a part of another project: the kernels alone, here with one op, look for nothing that the other layers need,
+# and leave no flags of ours; whole, it has neither our program nor tests and benchmarks.
+as_part() {
+  configure kernels part -DTREE="$tree" -DHH_LIBRARY=OFF -DHH_OPS='^add$' -DCMAKE_EXPORT_COMPILE_COMMANDS=ON &&
+    ninja -C "$work/part" && prints "11 33" "$work/part/consumer" &&
+    lacks 'CLI11|spdlog|fmt_DIR|nlohmann|SQLite|JPEG|PNG|ZLIB|Catch2|httplib|tomlplusplus' "$work/part/CMakeCache.txt" &&
+    python3 - "$work/part/compile_commands.json" <<'PY'
+import json, sys
+[flags] = [one["command"] for one in json.load(open(sys.argv[1])) if one["file"].endswith("sources/kernels.cpp")]
+assert "-std=gnu++20" in flags, flags  # the standard comes with the target, their extensions stay
+assert "-Wshadow" not in flags and "-fno-math-errno" not in flags, flags
+PY
+}
+count "as a part: kernels" as_part
+whole_part() {
+  configure cpp whole -DTREE="$tree" && ninja -C "$work/whole" -t targets all >"$work/targets" &&
+    grep -q 'libhybridhash.so' "$work/targets" &&
+    lacks '(hh_[a-z]+_tests|hh_bench|hh_apps|bin/hybridhash):' "$work/targets" &&
+    grep -q '^HH_WERROR:BOOL=OFF' "$work/whole/CMakeCache.txt"
+}
+count "as a part: the library" whole_part
+
 if command -v valgrind >/dev/null; then
   count "consumer c in valgrind" valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite \
     env HH_SIMD=avx2 "$work/c/consumer" "$work/index_vg"
+  count "consumer cpp in valgrind" valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite \
+    env HH_SIMD=avx2 "$work/cpp/consumer" "$work/index_vg_cpp"
 fi
 finish
