@@ -75,6 +75,7 @@ fi
 
 # Programs of others, against an installed prefix.
 script "consumers" tests/scripts/consumers_test.sh build/$preset
+script "ABI" tests/scripts/abi_test.sh build/$preset
 command -v python3 >/dev/null && script "Python package" tests/scripts/python_test.sh
 
 # The page that serve shows, in a browser (skipped by the script where there is none).

@@ -16,8 +16,8 @@ case "${1:-run}" in
     packages=(ca-certificates libcpp-httplib0.11 libdnnl2 libfmt9 libgomp1 libhwy1 libjpeg62-turbo libpng16-16
       libspdlog1.10 libsqlite3-0 zlib1g) ;;
   run) ;;
-  test) packages+=(catch2 pkg-config) ;;
-  checks) packages+=(catch2 pkg-config clang libclang-rt-dev clang-format clang-tidy valgrind) ;;
+  test) packages+=(abigail-tools catch2 pkg-config) ;;
+  checks) packages+=(abigail-tools catch2 pkg-config clang libclang-rt-dev clang-format clang-tidy valgrind) ;;
   *) echo "scripts/install.sh: use, run, test or checks, not '$1'" >&2; exit 2 ;;
 esac
 
