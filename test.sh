@@ -76,7 +76,9 @@ fi
 # Programs of others, against an installed prefix.
 script "consumers" tests/scripts/consumers_test.sh build/$preset
 script "ABI" tests/scripts/abi_test.sh build/$preset
-command -v python3 >/dev/null && script "Python package" tests/scripts/python_test.sh
+with_torch=
+$extended && with_torch=--torch
+command -v python3 >/dev/null && script "Python package" tests/scripts/python_test.sh $with_torch
 
 # The page that serve shows, in a browser (skipped by the script where there is none).
 if command -v python3 >/dev/null; then

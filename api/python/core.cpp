@@ -403,8 +403,11 @@ NB_MODULE(_core, m) {
   });
   m.attr("__version__") = hh_version();
   m.def(
-      "set_threads", [](int n) { hybridhash::detail::check(hh_set_threads(n)); }, "threads"_a);
-  m.def("threads", &hh_threads);
+      "set_threads", [](int n) { hybridhash::detail::check(hh_set_threads(n)); }, "threads"_a,
+      "CPU threads of this process for everything, but what torch's operators use; 0: one per "
+      "core.");
+  m.def("threads", &hh_threads,
+        "How many CPU threads are in use: set_threads(), HH_THREADS, or one per core.");
 
   nb::class_<hybridhash::Codes>(m, "Codes")
       .def_static(

@@ -45,7 +45,7 @@ class Codes:
 
     def __init__(self, codes: Any, bits: int, *, ids: Any = None, labels: Any = None,
                  class_names: "Sequence[str] | None" = None, names: "Sequence[str] | None" = None,
-                 metadata: "Sequence[dict | None] | None" = None, outputs: Any = None, model_hash: str = "") -> None:
+                 metadata: "Sequence[dict[str, Any] | None] | None" = None, outputs: Any = None, model_hash: str = "") -> None:
         array = rows(codes, bits)
         words, classes = _label_words(labels, len(array), class_names)
         self._core = _core.make_codes(
@@ -64,12 +64,12 @@ class Codes:
 
     @classmethod
     def read(cls, path: "str | os.PathLike[str]", bits: int = 0) -> "Codes":
-        """A code file, .npy (uint8 [n, bits / 8]), FAISS binary index or .csv. ``bits`` of a code, where the file
-        knows bytes alone; 0: as many as it has."""
+        """The items of the file at ``path``: a code file, .npy (uint8 [n, bits / 8]), FAISS binary index or .csv.
+        ``bits`` of a code, where the file knows bytes alone; 0: as many as it has."""
         return cls._of(_core.Codes.read(path_text(path), bits))
 
     def write(self, path: "str | os.PathLike[str]") -> None:
-        """By the ending: .npy, .faiss, .csv, .copy (pgvector), .jsonl (Milvus), else a code file. Atomic."""
+        """By the ending of ``path``: .npy, .faiss, .csv, .copy (pgvector), .jsonl (Milvus), else a code file. Atomic."""
         self._core.write(path_text(path))
 
     def __len__(self) -> int:
@@ -80,6 +80,7 @@ class Codes:
 
     @property
     def bits(self) -> int:
+        """Of a code, 1 to 512."""
         return self._core.bits
 
     @property
@@ -103,14 +104,17 @@ class Codes:
 
     @property
     def class_names(self) -> "list[str] | None":
+        """One a class; None where no labels are known."""
         return self._core.class_names
 
     @property
     def names(self) -> "list[str] | None":
+        """A path or name of each item; None where they aren't known."""
         return self._core.names
 
     @property
-    def metadata(self) -> "list[dict | None] | None":
+    def metadata(self) -> "list[dict[str, Any] | None] | None":
+        """A dictionary of each item (None: it has none); None where no item has one."""
         texts = self._core.metadata
         return None if texts is None else [json.loads(text) if text else None for text in texts]
 
@@ -121,6 +125,7 @@ class Codes:
 
     @property
     def model_hash(self) -> str:
+        """Of the model that made the codes, 16 hexadecimal digits; "" if unknown."""
         return self._core.model_hash
 
 

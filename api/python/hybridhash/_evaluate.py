@@ -11,7 +11,9 @@ from ._codes import Codes
 
 def evaluate(queries: Codes, database: Codes, *, top_k: int = 0, radius: int = 2, bootstrap_samples: int = 1000,
              confidence: float = 0.95, seed: int = 0) -> "dict[str, Any]":
-    """Mean average precision and its companions; similar is what shares a class.
+    """Mean average precision and its companions, of ``queries`` searched for in ``database``; similar is what shares a
+    class. ``bootstrap_samples`` of the queries, drawn by ``seed``, give an interval that holds the mean with
+    ``confidence``; precision and recall are counted within ``radius`` bits.
 
     map           items at the same distance in the order in which they were added, as most programs report it
     map_expected  the expected value over all their orders; map_best and map_worst bound it

@@ -15,7 +15,14 @@ _SAME_ID = {"refuse": 0, "replace": 1, "renumber": 2}
 
 
 class Hits:
-    """What a search found: ``hits[q]`` is (ids, distances) of query q, nearest first."""
+    """What a search found: ``hits[q]`` is (ids, distances) of query q, nearest first.
+
+    offsets    int64 [queries + 1]: query q has ids[offsets[q]:offsets[q + 1]]
+    ids        int64 [all hits]
+    distances  float32 [all hits], bits that differ, or what reranking puts in their place
+    method     how it was searched: "scan", "multi-index", ...
+    seconds    what the search took
+    """
 
     def __init__(self, offsets: np.ndarray, ids: np.ndarray, distances: np.ndarray, method: str,
                  seconds: float) -> None:
@@ -44,7 +51,7 @@ class Nearest(NamedTuple):
 
 
 class Index:
-    """An index that lies in ``folder``. It sees its own changes; refresh() shows those of other processes.
+    """An index of codes that lies in ``folder``. It sees its own changes; refresh() shows those of other processes.
 
     Safe from many threads: searches run side by side, changes one after the other. A change lasts when its
     call returns; when it raises, the index is as it was.
@@ -57,7 +64,8 @@ class Index:
     @classmethod
     def build(cls, folder: "str | os.PathLike[str]", codes: Codes, *, overwrite: bool = False,
               keep_outputs: bool = False) -> "Index":
-        """Makes an index of these items; ``keep_outputs`` for ``search(rerank=...)``."""
+        """Makes an index of the items ``codes`` in ``folder``, in place of one that is there with ``overwrite``;
+        ``keep_outputs`` for ``query(rerank=...)``."""
         made = cls.__new__(cls)
         made.folder = path_text(folder)
         made._core = _core.Index.build(made.folder, codes._core, overwrite, keep_outputs)
@@ -71,6 +79,7 @@ class Index:
 
     @property
     def bits(self) -> int:
+        """Of a code, 1 to 512."""
         return self._core.bits
 
     @property
@@ -79,14 +88,14 @@ class Index:
         return self._core.model_hash
 
     def add(self, codes: Codes, *, same_id: str = "refuse") -> int:
-        """Adds items; how many old ones they replaced. Of ids that are there: "refuse", "replace", or "renumber"
-        (all of them get new ids)."""
+        """Adds the items ``codes``; how many old ones they replaced. ``same_id`` says what of ids that are there:
+        "refuse", "replace", or "renumber" (all of them get new ids)."""
         if same_id not in _SAME_ID:
             raise ValueError(f"same_id = {same_id!r}: use {', '.join(_SAME_ID)}")
         return self._core.add(codes._core, _SAME_ID[same_id])
 
     def remove(self, ids: Any) -> int:
-        """Deletes items; how many of the ids there were."""
+        """Deletes items by ``ids``, int64 [n]; how many of them there were."""
         return self._core.remove(_ids(ids))
 
     def compact(self) -> None:
@@ -94,10 +103,11 @@ class Index:
         self._core.compact()
 
     def refresh(self) -> None:
+        """Shows what other processes have changed since."""
         self._core.refresh()
 
     def items(self, ids: Any) -> Codes:
-        """Items by their ids, in that order. ValueError for one that isn't there."""
+        """Items by their ``ids``, int64 [n], in that order. ValueError for one that isn't there."""
         return Codes._of(self._core.items(_ids(ids)))
 
     def select(self, *filters: str) -> Codes:

@@ -20,8 +20,9 @@ class Encoded(NamedTuple):
 
 
 class Model:
-    """A model file or a checkpoint of a training run.
+    """A trained network, of a model file or a checkpoint of a training run.
 
+    path     of that file
     device   "cpu", "cuda", "cuda:1", "auto"
     dtype    what the network computes in: "f32", "bf16", "f16" (GPU)
     threads  at most so many CPU threads for this model; 0: hybridhash.threads()
@@ -37,6 +38,7 @@ class Model:
 
     @property
     def bits(self) -> int:
+        """Of a code, 1 to 512."""
         return self._core.bits
 
     @property
@@ -56,11 +58,12 @@ class Model:
 
     @property
     def class_names(self) -> "list[str]":
+        """Of the classes it was trained with; empty where nobody knows them."""
         return self._core.class_names
 
     def encode(self, images: Any, *, batch: int = 256, workers: int = 1,
                progress: "Callable[[int, int], object] | None" = None) -> Encoded:
-        """Codes of images: an array [n, h, w, c], [h, w, c] or [h, w] of uint8, a PIL image, a path, or a list of
+        """Codes of ``images``: an array [n, h, w, c], [h, w, c] or [h, w] of uint8, a PIL image, a path, or a list of
         these. Arrays of any strides are read where they lie, also of other libraries by DLPack (on the CPU).
 
         batch     images at once
@@ -76,11 +79,11 @@ class Model:
         return Encoded(*self._core.encode([_pixels(one) for one in listed], batch, workers, progress))
 
     def encode_files(self, files: "list[str | os.PathLike[str]]", **options: Any) -> Codes:
-        """Codes of image files, with their names. Options: as encode_folder()."""
+        """Codes of image ``files``, with their names. Options: as encode_folder()."""
         return self._encode("files", "", [path_text(file) for file in files], **options)
 
     def encode_folder(self, folder: "str | os.PathLike[str]", *, classes: bool = False, **options: Any) -> Codes:
-        """Codes of all images of a folder at any depth, with their names; with ``classes`` a sub-folder is a class.
+        """Codes of all images of ``folder`` at any depth, with their names; with ``classes`` a sub-folder is a class.
 
         batch, workers, progress   as encode()
         skip_bad       leave out images that can't be read, in place of an error
@@ -91,11 +94,13 @@ class Model:
 
     def encode_list(self, file: "str | os.PathLike[str]", *, image_root: "str | os.PathLike[str]" = "",
                     **options: Any) -> Codes:
-        """Codes of a list file's images: ``path l_1 ... l_n`` a line. Options: as encode_folder()."""
+        """Codes of a list file's images: ``path l_1 ... l_n`` a line, paths below ``image_root`` (otherwise the
+        working directory). Options: as encode_folder()."""
         return self._encode("list", path_text(file), [], image_root=path_text(image_root), **options)
 
     def encode_part(self, part: str, **options: Any) -> Codes:
-        """Codes of the model's own data: "query", "train", "database" or "all". Options: as encode_folder()."""
+        """Codes of a ``part`` of the model's own data: "query", "train", "database" or "all". Options: as
+        encode_folder()."""
         return self._encode("part", part, [], **options)
 
     def _encode(self, kind: str, place: str, files: "list[str]", *, image_root: str = "", batch: int = 256,

@@ -12,7 +12,7 @@ from ._model import Model
 
 
 class Recipe:
-    """What a training run computes: a TOML file (None: the defaults) and settings over it.
+    """What a training run computes: the TOML file at ``path`` (None: the defaults) and ``settings`` over it.
 
         Recipe("recipes/micro_fashion.toml", {"train.epochs": 3, "model.bits": 64})
     """
@@ -28,7 +28,7 @@ class Recipe:
 
 
 class Run:
-    """A training run's folder."""
+    """A training run: its ``folder``, and whether it was ``completed`` (otherwise stopped)."""
 
     def __init__(self, folder: str, completed: bool) -> None:
         self.folder, self.completed = folder, completed
@@ -53,6 +53,10 @@ def train(recipe: "Recipe | str | os.PathLike[str] | None", folder: "str | os.Pa
           on_progress: "Callable[[str, int, int, str], object] | None" = None) -> Run:
     """Trains into ``folder``, which then holds best.safetensors, metrics.csv and more. Ctrl-C, and whatever a
     callback raises, saves a checkpoint, ends the run and is raised; ``resume`` goes on from it bit for bit.
+
+    recipe       a Recipe, the path of a TOML file, or None: the defaults; with ``settings`` over it, {"train.epochs": 3}
+    device       "cpu", "cuda", "cuda:1", "auto"
+    allow_changed_data  goes on although images have changed since the run began
 
     on_epoch     {"epoch", "epochs", "loss", "learning_rate", "images_per_second", "map" (None: not evaluated)}
     on_message   (line, is_warning)

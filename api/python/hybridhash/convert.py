@@ -47,7 +47,7 @@ _HEAD_WIDTH = 32  # of all published NesT and HybridHash networks; tensors don't
 def convert(source: "str | os.PathLike[str]", target: "str | os.PathLike[str]", *,
             heads: "Sequence[int] | None" = None, resize: str = "shorter_side", class_names: Sequence[str] = (),
             partial: bool = False, fill_unused: bool = False) -> str:
-    """Converts by the ending of ``target``, .safetensors or .pth (.pt, .bin); returns a line of what was done.
+    """Converts ``source`` by the ending of ``target``, .safetensors or .pth (.pt, .bin); returns a line of what was done.
 
     Of a file that doesn't say it itself, as ours do:
     heads        of each level's attention; otherwise dims / 32, as published

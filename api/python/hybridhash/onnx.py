@@ -25,7 +25,7 @@ _MAX_BYTES = 2_000_000_000  # of a protobuf file, below 2 GiB
 
 def export(model_path: "str | os.PathLike[str]", out_path: "str | os.PathLike[str]", batch: "int | None" = None,
            opset: int = _MIN_OPSET, outputs: str = "both", inputs: str = "pixels") -> None:
-    """Writes the network of a model file or checkpoint, in float32.
+    """Writes to ``out_path`` the network of the model file or checkpoint ``model_path``, in float32.
 
     batch    images at once; None: any number
     opset    17 or newer, of those that the installed package knows
