@@ -27,34 +27,39 @@ void convert(const From* from, std::int64_t n, To* to) {
 void widen_range(const bf16* from, std::int64_t n, float* to) { convert(from, n, to); }
 void narrow_range(const float* from, std::int64_t n, bf16* to) { convert(from, n, to); }
 
+/// The columns from c on, kVectors vectors at a time, then fewer. Returns where less than one is left.
+template <int kVectors, class T>
+std::int64_t sum_whole_vectors(const T* a, std::int64_t rows, std::int64_t cols, std::int64_t c,
+                               float* sums) {
+  const hn::ScalableTag<float> d;
+  constexpr auto kLanes = std::int64_t(hn::MaxLanes(d));
+  for (; c + kVectors * kLanes <= cols; c += kVectors * kLanes) {
+    hn::Vec<decltype(d)> s[kVectors];
+#pragma GCC unroll 8
+    for (auto& v : s) v = hn::Zero(d);
+    const T* p = a + c;
+    for (std::int64_t r = 0; r < rows; ++r, p += cols) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) s[v] = hn::Add(s[v], load_f32(d, p + v * kLanes));
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) hn::StoreU(s[v], d, sums + c + v * kLanes);
+  }
+  if constexpr (kVectors > 1) return sum_whole_vectors<kVectors - 1>(a, rows, cols, c, sums);
+  return c;
+}
+
 template <class T>
 void sum_columns(const T* a, std::int64_t rows, std::int64_t cols, float* sums) {
   const hn::ScalableTag<float> d;
-  const auto lanes = std::int64_t(hn::Lanes(d));
-  std::int64_t c = 0;
-  for (; c + 4 * lanes <= cols; c += 4 * lanes) {
-    auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
-    const T* p = a + c;
-    for (std::int64_t r = 0; r < rows; ++r, p += cols) {
-      s0 = hn::Add(s0, load_f32(d, p));
-      s1 = hn::Add(s1, load_f32(d, p + lanes));
-      s2 = hn::Add(s2, load_f32(d, p + 2 * lanes));
-      s3 = hn::Add(s3, load_f32(d, p + 3 * lanes));
-    }
-    hn::StoreU(s0, d, sums + c);
-    hn::StoreU(s1, d, sums + c + lanes);
-    hn::StoreU(s2, d, sums + c + 2 * lanes);
-    hn::StoreU(s3, d, sums + c + 3 * lanes);
+  const std::int64_t c = sum_whole_vectors<8>(a, rows, cols, 0, sums);
+  if (c == cols) return;
+  const auto count = std::size_t(cols - c);
+  auto s = hn::Zero(d);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    s = hn::Add(s, load_f32_n(d, a + r * cols + c, count));
   }
-  for (; c < cols; c += lanes) {
-    const auto count = std::size_t(std::min(lanes, cols - c));
-    auto s = hn::Zero(d);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const T* p = a + r * cols + c;
-      s = hn::Add(s, count == std::size_t(lanes) ? load_f32(d, p) : load_f32_n(d, p, count));
-    }
-    store_f32_n(d, s, sums + c, count);
-  }
+  store_f32_n(d, s, sums + c, count);
 }
 void sum_columns_f32(const float* a, std::int64_t rows, std::int64_t cols, float* sums) {
   sum_columns(a, rows, cols, sums);

@@ -3,8 +3,8 @@
 //           added (in the epilogue, not in a pass of its own) or bf16 is native.
 // Weights   dw = dy^T x sums over the rows. Blocks of rows are shared out to threads with a dw
 //           each, and dbias is summed from the block that the product is about to read: dy comes
-//           from memory once. A narrow x goes through our own kernel, which reads both operands
-//           where they lie; oneDNN transposes and packs them first, which costs as much as a short
+//           from memory once. A narrow x goes through product() of small_product-inl.h, which reads both
+//           operands where they lie; oneDNN transposes and packs them first, which costs as much as a short
 //           product. When a dw per thread would cost more than all that, one product with oneDNN's
 //           own threads takes its place.
 // bf16      Native, or else converted to float32 in blocks of rows.
@@ -12,84 +12,31 @@
 #define HWY_TARGET_INCLUDE "kernels/linear/linear_cpu.cpp"
 #include <hwy/foreach_target.h>
 // clang-format: foreach_target.h must come first.
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "kernels/core/simd-inl.h"
 #include "kernels/gemm/rows.h"
+#include "kernels/gemm/small_product-inl.h"
 #include "kernels/linear/linear.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {
 
-// Rows of dw that a tile keeps in registers, two vectors each: 24 of AVX-512's 32 registers, 12 of
-// AVX2's 16. Not more than a vector has lanes. kRest divides what 4n rows leave over.
-constexpr int kTile = HWY_TARGET <= HWY_AVX3 ? 12 : HWY_TARGET == HWY_AVX2 ? 6 : 1;
-constexpr int kRest = HWY_TARGET <= HWY_AVX3 ? 4 : HWY_TARGET == HWY_AVX2 ? 2 : 1;
-constexpr int kAhead = 16;  // rows to prefetch ahead: docs/decisions/gemm.md
-
-/// dw[o, i] += sum_r dy[r,o] x[r,i] for kRows values of o and two vectors of i; with kSum also
-/// sums[o] = sum_r dy[r,o].
-template <int kRows, bool kSum>
-HWY_INLINE void outer_tile(std::int64_t rows, const float* HWY_RESTRICT dy, std::int64_t out,
-                           const float* HWY_RESTRICT x, std::int64_t in, float* HWY_RESTRICT dw,
-                           float* HWY_RESTRICT sums) {
-  const hn::ScalableTag<float> d;
-  using V = hn::Vec<decltype(d)>;
-  const std::size_t lanes = hn::Lanes(d);
-  static_assert(kRows <= hn::MaxLanes(decltype(d)()));
-  const auto first = hn::FirstN(d, kRows);  // a masked load touches nothing beyond them
-  V s = hn::Zero(d);
-  V acc[kRows][2];
-#pragma GCC unroll 16
-  for (int o = 0; o < kRows; ++o) acc[o][0] = acc[o][1] = hn::Zero(d);
-  for (std::int64_t r = 0; r < rows; ++r, dy += out, x += in) {
-    hwy::Prefetch(x + kAhead * in);
-    hwy::Prefetch(x + kAhead * in + lanes);
-    const V x0 = hn::LoadU(d, x), x1 = hn::LoadU(d, x + lanes);
-    if constexpr (kSum) {
-      hwy::Prefetch(dy + kAhead * out);
-      s = hn::Add(s, hn::MaskedLoad(first, d, dy));
-    }
-#pragma GCC unroll 16
-    for (int o = 0; o < kRows; ++o) {
-      const V g = hn::Set(d, dy[o]);
-      acc[o][0] = hn::MulAdd(g, x0, acc[o][0]);
-      acc[o][1] = hn::MulAdd(g, x1, acc[o][1]);
-    }
-  }
-  if constexpr (kSum) hn::BlendedStore(s, first, d, sums);
-#pragma GCC unroll 16
-  for (int o = 0; o < kRows; ++o, dw += in) {
-    hn::StoreU(hn::Add(hn::LoadU(d, dw), acc[o][0]), d, dw);
-    hn::StoreU(hn::Add(hn::LoadU(d, dw + lanes), acc[o][1]), d, dw + lanes);
-  }
-}
-
-template <bool kSum>
-void outer_strip(std::int64_t rows, const float* dy, std::int64_t out, const float* x,
-                 std::int64_t in, float* dw, float* sums) {
-  std::int64_t o = 0;
-  for (; o + kTile <= out; o += kTile) {
-    outer_tile<kTile, kSum>(rows, dy + o, out, x, in, dw + o * in, kSum ? sums + o : nullptr);
-  }
-  for (; o < out; o += kRest) {
-    outer_tile<kRest, kSum>(rows, dy + o, out, x, in, dw + o * in, kSum ? sums + o : nullptr);
-  }
-}
-
-/// dw[o,i] += sum_r dy[r,o] x[r,i] and, unless it is null, sums[o] = sum_r dy[r,o] in order. `out`
-/// is a multiple of 4 and `in` of 32.
+/// dw[o,i] += sum_r dy[r,o] x[r,i]. `in` is a multiple of 32.
 void outer_products(std::int64_t rows, const float* dy, std::int64_t out, const float* x,
-                    std::int64_t in, float* dw, float* sums) {
-  const auto step = std::int64_t(2 * hn::Lanes(hn::ScalableTag<float>()));
-  for (std::int64_t i = 0; i < in; i += step) {
-    if (i == 0 && sums != nullptr) {
-      outer_strip<true>(rows, dy, out, x, in, dw, sums);
-    } else {
-      outer_strip<false>(rows, dy, out, x + i, in, dw + i, nullptr);
-    }
-  }
+                    std::int64_t in, float* dw) {
+  constexpr std::size_t kAhead = 16;  // docs/decisions/gemm.md
+  const hn::ScalableTag<float> d;
+  product<Left::kRowsTogether, kAhead>(d, {.rows = std::size_t(out),
+                                           .depth = std::size_t(rows),
+                                           .vectors = std::size_t(in) / hn::MaxLanes(d),
+                                           .a = dy,
+                                           .a_stride = std::size_t(out),
+                                           .b = x,
+                                           .b_pitch = std::size_t(in),
+                                           .c = dw,
+                                           .c_pitch = std::size_t(in),
+                                           .add = true});
 }
 
 }  // namespace hh::cpu::HWY_NAMESPACE
@@ -234,7 +181,7 @@ struct Split {
   template <class T>
   explicit Split(const LinearBackwardWeight<T>& p) {
     // Our own kernel's strips of a wider x don't stay in the first-level cache.
-    own_kernel = p.in <= 64 && p.in % 32 == 0 && p.out % 4 == 0;
+    own_kernel = p.in <= 64 && p.in % 32 == 0;
     // For oneDNN half a MiB of x and dy, but not fewer than 256 rows: it packs them first.
     const std::int64_t rows =
         own_kernel ? kBlockRows : std::clamp<std::int64_t>((1 << 17) / (p.in + p.out), 256, 2048);
@@ -257,13 +204,11 @@ void add_chunk(const LinearBackwardWeight<float>& p, bool own_kernel, std::int64
                std::int64_t rows, float* dw, float* sums) {
   const float* const dy = p.dy + r * p.out;
   const float* const x = p.x + r * p.in;
-  if (own_kernel) {
-    return HWY_DYNAMIC_DISPATCH(outer_products)(rows, dy, p.out, x, p.in, dw, sums);
-  }
   for (std::int64_t b = 0; sums != nullptr && b < rows; b += kBlockRows) {
     column_sums(dy + b * p.out, std::min(kBlockRows, rows - b), p.out,
                 sums + b / kBlockRows * p.out);
   }
+  if (own_kernel) return HWY_DYNAMIC_DISPATCH(outer_products)(rows, dy, p.out, x, p.in, dw);
   sgemm(true, false, p.out, p.in, rows, dy, x, 1, dw);
 }
 

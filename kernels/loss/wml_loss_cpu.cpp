@@ -27,16 +27,14 @@
 
 #include "kernels/core/math-inl.h"
 #include "kernels/core/simd-inl.h"
+#include "kernels/gemm/small_product-inl.h"
 
 #ifndef HH_KERNELS_LOSS_WML_LOSS_CPU_ONCE_
 #define HH_KERNELS_LOSS_WML_LOSS_CPU_ONCE_
 namespace hh::cpu {
 namespace {
 
-// The products work on blocks of 6 rows (6 x 4 vectors fill AVX-512's 32 registers, 6 x 2 AVX2's
-// 16), so tiles have 48, 24 or 12 rows, and K is padded to a multiple of 6.
-constexpr int kRowBlock = 6;
-constexpr int kMaxTileRows = 48;
+constexpr int kMaxTileRows = 48;          // or 24 or 12: whole blocks of rows of product()
 constexpr int kMaxTileFloats = 48 * 132;  // 25 KB of bank
 constexpr int kMaxWidth = 64;
 constexpr std::int64_t kMaxChunks = 32;
@@ -50,7 +48,6 @@ constexpr Stored stored_as(const bf16*) { return Stored::kBf16; }
 struct Plan {
   int width;   // images of a block: 16, 32 or 64
   int blocks;  // blocks of images
-  int padded_bits;
   int tile_rows;
   std::int64_t chunk_rows, chunks;
 
@@ -59,9 +56,8 @@ struct Plan {
               : images <= 32 ? 32
                              : kMaxWidth),
         blocks((images + width - 1) / width),
-        padded_bits((bits + kRowBlock - 1) / kRowBlock * kRowBlock),
         tile_rows(kMaxTileRows) {
-    while (tile_rows * padded_bits > kMaxTileFloats) tile_rows /= 2;
+    while (tile_rows * bits > kMaxTileFloats) tile_rows /= 2;
     const std::int64_t tiles = (bank_rows + tile_rows - 1) / tile_rows;
     chunk_rows = (tiles + kMaxChunks - 1) / kMaxChunks * tile_rows;
     chunks = (bank_rows + chunk_rows - 1) / chunk_rows;
@@ -85,7 +81,7 @@ struct Job {
   std::uint32_t* labels;  // [blocks][2 * words][width]   no classes for images past the last
   std::int64_t* similar;  // [chunks]                     pairs
   double* sums;           // [chunks][2]                  losses of similar and dissimilar pairs
-  float* partial;         // [chunks][blocks][padded K][width]   of du / alpha
+  float* partial;         // [chunks][blocks][K][width]   of du / alpha
 };
 
 }  // namespace
@@ -103,46 +99,6 @@ using VF = hn::Vec<F32>;
 using VU = hn::Vec<U32>;
 constexpr int kLanes = int(hn::MaxLanes(F32()));
 
-/// C[r][*] = sum_k a[r * row_step + k * depth_step] * b[k * width + *]  (added to C if kAdd), for 6
-/// rows and kCols vectors.
-template <int kCols, bool kAdd>
-HWY_INLINE void multiply_block(const float* a, std::ptrdiff_t row_step, std::ptrdiff_t depth_step,
-                               const float* b, int depth, int width, float* c) {
-  const F32 d;
-  VF sum[kRowBlock][kCols];
-  for (int r = 0; r < kRowBlock; ++r) {
-    for (int v = 0; v < kCols; ++v) {
-      sum[r][v] = kAdd ? hn::LoadU(d, c + r * width + v * kLanes) : hn::Zero(d);
-    }
-  }
-  for (int k = 0; k < depth; ++k) {
-    VF right[kCols];
-    for (int v = 0; v < kCols; ++v) right[v] = hn::LoadU(d, b + k * width + v * kLanes);
-    for (int r = 0; r < kRowBlock; ++r) {
-      const VF left = hn::Set(d, a[r * row_step + k * depth_step]);
-      for (int v = 0; v < kCols; ++v) sum[r][v] = hn::MulAdd(left, right[v], sum[r][v]);
-    }
-  }
-  for (int r = 0; r < kRowBlock; ++r) {
-    for (int v = 0; v < kCols; ++v) hn::StoreU(sum[r][v], d, c + r * width + v * kLanes);
-  }
-}
-
-/// The same for `rows` rows (a multiple of 6) and the whole width.
-template <int kWidth, bool kAdd>
-void multiply(const float* a, std::ptrdiff_t row_step, std::ptrdiff_t depth_step, const float* b,
-              int rows, int depth, float* c) {
-  constexpr int kVectors = kWidth / kLanes;
-  constexpr int kRegisterCols = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
-  constexpr int kCols = kVectors < kRegisterCols ? kVectors : kRegisterCols;
-  for (int r = 0; r < rows; r += kRowBlock) {
-    for (int v = 0; v < kVectors; v += kCols) {
-      multiply_block<kCols, kAdd>(a + r * row_step, row_step, depth_step, b + v * kLanes, depth,
-                                  kWidth, c + r * kWidth + v * kLanes);
-    }
-  }
-}
-
 HWY_INLINE VF widen(F32 d, const f16* p) {
   const hn::Rebind<hwy::float16_t, F32> d16;
   const hn::Rebind<std::uint16_t, F32> bits;
@@ -151,23 +107,26 @@ HWY_INLINE VF widen(F32 d, const f16* p) {
 HWY_INLINE VF widen(F32 d, const float* p) { return load_f32(d, p); }
 HWY_INLINE VF widen(F32 d, const bf16* p) { return load_f32(d, p); }
 
-/// Bank rows first .. first + rows as float32 [rows][padded K], with zero rows up to a multiple of
-/// 6. Returns the padded number of rows.
 template <class TB>
-int widen_tile(const Job& job, std::int64_t first, int rows, float* tile) {
+void widen_from(const void* bank, std::int64_t first, std::int64_t n, float* to) {
   const F32 d;
-  const int bits = job.bits, pitch = job.plan.padded_bits;
-  const TB* from = static_cast<const TB*>(job.bank) + first * bits;
-  for (int r = 0; r < rows; ++r, from += bits) {
-    float* to = tile + r * pitch;
-    int k = 0;
-    for (; k + kLanes <= bits; k += kLanes) hn::StoreU(widen(d, from + k), d, to + k);
-    for (; k < bits; ++k) to[k] = to_float(from[k]);
-    std::fill(to + bits, to + pitch, 0.0f);
+  const TB* const from = static_cast<const TB*>(bank) + first;
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) hn::StoreU(widen(d, from + i), d, to + i);
+  for (; i < n; ++i) to[i] = to_float(from[i]);
+}
+
+/// Bank rows first .. first + rows as float32 [rows][K].
+void widen_tile(const Job& job, std::int64_t first, int rows, float* tile) {
+  const std::int64_t from = first * job.bits, n = std::int64_t{rows} * job.bits;
+  switch (job.stored) {
+    case Stored::kF32:
+      return widen_from<float>(job.bank, from, n, tile);
+    case Stored::kF16:
+      return widen_from<f16>(job.bank, from, n, tile);
+    case Stored::kBf16:
+      return widen_from<bf16>(job.bank, from, n, tile);
   }
-  const int padded = (rows + kRowBlock - 1) / kRowBlock * kRowBlock;
-  std::fill(tile + rows * pitch, tile + padded * pitch, 0.0f);
-  return padded;
 }
 
 /// any[v] != 0 in the lanes of images that share a class with a bank row of labels `row`.
@@ -297,23 +256,27 @@ void loss_chunk(const Job& job, std::int64_t chunk) {
   HWY_ALIGN std::uint32_t inside[kWidth];
   const std::ptrdiff_t block_codes = std::ptrdiff_t(job.bits) * kWidth;
   const std::ptrdiff_t block_labels = std::ptrdiff_t(2) * job.label_words * kWidth;
-  const std::ptrdiff_t block_partial = std::ptrdiff_t(plan.padded_bits) * kWidth;
   float* partial = nullptr;
   if constexpr (kGradient) {
-    partial = job.partial + chunk * plan.blocks * block_partial;
-    std::fill(partial, partial + plan.blocks * block_partial, 0.0f);
+    partial = job.partial + chunk * plan.blocks * block_codes;
+    std::fill(partial, partial + plan.blocks * block_codes, 0.0f);
   }
   const std::int64_t begin = chunk * plan.chunk_rows;
   const std::int64_t end = std::min(begin + plan.chunk_rows, job.bank_rows);
   Losses losses;
   for (std::int64_t first = begin; first < end; first += plan.tile_rows) {
     const int rows = int(std::min<std::int64_t>(plan.tile_rows, end - first));
-    const int padded_rows = job.stored == Stored::kF32   ? widen_tile<float>(job, first, rows, tile)
-                            : job.stored == Stored::kF16 ? widen_tile<f16>(job, first, rows, tile)
-                                                         : widen_tile<bf16>(job, first, rows, tile);
+    widen_tile(job, first, rows, tile);
     for (int block = 0; block < plan.blocks; ++block) {
-      multiply<kWidth, false>(tile, plan.padded_bits, 1, job.codes + block * block_codes,
-                              padded_rows, job.bits, pairs);
+      product<Left::kRowsApart>(F32(), {.rows = std::size_t(rows),
+                                        .depth = std::size_t(job.bits),
+                                        .vectors = kWidth / kLanes,
+                                        .a = tile,
+                                        .a_stride = std::size_t(job.bits),
+                                        .b = job.codes + block * block_codes,
+                                        .b_pitch = kWidth,
+                                        .c = pairs,
+                                        .c_pitch = kWidth});
       for (int i = 0; i < kWidth; ++i) inside[i] = block * kWidth + i < job.images;
       for (int r = 0; r < rows; ++r) {
         pair_row<kWidth, kGradient>(job, job.labels + block * block_labels,
@@ -321,8 +284,16 @@ void loss_chunk(const Job& job, std::int64_t chunk) {
                                     pairs + r * kWidth, losses);
       }
       if constexpr (kGradient) {
-        multiply<kWidth, true>(tile, 1, plan.padded_bits, pairs, plan.padded_bits, rows,
-                               partial + block * block_partial);
+        product<Left::kRowsTogether>(F32(), {.rows = std::size_t(job.bits),
+                                             .depth = std::size_t(rows),
+                                             .vectors = kWidth / kLanes,
+                                             .a = tile,
+                                             .a_stride = std::size_t(job.bits),
+                                             .b = pairs,
+                                             .b_pitch = kWidth,
+                                             .c = partial + block * block_codes,
+                                             .c_pitch = kWidth,
+                                             .add = true});
       }
     }
   }
@@ -363,11 +334,10 @@ void add_up(const Job& job, int k, float* du) {
   const F64 d;
   const hn::Rebind<float, F64> d32;
   constexpr int kLanes64 = int(hn::MaxLanes(F64()));
-  const std::ptrdiff_t chunk_step = std::ptrdiff_t(plan.blocks) * plan.padded_bits * plan.width;
+  const std::ptrdiff_t chunk_step = std::ptrdiff_t(plan.blocks) * job.bits * plan.width;
   for (int i = 0; i < job.images; i += kLanes64) {
     const int block = i / plan.width, lane = i % plan.width;
-    const float* from =
-        job.partial + (std::ptrdiff_t(block) * plan.padded_bits + k) * plan.width + lane;
+    const float* from = job.partial + (std::ptrdiff_t(block) * job.bits + k) * plan.width + lane;
     auto sum = hn::Zero(d);
     for (std::int64_t c = 0; c < plan.chunks; ++c, from += chunk_step) {
       sum = hn::Add(sum, hn::PromoteTo(d, hn::LoadU(d32, from)));
@@ -412,7 +382,7 @@ Job make_job(const WmlLoss<TB>& p, Workspace& workspace) {
   job.labels = workspace.take<std::uint32_t>(columns * 2 * p.label_words);
   job.similar = workspace.take<std::int64_t>(plan.chunks);
   job.sums = workspace.take<double>(plan.chunks * 2);
-  job.partial = workspace.take<float>(job.gradient ? plan.chunks * columns * plan.padded_bits : 0);
+  job.partial = workspace.take<float>(job.gradient ? plan.chunks * columns * p.bits : 0);
   return job;
 }
 
