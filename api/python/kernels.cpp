@@ -18,11 +18,11 @@
 #include "kernels/blockify/blockify_layer_norm.h"
 #include "kernels/blockify/deblockify_residual.h"
 #include "kernels/core/parallel.h"
-#include "kernels/elementwise/bias_gelu.h"
 #include "kernels/hamming/hamming_topk.h"
 #include "kernels/hamming/pack_codes.h"
 #include "kernels/interaction/interaction_merge.h"
 #include "kernels/layer_norm/residual_layer_norm.h"
+#include "kernels/linear/bias_gelu.h"
 #include "kernels/loss/wml_loss.h"
 
 namespace nb = nanobind;

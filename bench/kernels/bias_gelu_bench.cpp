@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/support/harness.h"
-#include "kernels/elementwise/bias_gelu.h"
+#include "kernels/linear/bias_gelu.h"
 
 namespace hh {
 namespace {

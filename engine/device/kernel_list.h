@@ -54,6 +54,10 @@ struct LinearBackwardInput;
 template <class T>
 struct LinearBackwardWeight;
 template <class T>
+struct LinearGeluForward;
+template <class T>
+struct LinearGeluBackward;
+template <class T>
 struct PatchifyForward;
 template <class T>
 struct PatchifyBackward;
@@ -89,17 +93,16 @@ struct KernelList {};
 
 /// The ops of the network, for activations of type T: float, bf16 or, on GPUs only, f16.
 template <class T>
-using ActivationKernels =
-    KernelList<Add<T>, BiasGeluForward<T>, BiasGeluBackward<T>, BlockAveragePoolForward<T>,
-               BlockAveragePoolBackward<T>, BlockifyLayerNormForward<T>,
-               BlockifyLayerNormBackward<T>, Conv2dForward<T>, Conv2dBackwardInput<T>,
-               Conv2dBackwardWeight<T>, DeblockifyResidualForward<T>, DeblockifyResidualBackward<T>,
-               HashHeadForward<T>, HashHeadBackward<T>, HashPoolForward<T>, HashPoolBackward<T>,
-               InteractionMergeForward<T>, InteractionMergeBackward<T>, InteractionTokensForward<T>,
-               InteractionTokensBackward<T>, LinearForward<T>, LinearBackwardInput<T>,
-               LinearBackwardWeight<T>, PatchifyForward<T>, PatchifyBackward<T>, PatchifyPixels<T>,
-               ResidualLayerNormForward<T>, ResidualLayerNormBackward<T>, WindowAttentionForward<T>,
-               WindowAttentionBackward<T>>;
+using ActivationKernels = KernelList<
+    Add<T>, BiasGeluForward<T>, BiasGeluBackward<T>, BlockAveragePoolForward<T>,
+    BlockAveragePoolBackward<T>, BlockifyLayerNormForward<T>, BlockifyLayerNormBackward<T>,
+    Conv2dForward<T>, Conv2dBackwardInput<T>, Conv2dBackwardWeight<T>, DeblockifyResidualForward<T>,
+    DeblockifyResidualBackward<T>, HashHeadForward<T>, HashHeadBackward<T>, HashPoolForward<T>,
+    HashPoolBackward<T>, InteractionMergeForward<T>, InteractionMergeBackward<T>,
+    InteractionTokensForward<T>, InteractionTokensBackward<T>, LinearForward<T>,
+    LinearBackwardInput<T>, LinearBackwardWeight<T>, LinearGeluForward<T>, LinearGeluBackward<T>,
+    PatchifyForward<T>, PatchifyBackward<T>, PatchifyPixels<T>, ResidualLayerNormForward<T>,
+    ResidualLayerNormBackward<T>, WindowAttentionForward<T>, WindowAttentionBackward<T>>;
 
 /// The others, which every device has.
 using OtherKernels =

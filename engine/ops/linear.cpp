@@ -3,7 +3,7 @@
 
 #include "engine/ops/record.h"
 #include "kernels/conv/conv2d.h"
-#include "kernels/elementwise/bias_gelu.h"
+#include "kernels/linear/bias_gelu.h"
 #include "kernels/linear/linear.h"
 
 namespace hh {

@@ -14,7 +14,7 @@ namespace hh {
 Tensor linear(const Tensor& x, const Parameter& weight, const Parameter* bias);
 
 /// GELU(x + bias), bias [C] of x [..., C]. In inference the result takes the memory of an x that no
-/// other Tensor shares. elementwise/bias_gelu.h
+/// other Tensor shares. linear/bias_gelu.h
 Tensor bias_gelu(const Tensor& x, const Parameter& bias);
 
 /// linear(bias_gelu(linear(x))) without the second bias: x [..., I] -> [..., O]. It keeps only x;

@@ -1,54 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/elementwise/bias_gelu.h"
+#include "kernels/linear/bias_gelu.h"
 
 #include <catch2/catch.hpp>
 
 #include "kernels/core/parallel.h"
 #include "tests/support/device.h"
-#include "tests/support/row_norm.h"
+#include "tests/support/gelu.h"
 #include "tests/support/values.h"
 
 namespace hh {
 namespace {
 
-using testing::Array, testing::Bounded, testing::BoundedSum, testing::stored, testing::normal,
-    testing::unit;
-using testing::Worst;
+using testing::Array, testing::Bounded, testing::BoundedSum, testing::normal, testing::stored,
+    testing::Worst;
+using namespace testing::gelu_reference;
 using Size = std::size_t;
-constexpr double kUnit = unit<float>();
-
-double lower_tail(double v) { return std::erfc(-v * std::sqrt(0.5)) / 2; }  // Phi
-double density(double v) { return std::exp(-v * v / 2) / std::sqrt(2 * 3.141592653589793); }
-
-double gelu(double v) { return v * lower_tail(v); }
-double slope(double v) { return lower_tail(v) + v * density(v); }
-double second(double v) { return (2 - v * v) * density(v); }
-
-/// How far Phi and the derivative may be from the truth, absolutely, in units of 2^-24. On the CPU
-/// gelu-inl.h says it. On a GPU the tail Q = 2^p errs by 0.13 from the fit of p, by Q ln 2 times
-/// p's roundings, 0.6 at most, and by ex2's 2 ulp, 1 where Q > 1/4. The derivative adds v density <
-/// 1/4 with v^2 + 5.5 relative units, from its exponent, ex2 and the products, 1.6 at v = 1, where
-/// the tail's error is 1.2; then 1 - Q is rounded, and the sum, to 1 where it is above 1.
-struct Allowance {
-  double tail, slope;
-};
-Allowance allowance(Device device) { return device == kCpu ? Allowance{1, 2} : Allowance{2, 4.4}; }
-
-/// What a float32 implementation may make of gelu(x + bias). v = x + bias is rounded, which moves y
-/// by up to |v slope| units. Phi, or the tail Q = 1 - Phi, errs by `tail` units, absolutely, so v
-/// times it errs by as many |v| units; past 5.6, where they may be cut off, Q is 1e-8 and smaller
-/// than a unit. Then y is rounded, to a multiple of 2^-149 at best.
-Bounded forward(double x, double bias, double tail) {
-  const double v = x + bias;
-  return {gelu(v),
-          kUnit * (std::abs(v * slope(v)) + tail * std::abs(v) + std::abs(gelu(v))) + 0x1p-149};
-}
-
-/// The derivative errs by `units`, absolutely, and by what the rounding of v makes of it.
-Bounded derivative(double x, double bias, double units) {
-  const double v = x + bias;
-  return {slope(v), kUnit * (std::abs(v * second(v)) + units)};
-}
 
 template <class T>
 std::vector<T> run_forward(Device device, int rows, int cols, const std::vector<T>& x,
@@ -118,7 +84,7 @@ void check(Device device, int rows, int cols, const std::vector<T>& x,
   REQUIRE(dbias_error.ratio <= 1);
 }
 
-TEMPLATE_TEST_CASE("bias_gelu agrees with its definition", "[elementwise]", float, bf16, f16) {
+TEMPLATE_TEST_CASE("bias_gelu agrees with its definition", "[bias_gelu]", float, bf16, f16) {
   using T = TestType;
   const std::vector<Device> devices = testing::devices_of<T>();
   if (devices.empty()) return;
@@ -130,7 +96,7 @@ TEMPLATE_TEST_CASE("bias_gelu agrees with its definition", "[elementwise]", floa
   check(device, rows, cols, normal<T>(n, 1, 0, 2), normal(Size(cols), 2));
 }
 
-TEMPLATE_TEST_CASE("bias_gelu over the range of numbers", "[elementwise]", float, bf16) {
+TEMPLATE_TEST_CASE("bias_gelu over the range of numbers", "[bias_gelu]", float, bf16) {
   using T = TestType;
   const Device device = GENERATE(from_range(testing::devices()));
   // Both tails in small steps, where Phi - 1/2 and where 1 - Phi would cancel, then all magnitudes.
@@ -145,7 +111,7 @@ TEMPLATE_TEST_CASE("bias_gelu over the range of numbers", "[elementwise]", float
   check(device, int(x.size()), 1, x, {0.0f});
 }
 
-TEMPLATE_TEST_CASE("bias_gelu of arrays off every boundary gives the same bits", "[elementwise]",
+TEMPLATE_TEST_CASE("bias_gelu of arrays off every boundary gives the same bits", "[bias_gelu]",
                    float, bf16) {
   using T = TestType;
   const Device device = GENERATE(from_range(testing::devices()));
@@ -166,13 +132,13 @@ TEMPLATE_TEST_CASE("bias_gelu of arrays off every boundary gives the same bits",
   REQUIRE(wrong == 0);
 }
 
-TEST_CASE("bias_gelu keeps a NaN", "[elementwise]") {
+TEST_CASE("bias_gelu keeps a NaN", "[bias_gelu]") {
   const Device device = GENERATE(from_range(testing::devices()));
   const std::vector<float> x(20, NAN), bias(20, 0.0f);
   for (const float y : run_forward(device, 1, 20, x, bias)) REQUIRE(std::isnan(y));
 }
 
-TEMPLATE_TEST_CASE("bias_gelu in place and with more threads gives the same bits", "[elementwise]",
+TEMPLATE_TEST_CASE("bias_gelu in place and with more threads gives the same bits", "[bias_gelu]",
                    float, bf16) {
   using T = TestType;
   const Device device = GENERATE(from_range(testing::devices()));
@@ -197,7 +163,7 @@ TEMPLATE_TEST_CASE("bias_gelu in place and with more threads gives the same bits
   cpu::set_num_threads(0);
 }
 
-TEST_CASE("bias_gelu's definition and its gradient agree", "[elementwise]") {
+TEST_CASE("bias_gelu's definition and its gradient agree", "[bias_gelu]") {
   Worst worst;
   for (int i = -60; i <= 60; ++i) {
     const double v = i * 0.1, h = 1e-5;
@@ -209,7 +175,7 @@ TEST_CASE("bias_gelu's definition and its gradient agree", "[elementwise]") {
   REQUIRE(worst.ratio <= 1);
 }
 
-TEST_CASE("bias_gelu names what it refuses", "[elementwise]") {
+TEST_CASE("bias_gelu names what it refuses", "[bias_gelu]") {
   using Catch::Contains;
   REQUIRE_THROWS_WITH(cpu::run(BiasGeluForward<float>{.rows = -1, .cols = 1}),
                       Contains("rows = -1"));

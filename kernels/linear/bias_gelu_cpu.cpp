@@ -4,7 +4,7 @@
 // Numerics  float32, see gelu-inl.h. The sums over rows are cut into chunks by the sizes, added up
 //           in order.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/elementwise/bias_gelu_cpu.cpp"
+#define HWY_TARGET_INCLUDE "kernels/linear/bias_gelu_cpu.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target.h, which includes this file once per target.
 #include <algorithm>
@@ -13,8 +13,8 @@
 #include "kernels/core/parallel.h"
 #include "kernels/core/row_chunks.h"
 #include "kernels/core/row_norm-inl.h"
-#include "kernels/elementwise/bias_gelu.h"
-#include "kernels/elementwise/gelu-inl.h"
+#include "kernels/linear/bias_gelu.h"
+#include "kernels/linear/gelu-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {

@@ -20,7 +20,7 @@
 
 #include <cstddef>
 
-#include "kernels/elementwise/gelu_table.h"
+#include "kernels/linear/gelu_table.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {

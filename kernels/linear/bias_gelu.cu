@@ -3,39 +3,13 @@
 //           bias's gradient, in registers; a block goes through neighbouring rows.
 // Traffic   x is read and y written once; backward reads x and dy and writes dx. Per block and
 //           column one float of the bias and one partial sum.
-// Numerics  float32. Phi comes from its upper tail Q(a) = 1 - Phi(a), a = |v|, as 2 to the power of
-//           a polynomial, which has no branch and needs a third of erff's instructions. Q errs by 1
-//           unit of 2^-24, absolutely; where Q is small its logarithm's error matters little.
+// Numerics  float32, see gelu.cuh.
 #include "kernels/core/column_sum.cuh"
-#include "kernels/elementwise/bias_gelu.h"
+#include "kernels/linear/bias_gelu.h"
+#include "kernels/linear/gelu.cuh"
 
 namespace hh::gpu {
 namespace {
-
-/// Q(a) = 1 - Phi(a), a >= 0. The polynomial is a minimax fit to log2 Q made for this file,
-/// weighted by Q, which is what an error of the logarithm is multiplied by; past a = 6.5 it only
-/// falls.
-__device__ float upper_tail(float a) {
-  float y = -0x1.740f72p-19f;
-  y = fmaf(y, a, 0x1.43f9d8p-15f);
-  y = fmaf(y, a, -0x1.7ed502p-13f);
-  y = fmaf(y, a, -0x1.31e830p-13f);
-  y = fmaf(y, a, 0x1.cfb2aap-8f);
-  y = fmaf(y, a, -0x1.ae1f06p-5f);
-  y = fmaf(y, a, -0x1.d639d0p-2f);
-  y = fmaf(y, a, -0x1.26aedep+0f);
-  return fast_exp2(fmaf(y, a, -1.0f));
-}
-
-__device__ float gelu(float v) { return fmaf(-fabsf(v), upper_tail(fabsf(v)), fmaxf(v, 0.0f)); }
-
-/// Phi(v) + v phi(v)
-__device__ float gelu_slope(float v) {
-  constexpr float kInverseSqrtTwoPi = 0.39894228040143268f, kHalfLog2E = 0.72134752044448170f;
-  const float tail = upper_tail(fabsf(v));
-  const float below = v > 0 ? 1.0f - tail : tail;
-  return fmaf(v * kInverseSqrtTwoPi, fast_exp2(v * v * -kHalfLog2E), below);
-}
 
 template <class T, int kVec>
 __global__ void __launch_bounds__(kRowThreads)
