@@ -46,6 +46,7 @@ tests=$PWD/tests/api/python
 cd "$work" || exit
 count "command" program
 count "package" "$python" -m pytest -q -p no:cacheprovider "$tests/package_test.py" "$tests/documented_test.py"
+count "cost of calls" "$python" -m pytest -q -s -p no:cacheprovider "$tests/cost_test.py"
 count "docs/python.md" "$python" "$tests/docs_test.py" "${more[@]:+--all}"
 if [ -n "${HH_WHEEL_LATER:-}" ]; then
   later() {
