@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds, runs all tests. The last line is "N passed, N failed".
 #   ./test.sh             everything but what takes very long
-#   ./test.sh --extended  also clang-tidy, the sanitizers and 30 seconds of each fuzz target
+#   ./test.sh --extended  also the documents as a site, the Python package with PyTorch, clang-tidy, the sanitizers and
+#                         30 seconds of each fuzz target
 set -uo pipefail
 cd "$(dirname "$0")" || exit
 extended=false
@@ -152,6 +153,14 @@ else
 fi
 
 if $extended; then
+  # Skipped without PyPI, as the Python package is.
+  if python3 -m pip index versions furo >/dev/null 2>&1; then
+    started=$SECONDS
+    count "site" scripts/site.sh
+    echo "the site: $((SECONDS - started)) s"
+  else
+    echo "skipped: the site, since PyPI can't be reached"
+  fi
   count "clang-tidy" scripts/check_tidy.sh build/$preset
   script "address sanitizer" scripts/sanitize.sh asan
   script "thread sanitizer" scripts/sanitize.sh tsan

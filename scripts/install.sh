@@ -4,7 +4,7 @@
 #   use       the libraries that a program built on Debian 12 needs, no compiler
 #   run       what the program needs to be built, and the images of the quickstart
 #   test      that and what the tests need
-#   checks    that and what the checks of the sources need: clang, its formatter and linter, valgrind
+#   checks    that and what the checks of the sources need: clang, its formatter and linter, valgrind, doxygen
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache ca-certificates
@@ -17,7 +17,7 @@ case "${1:-run}" in
       libspdlog1.10 libsqlite3-0 zlib1g) ;;
   run) ;;
   test) packages+=(abigail-tools catch2 pkg-config) ;;
-  checks) packages+=(abigail-tools catch2 pkg-config clang libclang-rt-dev clang-format clang-tidy valgrind) ;;
+  checks) packages+=(abigail-tools catch2 pkg-config clang libclang-rt-dev clang-format clang-tidy doxygen valgrind) ;;
   *) echo "scripts/install.sh: use, run, test or checks, not '$1'" >&2; exit 2 ;;
 esac
 
