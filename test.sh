@@ -30,14 +30,15 @@ if command -v python3 >/dev/null; then
   count "report of a GPU's run" python3 tests/bench/gpu/report_test.py
   count "a GPU's run" tests/bench/gpu/run_test.sh
 fi
-# The Python package's modules without compiled parts, by a Python that has what they work with (pip install numpy pytest
-# torch onnx onnxruntime openvino scipy safetensors). A test whose package isn't there is skipped.
+# hybridhash.convert, and export --onnx in other runtimes, by a Python that has what they work with (pip install numpy pytest
+# torch onnx onnxruntime openvino pillow scipy safetensors). A test whose package isn't there is skipped.
 python=${HH_TEST_PYTHON:-python3}
 for module in convert:torch onnx:onnx; do
   if "$python" -c "import numpy, pytest, ${module#*:}" 2>/dev/null; then
-    count "hybridhash.${module%:*} (Python)" "$python" -m pytest -q -p no:cacheprovider "tests/api/python/${module%:*}_test.py"
+    HH_PROGRAM=$PWD/build/$preset/bin/hybridhash count "${module%:*} (Python)" \
+      "$python" -m pytest -q -p no:cacheprovider "tests/api/python/${module%:*}_test.py"
   else
-    echo "skipped: the tests of hybridhash.${module%:*}, since $python has no numpy, pytest or ${module#*:} (set HH_TEST_PYTHON)"
+    echo "skipped: tests/api/python/${module%:*}_test.py, since $python has no numpy, pytest or ${module#*:} (set HH_TEST_PYTHON)"
   fi
 done
 

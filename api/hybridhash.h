@@ -124,6 +124,24 @@ HH_API hh_status hh_model_encode(hh_model* model, const hh_image* images, int64_
  * read where they lay. Either may be NULL. */
 HH_API void hh_model_copies(const hh_model* model, int64_t* copied, int64_t* in_place);
 
+typedef struct hh_onnx_options {
+  size_t size;
+  int64_t batch; /* images at once; 0: any number */
+  int opset;     /* version of ONNX's operations, 17 to 20; default 17 */
+  /* "pixels" (NULL): uint8 [n, S, S, C], what the model's transform makes of an image; "normalised":
+   * float32 [n, C, S, S]. */
+  const char* inputs;
+  /* "both" (NULL): "outputs", float32 [n, bits], and "codes", uint8 [n, ceil(bits / 8)]; or one. */
+  const char* outputs;
+} hh_onnx_options;
+#define HH_ONNX_OPTIONS_INIT \
+  { sizeof(hh_onnx_options), 0, 17, NULL, NULL }
+
+/* The network as an ONNX file, for ONNX Runtime, OpenVINO and others. HH_BAD_FILE where the library
+ * was built without ONNX. */
+HH_API hh_status hh_model_export_onnx(hh_model* model, const char* path,
+                                      const hh_onnx_options* options);
+
 /* -------------------------------------------------------------------- codes and what is known */
 
 /* Items: codes with ids, and what may be known of them: labels, names, metadata, outputs. */

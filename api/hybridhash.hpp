@@ -164,6 +164,10 @@ class Model {
     source.folder = folder.c_str();
     return encode_source(source, options);
   }
+  void export_onnx(const std::string& path,
+                   const hh_onnx_options& options = HH_ONNX_OPTIONS_INIT) const {
+    detail::check(hh_model_export_onnx(handle_.get(), path.c_str(), &options));
+  }
   hh_model* get() const { return handle_.get(); }
 
  private:

@@ -11,6 +11,7 @@
 #include "kernels/core/parallel.h"
 #include "pipeline/data_source.h"
 #include "pipeline/model_file.h"
+#include "pipeline/onnx/export.h"
 #include "pipeline/pixel_encoder.h"
 
 using namespace hh::api;
@@ -178,5 +179,17 @@ hh_status hh_model_encode_source(hh_model* model, const hh_source* source,
         {.set = hh::pipeline::encode_source(
              network, hh::pipeline::open_source(network.info, model->path, from), encoder),
          .metadata = {}});
+  });
+}
+
+hh_status hh_model_export_onnx(hh_model* model, const char* path, const hh_onnx_options* options) {
+  return guarded([&] {
+    needed(model, "model");
+    const hh_onnx_options o = options_or(options, hh_onnx_options HH_ONNX_OPTIONS_INIT, "options");
+    hh::pipeline::OnnxOptions graph{.batch = o.batch, .opset = o.opset};
+    if (o.inputs != nullptr) graph.inputs = o.inputs;
+    if (o.outputs != nullptr) graph.outputs = o.outputs;
+    const Turn turn(*model);
+    hh::pipeline::export_onnx(*model->model, &needed(path, "path"), graph);
   });
 }

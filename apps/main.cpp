@@ -66,6 +66,7 @@ int run(int argc, char** argv) {
   add_search(program);
   add_serve(program);
   add_verify(program);
+  add_export(program);
   add_info(program);
   add_bench(program);
   // Results go to stdout, warnings to stderr.

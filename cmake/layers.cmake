@@ -2,8 +2,8 @@
 # hh_library(NAME DIR LINKS...): a layer. All .cpp files of its folder; the links state the layers.
 function(hh_library name dir)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.cpp)
-  # A library of its own, with the toolkit: engine/device/cuda/CMakeLists.txt.
-  list(FILTER sources EXCLUDE REGEX "/engine/device/cuda/")
+  # Libraries of their own, loaded when they are asked for: see the CMakeLists.txt there.
+  list(FILTER sources EXCLUDE REGEX "/(engine/device/cuda|pipeline/onnx/library)/")
   list(FILTER sources EXCLUDE REGEX "/apps/main\\.cpp$")
   add_library(${name} STATIC ${sources})
   target_link_libraries(${name} PUBLIC hh_common ${ARGN})

@@ -481,6 +481,19 @@ NB_MODULE(_core, m) {
              hh_model_copies(model.get(), &copied, &in_place);
              return nb::make_tuple(copied, in_place);
            })
+      .def(
+          "export_onnx",
+          [](const hybridhash::Model& model, const std::string& path, std::int64_t batch, int opset,
+             const std::string& inputs, const std::string& outputs) {
+            hh_onnx_options options = HH_ONNX_OPTIONS_INIT;
+            options.batch = batch;
+            options.opset = opset;
+            options.inputs = inputs.c_str();
+            options.outputs = outputs.c_str();
+            const nb::gil_scoped_release unlocked;
+            model.export_onnx(path, options);
+          },
+          "path"_a, "batch"_a, "opset"_a, "inputs"_a, "outputs"_a)
       .def("encode", &encode, "arrays"_a, "batch"_a, "workers"_a, "progress"_a.none())
       .def("encode_source", &encode_source, "files"_a, "kind"_a, "place"_a, "image_root"_a,
            "batch"_a, "workers"_a, "skip_bad"_a, "keep_outputs"_a, "max_megapixels"_a,

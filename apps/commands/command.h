@@ -80,6 +80,7 @@ void add_index(CLI::App& program);
 void add_search(CLI::App& program);
 void add_serve(CLI::App& program);
 void add_verify(CLI::App& program);
+void add_export(CLI::App& program);
 void add_info(CLI::App& program);
 void add_bench(CLI::App& program);
 

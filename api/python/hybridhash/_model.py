@@ -109,6 +109,20 @@ class Model:
         return Codes._of(self._core.encode_source(files, kind, place, image_root, batch, workers, skip_bad,
                                                   keep_outputs, max_megapixels, progress))
 
+    def export_onnx(self, path: "str | os.PathLike[str]", *, batch: "int | None" = None, opset: int = 17,
+                    inputs: str = "pixels", outputs: str = "both") -> None:
+        """Writes the network to ``path`` for ONNX Runtime, OpenVINO and others, in float32.
+
+        batch    images at once; None: any number
+        opset    version of ONNX's operations, 17 to 20
+        inputs   "pixels": uint8 [n, S, S, C], what the model's transform makes of photographs; "normalised": float32
+                 [n, C, S, S], normalised before
+        outputs  "outputs": float32 [n, bits]; "codes": uint8 [n, ceil(bits / 8)], packed as everywhere; "both"
+        """
+        if batch is not None and batch < 1:
+            raise ValueError(f"batch = {batch}: use 1 or more, or None for any number")
+        self._core.export_onnx(path_text(path), batch or 0, opset, inputs, outputs)
+
     def copies(self) -> "tuple[int, int]":
         """How many images encode() copied before the network saw them, and how many it read where they lay."""
         return self._core.copies()

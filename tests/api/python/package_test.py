@@ -251,3 +251,16 @@ def test_every_name_is_documented():
         if isinstance(thing, type):
             assert thing.__doc__, name
     assert os.path.exists(os.path.join(os.path.dirname(hybridhash.__file__), "py.typed"))
+
+
+def test_onnx(model, tmp_path):
+    """The same file as the program's."""
+    model.export_onnx(tmp_path / "m.onnx", batch=2, outputs="codes")
+    command = [sys.executable, "-m", "hybridhash", "export", "--model", model.path, "--onnx", tmp_path / "n.onnx",
+               "--batch", "2", "--outputs", "codes"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (tmp_path / "m.onnx").read_bytes() == (tmp_path / "n.onnx").read_bytes()
+    with pytest.raises(ValueError, match="batch = 0"):
+        model.export_onnx(tmp_path / "m.onnx", batch=0)
+    with pytest.raises(ValueError, match="opset = 16: use 17 to 20"):
+        model.export_onnx(tmp_path / "m.onnx", opset=16)

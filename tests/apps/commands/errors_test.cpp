@@ -51,6 +51,10 @@ TEST_CASE("mistakes of users are answered in one line", "[program]") {
       {{"encode", "--model", empty, "--part", "query", "--out", out, "--device", "cpu"}, "empty"},
       {{"encode", "--model", "/nowhere"}, "/nowhere"},
       {{"encode", "--model", noise}, "--out"},
+      {{"export", "--model", noise}, "--onnx"},
+      {{"export", "--model", noise, "--onnx", out}, "noise.safetensors"},
+      {{"export", "--model", noise, "--onnx", noise}, "--onnx"},
+      {{"export", "--model", noise, "--onnx", out, "--opset", "16"}, "16: use a whole number"},
       {{"eval"}, "--queries"},
       {{"eval", "--queries", noise, "--database", noise, "--device", "cpu"}, "noise.safetensors"},
       {{"eval", "--queries", empty, "--database", empty, "--device", "cpu"}, "empty"},
@@ -245,6 +249,7 @@ TEST_CASE("every number that isn't one, or is out of range, is answered with the
        {"--port", "--max-concurrent", "--threads"},
        {"--max-body", "--max-pixels", "--timeout"}},
       {{"dataset", "check", "--protocol", "folder"}, {"--threads"}, {"--max-pixels"}},
+      {{"export", "--onnx", "x"}, {"--batch", "--opset"}, {}},
       {{"bench"}, {"--batch", "--bits", "--steps", "--threads"}, {"--seconds"}},
       {{"train"}, {"--threads"}, {}},
   };
@@ -273,7 +278,8 @@ TEST_CASE("every number that isn't one, or is out of range, is answered with the
 
 TEST_CASE("every command explains itself", "[program]") {
   const testing::TemporaryFolder folder;
-  for (const char* command : {"train", "encode", "dataset", "eval", "verify", "info", "bench"}) {
+  for (const char* command :
+       {"train", "encode", "dataset", "eval", "export", "verify", "info", "bench"}) {
     const Outcome outcome = run_program(folder.path(), {command, "--help"});
     CAPTURE(command);
     CHECK(outcome.status == 0);
