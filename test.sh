@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds, runs all tests. The last line is "N passed, N failed".
 #   ./test.sh             everything but what takes very long
-#   ./test.sh --extended  also the documents as a site, the Python package with PyTorch, clang-tidy, the sanitizers and
-#                         30 seconds of each fuzz target
+#   ./test.sh --extended  also packages in bare Debian roots, the documents as a site, the Python package with PyTorch,
+#                         clang-tidy, the sanitizers and 30 seconds of each fuzz target
 set -uo pipefail
 cd "$(dirname "$0")" || exit
 extended=false
@@ -154,6 +154,7 @@ else
 fi
 
 if $extended; then
+  script "packages" tests/scripts/packages_test.sh
   # Skipped without PyPI, as the Python package is.
   if python3 -m pip index versions furo >/dev/null 2>&1; then
     started=$SECONDS

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs the Debian packages that are missing and nothing else. Usage: scripts/install.sh [use|run|test|checks]
+# Installs the Debian packages that are missing and nothing else. Usage: scripts/install.sh [use|run|test|checks|packages]
 #   use       the libraries that a program built on Debian 12 needs, no compiler
 #   run       what the program needs to be built, and the images of the quickstart
 #   test      that and what the tests need
+#   packages  what run needs, and what makes and tries packages
 #   checks    that and what the checks of the sources need: clang, its formatter and linter, valgrind, doxygen
 set -euo pipefail
 
@@ -17,8 +18,9 @@ case "${1:-run}" in
       libprotobuf32 libspdlog1.10 libsqlite3-0 zlib1g) ;;
   run) ;;
   test) packages+=(abigail-tools catch2 pkg-config) ;;
+  packages) packages+=(debootstrap dpkg-dev lintian patchelf pkg-config) ;;
   checks) packages+=(abigail-tools catch2 pkg-config clang libclang-rt-dev clang-format clang-tidy doxygen valgrind) ;;
-  *) echo "scripts/install.sh: use, run, test or checks, not '$1'" >&2; exit 2 ;;
+  *) echo "scripts/install.sh: use, run, test, checks or packages, not '$1'" >&2; exit 2 ;;
 esac
 
 # With nvcc, headers of cuDNN's C++ interface for the benchmarks' peers; not in Debian. Without them the peers

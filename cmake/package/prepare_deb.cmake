@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+# What Debian wants of a package beside its files: no search paths but that of what is loaded, as all else lies where it is
+# looked for anyway; copyright, changelogs, the page for `man`; no debugging information in the static library.
+foreach(component program library development)
+  set(root ${CPACK_TEMPORARY_INSTALL_DIRECTORY}/${component}/usr)
+  string(TOUPPER ${component} upper)
+  set(package ${CPACK_DEBIAN_${upper}_PACKAGE_NAME})
+  file(GLOB_RECURSE binaries ${root}/bin/* ${root}/lib/*.so ${root}/lib/*.so.*)
+  foreach(binary IN LISTS binaries)
+    if(binary MATCHES "/libhh_")
+      execute_process(COMMAND patchelf --remove-rpath ${binary} COMMAND_ERROR_IS_FATAL ANY)
+    elseif(NOT IS_SYMLINK ${binary})
+      execute_process(COMMAND patchelf --set-rpath /usr/${CPACK_HYBRIDHASH_LIBDIR}/hybridhash ${binary}
+        COMMAND_ERROR_IS_FATAL ANY)
+    endif()
+  endforeach()
+  file(GLOB_RECURSE archives ${root}/lib/*.a)
+  foreach(archive IN LISTS archives)
+    execute_process(COMMAND strip --strip-debug --enable-deterministic-archives ${archive} COMMAND_ERROR_IS_FATAL ANY)
+  endforeach()
+
+  set(doc ${root}/share/doc/${package})
+  file(COPY ${CMAKE_CURRENT_LIST_DIR}/copyright DESTINATION ${doc})
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/changelog ${doc}/changelog.Debian COPYONLY)
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/../../CHANGELOG.md ${doc}/changelog COPYONLY)
+  set(packed ${doc}/changelog.Debian ${doc}/changelog)
+  file(GLOB_RECURSE pages ${root}/share/man/*.1)
+  list(APPEND packed ${pages})
+  execute_process(COMMAND gzip -9 -n -f ${packed} COMMAND_ERROR_IS_FATAL ANY)
+  if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/${package}.lintian)
+    configure_file(${CMAKE_CURRENT_LIST_DIR}/${package}.lintian ${root}/share/lintian/overrides/${package} COPYONLY)
+  endif()
+  # Whatever the umask of who packs.
+  execute_process(COMMAND chmod -R u=rwX,go=rX ${root} COMMAND_ERROR_IS_FATAL ANY)
+endforeach()
