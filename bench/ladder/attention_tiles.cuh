@@ -14,6 +14,32 @@ inline int attention_warps(const Attention& p) {
   return std::min(kMostWarps, gpu::ceil_div(p.shape.tokens, 16));
 }
 
+/// Turns scores s of 16 further keys into exp2(s - largest so far), and shrinks the sum and the outputs
+/// of the keys before to the new largest. Of rows g and g + 8: a row's 16 scores are in four lanes.
+__device__ inline void online_softmax(float (&s)[2][4], float (&top)[2], float (&sum)[2],
+                                      float (&out)[kHeadDim / 8][4]) {
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    float larger = fmaxf(fmaxf(s[0][2 * r], s[0][2 * r + 1]), fmaxf(s[1][2 * r], s[1][2 * r + 1]));
+    larger = fmaxf(larger, __shfl_xor_sync(gpu::kFullMask, larger, 1));
+    larger = fmaxf(larger, __shfl_xor_sync(gpu::kFullMask, larger, 2));
+    larger = fmaxf(larger, top[r]);
+    const float shrink = gpu::fast_exp2(top[r] - larger);
+    top[r] = larger;
+    sum[r] *= shrink;
+#pragma unroll
+    for (auto& column : out) column[2 * r] *= shrink, column[2 * r + 1] *= shrink;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll
+      for (int i = 2 * r; i < 2 * r + 2; ++i) {
+        s[half][i] = gpu::fast_exp2(s[half][i] - larger);
+        sum[r] += s[half][i];
+      }
+    }
+  }
+}
+
 /// Queries 16 tile to 16 tile + 15. Operands gives the right operands of both products, of the 16
 /// keys from `first` on:
 ///   keys(first, half, b)   8 of them: b[2s], b[2s + 1] are e = 16s to 16s + 15
@@ -50,27 +76,7 @@ __device__ void attend_queries(const Attention& p, const AttentionHead& head, in
         s[half][i] = inside ? s[half][i] * scale : -INFINITY;
       }
     }
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {  // rows g and g + 8; a row's 16 scores are in four lanes
-      float larger =
-          fmaxf(fmaxf(s[0][2 * r], s[0][2 * r + 1]), fmaxf(s[1][2 * r], s[1][2 * r + 1]));
-      larger = fmaxf(larger, __shfl_xor_sync(gpu::kFullMask, larger, 1));
-      larger = fmaxf(larger, __shfl_xor_sync(gpu::kFullMask, larger, 2));
-      larger = fmaxf(larger, top[r]);
-      const float shrink = gpu::fast_exp2(top[r] - larger);
-      top[r] = larger;
-      sum[r] *= shrink;
-#pragma unroll
-      for (auto& column : out) column[2 * r] *= shrink, column[2 * r + 1] *= shrink;
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-#pragma unroll
-        for (int i = 2 * r; i < 2 * r + 2; ++i) {
-          s[half][i] = gpu::fast_exp2(s[half][i] - larger);
-          sum[r] += s[half][i];
-        }
-      }
-    }
+    online_softmax(s, top, sum, out);
     unsigned weights[4];  // the scores' fragment is, rounded, that of a left operand
 #pragma unroll
     for (int i = 0; i < 4; ++i) {

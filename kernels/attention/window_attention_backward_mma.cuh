@@ -366,6 +366,73 @@ __device__ void pass_over_queries(const WindowAttentionBackward<T>& p, const Blo
   gradients.store(p, block, own, scale_log2);
 }
 
+/// Both passes of a warp over its units of a stage, with the planes of q after those of v.
+/// with_unit(unit, body) calls body(own, keys, dout's plane, lse and D).
+template <int kD, int kOwn, class T, class WithUnit>
+__device__ void both_passes(const WindowAttentionBackward<T>& p, const float* delta,
+                            const Block& block, const TileReader<T, kD>& reader, float scale_log2,
+                            int units, const WithUnit& with_unit) {
+  const int warp = int(threadIdx.x) / kWarpSize, warps = int(blockDim.x) / kWarpSize;
+  const int values = block.plan.stage_bytes, queries = 2 * values;  // after keys
+  for (int unit = warp; unit < units; unit += warps) {
+    with_unit(unit, [&](const Own& own, unsigned keys, unsigned dout, unsigned sums) {
+      RowFragment<T, kD> q[kOwn];
+#pragma unroll
+      for (int m = 0; m < kOwn; ++m) q[m] = reader.rows(keys + queries, own.tile(m));
+      pass_over_keys(p, delta, block, own, reader, keys, keys + values, dout, scale_log2, sums, q);
+    });
+  }
+  __syncthreads();
+  for (int unit = warp; unit < units; unit += warps) {
+    with_unit(unit, [&](const Own& own, unsigned keys, unsigned dout, unsigned sums) {
+      RowFragment<T, kD> k[kOwn], v[kOwn];
+#pragma unroll
+      for (int m = 0; m < kOwn; ++m) {
+        k[m] = reader.rows(keys, own.tile(m));
+        v[m] = reader.rows(keys + values, own.tile(m));
+      }
+      pass_over_queries(p, block, own, reader, keys + queries, dout, scale_log2, sums, k, v);
+    });
+  }
+}
+
+/// The same where q replaces k: a warp has at most one unit, and its q, k and v in registers
+/// meanwhile.
+template <int kD, int kOwn, class T, class WithUnit>
+__device__ void both_passes_in_place_of_keys(const WindowAttentionBackward<T>& p,
+                                             const float* delta, const Block& block,
+                                             const TileReader<T, kD>& reader, float scale_log2,
+                                             int units, const WithUnit& with_unit) {
+  const int warp = int(threadIdx.x) / kWarpSize, values = block.plan.stage_bytes;
+  RowFragment<T, kD> q[kOwn], k[kOwn], v[kOwn];
+  if (warp < units) {
+    with_unit(warp, [&](const Own& own, unsigned keys, unsigned dout, unsigned sums) {
+      load_queries(p, block, own, q);
+      pass_over_keys(p, delta, block, own, reader, keys, keys + values, dout, scale_log2, sums, q);
+#pragma unroll
+      for (int m = 0; m < kOwn; ++m) {
+        k[m] = reader.rows(keys, own.tile(m));
+        v[m] = reader.rows(keys + values, own.tile(m));
+      }
+    });
+  }
+  __syncthreads();
+  if (warp < units) {
+    with_unit(warp, [&](const Own& own, unsigned keys, unsigned, unsigned) {
+#pragma unroll
+      for (int m = 0; m < kOwn; ++m) {
+        if (own.has(m)) reader.store_rows(q[m], own.first + m, keys);
+      }
+    });
+  }
+  __syncthreads();
+  if (warp < units) {
+    with_unit(warp, [&](const Own& own, unsigned keys, unsigned dout, unsigned sums) {
+      pass_over_queries(p, block, own, reader, keys, dout, scale_log2, sums, k, v);
+    });
+  }
+}
+
 template <int kD, int kOwn, class T>
 __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
     window_attention_backward_mma_kernel(const __grid_constant__ WindowAttentionBackward<T> p,
@@ -413,59 +480,10 @@ __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
            base + own.instance * plan.plane_bytes,
            base + place.sums() + local * place.sums_bytes());
     };
-    const int warp = int(threadIdx.x) / kWarpSize, warps = int(blockDim.x) / kWarpSize;
     if constexpr (kQueries) {
-      const int queries = 2 * plan.stage_bytes, values = plan.stage_bytes;  // after keys
-      for (int unit = warp; unit < units; unit += warps) {
-        with_unit(unit, [&](const Own& own, unsigned keys, unsigned dout, unsigned sums) {
-          RowFragment<T, kD> q[kOwn];
-#pragma unroll
-          for (int m = 0; m < kOwn; ++m) q[m] = reader.rows(keys + queries, own.tile(m));
-          pass_over_keys(p, delta, block, own, reader, keys, keys + values, dout, scale_log2, sums,
-                         q);
-        });
-      }
-      __syncthreads();
-      for (int unit = warp; unit < units; unit += warps) {
-        with_unit(unit, [&](const Own& own, unsigned keys, unsigned dout, unsigned sums) {
-          RowFragment<T, kD> k[kOwn], v[kOwn];
-#pragma unroll
-          for (int m = 0; m < kOwn; ++m) {
-            k[m] = reader.rows(keys, own.tile(m));
-            v[m] = reader.rows(keys + values, own.tile(m));
-          }
-          pass_over_queries(p, block, own, reader, keys + queries, dout, scale_log2, sums, k, v);
-        });
-      }
-    } else {  // a warp has at most one unit, and its q, k and v in registers when q replaces k
-      RowFragment<T, kD> q[kOwn], k[kOwn], v[kOwn];
-      if (warp < units) {
-        with_unit(warp, [&](const Own& own, unsigned keys, unsigned dout, unsigned sums) {
-          load_queries(p, block, own, q);
-          pass_over_keys(p, delta, block, own, reader, keys, keys + plan.stage_bytes, dout,
-                         scale_log2, sums, q);
-#pragma unroll
-          for (int m = 0; m < kOwn; ++m) {
-            k[m] = reader.rows(keys, own.tile(m));
-            v[m] = reader.rows(keys + plan.stage_bytes, own.tile(m));
-          }
-        });
-      }
-      __syncthreads();
-      if (warp < units) {
-        with_unit(warp, [&](const Own& own, unsigned keys, unsigned, unsigned) {
-#pragma unroll
-          for (int m = 0; m < kOwn; ++m) {
-            if (own.has(m)) reader.store_rows(q[m], own.first + m, keys);
-          }
-        });
-      }
-      __syncthreads();
-      if (warp < units) {
-        with_unit(warp, [&](const Own& own, unsigned keys, unsigned dout, unsigned sums) {
-          pass_over_queries(p, block, own, reader, keys, dout, scale_log2, sums, k, v);
-        });
-      }
+      both_passes<kD, kOwn>(p, delta, block, reader, scale_log2, units, with_unit);
+    } else {
+      both_passes_in_place_of_keys<kD, kOwn>(p, delta, block, reader, scale_log2, units, with_unit);
     }
     if (next < plan.stages && !ahead) {
       __syncthreads();

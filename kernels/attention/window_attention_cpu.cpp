@@ -392,6 +392,56 @@ void score_gradients(D d, std::size_t rows, std::size_t width, const float* lse,
   }
 }
 
+/// to.p = query keys_t and to.ds = grad values_t: the scores and dP of some queries and a tile of
+/// `vectors` of keys.
+template <class D>
+HWY_INLINE void tile_scores(D d, const BackwardScratch& to, std::size_t queries,
+                            std::size_t width_of_head, std::size_t vectors, View query, View grad) {
+  const std::size_t width = vectors * lanes(d);
+  Product scores{.rows = queries, .depth = width_of_head, .vectors = vectors};
+  scores.b_pitch = scores.c_pitch = width;
+  scores.a = query.data, scores.a_stride = query.pitch;
+  scores.b = to.keys_t;
+  scores.c = to.p;
+  product<Left::kRowsApart>(d, scores);
+  scores.a = grad.data, scores.a_stride = grad.pitch;
+  scores.b = to.values_t;
+  scores.c = to.ds;
+  product<Left::kRowsApart>(d, scores);
+}
+
+/// A tile of P and dS: some queries and some keys, rows `width` floats apart.
+struct ScoreTile {
+  std::size_t queries, keys, width;
+};
+
+/// dq (+)= dS keys, dk (+)= dS^T query, dv (+)= P^T grad, from to.p and to.ds.
+template <class De>
+HWY_INLINE void add_tile_gradients(De de, const BackwardScratch& to, ScoreTile tile,
+                                   std::size_t vectors_of_head, View keys, View query, View grad,
+                                   bool add_dq, bool add_dk_dv, Result dq, Result dk, Result dv) {
+  product<Left::kRowsApart>(de, {.rows = tile.queries,
+                                 .depth = tile.keys,
+                                 .vectors = vectors_of_head,
+                                 .a = to.ds,
+                                 .a_stride = tile.width,
+                                 .b = keys.data,
+                                 .b_pitch = keys.pitch,
+                                 .c = dq.data,
+                                 .c_pitch = dq.pitch,
+                                 .add = add_dq});
+  Product of_keys{.rows = tile.keys, .depth = tile.queries, .vectors = vectors_of_head};
+  of_keys.add = add_dk_dv;
+  of_keys.a = to.ds, of_keys.a_stride = tile.width;
+  of_keys.b = query.data, of_keys.b_pitch = query.pitch;
+  of_keys.c = dk.data, of_keys.c_pitch = dk.pitch;
+  product<Left::kRowsTogether>(de, of_keys);
+  of_keys.a = to.p;
+  of_keys.b = grad.data, of_keys.b_pitch = grad.pitch;
+  of_keys.c = dv.data, of_keys.c_pitch = dv.pitch;
+  product<Left::kRowsTogether>(de, of_keys);
+}
+
 template <class D, class De, class T>
 void backward_item(D d, De de, const WindowAttentionBackward<T>& p, const BackwardScratch& to,
                    std::int64_t window, int first_head, int group) {
@@ -444,39 +494,14 @@ void backward_item(D d, De de, const WindowAttentionBackward<T>& p, const Backwa
       const Result dq_to = result(dq, to.dq), dk_to = result(dk, to.dk), dv_to = result(dv, to.dv);
       for (std::size_t r = 0; r < n; r += kChunk) {
         const std::size_t chunk = std::min(kChunk, n - r);
-        const float* query = queries.data + r * queries.pitch;
-        const float* grad = douts.data + r * douts.pitch;
-        Product scores{.rows = chunk, .depth = width_of_head, .vectors = vectors};
-        scores.a = query, scores.a_stride = queries.pitch;
-        scores.b = to.keys_t, scores.b_pitch = width;
-        scores.c = to.p, scores.c_pitch = width;
-        product<Left::kRowsApart>(d, scores);
-        scores.a = grad, scores.a_stride = douts.pitch;
-        scores.b = to.values_t;
-        scores.c = to.ds;
-        product<Left::kRowsApart>(d, scores);
+        const View query{queries.data + r * queries.pitch, queries.pitch};
+        const View grad{douts.data + r * douts.pitch, douts.pitch};
+        tile_scores(d, to, chunk, width_of_head, vectors, query, grad);
         score_gradients(d, chunk, width, lse + r, delta + r, scale, to.p, to.ds);
-
-        product<Left::kRowsApart>(de, {.rows = chunk,
-                                       .depth = keys_here,
-                                       .vectors = vectors_of_head,
-                                       .a = to.ds,
-                                       .a_stride = width,
-                                       .b = keys.data + first * keys.pitch,
-                                       .b_pitch = keys.pitch,
-                                       .c = dq_to.data + r * dq_to.pitch,
-                                       .c_pitch = dq_to.pitch,
-                                       .add = first > 0});
-        Product of_keys{.rows = keys_here, .depth = chunk, .vectors = vectors_of_head};
-        of_keys.add = r > 0;
-        of_keys.a = to.ds, of_keys.a_stride = width;
-        of_keys.b = query, of_keys.b_pitch = queries.pitch;
-        of_keys.c = dk_to.data, of_keys.c_pitch = dk_to.pitch;
-        product<Left::kRowsTogether>(de, of_keys);
-        of_keys.a = to.p;
-        of_keys.b = grad, of_keys.b_pitch = douts.pitch;
-        of_keys.c = dv_to.data, of_keys.c_pitch = dv_to.pitch;
-        product<Left::kRowsTogether>(de, of_keys);
+        add_tile_gradients(de, to, {.queries = chunk, .keys = keys_here, .width = width},
+                           vectors_of_head, {keys.data + first * keys.pitch, keys.pitch}, query,
+                           grad, first > 0, r > 0, {dq_to.data + r * dq_to.pitch, dq_to.pitch},
+                           dk_to, dv_to);
       }
       finish(to.dk, keys_here, dk);
       finish(to.dv, keys_here, dv);

@@ -50,8 +50,123 @@ struct ForwardCut {
 template <int kItems>
 using Codes = std::conditional_t<(kItems <= 16), unsigned, unsigned long long>;
 
+/// Turns sums into the normalised map: n = (n - mean) * rstd * gamma + beta.
+template <int kItems, int kCount>
+__device__ void normalise(const Lane<kItems, kCount>& lane, const float (&gamma)[kItems],
+                          const float (&beta)[kItems], float eps, float (&n)[kItems], float* mean,
+                          float* rstd) {
+  const auto c = float(lane.channels);
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < kItems; ++i) sum += n[i];
+  *mean = warp_sum(sum) / c;
+  float squares = 0;
+  lane.each_pack([&](int k) {
+#pragma unroll
+    for (int i = k * kCount; i < (k + 1) * kCount; ++i) squares += (n[i] - *mean) * (n[i] - *mean);
+  });
+  *rstd = rsqrtf(warp_sum(squares) / c + eps);
+#pragma unroll
+  for (int i = 0; i < kItems; ++i) n[i] = (n[i] - *mean) * *rstd * gamma[i] + beta[i];
+}
+
+/// What a window has seen of a row of pixels: the maxima, and which of the three pixels has each.
+template <int kItems>
+struct RowMaxima {
+  float most[kItems];
+  Codes<kItems> winners = 0;
+
+  __device__ RowMaxima() {
+#pragma unroll
+    for (float& m : most) m = -INFINITY;
+  }
+  __device__ void see(const float (&n)[kItems], int place) {
+#pragma unroll
+    for (int i = 0; i < kItems; ++i) {
+      if (n[i] > most[i]) {  // the first of equals stays
+        most[i] = n[i];
+        winners = (winners & ~(Codes<kItems>{3} << (2 * i))) | (Codes<kItems>(place) << (2 * i));
+      }
+    }
+  }
+  /// The next window's first pixel is this window's last, n.
+  __device__ void next_window(const float (&n)[kItems]) {
+    winners = 0;
+#pragma unroll
+    for (int i = 0; i < kItems; ++i) most[i] = n[i];
+  }
+  __device__ int winner(int i) const { return int(winners >> (2 * i) & 3); }
+};
+
+/// Windows of the row under way, in shared memory: the maxima so far and their codes, [windows, C].
+/// A lane touches only its own channels.
+template <int kItems, int kCount>
+struct WindowRow {
+  const Lane<kItems, kCount>& lane;
+  float* best;
+  std::uint8_t* codes;
+  using Bytes = Pack<std::uint8_t, kCount>;
+
+  /// Nothing seen: minus infinity, with the code of a window's centre.
+  __device__ void clear(int window) const {
+    lane.each_pack([&](int k) {
+      const int at = window * lane.channels + lane.channel(k);
+#pragma unroll
+      for (int e = 0; e < kCount; ++e) {
+        best[at + e] = -INFINITY;
+        codes[at + e] = 4;
+      }
+    });
+  }
+  /// Takes a row of pixels: the middle one of the window's three, or the last, which is also the
+  /// first of the window below. A last one of a window to be `stored` goes with what came before to
+  /// the pixel `at` of out and argmax.
+  template <class T>
+  __device__ void take(int window, const RowMaxima<kItems>& row, bool middle, bool stored,
+                       const InteractionMergeForward<T>& p, std::int64_t at) const {
+#pragma unroll
+    for (int k = 0; k < lane.kPacks; ++k) {
+      const int channel = lane.channel(k);
+      if (channel >= lane.channels) continue;
+      float* const kept = best + window * lane.channels + channel;
+      auto* const kept_codes = reinterpret_cast<Bytes*>(codes + window * lane.channels + channel);
+      float b[kCount];
+      Bytes code = *kept_codes;
+      load_floats(kept, b);
+      if (middle || stored) {
+#pragma unroll
+        for (int e = 0; e < kCount; ++e) {
+          const int i = k * kCount + e;
+          if (row.most[i] > b[e]) {
+            b[e] = row.most[i];
+            code.v[e] = std::uint8_t((middle ? 3 : 6) + row.winner(i));
+          }
+        }
+      }
+      if (stored) {
+        const std::int64_t out = at * lane.channels + channel;
+        store_floats(b, p.out + out);
+        if (p.argmax != nullptr) *reinterpret_cast<Bytes*>(p.argmax + out) = code;
+      }
+      if (!middle) {
+#pragma unroll
+        for (int e = 0; e < kCount; ++e) {
+          b[e] = row.most[k * kCount + e];
+          code.v[e] = std::uint8_t(row.winner(k * kCount + e));
+        }
+      }
+      store_floats(b, kept);
+      *kept_codes = code;
+    }
+  }
+};
+
+// Blocks of an SM that ptxas is to make room for; 0: not said. 16 items in fours miss the room for 4
+// by a few registers on sm_90. Of the others some would spill and some take more registers.
+constexpr int least_blocks(int items, int count) { return items == 16 && count == 4 ? 4 : 0; }
+
 template <class T, int kItems, int kCount>
-__global__ void __launch_bounds__(kMostThreads)
+__global__ void __launch_bounds__(kMostThreads, least_blocks(kItems, kCount))
     interaction_merge_forward_kernel(const InteractionMergeForward<T> p, const int windows,
                                      const std::int64_t first_image) {
   extern __shared__ float4 memory[];
@@ -64,111 +179,36 @@ __global__ void __launch_bounds__(kMostThreads)
   const int j0 = (int(blockIdx.y) * warps + warp) * windows, j1 = min(j0 + windows, half);
   const int i0 = int(blockIdx.x) * kRows, i1 = min(i0 + kRows, half);
   if (j0 >= half) return;  // a warp leaves whole
-  float* const best = glob + grid * grid * c + warp * windows * c;
-  auto* const codes = reinterpret_cast<std::uint8_t*>(glob + (grid * grid + warps * windows) * c) +
-                      warp * windows * c;
   const Lane<kItems, kCount> lane(c);
+  const WindowRow<kItems, kCount> state{
+      lane, glob + grid * grid * c + warp * windows * c,
+      reinterpret_cast<std::uint8_t*>(glob + (grid * grid + warps * windows) * c) +
+          warp * windows * c};
   float gamma[kItems], beta[kItems];
   lane.load(p.gamma, gamma);
   lane.load(p.beta, beta);
-
-  // Rows of the windows' state: what the row of windows under way has seen so far.
-  const auto clear = [&](int j) {
-#pragma unroll
-    for (int k = 0; k < lane.kPacks; ++k) {
-      if (lane.channel(k) >= c) continue;
-#pragma unroll
-      for (int e = 0; e < kCount; ++e) {
-        best[(j - j0) * c + lane.channel(k) + e] = -INFINITY;
-        codes[(j - j0) * c + lane.channel(k) + e] = 4;
-      }
-    }
-  };
-  for (int j = j0; j < j1; ++j) clear(j);
+  for (int j = j0; j < j1; ++j) state.clear(j - j0);
 
   for (int y = max(2 * i0 - 1, 0); y < 2 * i1; ++y) {
     const Tap ty(y, grid, p.shape.factor);
-    float most[kItems];
-    Codes<kItems> winners = 0;
+    RowMaxima<kItems> maxima;
     float own_mean = 0, own_rstd = 0;  // of the lane's pixel of the row
-#pragma unroll
-    for (int i = 0; i < kItems; ++i) most[i] = -INFINITY;
     for (int x = max(2 * j0 - 1, 0); x < 2 * j1; ++x) {
-      const std::int64_t pixel = (image * side + y) * side + x;
-      float n[kItems];
-      lane.load(p.local + pixel * c, n);
+      float n[kItems], mean, rstd;
+      lane.load(p.local + ((image * side + y) * side + x) * c, n);
       add_upsampled(lane, glob, grid, ty, Tap(x, grid, p.shape.factor), n);
-      float sum = 0;
-#pragma unroll
-      for (int i = 0; i < kItems; ++i) sum += n[i];
-      const float mean = warp_sum(sum) / float(c);
-      float squares = 0;
-      lane.each_pack([&](int k) {
-#pragma unroll
-        for (int i = k * kCount; i < (k + 1) * kCount; ++i) {
-          squares += (n[i] - mean) * (n[i] - mean);
-        }
-      });
-      const float rstd = rsqrtf(warp_sum(squares) / float(c) + p.eps);
+      normalise(lane, gamma, beta, p.eps, n, &mean, &rstd);
       if (x - 2 * j0 == lane.lane) own_mean = mean, own_rstd = rstd;
-      const int v = x % 2 == 0 ? 1 : 2;
-#pragma unroll
-      for (int i = 0; i < kItems; ++i) {
-        n[i] = (n[i] - mean) * rstd * gamma[i] + beta[i];
-        if (n[i] > most[i]) {  // the first of equals stays
-          most[i] = n[i];
-          winners = (winners & ~(Codes<kItems>{3} << (2 * i))) | (Codes<kItems>(v) << (2 * i));
-        }
-      }
+      maxima.see(n, x % 2 == 0 ? 1 : 2);
       if (x % 2 == 0) continue;
-
       // The window (x - 1) / 2 has its three pixels of this row.
       const int j = (x - 1) / 2;
       if (j >= j0) {
         const bool even = y % 2 == 0;
-        const int row = even ? y / 2 : (y - 1) / 2;  // of windows, for which u is 1 or 2
-        const bool last = !even && row >= i0;        // its third pixel row
-#pragma unroll
-        for (int k = 0; k < lane.kPacks; ++k) {
-          const int channel = lane.channel(k);
-          if (channel >= c) continue;
-          using Bytes = Pack<std::uint8_t, kCount>;
-          float* const kept = best + (j - j0) * c + channel;
-          auto* const kept_codes = reinterpret_cast<Bytes*>(codes + (j - j0) * c + channel);
-          float b[kCount];
-          Bytes code = *kept_codes;
-          load_floats(kept, b);
-          if (even || last) {
-#pragma unroll
-            for (int e = 0; e < kCount; ++e) {
-              const int i = k * kCount + e;
-              if (most[i] > b[e]) {
-                b[e] = most[i];
-                code.v[e] = std::uint8_t((even ? 3 : 6) + int(winners >> (2 * i) & 3));
-              }
-            }
-          }
-          if (last) {
-            const std::int64_t out = ((image * half + row) * half + j) * c + channel;
-            store_floats(b, p.out + out);
-            if (p.argmax != nullptr) *reinterpret_cast<Bytes*>(p.argmax + out) = code;
-          }
-          if (!even) {  // the first pixel row of the windows below
-#pragma unroll
-            for (int e = 0; e < kCount; ++e) {
-              const int i = k * kCount + e;
-              b[e] = most[i];
-              code.v[e] = std::uint8_t(winners >> (2 * i) & 3);
-            }
-          }
-          store_floats(b, kept);
-          *kept_codes = code;
-        }
+        const int i = even ? y / 2 : (y - 1) / 2;  // the row of windows of which y isn't the first
+        state.take(j - j0, maxima, even, !even && i >= i0, p, (image * half + i) * half + j);
       }
-      // It is also the first pixel of the next window.
-      winners = 0;
-#pragma unroll
-      for (int i = 0; i < kItems; ++i) most[i] = n[i];
+      maxima.next_window(n);
     }
     if (p.mean != nullptr && y >= 2 * i0 && lane.lane < 2 * (j1 - j0)) {
       const std::int64_t own = (image * side + y) * side + 2 * j0 + lane.lane;
@@ -224,61 +264,76 @@ struct Pixel {
   Pack<T, kCount> v[kItems / kCount] = {};
 };
 
+/// A warp of backward: windows and pixels of its pair of rows.
 template <class T, int kItems, int kCount>
-__global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has room for
-    interaction_merge_backward_kernel(const InteractionMergeBackward<T> p, float* dglob_partials,
-                                      float* parameter_partials, const std::int64_t first_image) {
+struct BackwardWarp {
   // Of many channels there are no registers for four windows, the next pixel and the sums: the
   // windows are read again for each of their pixels, and the sums wait in shared memory.
-  constexpr bool kHold = kItems <= (kCount == 1 ? 8 : 16);
-  constexpr int kPacks = kItems / kCount, kHeld = kHold ? kPacks : 1;
-  extern __shared__ float4 memory[];
-  const int c = p.shape.channels, grid = p.shape.grid, side = p.shape.side(), half = side / 2;
-  const int map = grid * grid * c, sums = map + 2 * c;
-  float* const glob = reinterpret_cast<float*>(memory);
-  float* const gamma = glob + map;
-  const std::int64_t image = first_image + blockIdx.y;
-  for (int i = threadIdx.x; i < c; i += blockDim.x) gamma[i] = p.gamma[i];
-  load_map(p.glob + image * map, map, glob);
-  const int warps = int(blockDim.x) / kWarpSize, warp = int(threadIdx.x) / kWarpSize;
-  float* const all_sums = gamma + c;
-  float* const mine = all_sums + warp * sums;  // this warp's dglob, dgamma, dbeta
-  const Lane<kItems, kCount> lane(c);
-  for (int i = lane.lane; i < sums; i += kWarpSize) mine[i] = 0;
-  __syncwarp();
-  float dgamma[kHeld * kCount] = {}, dbeta[kHeld * kCount] = {};
-  // Adds w * v to a pack of a row of sums.
-  const auto add = [&](float* row, int k, float w, const float* v) {
+  static constexpr bool kHold = kItems <= (kCount == 1 ? 8 : 16);
+  static constexpr int kPacks = kItems / kCount, kHeld = kHold ? kPacks : 1;
+  using OfWindow = Window<kCount>;
+  using OfPixel = Pixel<T, kItems, kCount>;
+
+  const InteractionMergeBackward<T>& p;
+  const Lane<kItems, kCount>& lane;
+  std::int64_t image;
+  const float *glob, *gamma;  // in shared memory
+  float* mine;                // this warp's dglob [m*m, C], dgamma, dbeta
+  int grid = p.shape.grid, side = p.shape.side(), half = side / 2;
+  float dgamma[kHeld * kCount] = {}, dbeta[kHeld * kCount] = {};  // if kHold
+
+  __device__ float* parameter_sums() const { return mine + grid * grid * lane.channels; }
+
+  /// Adds w * v to a pack of a row of sums.
+  __device__ void add(float* row, int k, float w, const float* v) const {
     float sum[kCount];
     load_floats(row + lane.channel(k), sum);
 #pragma unroll
     for (int e = 0; e < kCount; ++e) sum[e] = fmaf(w, v[e], sum[e]);
     store_floats(sum, row + lane.channel(k));
-  };
+  }
 
-  const auto load_window = [&](int i, int j, int k) {
-    Window<kCount> w;
-    if (i >= half || j >= half || lane.channel(k) >= c) return w;
-    const std::int64_t at = ((image * half + i) * half + j) * c + lane.channel(k);
+  __device__ OfWindow load_window(int i, int j, int k) const {
+    OfWindow w;
+    if (i >= half || j >= half || lane.channel(k) >= lane.channels) return w;
+    const std::int64_t at = ((image * half + i) * half + j) * lane.channels + lane.channel(k);
     load_floats(p.dout + at, w.d);
     const auto code = *reinterpret_cast<const Pack<std::uint8_t, kCount>*>(p.argmax + at);
     w.winners = 0;
 #pragma unroll
     for (int e = 0; e < kCount; ++e) w.winners |= unsigned{code.v[e]} << 8 * e;
     return w;
-  };
-  const auto load_pixel = [&](int y, int x) {
-    Pixel<T, kItems, kCount> pixel;
+  }
+
+  __device__ OfPixel load_pixel(int y, int x) const {
+    OfPixel pixel;
     if (x >= side) return pixel;
-    const T* const local = p.local + ((image * side + y) * side + x) * c;
+    const T* const local = p.local + ((image * side + y) * side + x) * lane.channels;
     lane.each_pack([&](int k) {
       pixel.v[k] = *reinterpret_cast<const Pack<T, kCount>*>(local + lane.channel(k));
     });
     return pixel;
-  };
-  const auto finish_pixel = [&](int y, int x, const Pixel<T, kItems, kCount>& pixel, float mean,
-                                float rstd, float(&dn)[kItems]) {
+  }
+
+  /// Adds to dgamma and dbeta what a pack of a pixel gives.
+  __device__ void add_parameters(int k, const float (&dn)[kItems], const float (&product)[kCount]) {
+    if constexpr (kHold) {
+#pragma unroll
+      for (int e = 0; e < kCount; ++e) {
+        dgamma[k * kCount + e] += product[e];
+        dbeta[k * kCount + e] += dn[k * kCount + e];
+      }
+    } else {
+      add(parameter_sums(), k, 1, product);
+      add(parameter_sums() + lane.channels, k, 1, dn + k * kCount);
+    }
+  }
+
+  /// From dn, the gradient of the normalised pixel: dlocal, and its share of all sums.
+  __device__ void finish_pixel(int y, int x, const OfPixel& pixel, float mean, float rstd,
+                               float (&dn)[kItems]) {
     const Tap ty(y, grid, p.shape.factor), tx(x, grid, p.shape.factor);
+    const int c = lane.channels;
     float v[kItems];  // first the sum, then xhat, then dsum
 #pragma unroll
     for (int i = 0; i < kItems; ++i) v[i] = pixel.v[i / kCount].get(i % kCount);
@@ -292,15 +347,8 @@ __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has ro
         const int i = k * kCount + e;
         v[i] = (v[i] - mean) * rstd;
         product[e] = dn[i] * v[i];
-        if constexpr (kHold) {
-          dgamma[i] += product[e];
-          dbeta[i] += dn[i];
-        }
       }
-      if constexpr (!kHold) {
-        add(mine + map, k, 1, product);
-        add(mine + map + c, k, 1, dn + k * kCount);
-      }
+      add_parameters(k, dn, product);
 #pragma unroll
       for (int e = 0; e < kCount; ++e) {
         dn[k * kCount + e] *= weight[e];
@@ -320,12 +368,12 @@ __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has ro
       add(mine + (ty.second * grid + tx.first) * c, k, ty.w1 * tx.w0, dsum);
       add(mine + (ty.second * grid + tx.second) * c, k, ty.w1 * tx.w1, dsum);
     });
-  };
+  }
 
-  const int i = int(blockIdx.x) * warps + warp;
-  if (i < half) {
+  /// The middles and rights of the windows of row i.
+  __device__ void windows_of_row(int i) {
     // (i, j), (i, j + 1), (i + 1, j), (i + 1, j + 1)
-    Window<kCount> here[kHeld], right[kHeld], below[kHeld], corner[kHeld];
+    OfWindow here[kHeld], right[kHeld], below[kHeld], corner[kHeld];
     const auto hold = [&](int j) {
 #pragma unroll
       for (int k = 0; k < kHeld; ++k) {
@@ -340,7 +388,7 @@ __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has ro
     const auto x_of = [&](int n) { return n / 4 * 2 + n % 2; };
     const auto pixel_at = [&](int n) { return load_pixel(y_of(n), x_of(n)); };
     float own_mean = 0, own_rstd = 0;  // of the lane's of 32 pixels
-    Pixel<T, kItems, kCount> next;
+    OfPixel next;
     if constexpr (kHold) next = pixel_at(0);
 #pragma unroll 1
     for (int n = 0; n < 4 * half; ++n) {
@@ -350,16 +398,16 @@ __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has ro
         own_mean = p.mean[own];
         own_rstd = p.rstd[own];
       }
-      const Pixel<T, kItems, kCount> pixel = kHold ? next : pixel_at(n);
+      const OfPixel pixel = kHold ? next : pixel_at(n);
       if constexpr (kHold) {
         next = pixel_at(n + 1);
         if (n % 4 == 0) hold(j);
       }
       float dn[kItems] = {};
-      const auto take = [&](const Window<kCount>(&held)[kHeld], int down, int along, int place) {
+      const auto take = [&](const OfWindow(&held)[kHeld], int down, int along, int place) {
 #pragma unroll
         for (int k = 0; k < kPacks; ++k) {
-          const Window<kCount> w = kHold ? held[k % kHeld] : load_window(i + down, j + along, k);
+          const OfWindow w = kHold ? held[k % kHeld] : load_window(i + down, j + along, k);
           w.give(place, dn + k * kCount);
         }
       };
@@ -371,9 +419,32 @@ __global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has ro
                    __shfl_sync(kFullMask, own_rstd, n % kWarpSize), dn);
     }
   }
-  if constexpr (kHold) {
-    lane.store(dgamma, mine + map);
-    lane.store(dbeta, mine + map + c);
+};
+
+template <class T, int kItems, int kCount>
+__global__ void __launch_bounds__(kMostThreads, 2)  // what shared memory has room for
+    interaction_merge_backward_kernel(const InteractionMergeBackward<T> p, float* dglob_partials,
+                                      float* parameter_partials, const std::int64_t first_image) {
+  extern __shared__ float4 memory[];
+  const int c = p.shape.channels;
+  const int map = p.shape.grid * p.shape.grid * c, sums = map + 2 * c;
+  float* const glob = reinterpret_cast<float*>(memory);
+  float* const gamma = glob + map;
+  const std::int64_t image = first_image + blockIdx.y;
+  for (int i = threadIdx.x; i < c; i += blockDim.x) gamma[i] = p.gamma[i];
+  load_map(p.glob + image * map, map, glob);
+  const int warps = int(blockDim.x) / kWarpSize, warp = int(threadIdx.x) / kWarpSize;
+  float* const all_sums = gamma + c;
+  float* const mine = all_sums + warp * sums;
+  const Lane<kItems, kCount> lane(c);
+  for (int i = lane.lane; i < sums; i += kWarpSize) mine[i] = 0;
+  __syncwarp();
+  BackwardWarp<T, kItems, kCount> own{p, lane, image, glob, gamma, mine};
+  const int i = int(blockIdx.x) * warps + warp;
+  if (i < own.half) own.windows_of_row(i);
+  if constexpr (own.kHold) {
+    lane.store(own.dgamma, mine + map);
+    lane.store(own.dbeta, mine + map + c);
   }
   __syncthreads();
   const std::int64_t block = image * gridDim.x + blockIdx.x;

@@ -237,6 +237,24 @@ struct Window {
   }
 };
 
+/// What the 2 x 2 pixels in the middle and right of window w00 get of it and of those to the right,
+/// below and across. Returns w00's dout.
+template <class At, class T>
+HWY_INLINE Float gather(F32 d, std::size_t c, At at, const Window<T>& w00, const Window<T>& w01,
+                        const Window<T>& w10, const Window<T>& w11, Float (&dnorm)[4]) {
+  using W = Window<T>;
+  const auto d00 = at.load(d, w00.dout + c), d01 = at.load(d, w01.dout + c),
+             d10 = at.load(d, w10.dout + c), d11 = at.load(d, w11.dout + c);
+  const auto c00 = at.load_code(d, w00.argmax + c), c01 = at.load_code(d, w01.argmax + c),
+             c10 = at.load_code(d, w10.argmax + c), c11 = at.load_code(d, w11.argmax + c);
+  dnorm[0] = W::of(d, d00, c00, 4);
+  dnorm[1] = hn::Add(W::of(d, d00, c00, 5), W::of(d, d01, c01, 3));
+  dnorm[2] = hn::Add(W::of(d, d00, c00, 7), W::of(d, d10, c10, 1));
+  dnorm[3] = hn::Add(hn::Add(W::of(d, d00, c00, 8), W::of(d, d01, c01, 6)),
+                     hn::Add(W::of(d, d10, c10, 2), W::of(d, d11, c11, 0)));
+  return d00;
+}
+
 /// Adds the transpose of a row's horizontal upsampling: two neighbouring pixels at once.
 template <class At>
 HWY_INLINE void add_pair(F32 d, std::size_t c, At, const Tap* taps, std::int64_t pitch,
@@ -294,16 +312,8 @@ HWY_INLINE void backward_block(const InteractionMergeBackward<T>& p, const Merge
   Float sum_g[4], sum_gx[4];
   for (int k = 0; k < 4; ++k) sum_g[k] = sum_gx[k] = hn::Zero(d);
   for_each_vector(d, std::size_t(n), [&](std::size_t c, auto at) {
-    const auto d00 = at.load(d, w00.dout + c), d01 = at.load(d, w01.dout + c),
-               d10 = at.load(d, w10.dout + c), d11 = at.load(d, w11.dout + c);
-    const auto c00 = at.load_code(d, w00.argmax + c), c01 = at.load_code(d, w01.argmax + c),
-               c10 = at.load_code(d, w10.argmax + c), c11 = at.load_code(d, w11.argmax + c);
-    using W = Window<T>;
-    const Float dnorm[4] = {W::of(d, d00, c00, 4),
-                            hn::Add(W::of(d, d00, c00, 5), W::of(d, d01, c01, 3)),
-                            hn::Add(W::of(d, d00, c00, 7), W::of(d, d10, c10, 1)),
-                            hn::Add(hn::Add(W::of(d, d00, c00, 8), W::of(d, d01, c01, 6)),
-                                    hn::Add(W::of(d, d10, c10, 2), W::of(d, d11, c11, 0)))};
+    Float dnorm[4];
+    const auto d00 = gather(d, c, at, w00, w01, w10, w11, dnorm);
     const auto gamma = at.load(d, p.gamma + c);
     auto sum_dgamma = hn::LoadU(d, dgamma + c);
     for (int k = 0; k < 4; ++k) {

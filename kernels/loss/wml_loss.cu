@@ -128,8 +128,9 @@ struct Slice {
     }
   }
 
-  /// Splits them into parts.
+  /// Splits them into parts. Begins and ends with a barrier: the rows before are no longer needed.
   __device__ void store(Halves (*to)[kStep][kPitch]) const {
+    __syncthreads();
     const int begin = int(threadIdx.x / kAcross), k = int(threadIdx.x % kAcross) * kPack;
 #pragma unroll
     for (int n = 0; n < kTimes; ++n) {
@@ -155,6 +156,7 @@ struct Slice {
             parts[part];
       }
     }
+    __syncthreads();
   }
 };
 
@@ -448,10 +450,27 @@ __device__ __forceinline__ void see_pairs(const WmlLoss<TB>& p, const Shared<TB>
   }
 }
 
+/// find_similar() for a tile of the bank and one of the images, unless its pairs are still in `s`.
+template <class TB>
+struct SimilarPairs {
+  const WmlLoss<TB>& p;
+  Shared<TB>& s;
+  std::int64_t found_tile = -1;
+  int found_images = -1;
+
+  __device__ __forceinline__ void operator()(std::int64_t tile, int image_tile) {
+    if (tile == found_tile && image_tile == found_images) return;
+    const bool indexed = p.label_words <= kLabelSlice && image_tile == found_images;
+    find_similar(p, image_tile * kTile, tile * kRows, indexed, s);
+    found_tile = tile;
+    found_images = image_tile;
+  }
+};
+
 /// Leaves the number of similar pairs of this block's tiles of the bank for all to read.
-template <class TB, class Find>
+template <class TB>
 __device__ __forceinline__ void count_pairs(const Layout& layout, const Scratch& scratch,
-                                            Shared<TB>& s, const Find& find) {
+                                            Shared<TB>& s, SimilarPairs<TB>& find) {
   std::int64_t count = 0;
   for (int image_tile = 0; image_tile < layout.image_tiles; ++image_tile) {
     for (std::int64_t tile = blockIdx.x; tile < layout.tiles; tile += gridDim.x) {
@@ -521,15 +540,7 @@ __global__ void __launch_bounds__(kThreads)
   const auto grid = cooperative_groups::this_grid();
   const int image = int(threadIdx.x / kWarpSize) * kImages;  // of this warp, in the tile
 
-  std::int64_t found_tile = -1;  // of the bank, and the images', whose similar pairs are in `s`
-  int found_images = -1;
-  const auto find = [&](std::int64_t tile, int image_tile) {
-    if (tile == found_tile && image_tile == found_images) return;
-    const bool indexed = p.label_words <= kLabelSlice && image_tile == found_images;
-    find_similar(p, image_tile * kTile, tile * kRows, indexed, s);
-    found_tile = tile;
-    found_images = image_tile;
-  };
+  SimilarPairs<TB> find{p, s};
   Slice<TB> slice;
   const bool one_slice = p.bits <= kTile;
   const auto rows_of_chunk = std::int64_t{kRows} * layout.tiles_per_chunk;
@@ -563,17 +574,13 @@ __global__ void __launch_bounds__(kThreads)
           slice.fetch(p, row, first, packed);
           load_codes(p, first_image, first, packed, codes);
         }
-        __syncthreads();  // the rows before are no longer needed
         slice.store(s.rows);
-        __syncthreads();
         if (one_slice && row + kStep < end) slice.fetch(p, row + kStep, 0, packed);
         if (busy) add_products(codes, s, p.bits - first, theta);
       }
       if (p.du != nullptr && !one_slice) {  // the last slice may be another one
         slice.fetch(p, row, gradient_bit, packed);
-        __syncthreads();
         slice.store(s.rows);
-        __syncthreads();
       }
       find(row / kRows, image_tile);
       if (!counted) {
