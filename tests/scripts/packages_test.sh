@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The packages: built, looked at by lintian, and tried in bare roots of Debian 12 and (the .tar.gz, which brings its libraries
-# along) Debian 13, where nothing is installed but what debootstrap's smallest variant has. As root; the roots come from
-# $HH_DEBIAN_MIRROR (https://deb.debian.org/debian), or are kept in $HH_ROOTS. The last line is "N passed, N failed".
+# along) Debian 13, where nothing is installed but what debootstrap's smallest variant has. As root; debootstrap takes them from
+# $HH_DEBIAN_MIRROR (http://deb.debian.org/debian), and $HH_ROOTS is where they are kept for the next time. The last line is
+# "N passed, N failed".
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 . scripts/count.sh
@@ -12,10 +13,10 @@ if [ "$(id -u)" -ne 0 ]; then
   passed=1
   finish
 fi
-roots=${HH_ROOTS:-$(mktemp -d)}
-[ -n "${HH_ROOTS:-}" ] || trap 'rm -rf "$roots"' EXIT
 tries=$(mktemp -d)
-[ -n "${HH_ROOTS:-}" ] && trap 'rm -rf "$tries"' EXIT || trap 'rm -rf "$roots" "$tries"' EXIT
+trap 'rm -rf "$tries"' EXIT
+roots=${HH_ROOTS:-$tries/roots}
+mkdir -p "$roots"
 packages=build/package
 
 build() {
@@ -80,11 +81,17 @@ archive() {
   fresh "$1" && mkdir "$tries/$1/opt/there" && tar -xzf $packages/*.tar.gz -C "$tries/$1/opt/there" --strip-components=1 &&
     works "$1" /opt/there
 }
+# by_cmake WHICH PRINTS ARGUMENTS...: a program of others finds the installed development package.
+by_cmake() {
+  cmake -G Ninja -S tests/api/consumers -B "$tries/$1" -DWHICH="$1" -DCMAKE_PREFIX_PATH="$tries/bookworm/usr" \
+    -DCMAKE_BUILD_TYPE=Release && grep "^hybridhash_DIR:PATH=$tries" "$tries/$1/CMakeCache.txt" && ninja -C "$tries/$1" &&
+    [ "$("$tries/$1/consumer" "${@:3}")" = "$2" ]
+}
 debs() {
   fresh bookworm && cp $packages/*.deb "$tries/bookworm/tmp/" &&
     cp /etc/resolv.conf "$tries/bookworm/etc/resolv.conf" && inside bookworm apt-get -qq update &&
     inside bookworm sh -c 'DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends /tmp/*.deb' &&
-    works bookworm /usr && inside bookworm sh -c 'DEBIAN_FRONTEND=noninteractive apt-get -qq purge -y hybridhash libhybridhash0' &&
+    works bookworm /usr && by_cmake kernels "11 33" && by_cmake cpp "1 0 2 1 2" "$tries/index" && inside bookworm sh -c 'DEBIAN_FRONTEND=noninteractive apt-get -qq purge -y hybridhash libhybridhash0' &&
     [ -z "$(find "$tries/bookworm/usr" -name '*hybridhash*')" ]
 }
 for suite in bookworm trixie; do

@@ -3,8 +3,10 @@
 HH_PROGRAM names it."""
 
 import contextlib
+import gzip
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -188,6 +190,41 @@ def test_the_program_gives_the_same(tmp_path, spec, run):
     assert np.abs(ours - theirs["outputs"]).max() < 2e-5
     clear = np.abs(ours) > 2e-5
     assert ((ours > 0) == (theirs["outputs"] > 0))[clear].all() and clear.mean() > 0.99
+
+
+FASHION = pathlib.Path("/usr/share/datasets/fashion-mnist")
+
+
+@pytest.fixture(scope="session")
+def quickstart(tmp_path_factory):
+    """The quickstart's network after its first epoch: (model, outputs and pixels of its 1,000 queries)."""
+    if not FASHION.exists():
+        pytest.skip("dataset-fashion-mnist isn't installed")
+    folder = tmp_path_factory.mktemp("quickstart")
+    recipe = pathlib.Path(__file__).parents[3] / "recipes/micro_fashion.toml"
+    compute = ["--device", "cpu", "--threads", "1"]
+    done = run_program("train", recipe, "--out", folder / "run", "--set", "train.epochs=1", *compute)
+    assert done.returncode == 0, done.stderr
+    model = folder / "run/best.safetensors"
+    done = run_program("encode", "--model", model, "--part", "query", "--npy-outputs", folder / "outputs.npy", *compute)
+    assert done.returncode == 0, done.stderr
+    files = [FASHION / f"{part}-images-idx3-ubyte.gz" for part in ("train", "t10k")]
+    images = np.concatenate([np.frombuffer(gzip.open(file).read(), np.uint8, offset=16) for file in files])
+    queries = images.reshape(-1, 28, 28)[json.loads((folder / "run/split.json").read_text())["query"]]
+    # The recipe's transform: zeros around 28 x 28, no resizing.
+    return model, np.load(folder / "outputs.npy"), np.pad(queries, ((0, 0), (2, 2), (2, 2)))[..., None]
+
+
+@pytest.mark.parametrize("run", RUNTIMES)
+def test_the_quickstarts_queries(tmp_path, quickstart, run):
+    model, ours, pixels = quickstart
+    export(model, tmp_path / "m.onnx")
+    theirs = run(tmp_path / "m.onnx", pixels)
+    assert ours.shape == (1000, 32) and np.abs(ours - theirs["outputs"]).max() < 2e-5
+    codes = np.unpackbits(theirs["codes"], axis=1, bitorder="little").astype(bool)
+    margins = np.abs(ours[codes != (ours > 0)])
+    print(f"{margins.size} of {ours.size} bits differ, at most {margins.max(initial=0):.1e} from 0")
+    assert margins.max(initial=0) < 2e-5 and margins.size <= 3  # of 32,000 outputs one or two lie that near
 
 
 def test_errors(tmp_path, odd):
