@@ -123,6 +123,7 @@ else
     HH_TEST_DEVICES=cuda:0,cuda:1 catch "hh_engine_tests (two GPUs)" \
       "$simulator" run --strict --devices=2 --check=memory,init,race,sync,leak -- $bin/hh_engine_tests "[.two_gpus]"
     catch "hh_model_tests (full GPU)" "$simulator" run --strict --memory=256M -- $bin/hh_model_tests "[.full_gpu]"
+    catch "hh_engine_tests (failed call)" "$simulator" run --strict -- $bin/hh_engine_tests "[.failed_call]"
     denied malloc:all $bin/hh_engine_tests "[.unusable_gpu]"
     denied cublaslt:epilogue=bias,cublaslt:epilogue=bgradb $bin/hh_kernel_tests "[linear]"
     denied cudnn:conv $bin/hh_kernel_tests "[conv]"

@@ -160,16 +160,4 @@ retrieval::CodeSet encode_source(const Model& model, const Source& source,
   return set;
 }
 
-std::vector<float> encode_image(const Model& model, data::Image image) {
-  const data::TransformSpec& transform = model.info.transform;
-  data::convert_channels(image, transform.channels);
-  shrink_to_fit(image, transform);
-  const auto side = std::size_t(transform.size);
-  std::vector<std::uint8_t> pixels(side * side * std::size_t(transform.channels));
-  data::Transformer(transform).run(image, {}, pixels.data());
-  const Tensor input =
-      patch_rows(model.network, pixels, pixel_statistics(transform), model.dtype, model.device);
-  return model.network.forward(input).code.to_host<float>();
-}
-
 }  // namespace hh::pipeline

@@ -47,7 +47,4 @@ std::shared_ptr<const data::Dataset> fitting(std::shared_ptr<const data::Dataset
 retrieval::CodeSet encode_source(const Model& model, const Source& source,
                                  const EncoderOptions& options);
 
-/// The real-valued code of one decoded image, [bits].
-std::vector<float> encode_image(const Model& model, data::Image image);
-
 }  // namespace hh::pipeline

@@ -123,4 +123,17 @@ PixelCopies encode_pixels(const Model& model, std::span<const PixelView> images,
   return {.copied = count};
 }
 
+std::vector<float> encode_image(const Model& model, const data::Image& image) {
+  const PixelView view{.pixels = image.pixels.data(),
+                       .height = image.height,
+                       .width = image.width,
+                       .channels = image.channels,
+                       .row_stride = std::int64_t(image.row_bytes()),
+                       .pixel_stride = image.channels,
+                       .channel_stride = 1};
+  std::vector<float> outputs(std::size_t(model.info.config.bits));
+  encode_pixels(model, {&view, 1}, {.batch = 1, .workers = 0}, outputs);
+  return outputs;
+}
+
 }  // namespace hh::pipeline

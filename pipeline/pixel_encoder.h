@@ -3,7 +3,9 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <vector>
 
+#include "data/images/image.h"
 #include "pipeline/encoder.h"
 #include "pipeline/model_file.h"
 
@@ -29,5 +31,8 @@ struct PixelCopies {
 /// too thin to be resized.
 PixelCopies encode_pixels(const Model& model, std::span<const PixelView> images,
                           const EncoderOptions& options, std::span<float> outputs);
+
+/// The same of one decoded image, [bits], in the calling thread.
+std::vector<float> encode_image(const Model& model, const data::Image& image);
 
 }  // namespace hh::pipeline

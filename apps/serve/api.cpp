@@ -12,7 +12,7 @@
 #include "apps/serve/upload.h"
 #include "data/images/decode.h"
 #include "kernels/core/check.h"
-#include "pipeline/data_source.h"
+#include "pipeline/pixel_encoder.h"
 #include "retrieval/files/item_files.h"
 
 namespace hh::apps {
@@ -97,7 +97,7 @@ Api::Api(ServedIndex& index, std::unique_ptr<pipeline::Model> model, Compute& co
   // The first picture takes seconds, in which the kernels are chosen: before anyone waits for it.
   data::Image blank;
   blank.reshape(model_->info.transform.size, model_->info.transform.size, 3);
-  encode(std::move(blank));
+  encode(blank);
 }
 
 Api::~Api() = default;
@@ -174,14 +174,14 @@ std::vector<float> Api::encode(std::string_view picture) {
                             .exif_orientation = model_->info.exif_orientation,
                             .max_pixels = options_.max_pixels});
   });
-  return encode(std::move(image));
+  return encode(image);
 }
 
-std::vector<float> Api::encode(data::Image image) {
+std::vector<float> Api::encode(const data::Image& image) {
   const std::unique_lock lock(network_, std::chrono::duration<double>(options_.seconds));
   if (!lock) throw ComputeBusy("too many pictures are being encoded; try again");
   std::vector<float> outputs;
-  const auto work = [&] { outputs = pipeline::encode_image(*model_, std::move(image)); };
+  const auto work = [&] { outputs = pipeline::encode_image(*model_, image); };
   if (model_->device == kCpu) {
     compute_.on_all_threads(work);
   } else {

@@ -40,7 +40,7 @@ class Api final : public HttpApplication {
   HttpResponse without_body(const HttpRequest& request, const std::string& route);
   /// The network's outputs for a picture that is decoded here.
   std::vector<float> encode(std::string_view picture);
-  std::vector<float> encode(data::Image image);
+  std::vector<float> encode(const data::Image& image);
 
   HttpResponse info();
   HttpResponse search(const HttpRequest& request);

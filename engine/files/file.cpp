@@ -11,6 +11,8 @@
 #include <cctype>
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -171,17 +173,58 @@ std::filesystem::path make_temporary(const std::filesystem::path& target, int& d
   }
 }
 
-/// Whether a name is `stem` with the letters of mkostemps and the ending behind it.
-bool is_temporary_of(std::string_view stem, std::string_view name) {
-  constexpr std::size_t kLetters = kPattern.size() - 1 - kSuffix;
-  constexpr std::string_view kEnding = ".tmp";
-  if (name.size() != stem.size() + kLetters + kSuffix || !name.starts_with(stem) ||
-      !name.ends_with(kEnding)) {
-    return false;
+/// Whether a name ends as kPattern does, with letters of mkostemps.
+bool is_temporary(std::string_view name) {
+  if (name.size() < kPattern.size() || !name.ends_with(".tmp")) return false;
+  const std::string_view end = name.substr(name.size() - kPattern.size());
+  const std::string_view letters = end.substr(1, kPattern.size() - 1 - kSuffix);
+  return end[0] == '.' && std::all_of(letters.begin(), letters.end(),
+                                      [](unsigned char c) { return std::isalnum(c) != 0; });
+}
+
+std::filesystem::path folder_of(const std::filesystem::path& target) {
+  return target.has_parent_path() ? target.parent_path() : ".";
+}
+
+std::vector<std::string> temporaries_in(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  std::error_code failed;
+  std::filesystem::directory_iterator entry(folder, failed);
+  for (; !failed && entry != std::filesystem::directory_iterator(); entry.increment(failed)) {
+    std::string name = entry->path().filename().string();
+    if (is_temporary(name)) names.push_back(std::move(name));
   }
-  const std::string_view letters = name.substr(stem.size(), kLetters);
-  return std::all_of(letters.begin(), letters.end(),
-                     [](unsigned char c) { return std::isalnum(c) != 0; });
+  return names;
+}
+
+/// The same when this process first asked: to read a folder of a million files for each file that
+/// is written there would take longer than to write it.
+const std::vector<std::string>& temporaries_first_in(const std::filesystem::path& folder) {
+  static std::mutex mutex;
+  static std::map<std::filesystem::path, std::vector<std::string>> known;  // its nodes don't move
+  std::error_code failed;
+  const auto whole = std::filesystem::absolute(folder, failed);
+  const std::lock_guard lock(mutex);
+  const auto [at, is_new] = known.try_emplace(failed ? folder : whole);
+  if (is_new) at->second = temporaries_in(folder);
+  return at->second;
+}
+
+/// Removes those among `names` that are temporaries for `target` and no living process's.
+void remove_left(const std::filesystem::path& target, const std::vector<std::string>& names) {
+  const std::string stem = temporary_stem(target);
+  for (const std::string& name : names) {
+    if (name.size() != stem.size() + kPattern.size() || !name.starts_with(stem)) continue;
+    const auto path = folder_of(target) / name;
+    const int left = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    if (left < 0) continue;
+    struct stat status {};
+    if (::flock(left, LOCK_EX | LOCK_NB) == 0 && ::fstat(left, &status) == 0 &&
+        S_ISREG(status.st_mode)) {
+      ::unlink(path.c_str());
+    }
+    ::close(left);
+  }
 }
 
 }  // namespace
@@ -198,7 +241,7 @@ AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
     return;
   }
   target_ = without_links(path);
-  remove_left_temporaries(target_);
+  remove_left(target_, temporaries_first_in(folder_of(target_)));
   temporary_ = make_temporary(target_, descriptor_);
   if (descriptor_ < 0) throw_file_error(path, "can't be written");
   if (replaces && (old.st_uid != ::geteuid() || old.st_gid != ::getegid())) {
@@ -227,7 +270,7 @@ void AtomicFile::commit() {
     return;
   }
   flush(path_, descriptor_);
-  const auto folder = target_.has_parent_path() ? target_.parent_path() : ".";
+  const auto folder = folder_of(target_);
   const Descriptor folder_descriptor(folder, O_RDONLY | O_DIRECTORY);
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
     throw_file_error(path_, "can't be replaced");
@@ -243,21 +286,7 @@ void AtomicFile::commit() {
 
 void remove_left_temporaries(const std::filesystem::path& path) {
   const std::filesystem::path target = without_links(path);
-  const std::string stem = temporary_stem(target) + ".";
-  std::error_code failed;
-  const auto folder = target.has_parent_path() ? target.parent_path() : ".";
-  std::filesystem::directory_iterator entry(folder, failed);
-  for (; !failed && entry != std::filesystem::directory_iterator(); entry.increment(failed)) {
-    if (!is_temporary_of(stem, entry->path().filename().string())) continue;
-    const int left = ::open(entry->path().c_str(), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
-    if (left < 0) continue;
-    struct stat status {};
-    if (::flock(left, LOCK_EX | LOCK_NB) == 0 && ::fstat(left, &status) == 0 &&
-        S_ISREG(status.st_mode)) {
-      ::unlink(entry->path().c_str());
-    }
-    ::close(left);
-  }
+  remove_left(target, temporaries_in(folder_of(target)));
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {

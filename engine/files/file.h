@@ -44,7 +44,7 @@ class AtomicFile {
 };
 
 /// Removes what killed processes left of AtomicFiles for `path`; those of living ones are locked. An
-/// AtomicFile does so at its start.
+/// AtomicFile does so at its start with what was there when the process first wrote in the folder.
 void remove_left_temporaries(const std::filesystem::path& path);
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);

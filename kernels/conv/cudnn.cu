@@ -76,8 +76,7 @@ struct Cudnn {
 
 void check(cudnnStatus_t status, const char* call) {
   if (status == CUDNN_STATUS_SUCCESS) return;
-  throw DeviceError(std::string("cuDNN: ") + call + ": " +
-                    Cudnn::instance().cudnnGetErrorString(status));
+  throw failed_call(call, Cudnn::instance().cudnnGetErrorString(status));
 }
 #define HH_CUDNN_CHECK(call) check((call), #call)
 

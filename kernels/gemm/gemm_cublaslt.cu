@@ -6,7 +6,6 @@
 #include <cassert>
 #include <mutex>
 #include <string>
-#include <string_view>
 
 #include "kernels/gemm/gemm.cuh"
 #include "kernels/gemm/plan_store.cuh"
@@ -16,10 +15,7 @@ namespace hh::gpu {
 namespace {
 
 void check(cublasStatus_t status, const char* call) {
-  if (status != CUBLAS_STATUS_SUCCESS) {
-    const std::string name(call, 0, std::string_view(call).find('('));
-    throw DeviceError("cuBLASLt: " + name + ": " + cublasLtGetStatusString(status));
-  }
+  if (status != CUBLAS_STATUS_SUCCESS) throw failed_call(call, cublasLtGetStatusString(status));
 }
 #define HH_CUBLASLT_CHECK(call) check((call), #call)
 

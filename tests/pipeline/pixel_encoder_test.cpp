@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
+#include "data/images/resize.h"
 #include "kernels/core/philox.h"
 
 namespace hh::pipeline {
@@ -73,6 +74,24 @@ TEST_CASE("images that are what the transform gives are read where they lie", "[
     views[2].channel_stride = 0;
     CHECK(encode_pixels(*exact, views, options, copied).copied == 5);
   }
+}
+
+TEST_CASE("a decoded image has the code of its pixels, shrunk where it doesn't fit",
+          "[pixel_encoder]") {
+  const auto model = tiny_model(data::Resize::kNone, 16);
+  const int side = GENERATE(16, 50);
+  data::Image image;
+  image.reshape(side, side, 3);
+  const Philox random(9, RandomPurpose::kTest);
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) {
+    image.pixels[i] = std::uint8_t(random.below(i, 256));
+  }
+  const std::vector<float> code = encode_image(*model, image);
+  data::Image fitting = image;
+  if (side > 16) fitting = data::resize_bilinear(image, 16, 16);
+  const Tensor input = patch_rows(model->network, fitting.pixels,
+                                  pixel_statistics(model->info.transform), DType::f32, kCpu);
+  CHECK(code == model->network.forward(input).code.to_host<float>());
 }
 
 }  // namespace

@@ -87,7 +87,7 @@ void* CudaBackend::allocate(std::size_t bytes) {
                       mebibytes(free) + " free of " + mebibytes(total) +
                       "; use a smaller batch, train.recompute or bf16");
   }
-  HH_CUDA_CHECK(status);
+  gpu::check(status, "cudaMalloc");
   return memory;
 }
 

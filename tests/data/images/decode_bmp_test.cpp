@@ -24,7 +24,7 @@ struct Bmp {
   Bytes file() const {
     Bytes out{'B', 'M'};
     const auto put = [&](std::uint32_t value, int bytes) {
-      for (int i = 0; i < bytes; ++i) out.push_back(std::uint8_t(value >> (8 * i)));
+      for (int i = 0; i < bytes; ++i) out.push_back(i < 4 ? std::uint8_t(value >> (8 * i)) : 0);
     };
     const auto offset = std::uint32_t(14 + header + after_header.size() + gap);
     put(std::uint32_t(offset + pixels.size()), 4);

@@ -8,6 +8,7 @@
 #include <catch2/catch.hpp>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <thread>
 
@@ -120,6 +121,23 @@ TEST_CASE("the next writer removes a killed one's temporary, and never a living 
   living.commit();
   CHECK(text_of(folder / "a") == "whole");
   CHECK(files_in(folder.path()) == 1);
+}
+
+TEST_CASE("a folder is looked through for temporaries once", "[file]") {
+  const TemporaryFolder folder;
+  const auto leave = [&](const char* name) { std::ofstream(folder / name) << "half"; };
+  leave("a.AAAAAA.tmp");
+  leave("b.BBBBBB.tmp");
+  write_file_atomically(folder / "a", "x");
+  CHECK_FALSE(std::filesystem::exists(folder / "a.AAAAAA.tmp"));
+  CHECK(std::filesystem::exists(folder / "b.BBBBBB.tmp"));  // not this file's
+  leave("a.CCCCCC.tmp");
+  write_file_atomically(folder / "a", "y");
+  CHECK(std::filesystem::exists(folder / "a.CCCCCC.tmp"));  // it wasn't there the first time
+  write_file_atomically(folder / "b", "x");
+  CHECK_FALSE(std::filesystem::exists(folder / "b.BBBBBB.tmp"));
+  remove_left_temporaries(folder / "a");
+  CHECK_FALSE(std::filesystem::exists(folder / "a.CCCCCC.tmp"));
 }
 
 TEST_CASE("files that can't be read or written name the path and the reason", "[file]") {
