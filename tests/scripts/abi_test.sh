@@ -7,6 +7,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 . scripts/count.sh
+started=$SECONDS
 build=$1
 record=api/hybridhash.abi
 work=$(mktemp -d)
@@ -68,4 +69,5 @@ count "a struct that grew and changed" refuses both "$grown; s/(var-decl name='d
 count "a function more" accepts added "/elf-symbol name='hh_threads'/ d; /function-decl name='hh_threads'/,/function-decl>/ d"
 count "a member more" accepts grown "$grown }"
 count "a value more" accepts values "/enumerator name='HH_INTERNAL'/ d"
+echo "the ABI: $((SECONDS - started)) s"
 finish

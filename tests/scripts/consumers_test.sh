@@ -6,6 +6,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 . scripts/count.sh
+started=$SECONDS
 build=$1
 tree=$PWD
 simulator=$(realpath -m "${PTXSIM_HOME:-../shared/ptxsim}/bin/ptxsim")
@@ -116,4 +117,5 @@ if command -v valgrind >/dev/null; then
   count "consumer cpp in valgrind" valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite \
     env HH_SIMD=avx2 "$work/cpp/consumer" "$work/index_vg_cpp"
 fi
+echo "the consumers: $((SECONDS - started)) s"
 finish
