@@ -23,13 +23,12 @@ def _require(right: Any, message: str) -> None:
 
 def _tensor(op: str, name: str, tensor: Tensor, shape: "Sequence[Any]", like: Tensor,
             dtypes: "Sequence[torch.dtype]") -> None:
-    """ValueError unless it has this shape (None: any extent), one of the types, like's device, and is contiguous."""
+    """ValueError unless it has this shape (None: any extent), one of the types, and like's device."""
     wanted = "[" + ", ".join("any" if n is None else str(n) for n in shape) + "]"
     _require(tensor.dim() == len(shape) and all(n is None or n == m for n, m in zip(shape, tensor.shape)),
              f"{op}: {name} is {list(tensor.shape)}: use {wanted}")
     _require(tensor.dtype in dtypes, f"{op}: {name} is {_name(tensor.dtype)}: use {' or '.join(map(_name, dtypes))}")
     _require(tensor.device == like.device, f"{op}: {name} is on {tensor.device}, the rest on {like.device}")
-    _require(tensor.is_contiguous(), f"{op}: {name} isn't contiguous: use {name}.contiguous()")
 
 
 def _name(dtype: torch.dtype) -> str:
@@ -71,17 +70,24 @@ def _call(kernel: str, tensor: Tensor, *types: str, **fields: Any) -> None:
 def _operator(schema: str, make: "Callable[..., Any]", run: "Callable[..., None]") -> "Callable[..., Any]":
     """Registers hybridhash::NAME. ``make(*arguments)`` gives the outputs, ``run(outputs, *arguments)`` fills them."""
     name = schema.split("(")[0]
-    _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    # Inductor may choose layouts; these are as the call says. Older PyTorch knows the order of strides alone.
+    strides = getattr(torch.Tag, "needs_exact_strides", torch.Tag.needs_fixed_stride_order)
+    _library.define(schema, tags=(torch.Tag.pt2_compliant_tag, strides))
 
     def compute(*arguments: Any) -> Any:
         outputs = make(*arguments)
+        # Here alone: while it compiles, Inductor asks with other strides than those that it will give (see the tag).
+        for argument, what in zip(arguments, operator._schema.arguments):
+            _require(not isinstance(argument, Tensor) or argument.is_contiguous(),
+                     f"{name}: {what.name} isn't contiguous: use {what.name}.contiguous()")
         run(outputs, *arguments)
         return outputs
 
+    operator = getattr(torch.ops.hybridhash, name).default
     _library.impl(name, compute, "CPU")
     _library.impl(name, compute, "CUDA")
     torch.library.register_fake(f"hybridhash::{name}", make, lib=_library)
-    return getattr(torch.ops.hybridhash, name).default
+    return operator
 
 
 def _differentiable(name: str, save: "Callable[..., None]", backward: "Callable[..., Any]") -> None:
@@ -128,7 +134,7 @@ def _window_run(outputs: "tuple[Tensor, ...]", qkv: Tensor, heads: int) -> None:
 
 def _window_backward_make(dout: Tensor, qkv: Tensor, out: Tensor, lse: Tensor, heads: int) -> Tensor:
     _tensor("window_attention", "the gradient of its result", dout, out.shape, qkv, (qkv.dtype,))
-    return torch.empty_like(qkv)
+    return qkv.new_empty(qkv.shape)
 
 
 def _window_backward_run(dqkv: Tensor, dout: Tensor, qkv: Tensor, out: Tensor, lse: Tensor, heads: int) -> None:
@@ -197,7 +203,7 @@ def _residual_make(residual: Tensor, branch: Tensor, bias: "Tensor | None", imag
     _image_rows(op, residual, image_scale)
     rows = math.prod(residual.shape[:-1])
     statistics = [residual.new_empty(rows, dtype=torch.float32) for _ in range(2)]
-    return (torch.empty_like(residual), torch.empty_like(residual), *statistics)
+    return (residual.new_empty(residual.shape), residual.new_empty(residual.shape), *statistics)
 
 
 def _rows(tensor: Tensor, image_scale: "Tensor | None") -> "dict[str, int]":
@@ -218,9 +224,9 @@ def _residual_backward_make(z: Tensor, dz: "Tensor | None", dy: "Tensor | None",
     for gradient in (dz, dy):
         if gradient is not None:
             _tensor("residual_layer_norm", "the gradient of a result", gradient, z.shape, z, (z.dtype,))
-    dbranch = torch.empty_like(z) if image_scale is not None else z.new_empty(0)
-    sums = [torch.zeros_like(gamma) for _ in range(3)]
-    return (torch.empty_like(z), dbranch, *sums)
+    dbranch = z.new_empty(z.shape) if image_scale is not None else z.new_empty(0)
+    sums = [gamma.new_zeros(gamma.shape) for _ in range(3)]
+    return (z.new_empty(z.shape), dbranch, *sums)
 
 
 def _residual_backward_run(outputs: "tuple[Tensor, ...]", z: Tensor, dz: "Tensor | None", dy: "Tensor | None",
@@ -311,7 +317,7 @@ def _blockify_backward_make(z: Tensor, dz: "Tensor | None", dy: Tensor, gamma: T
             _tensor("blockify_layer_norm", "the gradient of a result", gradient, z.shape, z, (z.dtype,))
     side = math.isqrt(z.shape[2]) * grid
     return (z.new_empty(z.shape[0], side, side, z.shape[3]), z.new_zeros(z.shape[1:], dtype=torch.float32),
-            torch.zeros_like(gamma), torch.zeros_like(gamma))
+            gamma.new_zeros(gamma.shape), gamma.new_zeros(gamma.shape))
 
 
 def _blockify_backward_run(outputs: "tuple[Tensor, ...]", z: Tensor, dz: "Tensor | None", dy: Tensor, gamma: Tensor,
@@ -397,7 +403,7 @@ def _deblockify_backward_make(dout: Tensor, image_scale: "Tensor | None", blocks
     _activation("deblockify_residual", "the gradient of its result", dout, dout.shape)
     side = dout.shape[1] // _root(blocks)
     dz = dout.new_empty(dout.shape[0], blocks, side * side, dout.shape[3])
-    dbranch = torch.empty_like(dz) if image_scale is not None else dz.new_empty(0)
+    dbranch = dz.new_empty(dz.shape) if image_scale is not None else dz.new_empty(0)
     return dz, dbranch, dout.new_zeros(dout.shape[3], dtype=torch.float32)
 
 
@@ -452,7 +458,7 @@ def _gelu_make(x: Tensor, bias: Tensor) -> Tensor:
     _require(x.dim() >= 1 and x.shape[-1] >= 1, f"{op}: x is {list(x.shape)}: use [..., C]")
     _activation(op, "x", x, x.shape)
     _tensor(op, "bias", bias, [x.shape[-1]], x, _F32)
-    return torch.empty_like(x)
+    return x.new_empty(x.shape)
 
 
 def _gelu_run(y: Tensor, x: Tensor, bias: Tensor) -> None:
@@ -461,7 +467,7 @@ def _gelu_run(y: Tensor, x: Tensor, bias: Tensor) -> None:
 
 def _gelu_backward_make(dy: Tensor, x: Tensor, bias: Tensor) -> "tuple[Tensor, Tensor]":
     _tensor("bias_gelu", "the gradient of its result", dy, x.shape, x, (x.dtype,))
-    return torch.empty_like(x), torch.zeros_like(bias)
+    return x.new_empty(x.shape), bias.new_zeros(bias.shape)
 
 
 def _gelu_backward_run(outputs: "tuple[Tensor, Tensor]", dy: Tensor, x: Tensor, bias: Tensor) -> None:
@@ -534,7 +540,7 @@ def _merge_run(outputs: "tuple[Tensor, ...]", local: Tensor, glob: Tensor, gamma
 def _merge_backward_make(dout: Tensor, argmax: Tensor, local: Tensor, glob: Tensor, gamma: Tensor, mean: Tensor,
                          rstd: Tensor) -> "tuple[Tensor, ...]":
     _tensor("interaction_merge", "the gradient of its result", dout, argmax.shape, local, (local.dtype,))
-    return torch.empty_like(local), torch.empty_like(glob), torch.zeros_like(gamma), torch.zeros_like(gamma)
+    return local.new_empty(local.shape), glob.new_empty(glob.shape), gamma.new_zeros(gamma.shape), gamma.new_zeros(gamma.shape)
 
 
 def _merge_backward_run(outputs: "tuple[Tensor, ...]", dout: Tensor, argmax: Tensor, local: Tensor, glob: Tensor,
@@ -596,7 +602,7 @@ def _loss_make(u: Tensor, labels: Tensor, bank: Tensor, bank_labels: Tensor, alp
     _tensor(op, "bank", bank, [None, u.shape[1]], u, _BANKS)
     _require(bank.shape[0] >= 1, f"{op}: bank is {list(bank.shape)}: use one row or more")
     _tensor(op, "bank_labels", bank_labels, [bank.shape[0], labels.shape[1]], u, _I64)
-    return u.new_empty(()), u.new_empty(2, dtype=torch.int64), torch.empty_like(u)
+    return u.new_empty(()), u.new_empty(2, dtype=torch.int64), u.new_empty(u.shape)
 
 
 def _loss_run(outputs: "tuple[Tensor, ...]", u: Tensor, labels: Tensor, bank: Tensor, bank_labels: Tensor,
