@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Tests under sanitizers, and the fuzz targets. The last line is "N passed, N failed".
-#   sanitize.sh asan           all tests, and the fuzz targets over their corpora, with the address and
-#                              undefined-behaviour sanitizers
-#   sanitize.sh tsan           what threads share (loader, parallel_for, index, server) with the thread sanitizer
+#   sanitize.sh asan [PART...] all tests, or those of kernel, engine, model, data, retrieval, pipeline, app, api, and
+#                              the fuzz targets over their corpora, with the address and undefined-behaviour sanitizers
+#   sanitize.sh tsan [PART...] what threads share with the thread sanitizer: kernel (parallel_for), data (loader),
+#                              retrieval (index) and app (server), or those of them that are named
 #   sanitize.sh memory         the decoders of images over their corpora in valgrind, which sees reads of what
 #                              was never written; and it must see those of tests/fuzz/old_memory.cpp
 #   sanitize.sh fuzz [SECONDS] each fuzz target that long (30) on new inputs too, by libFuzzer
@@ -11,6 +12,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . scripts/count.sh
 kind=${1:-}
+parts=("${@:2}")
 
 # build PRESET TARGET...: or the end.
 build() {
@@ -20,10 +22,12 @@ build() {
 
 case $kind in
   asan)
-    build asan all fuzz_targets
+    [ ${#parts[@]} -gt 0 ] || parts=(kernel engine model data retrieval pipeline app api)
+    mapfile -t programs < <(printf 'hh_%s_tests\n' "${parts[@]}")
+    build asan fuzz_targets "${programs[@]}"
     export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=allocator_may_return_null=1
-    for program in build/asan/bin/hh_*_tests; do
-      catch "$(basename "$program") (asan)" "$program"
+    for program in "${programs[@]}"; do
+      catch "$program (asan)" build/asan/bin/"$program"
     done
     for target in build/asan/bin/fuzz_*; do
       name=$(basename "$target")
@@ -31,13 +35,16 @@ case $kind in
     done
     ;;
   tsan)
-    build tsan hh_kernel_tests hh_data_tests hh_retrieval_tests hh_app_tests hybridhash
+    [ ${#parts[@]} -gt 0 ] || parts=(kernel data retrieval app)
+    mapfile -t programs < <(printf 'hh_%s_tests\n' "${parts[@]}")
+    build tsan "${programs[@]}"
     # oneDNN has threads of OpenMP, whose barriers the sanitizer can't see.
     export TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/tests/tsan.supp"
-    catch "hh_kernel_tests [parallel] (tsan)" build/tsan/bin/hh_kernel_tests "[parallel]"
-    catch "hh_data_tests [loader] (tsan)" build/tsan/bin/hh_data_tests "[loader]"
-    catch "hh_retrieval_tests [index],[index_search] (tsan)" build/tsan/bin/hh_retrieval_tests "[index],[index_search]"
-    catch "hh_app_tests [serve],[http],[compute],[tables] (tsan)" build/tsan/bin/hh_app_tests "[serve],[http],[compute],[tables]"
+    declare -A shared=([kernel]="[parallel]" [data]="[loader]" [retrieval]="[index],[index_search]"
+      [app]="[serve],[http],[compute],[tables]")
+    for part in "${parts[@]}"; do
+      catch "hh_${part}_tests ${shared[$part]} (tsan)" build/tsan/bin/hh_"$part"_tests "${shared[$part]}"
+    done
     ;;
   memory)
     preset=cpu

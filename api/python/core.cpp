@@ -381,9 +381,7 @@ bool train(const std::optional<std::string>& recipe, const std::string& folder,
   return ended;
 }
 
-}  // namespace
-
-NB_MODULE(_core, m) {
+void bind_errors(nb::module_& m) {
   static PyObject* error_type = PyErr_NewExceptionWithDoc(
       "hybridhash.Error",
       "A file or a device that can't be used; what is wrong with it in one line.",
@@ -401,14 +399,9 @@ NB_MODULE(_core, m) {
       PyErr_SetString(type, error.what());
     }
   });
-  m.attr("__version__") = hh_version();
-  m.def(
-      "set_threads", [](int n) { hybridhash::detail::check(hh_set_threads(n)); }, "threads"_a,
-      "CPU threads of this process for everything, but what torch's operators use; 0: one per "
-      "core.");
-  m.def("threads", &hh_threads,
-        "How many CPU threads are in use: set_threads(), HH_THREADS, or one per core.");
+}
 
+void bind_codes(nb::module_& m) {
   nb::class_<hybridhash::Codes>(m, "Codes")
       .def_static(
           "read",
@@ -466,7 +459,9 @@ NB_MODULE(_core, m) {
   m.def("make_codes", &make_codes, "codes"_a, "bits"_a, "ids"_a.none(), "labels"_a.none(),
         "classes"_a, "class_names"_a.none(), "names"_a.none(), "metadata"_a.none(),
         "outputs"_a.none(), "model_hash"_a);
+}
 
+void bind_model(nb::module_& m) {
   nb::class_<hybridhash::Model>(m, "Model")
       .def(nb::init<const std::string&, const std::string&, const std::string&, int>(), "path"_a,
            "device"_a, "dtype"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>())
@@ -498,7 +493,9 @@ NB_MODULE(_core, m) {
       .def("encode_source", &encode_source, "files"_a, "kind"_a, "place"_a, "image_root"_a,
            "batch"_a, "workers"_a, "skip_bad"_a, "keep_outputs"_a, "max_megapixels"_a,
            "progress"_a.none());
+}
 
+void bind_index(nb::module_& m) {
   nb::class_<hybridhash::Index>(m, "Index")
       .def(nb::init<const std::string&>(), "folder"_a, nb::call_guard<nb::gil_scoped_release>())
       .def_static("build", &hybridhash::Index::build, "folder"_a, "codes"_a, "overwrite"_a,
@@ -534,7 +531,22 @@ NB_MODULE(_core, m) {
       .def("search", &search, "codes"_a.none(), "ids"_a.none(), "outputs"_a.none(), "k"_a,
            "radius"_a.none(), "filters"_a, "exclude_self"_a, "rerank"_a, "method"_a, "threads"_a)
       .def("nearest", &nearest, "codes"_a, "k"_a);
+}
 
+}  // namespace
+
+NB_MODULE(_core, m) {
+  bind_errors(m);
+  m.attr("__version__") = hh_version();
+  m.def(
+      "set_threads", [](int n) { hybridhash::detail::check(hh_set_threads(n)); }, "threads"_a,
+      "CPU threads of this process for everything, but what torch's operators use; 0: one per "
+      "core.");
+  m.def("threads", &hh_threads,
+        "How many CPU threads are in use: set_threads(), HH_THREADS, or one per core.");
+  bind_codes(m);
+  bind_model(m);
+  bind_index(m);
   m.def("evaluate", &evaluate, "queries"_a, "database"_a, "top_k"_a, "radius"_a, "samples"_a,
         "confidence"_a, "seed"_a);
   m.def("train", &train, "recipe"_a.none(), "folder"_a, "settings"_a, "device"_a, "resume"_a,

@@ -27,10 +27,12 @@ TEST_CASE("parts of a form are found whatever stands around them", "[form]") {
     CHECK(parts[0].filename == "a.jpg");
     CHECK(parts[0].data == "da--b\r\nta");
   }
-  const auto two = parse_form(kType, part + "\r\n--b  \r\n" + kHead + "\r\n" + "\r\n--b--");
+  const std::string both = part + "\r\n--b  \r\n" + kHead + "\r\n" + "\r\n--b--";
+  const auto two = parse_form(kType, both);  // views of the body
   REQUIRE(two.size() == 2);
   CHECK(two[1].data == "\r\n");
-  const auto empty = parse_form(kType, "--b\r\n" + kHead + end);
+  const std::string nothing = "--b\r\n" + kHead + end;
+  const auto empty = parse_form(kType, nothing);
   CHECK(empty.at(0).data.empty());
   for (const std::string& body :
        {std::string(), std::string("--"), std::string("--b"), std::string("--b\r\n"), part,
