@@ -14,11 +14,17 @@ void* counted(void* memory) {
 }
 }  // namespace
 
-// The array and nothrow forms of the standard library call these.
+// The array forms of the standard library call these. So does its nothrow form, but AddressSanitizer
+// brings one of its own.
 void* operator new(std::size_t bytes) { return counted(std::malloc(bytes == 0 ? 1 : bytes)); }
 void* operator new(std::size_t bytes, std::align_val_t to) {
   const auto alignment = std::size_t(to);
   return counted(std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment));
+}
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  void* const memory = std::malloc(bytes == 0 ? 1 : bytes);
+  count += memory != nullptr;
+  return memory;
 }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
