@@ -69,29 +69,10 @@ struct Case {
   }
 };
 
-TEMPLATE_TEST_CASE("hash_head agrees with its definition", "[hash]", float, bf16, f16) {
-  using T = TestType;
-  const std::vector<Device> devices = testing::devices_of<T>();
-  if (devices.empty()) return;
-  const Device device = GENERATE_COPY(from_range(devices));
-  const auto [images, channels, bits] = GENERATE(table<int, int, int>({{0, 8, 8},
-                                                                       {1, 1, 1},
-                                                                       {3, 40, 5},
-                                                                       {3, 31, 9},
-                                                                       {4, 64, 16},
-                                                                       {5, 257, 30},
-                                                                       {9, 130, 64},
-                                                                       {2, 33, 512},
-                                                                       {260, 5, 8},
-                                                                       {513, 16, 11}}));
-  // Scale of the weights: small logits, and some that saturate tanh.
-  const float scale = GENERATE(0.1f, 3.f);
-  CAPTURE(device, images, channels, bits, scale);
-  const Case<T> shape{images, channels, bits};
-  const auto pooled = normal<T>(shape.vectors(), 1),
-             weight = normal<T>(shape.weights(), 2, 0, scale);
-  const auto bias = normal(Size(bits), 3);
-  const auto got = shape.forward(device, pooled, weight, bias);
+template <class T>
+void check_forward(const Case<T>& shape, const std::vector<T>& pooled, const std::vector<T>& weight,
+                   const std::vector<float>& bias, const typename Case<T>::Codes& got) {
+  const int images = shape.images, channels = shape.channels, bits = shape.bits;
   const auto x = [&](int b, int c) { return double(to_float(pooled[Size(b * channels + c)])); };
   const auto w = [&](int k, int c) { return double(to_float(weight[Size(k * channels + c)])); };
   Worst worst_logit, worst_code;
@@ -111,14 +92,21 @@ TEMPLATE_TEST_CASE("hash_head agrees with its definition", "[hash]", float, bf16
   CAPTURE(worst_logit.index, worst_code.index);
   CHECK(worst_logit.ratio <= 1);
   CHECK(worst_code.ratio <= 1);
+}
 
-  const auto dcode = normal(shape.codes(), 4), dweight = normal(shape.weights(), 5),
-             dbias = normal(Size(bits), 6);
-  const auto grad = shape.backward(device, dcode, got.code, pooled, weight, dweight, dbias);
+/// `grad` has been added to dweight and dbias.
+template <class T>
+void check_backward(const Case<T>& shape, const std::vector<T>& pooled,
+                    const std::vector<T>& weight, const std::vector<float>& codes,
+                    const std::vector<float>& dcode, const std::vector<float>& dweight,
+                    const std::vector<float>& dbias, const typename Case<T>::Gradients& grad) {
+  const int images = shape.images, channels = shape.channels, bits = shape.bits;
+  const auto x = [&](int b, int c) { return double(to_float(pooled[Size(b * channels + c)])); };
+  const auto w = [&](int k, int c) { return double(to_float(weight[Size(k * channels + c)])); };
   // 1 - code^2 errs by 4 units of itself at most when taken as (1 - code)(1 + code), by 2 units of
   // 1 when the square is rounded first; a product, and a sum of as many terms as there are.
   const auto dlogit = [&](int b, int k) {
-    const double code = got.code[Size(b * bits + k)];
+    const double code = codes[Size(b * bits + k)];
     return dcode[Size(b * bits + k)] * (1 - code * code);
   };
   const auto dlogit_error = [&](int b, int k) {
@@ -161,6 +149,37 @@ TEMPLATE_TEST_CASE("hash_head agrees with its definition", "[hash]", float, bf16
   CHECK(worst_pooled.ratio <= 1);
   CHECK(worst_weight.ratio <= 1);
   CHECK(worst_bias.ratio <= 1);
+}
+
+TEMPLATE_TEST_CASE("hash_head agrees with its definition", "[hash]", float, bf16, f16) {
+  using T = TestType;
+  const std::vector<Device> devices = testing::devices_of<T>();
+  if (devices.empty()) return;
+  const Device device = GENERATE_COPY(from_range(devices));
+  const auto [images, channels, bits] = GENERATE(table<int, int, int>({{0, 8, 8},
+                                                                       {1, 1, 1},
+                                                                       {3, 40, 5},
+                                                                       {3, 31, 9},
+                                                                       {4, 64, 16},
+                                                                       {5, 257, 30},
+                                                                       {9, 130, 64},
+                                                                       {2, 33, 512},
+                                                                       {260, 5, 8},
+                                                                       {513, 16, 11}}));
+  // Scale of the weights: small logits, and some that saturate tanh.
+  const float scale = GENERATE(0.1f, 3.f);
+  CAPTURE(device, images, channels, bits, scale);
+  const Case<T> shape{images, channels, bits};
+  const auto pooled = normal<T>(shape.vectors(), 1),
+             weight = normal<T>(shape.weights(), 2, 0, scale);
+  const auto bias = normal(Size(bits), 3);
+  const auto got = shape.forward(device, pooled, weight, bias);
+  check_forward(shape, pooled, weight, bias, got);
+
+  const auto dcode = normal(shape.codes(), 4), dweight = normal(shape.weights(), 5),
+             dbias = normal(Size(bits), 6);
+  const auto grad = shape.backward(device, dcode, got.code, pooled, weight, dweight, dbias);
+  check_backward(shape, pooled, weight, got.code, dcode, dweight, dbias, grad);
 }
 
 TEST_CASE("hash_head's tanh is good near zero, and saturates", "[hash]") {

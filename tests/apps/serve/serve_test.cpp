@@ -263,7 +263,7 @@ std::string malformed_picture(Draws& draws, const std::vector<std::string>& whol
   }
 }
 
-TEST_CASE("routes of the server", "[serve]") {
+TEST_CASE("the server searches and encodes", "[serve]") {
   Served served;
   httplib::Client client = served.client();
   const std::string red = material().picture("red/100.ppm");
@@ -321,6 +321,12 @@ TEST_CASE("routes of the server", "[serve]") {
     CHECK(picture->get_header_value("Content-Type") == "image/png");
     CHECK(picture->body.starts_with("\x89PNG"));
   }
+}
+
+TEST_CASE("the server changes its index and tells how it is", "[serve]") {
+  Served served;
+  httplib::Client client = served.client();
+  const std::string red = material().picture("red/100.ppm");
   SECTION("items are added, replaced and deleted, and all of it lasts") {
     const httplib::MultipartFormDataItems form{{"image", red, "x.ppm", ""},
                                                {"name", "new/one.ppm", "", ""},
@@ -375,6 +381,12 @@ TEST_CASE("routes of the server", "[serve]") {
                    Contains("hybridhash_requests_total{route=\"other\",status=\"404\"} 1\n") &&
                    Contains("hybridhash_request_seconds_count{route=\"page\"} 3\n"));
   }
+}
+
+TEST_CASE("what the server refuses, it explains", "[serve]") {
+  Served served;
+  httplib::Client client = served.client();
+  const std::string red = material().picture("red/100.ppm");
   SECTION("parameters that an address doesn't take, and values that it can't use, are named") {
     const auto refused = [&](const httplib::Result& result, const std::string& why) {
       const json answer = parsed(result, 400);
