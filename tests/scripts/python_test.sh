@@ -42,7 +42,9 @@ count "pip wheel" "$python" -m pip wheel -q --no-build-isolation --no-deps -w "$
 count "auditwheel" repair
 count "pip install" "$python" -m pip install -q --no-deps "$work"/wheel/*.whl
 # Away from the tree, whose folders would be found first.
-tests=$PWD/tests/api/python
+tree=$PWD
+tests=$tree/tests/api/python
+simulator=$(realpath -m "${PTXSIM_HOME:-../shared/ptxsim}/bin/ptxsim")
 cd "$work" || exit
 count "command" program
 count "package" "$python" -m pytest -q -p no:cacheprovider "$tests/package_test.py" "$tests/documented_test.py"
@@ -54,6 +56,15 @@ if [ -n "${HH_WHEEL_LATER:-}" ]; then
       "$work/later/bin/python" -m pytest -q -p no:cacheprovider "$tests/package_test.py"
   }
   count "the wheel in $HH_WHEEL_LATER" later
+fi
+# The way to a GPU, where the tree's cuda preset was built: that library is of the same build as the wheel.
+if [ -e "$tree/build/cuda/bin/libhh_cuda.so" ]; then
+  gpu=()
+  [ -e /dev/nvidiactl ] || gpu=("$simulator" run --strict --check=memory,init,race,sync --)
+  if [ -e /dev/nvidiactl ] || [ -x "$simulator" ]; then
+    LD_LIBRARY_PATH=$tree/build/cuda/bin HH_TEST_DEVICES=cuda count "kernels by their addresses on a GPU" \
+      "${gpu[@]}" "$python" -m pytest -q -p no:cacheprovider "$tests/gpu_test.py"
+  fi
 fi
 # hybridhash.torch, by this environment or by one that has PyTorch and the same version of Python.
 version=$("$python" -c 'import sys; print(sys.version_info[:2])')

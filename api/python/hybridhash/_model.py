@@ -70,6 +70,8 @@ class Model:
         workers   threads that read and transform them; 0: none but this one
         progress  called with (done, total) after each batch; what it raises ends the call
         """
+        if isinstance(images, np.ndarray):
+            return Encoded(*self._core.encode([_pixels(images)], batch, workers, progress))
         listed = list(images) if isinstance(images, (list, tuple)) else [images]
         if any(isinstance(one, (str, os.PathLike)) for one in listed):
             if not all(isinstance(one, (str, os.PathLike)) for one in listed):

@@ -5,6 +5,7 @@ torch.compile sees, and one that calls the kernel on their addresses."""
 from __future__ import annotations
 
 import math
+import os
 from typing import Any, Callable, Sequence
 
 import torch
@@ -62,9 +63,15 @@ def _call(kernel: str, tensor: Tensor, *types: str, **fields: Any) -> None:
             return lent[-1].data_ptr()
 
         place = _kernels.Place(device.index, torch.cuda.current_stream(device).cuda_stream, 1, scratch)
-    getattr(_kernels, kernel)(place, *types, **{
-        name: _address(value) if value is None or isinstance(value, Tensor) else value
-        for name, value in fields.items()})
+    addresses = {name: _address(value) if value is None or isinstance(value, Tensor) else value
+                 for name, value in fields.items()}
+    try:
+        getattr(_kernels, kernel)(place, *types, **addresses)
+    except RuntimeError as error:
+        if device.type == "cpu" or os.path.exists(os.path.join(os.path.dirname(_kernels.__file__), "libhh_cuda.so")):
+            raise
+        raise RuntimeError(f"this build of hybridhash has no kernels for {device}: pip install . "
+                           f"-C cmake.define.HH_CUDA=ON, or move the tensors to the CPU ({error})") from None
 
 
 def _operator(schema: str, make: "Callable[..., Any]", run: "Callable[..., None]") -> "Callable[..., Any]":
