@@ -18,10 +18,11 @@ void bench_shape(Device device, const std::string& type, std::int64_t rows, int 
   const std::string shape = "/" + type + "/" + std::to_string(rows) + "x" + std::to_string(c) +
                             "->" + std::to_string(hidden);
   // The second time as cuBLASLt's product and bias_gelu; on the CPU it always is oneDNN's.
-  for (const bool one_kernel : {true, false}) {
-    if (!one_kernel && (device == kCpu || sizeof(T) == 4)) continue;
-    const std::string way = one_kernel ? "" : "/two_launches";
-    bench::measure("linear_gelu_forward" + shape + way, device,
+  for (const LinearGeluWay way : {LinearGeluWay::kOneKernel, LinearGeluWay::kTwoLaunches}) {
+    const bool two = way == LinearGeluWay::kTwoLaunches;
+    if (two && (device == kCpu || sizeof(T) == 4)) continue;
+    const std::string name = two ? "/two_launches" : "";
+    bench::measure("linear_gelu_forward" + shape + name, device,
                    LinearGeluForward<T>{.x = x.data<T>(),
                                         .weight = weight.data<T>(),
                                         .bias = bias.data<float>(),
@@ -30,8 +31,8 @@ void bench_shape(Device device, const std::string& type, std::int64_t rows, int 
                                         .rows = rows,
                                         .in = c,
                                         .hidden = hidden,
-                                        .one_kernel = one_kernel});
-    bench::measure("linear_gelu_backward" + shape + way, device,
+                                        .way = way});
+    bench::measure("linear_gelu_backward" + shape + name, device,
                    LinearGeluBackward<T>{.dout = x.data<T>(),
                                          .weight = weight.data<T>(),
                                          .pre = pre.data<T>(),
@@ -41,7 +42,7 @@ void bench_shape(Device device, const std::string& type, std::int64_t rows, int 
                                          .rows = rows,
                                          .hidden = hidden,
                                          .out = c,
-                                         .one_kernel = one_kernel});
+                                         .way = way});
   }
 }
 

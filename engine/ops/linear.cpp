@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/ops/linear.h"
 
+#include <cstdlib>
+#include <string_view>
+
 #include "engine/ops/record.h"
 #include "kernels/conv/conv2d.h"
-#include "kernels/linear/bias_gelu.h"
 #include "kernels/linear/linear.h"
+#include "kernels/linear/linear_gelu.h"
 
 namespace hh {
 namespace {
@@ -20,9 +23,8 @@ struct LinearSizes {
   std::int64_t rows;
 };
 
-/// Adds to the gradients of the parameters and of `x`, if it wants one.
-void linear_backward(const Tensor& x, const Parameter& weight, const Parameter* bias,
-                     const Tensor& dy) {
+void add_weight_gradient(const Tensor& x, const Parameter& weight, const Parameter* bias,
+                         const Tensor& dy) {
   const LinearSizes sizes(x, weight);
   with_activation_type(x.dtype(), [&](auto t) {
     using T = decltype(t);
@@ -34,16 +36,80 @@ void linear_backward(const Tensor& x, const Parameter& weight, const Parameter* 
                                    .rows = sizes.rows,
                                    .in = sizes.in,
                                    .out = sizes.out});
-    if (!x.gradient()) return;
-    const Tensor dx = like(x.detached());
+  });
+}
+
+/// If `x` wants a gradient.
+void add_input_gradient(const Tensor& x, const Parameter& weight, const Tensor& dy) {
+  if (!x.gradient()) return;
+  const LinearSizes sizes(x, weight);
+  const Tensor dx = like(x.detached());
+  with_activation_type(x.dtype(), [&](auto t) {
+    using T = decltype(t);
     launch(dy.device(), LinearBackwardInput<T>{.dy = dy.data<T>(),
                                                .weight = weight.compute().data<T>(),
                                                .dx = dx.data<T>(),
                                                .rows = sizes.rows,
                                                .in = sizes.in,
                                                .out = sizes.out});
-    x.gradient()->add(dx);
   });
+  x.gradient()->add(dx);
+}
+
+/// HH_LINEAR_GELU: own (one kernel where it can be), library (two launches); else by shape.
+LinearGeluWay linear_gelu_way() {
+  const char* const value = std::getenv("HH_LINEAR_GELU");
+  if (value == nullptr || *value == 0) return LinearGeluWay::kByShape;
+  const std::string_view way(value);
+  HH_REQUIRE(way == "own" || way == "library",
+             "HH_LINEAR_GELU=" << way << ": use own or library, or leave it unset");
+  return way == "own" ? LinearGeluWay::kOneKernel : LinearGeluWay::kTwoLaunches;
+}
+
+/// The hidden layer of an MLP.
+struct Hidden {
+  Tensor pre, y;  // before its bias, empty unless kept for backward; after GELU
+};
+
+Hidden hidden_of(const Tensor& x, const Parameter& weight, const Parameter& bias, bool keep_pre) {
+  const LinearSizes sizes(x, weight);
+  Hidden hidden{{}, like(x, with_last(x.shape(), sizes.out))};
+  if (keep_pre) hidden.pre = like(hidden.y);
+  with_activation_type(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    launch(x.device(), LinearGeluForward<T>{.x = x.data<T>(),
+                                            .weight = weight.compute().data<T>(),
+                                            .bias = bias.weight().data<float>(),
+                                            .pre = keep_pre ? hidden.pre.data<T>() : nullptr,
+                                            .y = hidden.y.data<T>(),
+                                            .rows = sizes.rows,
+                                            .in = sizes.in,
+                                            .hidden = sizes.out,
+                                            .way = linear_gelu_way()});
+  });
+  return hidden;
+}
+
+/// The gradient of what stood before the hidden layer's bias; adds to that of the bias. `weight`:
+/// of the layer that follows, dout its gradient.
+Tensor hidden_gradient(const Tensor& pre, const Parameter& bias, const Parameter& weight,
+                       const Tensor& dout) {
+  const LinearSizes sizes(pre, weight);
+  const Tensor dpre = like(pre);
+  with_activation_type(pre.dtype(), [&](auto t) {
+    using T = decltype(t);
+    launch(pre.device(), LinearGeluBackward<T>{.dout = dout.data<T>(),
+                                               .weight = weight.compute().data<T>(),
+                                               .pre = pre.data<T>(),
+                                               .bias = bias.weight().data<float>(),
+                                               .dpre = dpre.data<T>(),
+                                               .dbias = bias.gradient().data<float>(),
+                                               .rows = sizes.rows,
+                                               .hidden = sizes.in,
+                                               .out = sizes.out,
+                                               .way = linear_gelu_way()});
+  });
+  return dpre;
 }
 
 }  // namespace
@@ -64,65 +130,39 @@ Tensor linear(const Tensor& x, const Parameter& weight, const Parameter* bias) {
     y.want_gradient();
     record([x, &weight, bias, slot = y.gradient()] {
       const Tensor dy = slot->take();
-      if (dy) linear_backward(x, weight, bias, dy);
-    });
-  });
-  return y;
-}
-
-Tensor bias_gelu(const Tensor& x, const Parameter& bias) {
-  const int cols = int(x.dim(-1));
-  const std::int64_t rows = x.count() / cols;
-  // In inference the hidden layer, the widest tensor of the network, is overwritten in place.
-  Tensor y = !records_parameters() && x.unique() ? x.detached() : like(x);
-  with_activation_type(x.dtype(), [&](auto t) {
-    using T = decltype(t);
-    launch(x.device(), BiasGeluForward<T>{.x = x.data<T>(),
-                                          .bias = bias.weight().data<float>(),
-                                          .y = y.data<T>(),
-                                          .rows = rows,
-                                          .cols = cols});
-    if (!records_parameters()) return;
-    y.want_gradient();
-    record([x, &bias, slot = y.gradient(), rows, cols] {
-      const Tensor dy = slot->take();
       if (!dy) return;
-      const Tensor dx = reusable(dy, Tensor());
-      launch(dy.device(), BiasGeluBackward<T>{.x = x.data<T>(),
-                                              .bias = bias.weight().data<float>(),
-                                              .dy = dy.data<T>(),
-                                              .dx = dx.data<T>(),
-                                              .dbias = bias.gradient().data<float>(),
-                                              .rows = rows,
-                                              .cols = cols});
-      if (x.gradient()) x.gradient()->add(dx);
+      add_weight_gradient(x, weight, bias, dy);
+      add_input_gradient(x, weight, dy);
     });
   });
   return y;
 }
 
-Tensor mlp(const Tensor& x, const Parameter& weight1, const Parameter& bias1,
-           const Parameter& weight2) {
-  const auto hidden_layer = [&weight1, &bias1](const Tensor& input) {
-    return bias_gelu(linear(input, weight1, nullptr), bias1);
-  };
+Tensor mlp(Tensor x, const Parameter& weight1, const Parameter& bias1, const Parameter& weight2,
+           KeepHidden keep, const std::function<void(const Tensor& hidden)>& see) {
   Tape* const tape = Tape::current();
-  const Recording none(nullptr);
-  Tensor y = linear(hidden_layer(x), weight2, nullptr);
+  const bool kept = tape != nullptr && keep == KeepHidden::kYes;
+  Hidden hidden = hidden_of(x, weight1, bias1, kept);
+  if (tape == nullptr) x = {};  // in inference that may give its memory back
+  if (see) see(hidden.y);
+  Tensor y;
+  {
+    const Recording none(nullptr);
+    y = linear(hidden.y, weight2, nullptr);
+  }
   if (tape == nullptr) return y;
+  if (!kept) hidden = {};
   y.want_gradient();
-  tape->record([x, hidden_layer, &weight2, slot = y.gradient()] {
+  record([x, hidden, &weight1, &bias1, &weight2, slot = y.gradient()]() mutable {
     const Tensor dy = slot->take();
     if (!dy) return;
-    Tensor input = x.detached();
-    if (x.gradient()) input.want_gradient();
-    Tape inner;
-    {
-      const Recording record(&inner);
-      linear_backward(hidden_layer(input), weight2, nullptr, dy);
-    }
-    inner.backward();
-    if (x.gradient()) x.gradient()->add(input.gradient()->take());
+    if (!hidden.y) hidden = hidden_of(x, weight1, bias1, true);
+    add_weight_gradient(hidden.y, weight2, nullptr, dy);
+    hidden.y = {};
+    const Tensor dpre = hidden_gradient(hidden.pre, bias1, weight2, dy);
+    hidden.pre = {};
+    add_weight_gradient(x, weight1, nullptr, dpre);
+    add_input_gradient(x, weight1, dpre);
   });
   return y;
 }

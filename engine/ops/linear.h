@@ -5,6 +5,8 @@
 // and of one type. While a Tape records (tensor/tape.h), gradients flow to every input that wants
 // one and are added to every parameter's gradient, which is f32.
 #pragma once
+#include <functional>
+
 #include "engine/tensor/parameter.h"
 #include "engine/tensor/tensor.h"
 
@@ -13,14 +15,16 @@ namespace hh {
 /// x [..., I], weight [O, I] -> [..., O]. `bias` [O] may be null. linear/linear.h
 Tensor linear(const Tensor& x, const Parameter& weight, const Parameter* bias);
 
-/// GELU(x + bias), bias [C] of x [..., C]. In inference the result takes the memory of an x that no
-/// other Tensor shares. linear/bias_gelu.h
-Tensor bias_gelu(const Tensor& x, const Parameter& bias);
+/// Whether an MLP's hidden layer, the network's widest tensors, is kept for backward or computed
+/// again there.
+enum class KeepHidden { kYes, kNo };
 
-/// linear(bias_gelu(linear(x))) without the second bias: x [..., I] -> [..., O]. It keeps only x;
-/// backward computes the hidden layer, the network's widest tensors, again.
-Tensor mlp(const Tensor& x, const Parameter& weight1, const Parameter& bias1,
-           const Parameter& weight2);
+/// linear(gelu(linear(x) + bias1)), without a second bias: x [..., I], weight1 [H, I], weight2
+/// [O, H] -> [..., O]. `see` is shown the hidden layer [..., H] after GELU. Which kernels make it
+/// on a GPU, HH_LINEAR_GELU may say (docs/gpu.md). linear/linear_gelu.h
+Tensor mlp(Tensor x, const Parameter& weight1, const Parameter& bias1, const Parameter& weight2,
+           KeepHidden keep = KeepHidden::kYes,
+           const std::function<void(const Tensor& hidden)>& see = {});
 
 /// x [B, H, W, Cin], weight [Cout, Cin, kh, kw] -> [B, H, W, Cout], stride 1, same size.
 /// conv/conv2d.h

@@ -264,6 +264,19 @@ __device__ void add_product(float (&sums)[kOwn][kD / 8][4], const float (&weight
   }
 }
 
+/// Of four lanes with four registers each: register j of lane t becomes register t of lane j.
+__device__ inline void transpose_in_four_lanes(unsigned (&r)[4]) {
+  const auto exchange = [](unsigned& low, unsigned& high, int bit) {
+    const bool upper = threadIdx.x & bit;
+    const unsigned got = __shfl_xor_sync(kFullMask, upper ? low : high, bit);
+    (upper ? low : high) = got;
+  };
+  exchange(r[0], r[1], 1);
+  exchange(r[2], r[3], 1);
+  exchange(r[0], r[2], 2);
+  exchange(r[1], r[3], 2);
+}
+
 /// Sums as rows, those of row g + 8i times factors[i]. All lanes of the warp.
 template <class T, int kD>
 __device__ RowFragment<T, kD> as_rows(const float (&sums)[kD / 8][4], float factor0,

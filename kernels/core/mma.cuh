@@ -170,25 +170,18 @@ __device__ inline void copy16_async_or_zeros(unsigned shared, const void* global
                "r"(copy ? 16 : 0)
                : "memory");
 }
+/// 4 aligned bytes.
+__device__ inline void copy4_async_or_zeros(unsigned shared, const void* global, bool copy) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(global),
+               "r"(copy ? 4 : 0)
+               : "memory");
+}
 /// The thread's copies since the last such call are a group, which may be empty.
 __device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// As wait_copies(), but for the last kGroups groups.
 template <int kGroups>
 __device__ void wait_copies_but() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kGroups) : "memory");
-}
-
-/// Of four lanes with four registers each: register j of lane t becomes register t of lane j.
-__device__ inline void transpose_in_four_lanes(unsigned (&r)[4]) {
-  const auto exchange = [](unsigned& low, unsigned& high, int bit) {
-    const bool upper = threadIdx.x & bit;
-    const unsigned got = __shfl_xor_sync(kFullMask, upper ? low : high, bit);
-    (upper ? low : high) = got;
-  };
-  exchange(r[0], r[1], 1);
-  exchange(r[2], r[3], 1);
-  exchange(r[0], r[2], 2);
-  exchange(r[1], r[3], 2);
 }
 
 }  // namespace hh::gpu

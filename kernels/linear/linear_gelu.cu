@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mapping   linear_gelu_tiles.cuh. A warp's sums stay in registers; four lanes exchange theirs so
-//           that each has 16 bytes of a row, and 64 neighbouring bytes are accessed together.
+// Mapping   linear_gelu_tiles.cuh. A warp's sums stay in registers. A lane has 16 bytes of a row and
+//           four lanes 64 neighbouring ones, without an exchange: what mma takes for neighbouring
+//           columns of b needn't be.
 // Traffic   x and w as the tiles repeat them, from L2; pre and y are written once. Backward reads
 //           pre and writes dpre once, and leaves a row of partial sums for each block and panel.
 // Numerics  Products of 16-bit numbers, float32 sums over the inner dimension in steps of 16.
@@ -19,8 +20,8 @@ namespace {
 
 using namespace linear_gelu;
 
-/// Where a lane's 16 bytes of a warp's 64 x 64 lie: row g + 8 * half of 16 rows, and of 32 columns
-/// those of mma's tile t, t + 4.
+/// Where a lane's 16 bytes of a warp's 64 x 64 lie: row g + 8 * half of 16 rows, and the t-th 8 of
+/// 32 columns.
 struct LanePlace {
   __device__ LanePlace(const Walk& at, int tile_rows, int tile_cols, int warp_row, int warp_col)
       : first_row(std::int64_t{at.row_tile} * tile_rows + warp_row + int(threadIdx.x) % 32 / 4),
@@ -33,16 +34,19 @@ struct LanePlace {
   int first_col;  // of the warp
 };
 
-/// bias of the lane's columns in mma's layout; 0 beyond the matrix.
-__device__ inline void load_bias(const float* bias, int first_col, int cols, float (&to)[8][2]) {
+/// Of the lane's columns; what lies beyond the matrix isn't used.
+__device__ inline void load_bias(const float* bias, const LanePlace& place, int cols,
+                                 float (&to)[2][kChunk]) {
 #pragma unroll
-  for (int n = 0; n < 8; ++n) {
-    const int col = first_col + n * 8 + int(threadIdx.x) % 4 * 2;
-    const float2 two =
-        col < cols ? *reinterpret_cast<const float2*>(bias + col) : make_float2(0, 0);
-    to[n][0] = two.x;
-    to[n][1] = two.y;
+  for (int quad = 0; quad < 2; ++quad) {
+    const int col = place.col(quad);
+    if (col < cols) load_floats(bias + col, to[quad]);
   }
+}
+/// Of the lane's row, its 8 columns of 32.
+__device__ inline void sums_of(const Sums& c, int m, int half, int quad, float (&to)[kChunk]) {
+#pragma unroll
+  for (int k = 0; k < kChunk; ++k) to[k] = c[m][4 * quad + k / 2][2 * half + k % 2];
 }
 
 template <class T, class Tile>
@@ -55,88 +59,70 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     Sums c;
     product.multiply(at, c);
     const LanePlace place(at, Tile::kRows, Tile::kCols, product.warp_row(), product.warp_col());
-    float b[8][2];
-    load_bias(bias, place.first_col, p.cols, b);
+    float b[2][kChunk];
+    load_bias(bias, place, p.cols, b);
 #pragma unroll
     for (int m = 0; m < 4; ++m) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const std::int64_t row = place.row(m, half);
+        if (row >= p.rows) continue;
 #pragma unroll
         for (int quad = 0; quad < 2; ++quad) {
-          unsigned sums[4], values[4];
+          if (place.col(quad) >= p.cols) continue;
+          float v[kChunk];
+          sums_of(c, m, half, quad, v);
+          const std::int64_t to = row * p.cols + place.col(quad);
+          if (pre != nullptr) store_floats(v, pre + to);
 #pragma unroll
-          for (int j = 0; j < 4; ++j) {
-            const int n = 4 * quad + j;
-            const float v0 = c[m][n][2 * half], v1 = c[m][n][2 * half + 1];
-            sums[j] = pack_halves<T>(v0, v1);
-            values[j] = pack_halves<T>(gelu(v0 + b[n][0]), gelu(v1 + b[n][1]));
-          }
-          const int col = place.col(quad);
-          const bool inside = row < p.rows && col < p.cols;
-          const std::int64_t to = row * p.cols + col;
-          transpose_in_four_lanes(values);
-          if (inside) store16(y + to, values);
-          if (pre == nullptr) continue;
-          transpose_in_four_lanes(sums);
-          if (inside) store16(pre + to, sums);
+          for (int k = 0; k < kChunk; ++k) v[k] = gelu(v[k] + b[quad][k]);
+          store_floats(v, y + to);
         }
       }
     }
   }
 }
 
-/// Sums over a warp's rows of the columns of a panel, a place in shared memory for each lane
-/// t < 4's 16 columns: a block's rows of a panel before they leave as partial sums.
+/// The sums of a lane's columns over its rows of a panel: dbias's partial sums.
 class PanelSums {
  public:
-  __device__ PanelSums(float* shared, int warp, int lane)
-      : mine_(shared + warp * kWarpTile), lane_(lane) {
-    if (lane_ < 4) clear();
+  __device__ void add(int quad, const float (&v)[kChunk]) {
+#pragma unroll
+    for (int k = 0; k < kChunk; ++k) sums_[quad][k] += v[k];
   }
-  /// `sums`: of the lane's rows, in mma's layout.
-  __device__ void add(float (&sums)[8][2]) {
+  /// Writes the warp's sums to `row` of the partial sums, zeros to the `zero_rows` at `stride`
+  /// after it, which no block has, and begins again.
+  __device__ void leave(float* row, const LanePlace& place, int cols, int zero_rows,
+                        std::int64_t stride) {
 #pragma unroll
-    for (int n = 0; n < 8; ++n) {
+    for (int quad = 0; quad < 2; ++quad) {
 #pragma unroll
-      for (int k = 0; k < 2; ++k) {
-        float& sum = sums[n][k];
+      for (float& sum : sums_[quad]) {
 #pragma unroll
         for (int step = 4; step < kWarpSize; step *= 2) {
           sum += __shfl_xor_sync(kFullMask, sum, step);
         }
-        if (lane_ < 4) mine_[n * 8 + lane_ * 2 + k] += sum;
       }
-    }
-  }
-  /// Writes them to `row` of the partial sums and zeros to the rows at `stride` after it, which no
-  /// block has, and begins again.
-  __device__ void leave(float* row, int columns_left, int zero_rows, std::int64_t stride) {
-    if (lane_ >= 4) return;
+      const int col = place.col(quad);
+      const bool writes = int(threadIdx.x) % kWarpSize < 4 && col < cols;
+      if (writes) store_floats(sums_[quad], row + col);
 #pragma unroll
-    for (int n = 0; n < 8; ++n) {
-      const int c = n * 8 + lane_ * 2;
-      if (c >= columns_left) break;
-      row[c] = mine_[c];
-      row[c + 1] = mine_[c + 1];
-      for (int i = 1; i <= zero_rows; ++i) row[i * stride + c] = row[i * stride + c + 1] = 0;
+      for (float& sum : sums_[quad]) sum = 0;
+      for (int i = 1; writes && i <= zero_rows; ++i)
+        store_floats(sums_[quad], row + i * stride + col);
     }
-    clear();
   }
 
  private:
-  __device__ void clear() {
-#pragma unroll
-    for (int n = 0; n < 8; ++n) mine_[n * 8 + lane_ * 2] = mine_[n * 8 + lane_ * 2 + 1] = 0;
-  }
-  float* mine_;
-  int lane_;
+  float sums_[2][kChunk] = {};
 };
 
-/// The lane's 16 bytes of 16 rows of pre, as they lie; zeros beyond the matrix.
+/// The lane's 16 bytes of 16 rows of pre; unset beyond the matrix.
+template <class T>
+using Saved = Pack<T, kChunk>[2][2];
 template <class T>
 __device__ void load_pre(const T* pre, const LanePlace& place, int m, std::int64_t rows, int cols,
-                         unsigned (&to)[2][2][4]) {
+                         Saved<T>& to) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const std::int64_t row = place.row(m, half);
@@ -144,10 +130,7 @@ __device__ void load_pre(const T* pre, const LanePlace& place, int m, std::int64
     for (int quad = 0; quad < 2; ++quad) {
       const int col = place.col(quad);
       if (row < rows && col < cols) {
-        load16(to[half][quad], pre + row * cols + col);
-      } else {
-#pragma unroll
-        for (unsigned& v : to[half][quad]) v = 0;
+        to[half][quad] = *reinterpret_cast<const Pack<T, kChunk>*>(pre + row * cols + col);
       }
     }
   }
@@ -159,55 +142,47 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
                                 const __grid_constant__ Plan plan, const float* bias, const T* pre,
                                 T* dpre, float* partials) {
   extern __shared__ uint4 shared[];
-  const int lane = int(threadIdx.x) % kWarpSize, warp = int(threadIdx.x) / kWarpSize;
   TileProduct<T, Tile, true> product(p, plan, shared_address(shared));
-  PanelSums panel_sums(reinterpret_cast<float*>(reinterpret_cast<char*>(shared) +
-                                                plan.shared_bytes - sums_bytes<Tile>()),
-                       warp, lane);
+  PanelSums panel_sums;
   for (Walk at(plan); !at.done(); at.next_tile(plan)) {
     Sums c;
     product.multiply(at, c);
     const LanePlace place(at, Tile::kRows, Tile::kCols, product.warp_row(), product.warp_col());
-    unsigned saved[2][2][2][4];
-    load_pre(pre, place, 0, p.rows, p.cols, saved[0]);
-    float b[8][2], sums[8][2] = {};
-    load_bias(bias, place.first_col, p.cols, b);
+    // The next rows are under way while these are computed, unless another block's are.
+    constexpr int kAhead = Tile::kBlocks == 1 ? 1 : 0;
+    Saved<T> saved[1 + kAhead];
+    if constexpr (kAhead == 1) load_pre(pre, place, 0, p.rows, p.cols, saved[0]);
+    float b[2][kChunk];
+    load_bias(bias, place, p.cols, b);
 #pragma unroll
     for (int m = 0; m < 4; ++m) {
-      // The next rows are under way while these are computed.
-      if (m < 3) load_pre(pre, place, m + 1, p.rows, p.cols, saved[(m + 1) % 2]);
+      const int next = m + kAhead;
+      if (next < 4) load_pre(pre, place, next, p.rows, p.cols, saved[next % (1 + kAhead)]);
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const std::int64_t row = place.row(m, half);
+        if (row >= p.rows) continue;
 #pragma unroll
         for (int quad = 0; quad < 2; ++quad) {
-          unsigned(&v)[4] = saved[m % 2][half][quad];
-          transpose_in_four_lanes(v);
+          if (place.col(quad) >= p.cols) continue;
+          float g[kChunk];
+          sums_of(c, m, half, quad, g);
 #pragma unroll
-          for (int j = 0; j < 4; ++j) {
-            const int n = 4 * quad + j;
-            float g[2];
-#pragma unroll
-            for (int k = 0; k < 2; ++k) {
-              g[k] = c[m][n][2 * half + k] * gelu_slope(widen_half<T>(v[j], k) + b[n][k]);
-              sums[n][k] += g[k];
-            }
-            v[j] = pack_halves<T>(g[0], g[1]);
+          for (int k = 0; k < kChunk; ++k) {
+            g[k] *= gelu_slope(saved[m % (1 + kAhead)][half][quad].get(k) + b[quad][k]);
           }
-          transpose_in_four_lanes(v);
-          const int col = place.col(quad);
-          if (row < p.rows && col < p.cols) store16(dpre + row * p.cols + col, v);
+          panel_sums.add(quad, g);
+          store_floats(g, dpre + row * p.cols + place.col(quad));
         }
       }
     }
-    panel_sums.add(sums);
     if (at.ends_panel(plan)) {
       // The panel's rows of partial sums: kWarpsM for each block that may have tiles of it.
       const int slot = int(blockIdx.x) - at.panel * plan.row_tiles / plan.tiles_per_block;
-      const bool last = at.row_tile + 1 == plan.row_tiles;
-      const std::int64_t row = slot * Tile::kWarpsM + warp % Tile::kWarpsM;
-      panel_sums.leave(partials + row * p.cols + place.first_col, p.cols - place.first_col,
-                       last ? plan.slots() - 1 - slot : 0, std::int64_t{Tile::kWarpsM} * p.cols);
+      const int unused = at.row_tile + 1 == plan.row_tiles ? plan.slots() - 1 - slot : 0;
+      const int row = slot * Tile::kWarpsM + product.warp_row() / kWarpTile;
+      panel_sums.leave(partials + std::int64_t{row} * p.cols, place, p.cols, unused,
+                       std::int64_t{Tile::kWarpsM} * p.cols);
     }
   }
 }
@@ -224,13 +199,13 @@ Operands<T> operands_of(const LinearGeluBackward<T>& p) {
 /// The tiles of one kernel, if it can be one.
 template <class T>
 std::optional<ChosenPlan> plan_of(const LinearGeluForward<T>& p) {
-  if (!p.one_kernel || !all_aligned16(p.x, p.weight, p.bias, p.pre, p.y)) return {};
-  return choose_plan(operands_of(p), false);
+  if (!all_aligned16(p.x, p.weight, p.bias, p.pre, p.y)) return {};
+  return choose_plan(operands_of(p), p.way, {.backward = false, .wide_arrays = p.pre ? 2 : 1});
 }
 template <class T>
 std::optional<ChosenPlan> plan_of(const LinearGeluBackward<T>& p) {
-  if (!p.one_kernel || !all_aligned16(p.dout, p.weight, p.bias, p.pre, p.dpre)) return {};
-  return choose_plan(operands_of(p), true);
+  if (!all_aligned16(p.dout, p.weight, p.bias, p.pre, p.dpre)) return {};
+  return choose_plan(operands_of(p), p.way, {.backward = true, .wide_arrays = 2});
 }
 
 template <class Tile, class T>

@@ -22,6 +22,11 @@
 
 namespace hh {
 
+/// How a GPU makes it. One kernel, or cuBLASLt's product and then bias_gelu: what a rule by the
+/// shape expects to be faster, or as told. Two launches also where one kernel can't: for float,
+/// arrays that don't begin at a multiple of 16 bytes, and widths that aren't a multiple of 8.
+enum class LinearGeluWay { kByShape, kOneKernel, kTwoLaunches };
+
 namespace detail {
 inline void require_linear_gelu_sizes(const char* op, std::int64_t rows, const char* inner_name,
                                       int inner, int hidden) {
@@ -41,8 +46,8 @@ struct LinearGeluForward {
   std::int64_t rows = 0;        // R >= 0
   int in = 0;                   // I >= 1
   int hidden = 0;               // H >= 1
-  bool one_kernel = true;       // GPU: false makes two launches, which is always right
-  void* workspace = nullptr;    // workspace_bytes(*this), aligned to 64 (GPU: 256)
+  LinearGeluWay way = LinearGeluWay::kByShape;
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
@@ -68,8 +73,8 @@ struct LinearGeluBackward {
   std::int64_t rows = 0;        // R >= 0
   int hidden = 0;               // H >= 1
   int out = 0;                  // O >= 1
-  bool one_kernel = true;       // as in forward
-  void* workspace = nullptr;    // workspace_bytes(*this), aligned to 64 (GPU: 256)
+  LinearGeluWay way = LinearGeluWay::kByShape;
+  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
@@ -103,8 +108,7 @@ std::size_t workspace_bytes(const LinearGeluBackward<T>& p);
 namespace gpu {
 /// Enqueue on `stream` and return. All arrays are device memory of the current GPU, valid until the
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
-/// same bits every time on the same kind of GPU. float, arrays that don't begin at a multiple of 16
-/// bytes, and widths that aren't a multiple of 8, take two launches whatever one_kernel says.
+/// same bits every time on the same kind of GPU.
 template <class T>
 void run(const LinearGeluForward<T>& p, StreamHandle stream);
 template <class T>

@@ -8,9 +8,9 @@
 //           a ring of three steps, filled by cp.async two steps ahead, on into the block's next
 //           tile, so that the copies don't stop while a tile is stored. Where a panel's whole b
 //           fits beside the ring (kept), it is copied once for the panel's tiles.
-// Memory    Rows of 128 bytes (b of backward: of a step's row of the tile) whose chunks of 16 are
-//           permuted by the row's index mod 8: ldmatrix's eight rows, and a row's eight chunks, lie
-//           on different banks.
+// Memory    Lines of 128 bytes (b of backward: a step's rows of the tile's width) whose chunks of 16
+//           are permuted by the line's index, so that ldmatrix's eight rows, and a line's eight
+//           chunks, lie on different banks.
 // Edges     What lies beyond a matrix is zero in shared memory, and isn't stored.
 #pragma once
 #include "kernels/core/mma.cuh"
@@ -88,40 +88,55 @@ struct Walk {
   bool odd = false;   // of the block's panels
 };
 
+/// Which chunk of a line of 64 elements lies first: all eight differ among the eight lines that
+/// ldmatrix takes together. Of a these are neighbours. Of b they are pairs of columns, 8 apart: with
+/// columns 2j, 2j + 1 of each 8 as mma's columns of part j, a lane's four parts of a row of c are 8
+/// neighbouring columns.
+__host__ __device__ constexpr int first_chunk(int line, bool of_b) {
+  return of_b ? line % 2 + line / 8 % 4 * 2 : line % 8;
+}
+
 /// Copies `kLines` lines of 64 elements (steps of a, or of b by columns) to shared memory. Line i
-/// is `from` + i * inner; `lines` of them exist, and `inner` elements of each.
-template <int kLines, int kThreads, class T>
+/// is at `matrix` + (first_line + i) * inner + first; `lines` of them exist, and `inner` elements
+/// of each.
+template <int kLines, int kThreads, bool kOfB, class T>
 __device__ void copy_lines(const T* matrix, std::int64_t first_line, int first, std::int64_t lines,
                            int inner, unsigned to) {
   constexpr int kAtOnce = kThreads / kStepChunks;
-  static_assert(kAtOnce % 8 == 0 && kLines % kAtOnce == 0);
+  static_assert(kAtOnce % 16 == 0 && kLines % kAtOnce == 0);
   const int line = int(threadIdx.x) / kStepChunks, chunk = int(threadIdx.x) % kStepChunks;
   const bool inside = first + chunk * kChunk < inner;
   const int left = int(min(lines - first_line, std::int64_t{kLines}));
   const T* from = matrix + (first_line + line) * inner + first + chunk * kChunk;
-  to += line * kStepBytes + (chunk ^ line % 8) * 16;
+  to += line * kStepBytes;
+  const int place = chunk ^ first_chunk(line, kOfB);
 #pragma unroll
   for (int i = 0; i < kLines; i += kAtOnce) {
     const bool copy = inside && line + i < left;
-    copy16_async_or_zeros(to + i * kStepBytes, copy ? from + std::int64_t{i} * inner : matrix,
-                          copy);
+    // i has no bit of line's, so neither have their first chunks.
+    copy16_async_or_zeros(to + i * kStepBytes + (place ^ first_chunk(i, kOfB)) * 16,
+                          copy ? from + std::int64_t{i} * inner : matrix, copy);
   }
 }
 
-/// Copies 64 rows of kCols elements of b by rows.
+/// Copies 64 rows of kCols elements of b by rows. Of each 32 columns, pair 2j, 2j + 1 of the t-th 8
+/// becomes pair t of chunk j, for the same order of a lane's sums as above: in pieces of 4 bytes,
+/// which a kept panel bears.
 template <int kCols, int kThreads, class T>
 __device__ void copy_rows(const T* b, int first_row, int first_col, int rows, int cols,
                           unsigned to) {
-  constexpr int kChunks = kCols / kChunk, kAtOnce = kThreads / kChunks;
-  static_assert(kAtOnce % 8 == 0 && kStep % kAtOnce == 0);
-  const int row = int(threadIdx.x) / kChunks, chunk = int(threadIdx.x) % kChunks;
-  const bool inside = first_col + chunk * kChunk < cols;
-  const T* from = b + std::int64_t{first_row + row} * cols + first_col + chunk * kChunk;
-  to += (row * kChunks + (chunk ^ row % 8)) * 16;
-#pragma unroll
+  constexpr int kPairs = kCols / 2, kAtOnce = kThreads / kPairs;
+  static_assert(kThreads % kPairs == 0);
+  const int row = int(threadIdx.x) / kPairs, pair = int(threadIdx.x) % kPairs;
+  const bool inside = first_col + 2 * pair < cols;
+  const T* from = b + std::int64_t{first_row + row} * cols + first_col + 2 * pair;
+  const int chunk = pair / 16 * 4 + pair % 4, place = pair / 4 % 4;
+  to += row * kCols * 2 + place * 4;
+#pragma unroll 8
   for (int i = 0; i < kStep; i += kAtOnce) {
     const bool copy = inside && first_row + row + i < rows;
-    copy16_async_or_zeros(to + i * kChunks * 16, copy ? from + std::int64_t{i} * cols : b, copy);
+    copy4_async_or_zeros(to + i * kCols * 2 + (chunk ^ (row + i) % 8) * 16,
+                         copy ? from + std::int64_t{i} * cols : b, copy);
   }
 }
 
@@ -130,7 +145,8 @@ struct Fragments {
   unsigned a[4][4], b[4][4];  // of 16 rows; of 16 columns, the first 8 in b[i][0] and b[i][1]
 };
 
-/// A warp's 64 x 64 of a tile: c[m][n] is mma's 16 x 8, see mma.cuh.
+/// A warp's 64 x 64 of a tile: c[m][n] is mma's 16 x 8, see mma.cuh, of other columns: a lane's
+/// parts 4q to 4q + 3 of a row are columns 32q + 8t to 32q + 8t + 7, in this order.
 using Sums = float[4][8][4];
 
 template <class T, class Tile, bool kRowsOfB>
@@ -144,7 +160,8 @@ class TileProduct {
       b_at_ = (lane / 8 % 2 * 8 + lane % 8) * (Tile::kCols * 2) + warp_col() * 2 +
               (lane / 16 ^ lane % 8) * 16;
     } else {
-      b_at_ = (warp_col() + lane / 16 * 8 + lane % 8) * kStepBytes + (lane / 8 % 2 ^ lane % 8) * 16;
+      const int line = lane % 8 / 2 * 8 + lane / 16 * 2 + lane % 2;  // see first_chunk
+      b_at_ = (warp_col() + line) * kStepBytes + (lane / 8 % 2 ^ first_chunk(line, true)) * 16;
     }
 #pragma unroll
     for (int i = 0; i < kStages - 1; ++i) copy_ahead();
@@ -181,9 +198,9 @@ class TileProduct {
   __device__ void copy_ahead() {
     if (!ahead_.done()) {
       const int first = ahead_step_ * kStep;
-      copy_lines<Tile::kRows, Tile::kThreads>(p_.a, std::int64_t{ahead_.row_tile} * Tile::kRows,
-                                              first, p_.rows, p_.inner,
-                                              ring_ + ahead_place_ * Tile::kStepBytesA);
+      copy_lines<Tile::kRows, Tile::kThreads, false>(
+          p_.a, std::int64_t{ahead_.row_tile} * Tile::kRows, first, p_.rows, p_.inner,
+          ring_ + ahead_place_ * Tile::kStepBytesA);
       if (plan_.kept_panels == 0 || ahead_.fresh) {
         const unsigned to =
             b_ + ahead_.b_place(plan_, ahead_step_, ahead_place_) * Tile::kStepBytesB;
@@ -191,7 +208,7 @@ class TileProduct {
         if constexpr (kRowsOfB) {
           copy_rows<Tile::kCols, Tile::kThreads>(p_.b, first, col, p_.inner, p_.cols, to);
         } else {
-          copy_lines<Tile::kCols, Tile::kThreads>(p_.b, col, first, p_.cols, p_.inner, to);
+          copy_lines<Tile::kCols, Tile::kThreads, true>(p_.b, col, first, p_.cols, p_.inner, to);
         }
       }
       ahead_place_ = ahead_place_ + 1 == kStages ? 0 : ahead_place_ + 1;
@@ -215,7 +232,9 @@ class TileProduct {
     } else {
       const unsigned row = b + (b_at_ ^ part * 32);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) load_matrices(to->b[i], row + i * 16 * kStepBytes);
+      for (int i = 0; i < 4; ++i) {
+        load_matrices(to->b[i], row + (i / 2 * 32 + i % 2 * 4) * kStepBytes);
+      }
     }
   }
 

@@ -52,15 +52,10 @@ TransformerLayer::Open TransformerLayer::compute(ResidualPair in, const std::str
   ResidualPair mid = residual_layer_norm(in.z, attn, proj_bias_, scale(options, 0), norm2_);
   in.z = attn = {};
   stages::see(probe, stage + ".norm2", mid.y);
-  Tensor branch;
-  if (options.recompute == Recompute::kMlp) {
-    branch = mlp(mid.y, fc1_weight_, fc1_bias_, fc2_weight_);
-  } else {
-    const Tensor hidden = bias_gelu(linear(mid.y, fc1_weight_, nullptr), fc1_bias_);
-    mid.y = {};
-    stages::see(probe, stage + ".mlp_hidden", hidden);
-    branch = linear(hidden, fc2_weight_, nullptr);
-  }
+  const Tensor branch =
+      mlp(std::move(mid.y), fc1_weight_, fc1_bias_, fc2_weight_,
+          options.recompute == Recompute::kMlp ? KeepHidden::kNo : KeepHidden::kYes,
+          [&](const Tensor& hidden) { stages::see(probe, stage + ".mlp_hidden", hidden); });
   if (probe) probe->see(stage + ".mlp", stages::with_bias(branch, fc2_bias_), {});
   return {mid.z, branch};
 }

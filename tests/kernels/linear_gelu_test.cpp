@@ -14,18 +14,20 @@ namespace {
 using testing::Array, testing::Bounded, testing::BoundedSum, testing::least, testing::normal,
     testing::storage, testing::stored, testing::Worst;
 using namespace testing::gelu_reference;
+using enum LinearGeluWay;
 using Size = std::size_t;
 
 struct Case {
   Device device;
   std::int64_t rows;
   int inner, hidden;  // inner: of the product, whichever it is
-  bool one_kernel = true;
+  LinearGeluWay way = kOneKernel;
 
   /// Whether the product is rounded to T before anything else is done to it.
   template <class T>
   bool rounds_product() const {
-    return sizeof(T) == 2 && (device == kCpu || !one_kernel || inner % 8 != 0 || hidden % 8 != 0);
+    return sizeof(T) == 2 &&
+           (device == kCpu || way == kTwoLaunches || inner % 8 != 0 || hidden % 8 != 0);
   }
 };
 
@@ -54,6 +56,11 @@ struct Backward {
 };
 
 template <class T>
+bool same(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+}
+
+template <class T>
 std::vector<T> unwritten(Size n) {
   return std::vector<T>(n, from_float<T>(NAN));
 }
@@ -71,7 +78,7 @@ Forward<T> run_forward(const Case& c, const Inputs<T>& in, bool with_pre = true)
                                               .rows = c.rows,
                                               .in = c.inner,
                                               .hidden = c.hidden,
-                                              .one_kernel = c.one_kernel});
+                                              .way = c.way});
   return {pre.host(), y.host()};
 }
 
@@ -89,7 +96,7 @@ Backward<T> run_backward(const Case& c, const Inputs<T>& in) {
                                                .rows = c.rows,
                                                .hidden = c.hidden,
                                                .out = c.inner,
-                                               .one_kernel = c.one_kernel});
+                                               .way = c.way});
   return {dpre.host(), dbias.host()};
 }
 
@@ -165,7 +172,7 @@ void check_backward(const Case& c, const Inputs<T>& in, const Backward<T>& got) 
 
 template <class T>
 void check(const Case& c) {
-  CAPTURE(c.device, c.rows, c.inner, c.hidden, c.one_kernel);
+  CAPTURE(c.device, c.rows, c.inner, c.hidden, int(c.way));
   const Inputs<T> in(c);
   check_forward(c, in, run_forward(c, in));
   check_backward(c, in, run_backward(c, in));
@@ -188,8 +195,9 @@ TEMPLATE_TEST_CASE("linear_gelu agrees with its definition", "[linear][linear_ge
                                                                              {255, 200, 256},
                                                                              {65, 12, 33},
                                                                              {40, 33, 40}}));
-  const bool one_kernel = device == kCpu ? true : GENERATE(true, false);
-  check<T>({device, rows, inner, hidden, one_kernel});
+  for (const LinearGeluWay way : {kOneKernel, kTwoLaunches}) {
+    if (device != kCpu || way == kOneKernel) check<T>({device, rows, inner, hidden, way});
+  }
 }
 
 TEST_CASE("linear_gelu where blocks have several tiles and panels", "[linear][linear_gelu]") {
@@ -205,12 +213,9 @@ TEST_CASE("linear_gelu where blocks have several tiles and panels", "[linear][li
 TEMPLATE_TEST_CASE("linear_gelu without pre, and again, gives the same y", "[linear][linear_gelu]",
                    float, bf16, f16) {
   using T = TestType;
-  const auto same = [](const std::vector<T>& a, const std::vector<T>& b) {
-    return std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
-  };
   for (const Device device : testing::devices_of<T>()) {
-    for (const bool one_kernel : {true, false}) {
-      const Case c{device, 150, 40, 72, one_kernel};
+    for (const LinearGeluWay way : {kOneKernel, kTwoLaunches}) {
+      const Case c{device, 150, 40, 72, way};
       const Inputs<T> in(c);
       const auto once = run_forward(c, in), bare = run_forward(c, in, false);
       CHECK(same(bare.y, once.y));
@@ -222,10 +227,30 @@ TEMPLATE_TEST_CASE("linear_gelu without pre, and again, gives the same y", "[lin
   }
 }
 
+TEST_CASE("linear_gelu by shape gives the bits of the way that its rule chooses",
+          "[linear][linear_gelu]") {
+  // On an H100: many rows of little inner dimension take one kernel, few of much two launches.
+  const auto [rows, inner, chosen] = GENERATE(
+      table<std::int64_t, int, LinearGeluWay>({{3000, 64, kOneKernel}, {64, 512, kTwoLaunches}}));
+  for (const Device device : testing::devices()) {
+    Case c{device, rows, inner, 256, kByShape};
+    const Inputs<bf16> in(c);
+    const auto forward_by_shape = run_forward(c, in);
+    const auto backward_by_shape = run_backward(c, in);
+    c.way = chosen;
+    CHECK(same(forward_by_shape.y, run_forward(c, in).y));
+    CHECK(same(backward_by_shape.dpre, run_backward(c, in).dpre));
+    if (device == kCpu) continue;
+    c.way = chosen == kOneKernel ? kTwoLaunches : kOneKernel;  // rounds otherwise
+    CHECK_FALSE(same(forward_by_shape.y, run_forward(c, in).y));
+    CHECK_FALSE(same(backward_by_shape.dpre, run_backward(c, in).dpre));
+  }
+}
+
 TEMPLATE_TEST_CASE("linear_gelu of arrays off a 16-byte boundary", "[linear][linear_gelu]", bf16) {
   using T = TestType;
   const Device device = GENERATE(from_range(testing::devices()));
-  const Case aligned{device, 33, 16, 24, false};
+  const Case aligned{device, 33, 16, 24, kTwoLaunches};
   const Inputs<T> in(aligned);
   const auto want = run_forward(aligned, in);
   const auto shifted = [&](std::vector<T> values) {
@@ -242,7 +267,8 @@ TEMPLATE_TEST_CASE("linear_gelu of arrays off a 16-byte boundary", "[linear][lin
                                             .y = y.data() + 1,
                                             .rows = aligned.rows,
                                             .in = aligned.inner,
-                                            .hidden = aligned.hidden});
+                                            .hidden = aligned.hidden,
+                                            .way = kOneKernel});
   const auto got = y.host();
   Size wrong = 0;
   for (Size i = 0; i < want.y.size(); ++i) wrong += to_float(got[i + 1]) != to_float(want.y[i]);

@@ -23,6 +23,7 @@ std::vector<float> step(Device device) {
   const Parameter& filter_bias = parameters.add("filter_bias", {6}, Initialisation::kNormal);
   const Parameter& weight = parameters.add("weight", {8, 6}, Initialisation::kNormal);
   const Parameter& bias = parameters.add("bias", {8}, Initialisation::kNormal);
+  const Parameter& weight2 = parameters.add("weight2", {5, 8}, Initialisation::kNormal);
   parameters.place(device, DType::f32, /*trainable=*/true);
   parameters.initialise(1, {.std = 0.5f});
   Tensor x = Tensor::from(normal(2 * 5 * 5 * 4, 1), {2, 5, 5, 4}, device);
@@ -30,7 +31,7 @@ std::vector<float> step(Device device) {
   Tape tape;
   {
     const Recording record(&tape);
-    const Tensor y = bias_gelu(linear(conv2d(x, filter, filter_bias), weight, nullptr), bias);
+    const Tensor y = mlp(conv2d(x, filter, filter_bias), weight, bias, weight2);
     const auto dy = normal(std::size_t(y.count()), 2);
     y.gradient()->add(Tensor::from(dy, y.shape(), device));
   }
