@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <utility>
 
 #include "kernels/core/parallel.h"
 
@@ -41,53 +40,15 @@ class Compute::Turn {
 };
 
 Compute::Compute(int threads, double wait_seconds)
-    : threads_(std::max(threads, 1)), wait_seconds_(wait_seconds), free_(threads_) {
-  if (threads_ > 1) team_ = std::thread([this] { lead_team(); });
-}
+    : threads_(std::max(threads, 1)), wait_seconds_(wait_seconds), free_(threads_) {}
 
-Compute::~Compute() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  changed_.notify_all();
-  if (team_.joinable()) team_.join();
-}
+void Compute::on_one_thread(const std::function<void()>& work) { run(1, work); }
+void Compute::on_all_threads(const std::function<void()>& work) { run(threads_, work); }
 
-void Compute::on_one_thread(const std::function<void()>& work) {
-  const Turn turn(*this, 1);
-  const cpu::ThreadLimit limit(1);
+void Compute::run(int threads, const std::function<void()>& work) {
+  const Turn turn(*this, threads);
+  const cpu::ThreadLimit limit(threads);
   work();
-}
-
-void Compute::on_all_threads(const std::function<void()>& work) {
-  if (threads_ == 1) return on_one_thread(work);
-  const Turn turn(*this, threads_);
-  std::unique_lock lock(mutex_);
-  work_ = &work;
-  changed_.notify_all();
-  changed_.wait(lock, [&] { return work_ == nullptr; });
-  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
-}
-
-void Compute::lead_team() {
-  const cpu::ThreadLimit limit(threads_);
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    changed_.wait(lock, [&] { return work_ != nullptr || stopping_; });
-    if (stopping_) return;
-    lock.unlock();
-    std::exception_ptr error;
-    try {
-      (*work_)();
-    } catch (...) {
-      error = std::current_exception();
-    }
-    lock.lock();
-    error_ = error;
-    work_ = nullptr;
-    changed_.notify_all();
-  }
 }
 
 }  // namespace hh::apps

@@ -2,17 +2,12 @@
 // The processor, shared out among requests: however many run at once, what they compute keeps at
 // most so many threads busy. Work that gains by threads gets all of them and runs alone; other work
 // gets one. Turns are taken in the order of asking, so neither kind waits for ever.
-//
-// One thread of ours runs all work of the first kind. OpenMP keeps a team for each thread that
-// starts loops: if every connection's did, there would be (connections x threads) of them.
 #pragma once
 #include <condition_variable>
 #include <deque>
-#include <exception>
 #include <functional>
 #include <mutex>
 #include <stdexcept>
-#include <thread>
 
 namespace hh::apps {
 
@@ -25,8 +20,6 @@ class Compute {
  public:
   /// `wait_seconds`: for a turn.
   Compute(int threads, double wait_seconds);
-  /// Nothing may run or wait any more.
-  ~Compute();
   Compute(const Compute&) = delete;
   Compute& operator=(const Compute&) = delete;
 
@@ -40,7 +33,7 @@ class Compute {
 
  private:
   class Turn;
-  void lead_team();
+  void run(int threads, const std::function<void()>& work);
 
   const int threads_;
   const double wait_seconds_;
@@ -48,12 +41,6 @@ class Compute {
   std::condition_variable changed_;
   int free_;
   std::deque<const Turn*> waiting_;  // in order of asking
-
-  // Of the team's thread; at most one is handed to it at a time.
-  const std::function<void()>* work_ = nullptr;
-  std::exception_ptr error_;
-  bool stopping_ = false;
-  std::thread team_;
 };
 
 }  // namespace hh::apps

@@ -82,7 +82,7 @@ struct BackwardScratch {
   std::size_t bytes;
 };
 
-/// Work items (window, group of heads), and one range of them for each slot of scratch.
+/// Work items (window, group of heads). Each thread has a slot of scratch.
 struct Items {
   explicit Items(const WindowAttentionShape& s) : group(s.heads) {
     // Four heads are still 16 consecutive bytes of the interleaved arrays.
@@ -91,13 +91,9 @@ struct Items {
   }
   template <class Body>  // (slot, window, first head)
   void run(const WindowAttentionShape& s, const Body& body) const {
-    const std::int64_t slots = std::min<std::int64_t>(num_threads(), count);
     const int groups = s.heads / group;
-    parallel_chunks(slots, [&](std::int64_t slot) {
-      for (std::int64_t i = count * slot / slots; i < count * (slot + 1) / slots; ++i) {
-        body(slot, i / groups, int(i % groups) * group);
-      }
-    });
+    parallel_items(
+        count, [&](int slot, std::int64_t i) { body(slot, i / groups, int(i % groups) * group); });
   }
   int group;
   std::int64_t count;

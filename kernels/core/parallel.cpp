@@ -1,71 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/core/parallel.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 #include <algorithm>
 #include <atomic>
-#include <exception>
-#include <mutex>
 #include <thread>
-#include <vector>
 
-#ifndef HH_STD_THREADS
-#include <omp.h>
-#endif
+#include "kernels/core/team.h"
 
 namespace hh::cpu {
 namespace {
 
+// Enough that a thread which is put aside keeps little waiting, and few enough to cost nothing.
+constexpr std::int64_t kPartsOfThread = 4;
+
+/// The processors that this process may use.
 int hardware_threads() {
-#ifdef HH_STD_THREADS
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
   return std::max(1, int(std::thread::hardware_concurrency()));
-#else
-  return std::max(1, omp_get_num_procs());
-#endif
 }
 
 std::atomic<int> threads{0};  // of the process; 0: not set yet
-thread_local bool inside = false;
-thread_local int limit = 0;  // of ThreadLimit; 0: none
+thread_local int limit = 0;   // of ThreadLimit; 0: none
 
-/// Keeps the first exception of a parallel region, which must not leave an OpenMP body.
-class FirstError {
+/// The process's team. After a fork the child has none of the threads, so it gets a new one.
+class TheTeam {
  public:
-  void keep() {
-    const std::scoped_lock lock(mutex_);
-    if (!error_) error_ = std::current_exception();
+  TheTeam() : team_(new Team) {
+    pthread_atfork(nullptr, nullptr, [] { of_process().team_ = new Team; });
   }
-  void rethrow() const {
-    if (error_) std::rethrow_exception(error_);
+  ~TheTeam() { delete team_; }
+  TheTeam(const TheTeam&) = delete;
+  TheTeam& operator=(const TheTeam&) = delete;
+
+  static TheTeam& of_process() {
+    static TheTeam the;
+    return the;
   }
+  Team& team() { return *team_; }
 
  private:
-  std::mutex mutex_;
-  std::exception_ptr error_;
+  Team* team_;
 };
 
-/// Runs work(i) for i in [0, workers), each on its own thread.
-template <class Work>
-void run_workers(int workers, const Work& work) {
-  FirstError error;
-  const auto guarded = [&](int i) {
-    inside = true;
-    try {
-      work(i);
-    } catch (...) {
-      error.keep();
-    }
-    inside = false;
-  };
-#ifdef HH_STD_THREADS
-  std::vector<std::jthread> others;  // joined also where not all of them can be started
-  for (int i = 1; i < workers; ++i) others.emplace_back(guarded, i);
-  guarded(0);
-  others.clear();
-#else
-#pragma omp parallel for schedule(static, 1) num_threads(workers)
-  for (int i = 0; i < workers; ++i) guarded(i);
-#endif
-  error.rethrow();
+void run(std::int64_t parts, FunctionRef<void(int, std::int64_t)> body) {
+  TheTeam::of_process().team().run(parts, num_threads() - 1, body);
 }
 
 }  // namespace
@@ -82,26 +64,25 @@ ThreadLimit::~ThreadLimit() { limit = before_; }
 
 void set_num_threads(int n) { threads = n > 0 ? n : hardware_threads(); }
 
-void tell_openmp_num_threads() {
-#ifndef HH_STD_THREADS
-  omp_set_num_threads(num_threads());
-#endif
-}
-
 void parallel_for(std::int64_t n, std::int64_t grain,
                   FunctionRef<void(std::int64_t, std::int64_t)> body) {
   if (n <= 0) return;
-  grain = std::max<std::int64_t>(grain, 1);
-  const std::int64_t most = (n + grain - 1) / grain;
-  const auto workers = inside ? 1 : std::min<std::int64_t>(num_threads(), most);
+  const int workers = Team::inside() ? 1 : num_threads();
   if (workers == 1) return body(0, n);
-  run_workers(int(workers), [&](int i) { body(n * i / workers, n * (i + 1) / workers); });
+  grain = std::max<std::int64_t>(grain, 1);
+  const std::int64_t parts = std::min((n + grain - 1) / grain, kPartsOfThread * workers);
+  if (parts == 1) return body(0, n);
+  run(parts, [&](int, std::int64_t i) { body(n * i / parts, n * (i + 1) / parts); });
+}
+
+void parallel_items(std::int64_t items, FunctionRef<void(int, std::int64_t)> body) {
+  if (items <= 0) return;
+  if (items > 1 && !Team::inside() && num_threads() > 1) return run(items, body);
+  for (std::int64_t i = 0; i < items; ++i) body(0, i);
 }
 
 void parallel_chunks(std::int64_t chunks, FunctionRef<void(std::int64_t)> body) {
-  parallel_for(chunks, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t c = begin; c < end; ++c) body(c);
-  });
+  parallel_items(chunks, [&](int, std::int64_t chunk) { body(chunk); });
 }
 
 }  // namespace hh::cpu

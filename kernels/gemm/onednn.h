@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What linear and conv2d share of oneDNN: its engine, its errors as ours, and a store of
 // primitives, because making one compiles code (milliseconds). Private to the CPU kernels.
+//
+// oneDNN computes on the thread that calls it. Work is shared out above it, in pieces that our own
+// team of threads takes (kernels/core/team.h): OpenMP's threads, which oneDNN would use, cut the work
+// into as many pieces as there are threads and spin for the slowest.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -12,26 +16,31 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
-#include "kernels/core/parallel.h"
+
+extern "C" void omp_set_num_threads(
+    int n);  // of libgomp; <omp.h> is the compiler's, maybe another's
 
 namespace hh::cpu::onednn {
+
+/// oneDNN computes on the calling thread alone from here on. OpenMP keeps this for each thread.
+inline void stay_on_this_thread() { omp_set_num_threads(1); }
 
 inline const dnnl::engine& engine() {
   static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
   return cpu;
 }
 
-/// A CPU stream runs a primitive in the calling thread (and its OpenMP team) and returns when done.
+/// Of the calling thread, which runs its primitives and returns when done.
 inline dnnl::stream& stream() {
   static thread_local dnnl::stream s(engine());
   return s;
 }
 
-/// Runs `call`, which makes or runs primitives, with num_threads() threads and with oneDNN's errors
-/// turned into DeviceError.
+/// Runs `call`, which makes or runs primitives, on this thread alone and with oneDNN's errors turned
+/// into DeviceError.
 template <class Call>
 auto guarded(const char* op, Call call) {
-  tell_openmp_num_threads();
+  stay_on_this_thread();
   try {
     return call();
   } catch (const dnnl::error& e) {
@@ -65,17 +74,15 @@ using Key = std::array<std::int64_t, 10>;
 /// Primitives of a kind that are kept: a serving program sees many batch sizes; ~100 KiB each.
 inline constexpr std::size_t kMostKept = 512;
 
-/// The `Made` of this key, made on first use. A primitive is fixed to a number of threads when it
-/// is made, so that is part of the key. Safe from several threads.
+/// The `Made` of this key, made on first use. Safe from several threads.
 template <class Made, class Make>
 std::shared_ptr<const Made> kept(const Key& key, Make make) {
   static std::mutex mutex;
-  static std::map<std::pair<int, Key>, std::shared_ptr<const Made>> all;
+  static std::map<Key, std::shared_ptr<const Made>> all;
   const std::scoped_lock lock(mutex);
-  const std::pair<int, Key> wanted{num_threads(), key};
-  if (const auto it = all.find(wanted); it != all.end()) return it->second;
+  if (const auto it = all.find(key); it != all.end()) return it->second;
   if (all.size() >= kMostKept) all.clear();  // those in use live on through their shared_ptr
-  return all[wanted] = make();
+  return all[key] = make();
 }
 
 }  // namespace hh::cpu::onednn

@@ -463,12 +463,14 @@ std::int64_t window_rows(const InteractionMergeShape& s) {
 template <class T>
 void run(const InteractionMergeForward<T>& p) {
   p.validate();
-  const std::int64_t rows = window_rows(p.shape), workers = workers_for(rows);
+  const std::int64_t rows = window_rows(p.shape);
+  // A few bands of rows for each thread; neighbours in a band share what is made of a row.
+  const std::int64_t bands = std::min<std::int64_t>(rows, 4 * num_threads());
   const std::size_t each = scratch_bytes<ForwardScratch>(p.shape);
-  assert(workers == 0 || p.workspace != nullptr);
-  parallel_chunks(workers, [&](std::int64_t w) {
-    const Workspace scratch = Workspace::piece(p.workspace, w, each);
-    const std::int64_t begin = rows * w / workers, end = rows * (w + 1) / workers;
+  assert(rows == 0 || p.workspace != nullptr);
+  parallel_items(bands, [&](int worker, std::int64_t i) {
+    const Workspace scratch = Workspace::piece(p.workspace, worker, each);
+    const std::int64_t begin = rows * i / bands, end = rows * (i + 1) / bands;
     if constexpr (std::is_same_v<T, float>) {
       HWY_DYNAMIC_DISPATCH(forward_f32)(p, scratch, begin, end);
     } else {
@@ -483,18 +485,15 @@ void run(const InteractionMergeBackward<T>& p) {
   if (p.shape.images == 0) return;
   assert(p.workspace != nullptr);
   const MergeChunks chunks(p.shape);
-  const std::int64_t workers = workers_for(chunks.count);
   const std::size_t each = scratch_bytes<BackwardScratch>(p.shape);
   Workspace workspace(p.workspace);
   float* const sums = workspace.take<float>(chunks.count * chunks.size);
-  parallel_chunks(workers, [&](std::int64_t w) {
-    const Workspace scratch = Workspace::piece(workspace.rest(), w, each);
-    for (std::int64_t k = chunks.count * w / workers; k < chunks.count * (w + 1) / workers; ++k) {
-      if constexpr (std::is_same_v<T, float>) {
-        HWY_DYNAMIC_DISPATCH(backward_f32)(p, scratch, k, sums + k * chunks.size);
-      } else {
-        HWY_DYNAMIC_DISPATCH(backward_bf16)(p, scratch, k, sums + k * chunks.size);
-      }
+  parallel_items(chunks.count, [&](int worker, std::int64_t k) {
+    const Workspace scratch = Workspace::piece(workspace.rest(), worker, each);
+    if constexpr (std::is_same_v<T, float>) {
+      HWY_DYNAMIC_DISPATCH(backward_f32)(p, scratch, k, sums + k * chunks.size);
+    } else {
+      HWY_DYNAMIC_DISPATCH(backward_bf16)(p, scratch, k, sums + k * chunks.size);
     }
   });
   constexpr std::int64_t kGrain = 16384;  // additions per thread; a guess

@@ -5,8 +5,8 @@
 //           each, and dbias is summed from the block that the product is about to read: dy comes
 //           from memory once. A narrow x goes through product() of small_product-inl.h, which reads both
 //           operands where they lie; oneDNN transposes and packs them first, which costs as much as a short
-//           product. When a dw per thread would cost more than all that, one product with oneDNN's
-//           own threads takes its place.
+//           product. When a dw for each thread would cost more than all that, one product takes its
+//           place, in pieces of dw.
 // bf16      Native, or else converted to float32 in blocks of rows.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/linear/linear_cpu.cpp"
@@ -43,13 +43,10 @@ void outer_products(std::int64_t rows, const float* dy, std::int64_t out, const 
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include <oneapi/dnnl/dnnl_debug.h>
-
 #include <algorithm>
-#include <cassert>
 
 #include "kernels/core/parallel.h"
-#include "kernels/gemm/onednn.h"
+#include "kernels/gemm/onednn_product.h"
 
 namespace hh::cpu {
 
@@ -57,78 +54,8 @@ HWY_EXPORT(outer_products);
 
 namespace {
 
-/// c [m,n] = a b + beta c. Row-major; ta: a is stored [k,m], tb: b is stored [n,k].
-void sgemm(bool ta, bool tb, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
-           const float* b, float beta, float* c) {
-  tell_openmp_num_threads();
-  const auto status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1.f, a, ta ? m : k, b,
-                                 tb ? k : n, beta, c, n);
-  if (status != dnnl_success) {
-    throw DeviceError("linear: oneDNN: sgemm of " + std::to_string(m) + " x " + std::to_string(n) +
-                      " x " + std::to_string(k) + " failed: " + dnnl_status2str(status));
-  }
-}
-
-/// The same with oneDNN's matmul primitive: types, bias, scratch of the caller's.
-class Matmul {
- public:
-  struct Shape {
-    dnnl::memory::data_type in, out;
-    bool ta, tb;
-    std::int64_t m, n, k;
-    bool bias, accumulate;
-
-    onednn::Key key() const {
-      return {std::int64_t(in), std::int64_t(out), ta, tb, m, n, k, bias, accumulate};
-    }
-  };
-
-  static std::shared_ptr<const Matmul> of(const Shape& s) {
-    return onednn::kept<Matmul>(s.key(), [&] {
-      return onednn::guarded("linear", [&] { return std::make_shared<const Matmul>(s); });
-    });
-  }
-
-  explicit Matmul(const Shape& s) {
-    using dnnl::memory;
-    const memory::desc a({s.m, s.k}, s.in, s.ta ? memory::dims{1, s.m} : memory::dims{s.k, 1});
-    const memory::desc b({s.k, s.n}, s.in, s.tb ? memory::dims{1, s.k} : memory::dims{s.n, 1});
-    const memory::desc c({s.m, s.n}, s.out, memory::dims{s.n, 1});
-    const memory::desc bias({1, s.n}, s.in, memory::dims{s.n, 1});
-    dnnl::primitive_attr attr;
-    attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    if (s.accumulate) {
-      dnnl::post_ops add;
-      add.append_sum(1.f);
-      attr.set_post_ops(add);
-    }
-    desc_ = {s.bias ? dnnl::matmul::desc(a, b, bias, c) : dnnl::matmul::desc(a, b, c), attr,
-             onednn::engine()};
-    primitive_ = dnnl::matmul(desc_);
-    has_bias_ = s.bias;
-  }
-
-  std::size_t scratch_bytes() const { return desc_.scratchpad_desc().get_size(); }
-
-  void run(const void* a, const void* b, const void* bias, void* c, void* scratch) const {
-    assert(scratch != nullptr || scratch_bytes() == 0);
-    onednn::guarded("linear", [&] {
-      using onednn::view;
-      std::unordered_map<int, dnnl::memory> args{
-          {DNNL_ARG_SRC, view(desc_.src_desc(), a)},
-          {DNNL_ARG_WEIGHTS, view(desc_.weights_desc(), b)},
-          {DNNL_ARG_DST, view(desc_.dst_desc(), c)},
-          {DNNL_ARG_SCRATCHPAD, view(desc_.scratchpad_desc(), scratch)}};
-      if (has_bias_) args.emplace(DNNL_ARG_BIAS, view(desc_.bias_desc(), bias));
-      primitive_.execute(onednn::stream(), args);
-    });
-  }
-
- private:
-  dnnl::matmul::primitive_desc desc_;
-  dnnl::matmul primitive_;
-  bool has_bias_ = false;
-};
+using onednn::Matmul;
+using onednn::sgemm;
 
 template <class T>
 Matmul::Shape shape_of(const LinearForward<T>& p) {
@@ -187,14 +114,20 @@ struct Split {
         own_kernel ? kBlockRows : std::clamp<std::int64_t>((1 << 17) / (p.in + p.out), 256, 2048);
     chunk_rows = row_blocks(rows) * kBlockRows;
     chunks = (p.rows + chunk_rows - 1) / chunk_rows;
+    // As many groups as are cheap, up to a few for each thread; a copy of dw for each further one is
+    // cleared, added to and read again.
     const std::int64_t threads = std::max(1, num_threads());
     const std::int64_t weights = std::int64_t{p.in} * p.out;
-    // Each further thread's copy of dw is cleared, added to and read again.
-    const bool cheap = 4 * std::max<std::int64_t>(1, threads - 1) * weights <=
-                       p.rows * (std::int64_t{p.in} + p.out);
-    by_chunks = chunks >= 2 * threads && cheap;
-    groups = by_chunks ? threads : 1;
+    const auto cheap = [&](std::int64_t n) {
+      return chunks >= 2 * n && 4 * std::max<std::int64_t>(1, n - 1) * weights <=
+                                    p.rows * (std::int64_t{p.in} + p.out);
+    };
+    by_chunks = cheap(threads);
+    if (!by_chunks) return;
+    groups = threads;
+    while (threads > 1 && groups < kGroupsOfThread * threads && cheap(2 * groups)) groups *= 2;
   }
+  static constexpr std::int64_t kGroupsOfThread = 4;
   std::int64_t chunk_rows = kBlockRows, chunks = 1, groups = 1;
   bool own_kernel = false, by_chunks = false;
 };
@@ -209,7 +142,7 @@ void add_chunk(const LinearBackwardWeight<float>& p, bool own_kernel, std::int64
                 sums + b / kBlockRows * p.out);
   }
   if (own_kernel) return HWY_DYNAMIC_DISPATCH(outer_products)(rows, dy, p.out, x, p.in, dw);
-  sgemm(true, false, p.out, p.in, rows, dy, x, 1, dw);
+  onednn::sgemm_here(true, false, p.out, p.in, rows, dy, x, 1, dw);
 }
 
 void backward_weight(const LinearBackwardWeight<float>& p) {
@@ -240,7 +173,7 @@ void backward_weight(const LinearBackwardWeight<bf16>& p) {
   // The sums of dbias are done with before the product needs the scratch.
   if (p.dbias != nullptr) add_column_sums(p.dy, p.rows, p.out, scratch, p.dbias);
   if (onednn::has_bf16()) {
-    return Matmul::of(shape_of(p))->run(p.dy, p.x, nullptr, p.dweight, p.workspace);
+    return Matmul(shape_of(p)).run(p.dy, p.x, nullptr, p.dweight, p.workspace);
   }
   for_blocks(p, scratch, [&](std::int64_t r, std::int64_t rows, float* x, float* dy) {
     widen(p.x + r * p.in, rows * p.in, x);
@@ -253,12 +186,12 @@ void forward(const LinearForward<float>& p) {
   if (p.bias == nullptr) {
     return sgemm(false, true, p.rows, p.out, p.in, p.x, p.weight, 0, p.y);
   }
-  Matmul::of(shape_of(p))->run(p.x, p.weight, p.bias, p.y, p.workspace);
+  Matmul(shape_of(p)).run(p.x, p.weight, p.bias, p.y, p.workspace);
 }
 
 void forward(const LinearForward<bf16>& p) {
   if (onednn::has_bf16()) {
-    return Matmul::of(shape_of(p))->run(p.x, p.weight, p.bias, p.y, p.workspace);
+    return Matmul(shape_of(p)).run(p.x, p.weight, p.bias, p.y, p.workspace);
   }
   auto* const w = static_cast<float*>(p.workspace);
   const std::int64_t weights = std::int64_t{p.in} * p.out;
@@ -281,7 +214,7 @@ void backward_input(const LinearBackwardInput<float>& p) {
 
 void backward_input(const LinearBackwardInput<bf16>& p) {
   if (onednn::has_bf16()) {
-    return Matmul::of(shape_of(p))->run(p.dy, p.weight, nullptr, p.dx, p.workspace);
+    return Matmul(shape_of(p)).run(p.dy, p.weight, nullptr, p.dx, p.workspace);
   }
   auto* const w = static_cast<float*>(p.workspace);
   const std::int64_t weights = std::int64_t{p.in} * p.out;
@@ -317,9 +250,9 @@ std::size_t workspace_bytes(const LinearForward<T>& p) {
   p.validate();
   if (p.rows == 0) return 0;
   if constexpr (std::is_same_v<T, float>) {
-    return p.bias == nullptr ? 0 : Matmul::of(shape_of(p))->scratch_bytes();
+    return p.bias == nullptr ? 0 : Matmul(shape_of(p)).scratch_bytes();
   } else {
-    if (onednn::has_bf16()) return Matmul::of(shape_of(p))->scratch_bytes();
+    if (onednn::has_bf16()) return Matmul(shape_of(p)).scratch_bytes();
     return weight_bytes(p) + block_bytes(p);
   }
 }
@@ -331,7 +264,7 @@ std::size_t workspace_bytes(const LinearBackwardInput<T>& p) {
     return 0;
   } else {
     if (p.rows == 0) return 0;
-    if (onednn::has_bf16()) return Matmul::of(shape_of(p))->scratch_bytes();
+    if (onednn::has_bf16()) return Matmul(shape_of(p)).scratch_bytes();
     return weight_bytes(p) + block_bytes(p);
   }
 }
@@ -346,7 +279,7 @@ std::size_t workspace_bytes(const LinearBackwardWeight<T>& p) {
     return sums + std::size_t(Split(p).groups - 1) * weight_bytes(p);
   } else {
     return std::max(sums,
-                    onednn::has_bf16() ? Matmul::of(shape_of(p))->scratch_bytes() : block_bytes(p));
+                    onednn::has_bf16() ? Matmul(shape_of(p)).scratch_bytes() : block_bytes(p));
   }
 }
 

@@ -101,9 +101,6 @@ TEST_CASE("hamming_radius gives one answer for any number of threads", "[hamming
 }
 
 TEST_CASE("hamming_radius takes no memory but its workspace", "[hamming]") {
-#ifdef HH_STD_THREADS
-  return;  // it starts its threads anew
-#endif
   const std::int64_t queries = 40, rows = 80'000;
   const auto query = testing::codes(queries, 64, 1, 50), database = testing::codes(rows, 64, 2, 50);
   std::vector<std::int64_t> counts(std::size_t(queries), 0);

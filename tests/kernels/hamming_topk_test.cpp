@@ -208,9 +208,6 @@ TEST_CASE("hamming_topk names what it refuses", "[hamming]") {
 }
 
 TEST_CASE("hamming_topk takes no memory but its workspace", "[hamming]") {
-#ifdef HH_STD_THREADS
-  return;  // it starts its threads anew
-#endif
   cpu::set_num_threads(2);
   // Threads share out the rows of one query, and the queries where there are more.
   for (const std::int64_t queries : {1, 40}) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <latch>
+#include <thread>
 #include <vector>
 
 #include "kernels/core/parallel.h"
