@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "kernels/conv/conv2d.h"
-#include "kernels/core/parallel.h"
+#include "kernels/gemm/pieces.h"
 
 namespace hh::cpu {
 
@@ -68,17 +68,14 @@ class ConvPieces {
 /// How many pieces are worth having. `weight_copies`: each writes weights of its own, which are added
 /// up in the end.
 inline std::int64_t conv_pieces_wanted(const Conv2dShape& s, bool weight_copies) {
-  constexpr std::int64_t kPiecesOfThread = 4;
-  constexpr double kLeastPiece = 2e6;  // multiplications; about 20 us
   // Writing and adding up a weight takes as long as so many multiplications, of which it may cost a
   // tenth: 10 x 100 for each pixel.
   constexpr std::int64_t kPixelsOfCopy = 1000;
-  const std::int64_t threads = num_threads();
-  if (threads == 1) return 1;
-  const double all = double(s.pixels()) * double(s.weights());
-  std::int64_t most = kPiecesOfThread * threads;
-  if (weight_copies) most = std::clamp(s.pixels() / kPixelsOfCopy, threads, most);
-  return std::int64_t(std::clamp(all / kLeastPiece, 1.0, double(most)));
+  std::int64_t most = most_pieces();
+  if (weight_copies) {
+    most = std::clamp(s.pixels() / kPixelsOfCopy, std::int64_t{num_threads()}, most);
+  }
+  return pieces_worth(double(s.pixels()) * double(s.weights()), most);
 }
 
 }  // namespace hh::cpu

@@ -17,8 +17,8 @@
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
 
-extern "C" void omp_set_num_threads(
-    int n);  // of libgomp; <omp.h> is the compiler's, maybe another's
+// libgomp's; <omp.h> is the compiler's, maybe another's.
+extern "C" void omp_set_num_threads(int n);
 
 namespace hh::cpu::onednn {
 

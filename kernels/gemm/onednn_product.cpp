@@ -8,13 +8,11 @@
 
 #include "kernels/core/parallel.h"
 #include "kernels/core/workspace.h"
+#include "kernels/gemm/pieces.h"
 
 namespace hh::cpu::onednn {
 namespace {
 
-constexpr std::int64_t kPiecesOfThread = 4;
-// Multiplications that are worth a piece: about 20 us.
-constexpr std::int64_t kLeastPiece = 2'000'000;
 // oneDNN copies its operands before it multiplies: an element takes as long as so many
 // multiplications.
 constexpr double kCopy = 16;
@@ -27,9 +25,7 @@ std::int64_t parts_of(std::int64_t n, std::int64_t each) { return (n + each - 1)
 Pieces::Pieces(std::int64_t rows, std::int64_t columns, std::int64_t k, bool whole_rows)
     : m(rows), n(columns), height(m), width(n), down(1), across(1) {
   const std::int64_t threads = num_threads();
-  const double all = double(m) * double(n) * double(k);
-  const auto wanted = std::int64_t(std::clamp(
-      all / double(kLeastPiece), 1.0, double(threads == 1 ? 1 : kPiecesOfThread * threads)));
+  const std::int64_t wanted = pieces_worth(double(m) * double(n) * double(k), most_pieces());
   double least = -1;
   for (std::int64_t i = 1; i <= wanted; ++i) {
     // Multiples of what oneDNN's inner loops take at a time.
