@@ -27,7 +27,7 @@ count "link check" tests/scripts/check_links_test.sh
 count "counting" tests/scripts/count_test.sh
 count "a build of one op" tests/scripts/ops_subset_test.sh
 if command -v python3 >/dev/null; then
-  count "length of functions" scripts/check_function_length.py kernels engine model data retrieval pipeline apps api bench
+  count "length of functions" scripts/check_function_length.py kernels engine model data retrieval pipeline apps api bench tests
   count "check of functions' length" tests/scripts/check_function_length_test.sh
   count "report of a GPU's run" python3 tests/bench/gpu/report_test.py
   count "a GPU's run" tests/bench/gpu/run_test.sh

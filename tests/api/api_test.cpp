@@ -164,13 +164,18 @@ TEST_CASE("a network becomes an ONNX file", "[api]") {
   }
 }
 
-TEST_CASE("an index is built, searched, changed and read again", "[api]") {
-  const hh::testing::TemporaryFolder folder;
-  const hybridhash::Model model(trained().model);
+/// The codes of all 60 images, with names and labels.
+hybridhash::Codes all_codes(const hybridhash::Model& model) {
   hh_source source = HH_SOURCE_INIT;
   const std::string images = (trained().folder / "images").string();
   source.class_folder = images.c_str();
-  const hybridhash::Codes codes = model.encode_source(source);
+  return model.encode_source(source);
+}
+
+TEST_CASE("an index is built, searched, changed and read again", "[api]") {
+  const hh::testing::TemporaryFolder folder;
+  const hybridhash::Model model(trained().model);
+  const hybridhash::Codes codes = all_codes(model);
   REQUIRE(codes.count() == 60);
   auto index = hybridhash::Index::build((folder / "index").string(), codes);
   CHECK(index.count() == 60);
@@ -225,17 +230,6 @@ TEST_CASE("an index is built, searched, changed and read again", "[api]") {
     CHECK(index.count() == 120);
     CHECK(hybridhash::Index((folder / "index").string()).count() == 120);
   }
-  SECTION("through a file") {
-    codes.write((folder / "all.codes").string());
-    const auto read = hybridhash::Codes::read((folder / "all.codes").string());
-    CHECK(std::equal(read.bytes().begin(), read.bytes().end(), codes.bytes().begin()));
-    const auto evaluation = hybridhash::evaluate(read, codes);
-    CHECK(evaluation.queries == 60);
-    CHECK(evaluation.map_worst <= evaluation.map_stable);
-    CHECK(evaluation.map_stable <= evaluation.map_best);
-    CHECK(evaluation.map_low <= evaluation.map_stable);
-    CHECK(evaluation.map_stable <= evaluation.map_high);
-  }
   SECTION("searched while it changes") {
     std::thread writer([&] {
       for (int i = 0; i < 5; ++i) index.add(codes, HH_SAME_ID_RENUMBER);
@@ -244,6 +238,20 @@ TEST_CASE("an index is built, searched, changed and read again", "[api]") {
     writer.join();
     CHECK(index.count() == 360);
   }
+}
+
+TEST_CASE("codes go through a file, and are evaluated", "[api]") {
+  const hh::testing::TemporaryFolder folder;
+  const hybridhash::Codes codes = all_codes(hybridhash::Model(trained().model));
+  codes.write((folder / "all.codes").string());
+  const auto read = hybridhash::Codes::read((folder / "all.codes").string());
+  CHECK(std::equal(read.bytes().begin(), read.bytes().end(), codes.bytes().begin()));
+  const auto evaluation = hybridhash::evaluate(read, codes);
+  CHECK(evaluation.queries == 60);
+  CHECK(evaluation.map_worst <= evaluation.map_stable);
+  CHECK(evaluation.map_stable <= evaluation.map_best);
+  CHECK(evaluation.map_low <= evaluation.map_stable);
+  CHECK(evaluation.map_stable <= evaluation.map_high);
 }
 
 TEST_CASE("an empty index can be made and filled", "[api]") {
@@ -261,7 +269,7 @@ TEST_CASE("an empty index can be made and filled", "[api]") {
   CHECK(index.search(bytes, 3).ids(0).size() == 1);
 }
 
-TEST_CASE("what is wrong is a status and one line", "[api]") {
+TEST_CASE("a model that can't be opened is a status and one line", "[api]") {
   const hh::testing::TemporaryFolder folder;
   hh_model* model = nullptr;
   const auto opened = [&](const std::string& path) {
@@ -291,7 +299,12 @@ TEST_CASE("what is wrong is a status and one line", "[api]") {
   options.device = "tpu";
   CHECK(hh_model_open(trained().model.c_str(), &options, &model) == HH_INVALID_ARGUMENT);
 
-  REQUIRE(opened(trained().model) == HH_OK);
+  CHECK(model == nullptr);
+}
+
+TEST_CASE("images that can't be encoded are a status and one line", "[api]") {
+  hh_model* model = nullptr;
+  REQUIRE(hh_model_open(trained().model.c_str(), nullptr, &model) == HH_OK);
   const std::uint8_t pixel[] = {1, 2, 3, 4};
   std::uint8_t code[2];
   hh_image image = hybridhash::image(pixel, 1, 4, 1);
@@ -324,7 +337,11 @@ TEST_CASE("what is wrong is a status and one line", "[api]") {
   CHECK(hh_model_encode_source(model, &source, &stop, &codes) == HH_STOPPED);
   CHECK(codes == nullptr);
   hh_model_close(model);
+}
 
+TEST_CASE("codes whose length can't be is a status", "[api]") {
+  const hh::testing::TemporaryFolder folder;
+  hh_codes* codes = nullptr;
   hh_codes_data data = HH_CODES_DATA_INIT;
   data.bits = 513;
   CHECK(hh_codes_create(&data, &codes) == HH_INVALID_ARGUMENT);
@@ -346,9 +363,11 @@ TEST_CASE("what is wrong is a status and one line", "[api]") {
   for (const int bits : {7, 11, 17, 513, -1}) {
     CHECK_THROWS_AS(hybridhash::Codes::read(npy, bits), hybridhash::Error);
   }
+}
+
+TEST_CASE("an error's text is its thread's own", "[api]") {
   CHECK(hh_set_threads(-1) == HH_INVALID_ARGUMENT);
   CHECK(std::string(hh_status_name(HH_BUSY)) == "busy");
-  // Errors are a thread's own.
   std::string elsewhere = "x";
   std::thread([&] { elsewhere = hh_last_error(); }).join();
   CHECK(elsewhere.empty());

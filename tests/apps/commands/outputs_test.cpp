@@ -28,60 +28,73 @@ std::map<std::string, std::string> contents(const fs::path& folder) {
   return all;
 }
 
-TEST_CASE("no command's output destroys what can't be had back", "[program][outputs]") {
-  const testing::TemporaryFolder folder;
-  testing::make_tiny_images(folder / "images");
-  testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
-  const auto path = [&](const std::string& name) { return (folder / name).string(); };
-  const auto run = [&](const std::vector<std::string>& words) {
+/// A trained run with codes, an index, lists and links, whose files no output may destroy.
+struct Workplace {
+  Workplace() {
+    testing::make_tiny_images(folder / "images");
+    testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
+    run({"train", path("tiny.toml"), "--out", path("run"), "--device", "cpu", "--set",
+         "train.epochs=1"});
+    run({"encode", "--model", model, "--class-folder", path("images"), "--out", path("all.codes"),
+         "--npy", path("all.npy"), "--device", "cpu"});
+    run({"index", "build", "--codes", path("all.codes"), "--out", path("ix")});
+    testing::write_text(folder / "list.txt", path("images/green/100.ppm") + " 0 1 0\n");
+    fs::create_symlink("list.txt", folder / "link.txt");
+    fs::create_symlink("ix", folder / "ix_link");
+    fs::create_hard_link(model, folder / "hard");
+    fs::create_directory(folder / "build");
+    fs::copy_file(folder / "all.codes", folder / "build/in.codes");
+    fs::copy(folder / "ix", folder / "build/ix");
+    testing::write_text(folder / "ix/in.csv", "code\n0fa3\n");
+    testing::write_text(folder / "case.json", "{}");
+  }
+  std::string path(const std::string& name) const { return (folder / name).string(); }
+  void run(const std::vector<std::string>& words) const {
     const Outcome outcome = run_program(folder.path(), words);
     CAPTURE(outcome.err);
     REQUIRE(outcome.status == 0);
-  };
-  run({"train", path("tiny.toml"), "--out", path("run"), "--device", "cpu", "--set",
-       "train.epochs=1"});
-  const std::string model = path("run/best.safetensors");
-  run({"encode", "--model", model, "--class-folder", path("images"), "--out", path("all.codes"),
-       "--npy", path("all.npy"), "--device", "cpu"});
-  run({"index", "build", "--codes", path("all.codes"), "--out", path("ix")});
-  testing::write_text(folder / "list.txt", path("images/green/100.ppm") + " 0 1 0\n");
-  fs::create_symlink("list.txt", folder / "link.txt");
-  fs::create_symlink("ix", folder / "ix_link");
-  fs::create_hard_link(model, folder / "hard");
-  fs::create_directory(folder / "build");
-  fs::copy_file(folder / "all.codes", folder / "build/in.codes");
-  fs::copy(folder / "ix", folder / "build/ix");
-  testing::write_text(folder / "ix/in.csv", "code\n0fa3\n");
-  testing::write_text(folder / "case.json", "{}");
-
-  const std::string red = path("images/red/100.ppm");
-  const std::vector<std::string> encode{"encode", "--model", model, "--device", "cpu"};
-  const auto with = [](std::vector<std::string> words, const std::vector<std::string>& more) {
+  }
+  /// encode with this model, and more words.
+  std::vector<std::string> encode(const std::vector<std::string>& more) const {
+    std::vector<std::string> words{"encode", "--model", model, "--device", "cpu"};
     words.insert(words.end(), more.begin(), more.end());
     return words;
-  };
-  struct Refused {
-    std::vector<std::string> words;
-    std::string reason;
-  };
-  const std::vector<Refused> all{
+  }
+  const testing::TemporaryFolder folder;
+  const std::string model = path("run/best.safetensors"), red = path("images/red/100.ppm");
+};
+
+struct Refused {
+  std::vector<std::string> words;
+  std::string reason;
+};
+
+std::vector<Refused> encodings(const Workplace& at) {
+  const auto path = [&](const std::string& name) { return at.path(name); };
+  return {
       // The shell's pattern took the first picture for the output.
-      {with(encode, {path("images/red/101.ppm"), "--out", red}), "a picture"},
-      {with(encode, {red, "--out", red}), "the input image"},
-      {with(encode, {"--folder", path("images"), "--npy", red}), "a picture"},
-      {with(encode, {red, "--npy-outputs", path("images/blue/100.ppm")}), "a picture"},
-      {with(encode, {red, "--out", model}), "the input --model"},
-      {with(encode, {red, "--out", path("hard")}), "the input --model"},
-      {with(encode, {red, "--npy", path("run/../run/best.safetensors")}), "the input --model"},
-      {with(encode, {red, "--out", path("run/last.safetensors")}), "a checkpoint"},
-      {with(encode, {red, "--out", path("run/split.json")}), "the model"},
-      {with(encode, {red, "--out", path("run/metrics.csv")}), "a training run"},
-      {with(encode, {red, "--out", path("tiny.toml")}), "a recipe"},
-      {with(encode, {"--list", path("list.txt"), "--out", path("link.txt")}), "the input --list"},
-      {with(encode, {red, "--out", path("ix/manifest.json")}), "in the index"},
-      {with(encode, {red, "--out", path("ix/new.codes")}), "in the index"},
-      {with(encode, {red, "--out", path("ix_link/new.codes")}), "in the index"},
-      {with(encode, {red, "--out", path("x.npy"), "--npy", path("./x.npy")}), "also --out"},
+      {at.encode({path("images/red/101.ppm"), "--out", at.red}), "a picture"},
+      {at.encode({at.red, "--out", at.red}), "the input image"},
+      {at.encode({"--folder", path("images"), "--npy", at.red}), "a picture"},
+      {at.encode({at.red, "--npy-outputs", path("images/blue/100.ppm")}), "a picture"},
+      {at.encode({at.red, "--out", at.model}), "the input --model"},
+      {at.encode({at.red, "--out", path("hard")}), "the input --model"},
+      {at.encode({at.red, "--npy", path("run/../run/best.safetensors")}), "the input --model"},
+      {at.encode({at.red, "--out", path("run/last.safetensors")}), "a checkpoint"},
+      {at.encode({at.red, "--out", path("run/split.json")}), "the model"},
+      {at.encode({at.red, "--out", path("run/metrics.csv")}), "a training run"},
+      {at.encode({at.red, "--out", path("tiny.toml")}), "a recipe"},
+      {at.encode({"--list", path("list.txt"), "--out", path("link.txt")}), "the input --list"},
+      {at.encode({at.red, "--out", path("ix/manifest.json")}), "in the index"},
+      {at.encode({at.red, "--out", path("ix/new.codes")}), "in the index"},
+      {at.encode({at.red, "--out", path("ix_link/new.codes")}), "in the index"},
+      {at.encode({at.red, "--out", path("x.npy"), "--npy", path("./x.npy")}), "also --out"},
+  };
+}
+
+std::vector<Refused> other_commands(const Workplace& at) {
+  const auto path = [&](const std::string& name) { return at.path(name); };
+  return {
       {{"eval", "--queries", path("all.codes"), "--database", path("all.codes"), "--json",
         path("all.codes")},
        "the input --queries"},
@@ -95,7 +108,7 @@ TEST_CASE("no command's output destroys what can't be had back", "[program][outp
        "the model"},
       {{"index", "export", path("ix"), "--out", path("ix/items.csv"), "--format", "csv"},
        "in the index"},
-      {{"index", "export", path("ix"), "--out", model, "--format", "csv"}, "a model"},
+      {{"index", "export", path("ix"), "--out", at.model, "--format", "csv"}, "a model"},
       {{"index", "build", "--codes", path("ix/in.csv"), "--out", path("ix"), "--overwrite"},
        "the input --codes"},
       {{"index", "build", "--codes", path("build/in.codes"), "--out", path("build"), "--overwrite"},
@@ -107,29 +120,37 @@ TEST_CASE("no command's output destroys what can't be had back", "[program][outp
       {{"search", "--index", path("ix"), "--id", "0", "--out", path("a.npy"), "--out-distances",
         path("a.npy")},
        "also --out"},
-      {{"search", "--index", path("ix"), "--model", model, "--image", red, "--html", red},
+      {{"search", "--index", path("ix"), "--model", at.model, "--image", at.red, "--html", at.red},
        "the input image"},
       {{"verify", path("case.json"), "--json", path("case.json")}, "the input case"},
       {{"train", path("tiny.toml"), "--out", path("ix")}, "an index"},
       {{"train", path("tiny.toml"), "--out", path("ix/run")}, "in the index"},
   };
-  const auto before = contents(folder.path());
+}
+
+TEST_CASE("no command's output destroys what can't be had back", "[program][outputs]") {
+  const Workplace at;
+  std::vector<Refused> all = encodings(at);
+  const std::vector<Refused> others = other_commands(at);
+  all.insert(all.end(), others.begin(), others.end());
+  const auto before = contents(at.folder.path());
   for (const Refused& refused : all) {
-    const Outcome outcome = run_program(folder.path(), refused.words);
+    const Outcome outcome = run_program(at.folder.path(), refused.words);
     std::string words;
     for (const std::string& word : refused.words) words += word + " ";
     CAPTURE(words, outcome.err);
     CHECK(outcome.status == 2);
     CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
     CHECK_THAT(outcome.err, Contains(refused.reason));
-    CHECK((contents(folder.path()) == before));
+    CHECK((contents(at.folder.path()) == before));
   }
   // What a command made it makes again.
-  run(with(encode, {red, "--out", path("all.codes"), "--npy", path("all.npy")}));
-  run({"index", "build", "--codes", path("all.codes"), "--out", path("ix"), "--overwrite"});
-  run({"search", "--index", path("ix"), "--id", "0", "--html", path("page.html")});
-  run({"search", "--index", path("ix"), "--id", "0", "--html", path("page.html")});
-  run(with(encode, {red, "--out", "/dev/null", "--npy", "/dev/null"}));
+  at.run(at.encode({at.red, "--out", at.path("all.codes"), "--npy", at.path("all.npy")}));
+  at.run(
+      {"index", "build", "--codes", at.path("all.codes"), "--out", at.path("ix"), "--overwrite"});
+  at.run({"search", "--index", at.path("ix"), "--id", "0", "--html", at.path("page.html")});
+  at.run({"search", "--index", at.path("ix"), "--id", "0", "--html", at.path("page.html")});
+  at.run(at.encode({at.red, "--out", "/dev/null", "--npy", "/dev/null"}));
 }
 
 TEST_CASE("files that only a recipe names are inputs too", "[program][outputs]") {

@@ -41,6 +41,72 @@ std::vector<std::string> cells_of(const std::string& line) {
   return cells;
 }
 
+/// What a trace's events say, those of kernels and copies in level1.layer0 apart.
+struct TraceCounts {
+  int steps = 0, copies = 0, launches = 0, ran = 0, memory = 0;
+  int forward = 0, backward = 0, linear_forward = 0, linear_backward = 0;
+  double bytes = 0, flops = 0;
+};
+
+TraceCounts counts_of(const nlohmann::json& trace, bool gpu) {
+  TraceCounts n;
+  for (const auto& event : trace.at("traceEvents")) {
+    n.steps += event.at("name") == "optimizer";
+    n.memory += event.at("ph") == "C";
+    if (event.at("ph") != "X") continue;
+    const std::string kind = event.at("cat");
+    n.launches += kind == "launch";
+    if (kind != "kernel" && kind != "copy") continue;
+    ++n.ran;
+    n.copies += kind == "copy";
+    CHECK(event.at("pid") == (gpu ? 1 : 0));
+    const auto& args = event.at("args");
+    if (args.value("layer", "") != "level1.layer0") continue;
+    const bool back = args.at("backward");
+    (back ? n.backward : n.forward) += 1;
+    n.linear_forward += !back && event.at("name") == "LinearForward<float>";
+    n.linear_backward += back && event.at("name") == "LinearBackwardWeight<float>";
+    n.bytes += args.value("bytes", 0.0);
+    n.flops += args.value("flops", 0.0);
+  }
+  return n;
+}
+
+/// The table holds each kernel and copy of the trace once, and no more time than there was.
+void check_table(const std::string& text, const TraceCounts& trace, bool gpu) {
+  std::istringstream table(text);
+  std::string line;
+  REQUIRE(std::getline(table, line));
+  CHECK_THAT(line, Catch::StartsWith("# "));
+  REQUIRE(std::getline(table, line));
+  CHECK_THAT(line, Catch::StartsWith("# mfu: flops over ms, of the peak: "));
+  const bool peak_known = line.find("not known") == std::string::npos;
+  CHECK((gpu || peak_known));
+  REQUIRE(std::getline(table, line));
+  CHECK(line == "layer\tpass\tkernel\tcalls\tms\tshare\tbytes\tflops\tmfu");
+  double share = 0, bytes = 0, flops = 0;
+  int calls = 0, layer_calls = 0;
+  while (std::getline(table, line)) {
+    const std::vector<std::string> cells = cells_of(line);
+    REQUIRE(cells.size() == 9);
+    calls += std::stoi(cells[3]);
+    share += std::stod(cells[5]);
+    CHECK((cells[8] != "-") == (peak_known && std::stod(cells[7]) > 0));
+    if (cells[8] != "-") CHECK(std::stod(cells[8]) >= 0);
+    if (cells[0] != "level1.layer0") continue;
+    layer_calls += std::stoi(cells[3]);
+    bytes += std::stod(cells[6]);
+    flops += std::stod(cells[7]);
+  }
+  CHECK(calls == trace.ran);
+  CHECK(layer_calls == trace.forward + trace.backward);
+  CHECK(bytes == trace.bytes);
+  CHECK(flops == trace.flops);
+  CHECK(flops > 0);
+  CHECK(share > 0.1);
+  CHECK(share < 1.001);  // shares are rounded to four digits
+}
+
 TEST_CASE("train --profile times layers and kernels, and trains the same weights",
           "[profile][devices]") {
   const Device device = GENERATE(from_range(testing::devices()));
@@ -62,68 +128,15 @@ TEST_CASE("train --profile times layers and kernels, and trains the same weights
 
   const auto trace = nlohmann::json::parse(read_text(run.folder / "profiled/trace.json"));
   testing::check_events_nest(trace);
-  int steps = 0, forward = 0, backward = 0, linear_forward = 0, linear_backward = 0;
-  int copies = 0, launches = 0, ran = 0, memory = 0;
-  double bytes = 0, flops = 0;  // of one layer
-  for (const auto& event : trace.at("traceEvents")) {
-    steps += event.at("name") == "optimizer";
-    memory += event.at("ph") == "C";
-    if (event.at("ph") != "X") continue;
-    const std::string kind = event.at("cat");
-    launches += kind == "launch";
-    if (kind != "kernel" && kind != "copy") continue;
-    ++ran;
-    copies += kind == "copy";
-    CHECK(event.at("pid") == (gpu ? 1 : 0));
-    const auto& args = event.at("args");
-    if (args.value("layer", "") != "level1.layer0") continue;
-    const bool back = args.at("backward");
-    (back ? backward : forward) += 1;
-    linear_forward += !back && event.at("name") == "LinearForward<float>";
-    linear_backward += back && event.at("name") == "LinearBackwardWeight<float>";
-    bytes += args.value("bytes", 0.0);
-    flops += args.value("flops", 0.0);
-  }
-  CHECK(steps == 3);
   CHECK(trace.at("otherData").at("events_dropped") == 0);
-  CHECK(linear_forward > 0);
-  CHECK(linear_backward > 0);
-  CHECK(copies > 0);
-  CHECK(memory > 0);
-  CHECK(launches == (gpu ? ran : 0));
-
-  // The table holds each kernel and copy of the trace once, and no more time than there was.
-  std::istringstream table(read_text(run.folder / "profiled/profile.tsv"));
-  std::string line;
-  REQUIRE(std::getline(table, line));
-  CHECK_THAT(line, Catch::StartsWith("# "));
-  REQUIRE(std::getline(table, line));
-  CHECK_THAT(line, Catch::StartsWith("# mfu: flops over ms, of the peak: "));
-  const bool peak_known = line.find("not known") == std::string::npos;
-  CHECK((gpu || peak_known));
-  REQUIRE(std::getline(table, line));
-  CHECK(line == "layer\tpass\tkernel\tcalls\tms\tshare\tbytes\tflops\tmfu");
-  double share = 0, table_bytes = 0, table_flops = 0;
-  int calls = 0, layer_calls = 0;
-  while (std::getline(table, line)) {
-    const std::vector<std::string> cells = cells_of(line);
-    REQUIRE(cells.size() == 9);
-    calls += std::stoi(cells[3]);
-    share += std::stod(cells[5]);
-    CHECK((cells[8] != "-") == (peak_known && std::stod(cells[7]) > 0));
-    if (cells[8] != "-") CHECK(std::stod(cells[8]) >= 0);
-    if (cells[0] != "level1.layer0") continue;
-    layer_calls += std::stoi(cells[3]);
-    table_bytes += std::stod(cells[6]);
-    table_flops += std::stod(cells[7]);
-  }
-  CHECK(calls == ran);
-  CHECK(layer_calls == forward + backward);
-  CHECK(table_bytes == bytes);
-  CHECK(table_flops == flops);
-  CHECK(flops > 0);
-  CHECK(share > 0.1);
-  CHECK(share < 1.001);  // shares are rounded to four digits
+  const TraceCounts counts = counts_of(trace, gpu);
+  CHECK(counts.steps == 3);
+  CHECK(counts.linear_forward > 0);
+  CHECK(counts.linear_backward > 0);
+  CHECK(counts.copies > 0);
+  CHECK(counts.memory > 0);
+  CHECK(counts.launches == (gpu ? counts.ran : 0));
+  check_table(read_text(run.folder / "profiled/profile.tsv"), counts, gpu);
 }
 
 TEST_CASE("a run of too few steps to profile says so", "[profile]") {

@@ -564,13 +564,12 @@ TEST_CASE("limits of the server", "[serve]") {
   }
 }
 
+auto starts(const char* status) { return Catch::StartsWith(std::string("HTTP/1.1 ") + status); }
+
 TEST_CASE("what HTTP leaves to clients is taken, and what is wrong is named", "[serve]") {
-  Served served({"--timeout", "1"});
+  Served served;
   const int port = served.port();
   const std::string red = material().picture("red/100.ppm");
-  const auto starts = [](const char* status) {
-    return Catch::StartsWith(std::string("HTTP/1.1 ") + status);
-  };
   SECTION("chunks with extensions, and trailers, before another request") {
     const std::string size = fmt::format("{:X}", red.size());
     const std::string answer =
@@ -626,33 +625,39 @@ TEST_CASE("what HTTP leaves to clients is taken, and what is wrong is named", "[
         answer_to(port, post("/api/none", "Expect: 100-continue\r\nContent-Length: 9\r\n", "")),
         starts("404"));
   }
-  SECTION("requests that are too slow, in every part") {
-    for (const std::string& begin :
-         {std::string("POST /api/enc"), std::string("POST /api/encode HTTP/1.1\r\nHost: lo"),
-          post("/api/encode", "Content-Length: 500\r\n", "P6"),
-          post("/api/encode", "Transfer-Encoding: chunked\r\n", "20\r\nP6")}) {
-      CAPTURE(begin);
-      CHECK_THAT(answer_to(port, begin, /*wait=*/true), starts("408") && Contains("--timeout"));
-    }
+}
+
+TEST_CASE("requests that are too slow are ended, in every part", "[serve]") {
+  Served served({"--timeout", "1"});
+  const int port = served.port();
+  for (const std::string& begin :
+       {std::string("POST /api/enc"), std::string("POST /api/encode HTTP/1.1\r\nHost: lo"),
+        post("/api/encode", "Content-Length: 500\r\n", "P6"),
+        post("/api/encode", "Transfer-Encoding: chunked\r\n", "20\r\nP6")}) {
+    CAPTURE(begin);
+    CHECK_THAT(answer_to(port, begin, /*wait=*/true), starts("408") && Contains("--timeout"));
   }
-  SECTION("parameters that aren't known, or are given twice") {
-    for (const auto& [target, meant] : {std::pair("/api/search?id=0&K=3", "'k'"),
-                                        std::pair("/api/search?id=0&filtr=x", "'filter'"),
-                                        std::pair("/api/search?id=0&id=1", "more than once"),
-                                        std::pair("/api/items/3?k=1", "no parameters"),
-                                        std::pair("/api/info?x", "no parameters")}) {
-      const std::string answer = answer_to(port, get(target));
-      CAPTURE(target, answer);
-      CHECK_THAT(answer, starts("400") && Contains(meant));
-    }
-    httplib::Client client = served.client();
-    const httplib::MultipartFormDataItems form{{"image", red, "x.ppm", ""},
-                                               {"lable", "red", "", ""}};
-    CHECK_THAT(parsed(client.Post("/api/search", form), 400).at("error").get<std::string>(),
-               Contains("'label'"));
-    parsed(client.Post("/api/encode?k=1", red, ""), 400);
-    parsed(client.Get("/api/search?id=0&k=2&filter=id%3E1&filter=id%3C9"), 200);
+}
+
+TEST_CASE("parameters that aren't known, or are given twice, are named", "[serve]") {
+  Served served;
+  const int port = served.port();
+  const std::string red = material().picture("red/100.ppm");
+  for (const auto& [target, meant] :
+       {std::pair("/api/search?id=0&K=3", "'k'"), std::pair("/api/search?id=0&filtr=x", "'filter'"),
+        std::pair("/api/search?id=0&id=1", "more than once"),
+        std::pair("/api/items/3?k=1", "no parameters"),
+        std::pair("/api/info?x", "no parameters")}) {
+    const std::string answer = answer_to(port, get(target));
+    CAPTURE(target, answer);
+    CHECK_THAT(answer, starts("400") && Contains(meant));
   }
+  httplib::Client client = served.client();
+  const httplib::MultipartFormDataItems form{{"image", red, "x.ppm", ""}, {"lable", "red", "", ""}};
+  CHECK_THAT(parsed(client.Post("/api/search", form), 400).at("error").get<std::string>(),
+             Contains("'label'"));
+  parsed(client.Post("/api/encode?k=1", red, ""), 400);
+  parsed(client.Get("/api/search?id=0&k=2&filter=id%3E1&filter=id%3C9"), 200);
 }
 
 TEST_CASE("however many search at once, the threads are those asked for", "[serve]") {
