@@ -30,6 +30,7 @@ its own.
 
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_NAME hybridhash)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SECTION science)
+set(CPACK_DEBIAN_PROGRAM_PACKAGE_RECOMMENDS libheif1)  # loaded, so that it isn't found
 set(CPACK_COMPONENT_PROGRAM_DESCRIPTION "${about}
 This package has the program.")
 
@@ -39,6 +40,7 @@ set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME ${library})
 # What packages of programs that link it depend on: a later one has all that this one has.
 file(CONFIGURE OUTPUT shlibs CONTENT "libhybridhash ${PROJECT_VERSION_MAJOR} ${library} (>= ${PROJECT_VERSION})\n")
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA ${CMAKE_CURRENT_LIST_DIR}/package/triggers ${CMAKE_BINARY_DIR}/shlibs)
+set(CPACK_DEBIAN_LIBRARY_PACKAGE_RECOMMENDS libheif1)
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SUGGESTS "hybridhash ${same}")
 set(CPACK_COMPONENT_LIBRARY_DESCRIPTION "${about}
 This package has the library for C and C++. It writes ONNX files where the

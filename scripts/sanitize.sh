@@ -49,7 +49,7 @@ case $kind in
   memory)
     preset=cpu
     [ -d build/cuda ] && preset=cuda
-    decoders=(bmp jpeg png pnm)
+    decoders=(bmp gif jpeg png pnm tiff webp)
     build $preset old_memory "${decoders[@]/#/fuzz_}"
     # The control: a decoder with this fault is found, and by that and nothing else.
     fails_by_old_memory() {

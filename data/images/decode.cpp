@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/images/decode.h"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 #include <string>
@@ -13,7 +14,25 @@
 namespace hh::data {
 namespace {
 constexpr std::size_t kMaxFileBytes = std::size_t{512} << 20;
+
+struct Format {
+  bool (*is)(std::span<const std::uint8_t>);
+  Image (*decode)(std::span<const std::uint8_t>, const DecodeOptions&);
+};
+constexpr Format kFormats[] = {
+    {is_jpeg, decode_jpeg}, {is_png, decode_png}, {is_webp, decode_webp}, {is_gif, decode_gif},
+    {is_tiff, decode_tiff}, {is_bmp, decode_bmp}, {is_pnm, decode_pnm},   {is_heif, decode_heif}};
+
+[[noreturn]] void refuse(std::span<const std::uint8_t> bytes) {
+  if (bytes.empty()) throw ImageError("it is empty");
+  const std::string kind = kind_of_file(std::as_bytes(bytes)).name;
+  throw ImageError(kind.empty()
+                       ? "it is no JPEG, PNG, WebP, GIF, TIFF, BMP, PNM, HEIC or AVIF "
+                         "image: convert it to one of them"
+                       : "it is " + kind + ", which isn't read: convert it to JPEG or PNG");
 }
+
+}  // namespace
 
 void check_image_size(std::int64_t height, std::int64_t width, const DecodeOptions& options) {
   // Division, because the product of two header fields can overflow.
@@ -33,23 +52,10 @@ void check_image_size(std::int64_t height, std::int64_t width, const DecodeOptio
 Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& options) {
   HH_REQUIRE(options.channels == 1 || options.channels == 3,
              "images of " << options.channels << " channels: use 1 or 3");
-  Image image;
-  if (is_jpeg(bytes)) {
-    image = decode_jpeg(bytes, options);
-  } else if (is_png(bytes)) {
-    image = decode_png(bytes, options);
-  } else if (is_bmp(bytes)) {
-    image = decode_bmp(bytes, options);
-  } else if (is_pnm(bytes)) {
-    image = decode_pnm(bytes, options);
-  } else if (bytes.empty()) {
-    throw ImageError("it is empty");
-  } else {
-    const std::string kind = kind_of_file(std::as_bytes(bytes)).name;
-    throw ImageError(kind.empty()
-                         ? "it is no JPEG, PNG, BMP or PNM image: convert it to one of them"
-                         : "it is " + kind + ", which isn't read: convert it to JPEG or PNG");
-  }
+  const auto* const format = std::find_if(std::begin(kFormats), std::end(kFormats),
+                                          [&](const Format& f) { return f.is(bytes); });
+  if (format == std::end(kFormats)) refuse(bytes);
+  Image image = format->decode(bytes, options);
   convert_channels(image, options.channels);
   return image;
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Image files to pixels: JPEG by libjpeg-turbo, PNG by libpng, BMP and PNM by code of ours. The
-// result is what PIL's Image.open(f).convert('RGB') or convert('L') gives: alpha is dropped (not
-// blended), palettes are looked up, CMYK follows PIL's formula; of 16-bit samples the upper byte is
-// taken. A palette's index past its end is black.
+// Image files to pixels: JPEG by libjpeg-turbo, PNG by libpng, WebP by libwebp, GIF by giflib, TIFF
+// by libtiff, HEIC and AVIF by libheif where it is installed, BMP and PNM by code of ours. Of several
+// pictures in a file it is the first. The result is what PIL's Image.open(f).convert('RGB') or
+// convert('L') gives: alpha is dropped (not blended), palettes are looked up, CMYK follows PIL's
+// formula (a TIFF's to within 1); of 16-bit samples the upper byte is taken. A palette's index past
+// its end is black.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -23,7 +25,8 @@ inline constexpr int kDefaultMegapixels = 67, kMostMegapixels = 1000;
 
 struct DecodeOptions {
   int channels = 3;  // of the result: 1 or 3
-  /// Turn the image as its EXIF orientation says (JPEG, PNG). PIL's open() does not, nor the reference.
+  /// Turn the image as its EXIF orientation says (JPEG, PNG, WebP, TIFF). PIL's open() does not (but
+  /// for TIFF), nor the reference. HEIC and AVIF are always turned.
   bool exif_orientation = false;
   /// JPEG only: decode at 1/2, 1/4 or 1/8 while the shorter side stays at least this; much faster
   /// for large photographs, but not the pixels that PIL's pipeline sees. 0: full size.
@@ -38,5 +41,8 @@ Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& opt
 
 /// The same of a file; the error's text starts with the path.
 Image load_image(const std::filesystem::path& path, const DecodeOptions& options = {});
+
+/// Whether HEIC and AVIF are read: libheif's header was there when this was built, and it is now.
+bool reads_heif();
 
 }  // namespace hh::data

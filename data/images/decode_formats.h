@@ -16,6 +16,19 @@ Image decode_jpeg(std::span<const std::uint8_t> bytes, const DecodeOptions& opti
 bool is_png(std::span<const std::uint8_t> bytes);
 Image decode_png(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
 
+bool is_webp(std::span<const std::uint8_t> bytes);
+Image decode_webp(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
+
+bool is_gif(std::span<const std::uint8_t> bytes);
+Image decode_gif(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
+
+bool is_tiff(std::span<const std::uint8_t> bytes);
+Image decode_tiff(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
+
+/// HEIC and AVIF. Throws if reads_heif() is false.
+bool is_heif(std::span<const std::uint8_t> bytes);
+Image decode_heif(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
+
 bool is_bmp(std::span<const std::uint8_t> bytes);
 Image decode_bmp(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
 
@@ -26,7 +39,8 @@ Image decode_pnm(std::span<const std::uint8_t> bytes, const DecodeOptions& optio
 void check_image_size(std::int64_t height, std::int64_t width, const DecodeOptions& options);
 
 /// The orientation (1 to 8) in the TIFF structure of an EXIF block; 1 if there is none or the block
-/// is damaged. A JPEG's block has "Exif\0\0" before that structure, a PNG's is the structure.
+/// is damaged. A JPEG's block has "Exif\0\0" before that structure, a PNG's is the structure, a WebP's
+/// is either.
 int exif_orientation(std::span<const std::uint8_t> block);
 int tiff_orientation(std::span<const std::uint8_t> tiff);
 /// Turns and mirrors so that an image stored with this orientation stands upright.

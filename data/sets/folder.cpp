@@ -28,9 +28,12 @@ std::string ending_of(const fs::path& path) {
 }
 
 bool is_image_ending(const std::string& ending) {
-  for (const char* known :
-       {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".pbm", ".pgm", ".ppm", ".pnm"}) {
+  for (const char* known : {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif",
+                            ".tiff", ".bmp", ".dib", ".pbm", ".pgm", ".ppm", ".pnm"}) {
     if (ending == known) return true;
+  }
+  for (const char* known : {".heic", ".heif", ".hif", ".avif"}) {
+    if (ending == known) return reads_heif();
   }
   return false;
 }
@@ -199,7 +202,7 @@ std::unique_ptr<FileDataset> open_folder(const fs::path& folder, const DecodeOpt
   if (items.empty()) {
     throw std::runtime_error(
         folder.string() +
-        ": its class folders hold no images (.jpg, .png, .bmp, .pnm and the like)" +
+        ": its class folders hold no images (.jpg, .png, .webp, .gif, .tif and the like)" +
         (notes.empty() ? "" : " (" + notes.front() + ")"));
   }
   Labels labels(std::int64_t(items.size()), int(class_names.size()));
@@ -219,7 +222,7 @@ std::unique_ptr<Dataset> open_images(const fs::path& folder, const DecodeOptions
   std::vector<std::string> notes = walk.notes();
   if (items.empty()) {
     throw std::runtime_error(folder.string() +
-                             ": it holds no images (.jpg, .png, .bmp, .pnm and the like)" +
+                             ": it holds no images (.jpg, .png, .webp, .gif, .tif and the like)" +
                              (notes.empty() ? "" : " (" + notes.front() + ")"));
   }
   Labels labels(std::int64_t(items.size()), 1);

@@ -12,8 +12,9 @@
 namespace hh::data {
 
 /// A class folder without images is left out, with a note. Throws std::runtime_error when there is
-/// no sub-folder, or no image in any. Files are chosen by extension (.jpg .jpeg .jpe .jfif .png .bmp
-/// .dib .pbm .pgm .ppm .pnm, any case).
+/// no sub-folder, or no image in any. Files are chosen by extension (.jpg .jpeg .jpe .jfif .png
+/// .webp .gif .tif .tiff .bmp .dib .pbm .pgm .ppm .pnm, and where reads_heif() .heic .heif .hif
+/// .avif; any case).
 std::unique_ptr<FileDataset> open_folder(const std::filesystem::path& folder,
                                          const DecodeOptions& decode);
 

@@ -350,7 +350,7 @@ TEST_CASE("what is no image is named", "[data][decode]") {
   CHECK(kind("<?xml version='1.0'?><svg/>") == "it is an SVG image");
   CHECK(kind("words") == "it is ");
   REQUIRE_THROWS_WITH(decode_image(Bytes{'w', 'o', 'r', 'd'}),
-                      Contains("no JPEG, PNG, BMP or PNM"));
+                      Contains("no JPEG, PNG, WebP, GIF, TIFF, BMP, PNM"));
   write_file_atomically(folder / "a.jpg", "<html>");
   REQUIRE_THROWS_WITH(load_image(folder / "a.jpg"),
                       Contains("a.jpg: it is an HTML page, which isn't read: convert it"));

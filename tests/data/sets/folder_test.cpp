@@ -32,8 +32,8 @@ TEST_CASE("a folder per class: classes and images sorted, at any depth", "[data]
     fs::create_directories(folder / sub);
   }
   const std::string png = as_text(encode_png(picture(4, 4, 3)));
-  for (const char* name : {"dog/b.png", "dog/young/a.PNG", "dog/B.jpg", "cat/z.pgm", "cat/._z.jpg",
-                           "cat/notes.txt", ".cache/c.png", "loose.png"}) {
+  for (const char* name : {"dog/b.png", "dog/young/a.WebP", "dog/B.TIFF", "cat/z.gif",
+                           "cat/._z.jpg", "cat/notes.txt", ".cache/c.png", "loose.png"}) {
     write_file_atomically(folder / name, png);
   }
   const auto set = open_folder(folder.path(), {});
@@ -43,7 +43,7 @@ TEST_CASE("a folder per class: classes and images sorted, at any depth", "[data]
                                    "left out: 1 image beside the class folders (loose.png)",
                                    "left out: the class folder empty holds no image"});
   REQUIRE(names(*set) ==
-          std::vector<std::string>{"cat/z.pgm", "dog/B.jpg", "dog/b.png", "dog/young/a.PNG"});
+          std::vector<std::string>{"cat/z.gif", "dog/B.TIFF", "dog/b.png", "dog/young/a.WebP"});
   REQUIRE(set->labels().first_class(0) == 0);
   REQUIRE(set->labels().first_class(3) == 1);
   REQUIRE(set->load(1).width == 4);  // by content, not by name
@@ -80,7 +80,7 @@ TEST_CASE("what isn't taken is counted by ending in one line", "[data][folder]")
   fs::create_directories(folder / "a/b/@eaDir");
   fs::create_directories(folder / "$RECYCLE.BIN");
   fs::create_directories(elsewhere / "more");
-  for (const char* name : {"a/1.jfif", "a/2.JPE", "a/3.webp", "a/4.WEBP", "a/5.gif", "a/README",
+  for (const char* name : {"a/1.jfif", "a/2.JPE", "a/3.psd", "a/4.PSD", "a/5.ico", "a/README",
                            "a/@eaDir/6.jpg", "__MACOSX/a/7.jpg", "a/Thumbs.db"}) {
     write_file_atomically(folder / name, png);
   }
@@ -90,7 +90,7 @@ TEST_CASE("what isn't taken is counted by ending in one line", "[data][folder]")
   const auto set = open_images(folder.path(), {});
   CHECK(names(*set) == std::vector<std::string>{"a/1.jfif", "a/2.JPE", "a/linked/8.png"});
   const std::string passed_over =
-      "passed over: 2 .webp, 2 @eaDir/, 1 $RECYCLE.BIN/, 1 .gif, 1 __MACOSX/, 1 folder again, by a "
+      "passed over: 2 .psd, 2 @eaDir/, 1 $RECYCLE.BIN/, 1 .ico, 1 __MACOSX/, 1 folder again, by a "
       "link, 1 without ending";
   CHECK(set->notes() == std::vector<std::string>{passed_over});
   for (const char* name : {"z.png", "y.JPG", "x.txt"}) write_file_atomically(folder / name, png);
