@@ -17,6 +17,7 @@
 #include "engine/files/json_error.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
+#include "kernels/gemm/instructions.h"
 #include "pipeline/metrics_log.h"
 #include "pipeline/model_file.h"
 #include "pipeline/recipe.h"
@@ -49,6 +50,8 @@ void describe_machine(const std::string& version) {
   line("compiler", __VERSION__);
   line("SIMD",
        fmt::format("{} in use, of {}", cpu::simd_in_use(), fmt::join(cpu::simd_available(), ", ")));
+  line("products", fmt::format("beside float32: {}{}", cpu::product_instructions(),
+                               cpu::bf16_gains() ? "" : "; bf16 is computed in float32"));
   line("threads", fmt::format("{} in use, {} in hardware", cpu::num_threads(),
                               std::thread::hardware_concurrency()));
   line("memory", fmt::format("{:.1f} GiB", memory / 0x1p30));

@@ -13,6 +13,7 @@
 #include "kernels/conv/conv2d.h"
 #include "kernels/conv/conv2d_pieces.h"
 #include "kernels/core/workspace.h"
+#include "kernels/gemm/instructions.h"
 #include "kernels/gemm/onednn.h"
 #include "kernels/gemm/rows.h"
 
@@ -248,13 +249,13 @@ class Convolution {
 /// The type that the convolution runs in.
 template <class T>
 memory::data_type compute_type() {
-  return onednn::has_bf16() ? onednn::type_of<T>() : memory::data_type::f32;
+  return bf16_gains() ? onednn::type_of<T>() : memory::data_type::f32;
 }
 template <class T>
 constexpr bool is_float = std::is_same_v<T, float>;
 template <class T>
 bool converts() {
-  return !is_float<T> && !onednn::has_bf16();
+  return !is_float<T> && !bf16_gains();
 }
 
 /// A float32 copy in the workspace.

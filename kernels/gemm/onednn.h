@@ -48,17 +48,6 @@ auto guarded(const char* op, Call call) {
   }
 }
 
-/// Does oneDNN multiply bf16 in hardware here? Then it is several times as fast as float32;
-/// otherwise oneDNN 2.6 has slow stand-ins or none. Obeys HH_SIMD through oneDNN's own limit.
-inline bool has_bf16() {
-  static const bool has = [] {
-    const auto isa = unsigned(dnnl::get_effective_cpu_isa());
-    const auto wanted = unsigned(dnnl::cpu_isa::avx512_core_bf16);
-    return (isa & wanted) == wanted;  // each set's value holds the bits of those it includes
-  }();
-  return has;
-}
-
 template <class T>
 constexpr dnnl::memory::data_type type_of() {
   return std::is_same_v<T, float> ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16;

@@ -7,7 +7,7 @@
 //           operands where they lie; oneDNN transposes and packs them first, which costs as much as a short
 //           product. When a dw for each thread would cost more than all that, one product takes its
 //           place, in pieces of dw.
-// bf16      Native, or else converted to float32 in blocks of rows.
+// bf16      Native where that gains, or else converted to float32 in blocks of rows.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/linear/linear_cpu.cpp"
 #include <hwy/foreach_target.h>
@@ -46,6 +46,7 @@ HWY_AFTER_NAMESPACE();
 #include <algorithm>
 
 #include "kernels/core/parallel.h"
+#include "kernels/gemm/instructions.h"
 #include "kernels/gemm/onednn_product.h"
 
 namespace hh::cpu {
@@ -78,10 +79,11 @@ Matmul::Shape shape_of(const LinearBackwardWeight<bf16>& p) {
           true};
 }
 
-/// bf16 without hardware: rows converted at a time, so that the float32 copies stay in the cache.
+/// bf16 converted to float32: rows at a time. oneDNN packs the weights again for each block, which a
+/// few hundred rows make up for.
 template <class Args>
 std::int64_t block_rows(const Args& p) {
-  constexpr std::int64_t kFloats = 1 << 18;
+  constexpr std::int64_t kFloats = 1 << 21;
   return std::min(p.rows, std::max<std::int64_t>(64, kFloats / (p.in + p.out)));
 }
 
@@ -172,7 +174,7 @@ void backward_weight(const LinearBackwardWeight<bf16>& p) {
   auto* const scratch = static_cast<float*>(p.workspace);
   // The sums of dbias are done with before the product needs the scratch.
   if (p.dbias != nullptr) add_column_sums(p.dy, p.rows, p.out, scratch, p.dbias);
-  if (onednn::has_bf16()) {
+  if (bf16_gains()) {
     return Matmul(shape_of(p)).run(p.dy, p.x, nullptr, p.dweight, p.workspace);
   }
   for_blocks(p, scratch, [&](std::int64_t r, std::int64_t rows, float* x, float* dy) {
@@ -190,7 +192,7 @@ void forward(const LinearForward<float>& p) {
 }
 
 void forward(const LinearForward<bf16>& p) {
-  if (onednn::has_bf16()) {
+  if (bf16_gains()) {
     return Matmul(shape_of(p)).run(p.x, p.weight, p.bias, p.y, p.workspace);
   }
   auto* const w = static_cast<float*>(p.workspace);
@@ -213,7 +215,7 @@ void backward_input(const LinearBackwardInput<float>& p) {
 }
 
 void backward_input(const LinearBackwardInput<bf16>& p) {
-  if (onednn::has_bf16()) {
+  if (bf16_gains()) {
     return Matmul(shape_of(p)).run(p.dy, p.weight, nullptr, p.dx, p.workspace);
   }
   auto* const w = static_cast<float*>(p.workspace);
@@ -252,7 +254,7 @@ std::size_t workspace_bytes(const LinearForward<T>& p) {
   if constexpr (std::is_same_v<T, float>) {
     return p.bias == nullptr ? 0 : Matmul(shape_of(p)).scratch_bytes();
   } else {
-    if (onednn::has_bf16()) return Matmul(shape_of(p)).scratch_bytes();
+    if (bf16_gains()) return Matmul(shape_of(p)).scratch_bytes();
     return weight_bytes(p) + block_bytes(p);
   }
 }
@@ -264,7 +266,7 @@ std::size_t workspace_bytes(const LinearBackwardInput<T>& p) {
     return 0;
   } else {
     if (p.rows == 0) return 0;
-    if (onednn::has_bf16()) return Matmul(shape_of(p)).scratch_bytes();
+    if (bf16_gains()) return Matmul(shape_of(p)).scratch_bytes();
     return weight_bytes(p) + block_bytes(p);
   }
 }
@@ -278,8 +280,7 @@ std::size_t workspace_bytes(const LinearBackwardWeight<T>& p) {
   if constexpr (std::is_same_v<T, float>) {
     return sums + std::size_t(Split(p).groups - 1) * weight_bytes(p);
   } else {
-    return std::max(sums,
-                    onednn::has_bf16() ? Matmul(shape_of(p)).scratch_bytes() : block_bytes(p));
+    return std::max(sums, bf16_gains() ? Matmul(shape_of(p)).scratch_bytes() : block_bytes(p));
   }
 }
 

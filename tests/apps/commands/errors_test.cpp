@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "engine/files/safetensors.h"
+#include "kernels/gemm/instructions.h"
 #include "retrieval/files/npy.h"
 #include "tests/apps/program.h"
 #include "tests/support/temporary_folder.h"
@@ -290,6 +291,7 @@ TEST_CASE("every command explains itself", "[program]") {
   const Outcome info = run_program(folder.path(), {"info"});
   CHECK(info.status == 0);
   CHECK_THAT(info.out, Contains("SIMD") && Contains("threads"));
+  CHECK_THAT(info.out, Contains("beside float32: " + cpu::product_instructions()));
   // Sanitizer builds have AVX2 alone.
   CHECK_THAT(run_program(folder.path(), {"info", "--simd-sets"}).out,
              Catch::StartsWith("baseline") || Catch::Equals("avx2\n"));

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/gemm/instructions.h"
+
+#include <oneapi/dnnl/dnnl.hpp>
+
+namespace hh::cpu {
+namespace {
+
+/// Of oneDNN, whose every set's value holds the bits of those it includes.
+bool has(dnnl::cpu_isa set) {
+  static const auto isa = unsigned(dnnl::get_effective_cpu_isa());
+  return (isa & unsigned(set)) == unsigned(set);
+}
+
+}  // namespace
+
+bool bf16_gains() {
+  return has(dnnl::cpu_isa::avx512_core_amx) ||
+         (has(dnnl::cpu_isa::avx512_core_bf16) && !__builtin_cpu_supports("avx512fp16"));
+}
+
+bool has_int8_products() { return has(dnnl::cpu_isa::avx512_core_vnni); }
+
+std::string product_instructions() {
+  std::string names;
+  const auto name = [&](dnnl::cpu_isa set, const char* text) {
+    if (has(set)) names += std::string(names.empty() ? "" : ", ") + text;
+  };
+  name(dnnl::cpu_isa::avx512_core_bf16, "AVX512_BF16");
+  name(dnnl::cpu_isa::avx512_core_vnni, "AVX512_VNNI");
+  name(dnnl::cpu_isa::avx512_core_amx, "AMX");
+  return names.empty() ? "none" : names;
+}
+
+}  // namespace hh::cpu
