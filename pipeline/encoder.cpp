@@ -43,7 +43,7 @@ retrieval::CodeSet Encoder::encode(const data::Dataset& dataset,
   }
   report_bad(loader, options_.listener);
   HH_REQUIRE(
-      set.count() > 0,
+      set.count() > 0 || options_.may_be_none,
       what << ": there is not one readable image: hybridhash dataset check names what is wrong "
               "with each");
   if (std::any_of(set.labels.begin(), set.labels.end(), [](auto word) { return word != 0; })) {

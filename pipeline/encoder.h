@@ -19,6 +19,7 @@ struct EncoderOptions {
   int workers = 1;            // loader threads, beside the kernels'
   bool skip_bad = false;      // leave out images that can't be read, in place of an error
   bool keep_outputs = false;  // also the real-valued codes
+  bool may_be_none = false;   // not one readable image is no error
   Listener listener;          // told of images left out, and of the progress
 };
 

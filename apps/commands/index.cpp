@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "apps/commands/command.h"
+#include "apps/commands/index_follow.h"
 #include "apps/commands/index_info.h"
 #include "apps/commands/outputs.h"
 #include "apps/report/progress_bar.h"
@@ -13,6 +14,7 @@
 #include "pipeline/data_source.h"
 #include "retrieval/codes/class_names.h"
 #include "retrieval/files/item_files.h"
+#include "retrieval/index/snapshot.h"
 
 namespace hh::apps {
 namespace {
@@ -28,7 +30,8 @@ struct Options {
   pipeline::SourceOptions source;
   pipeline::EncoderOptions encoder;
   ComputeOptions compute;
-  bool keep_outputs = false, overwrite = false, replace = false, renumber = false, json = false;
+  bool copy = false, keep_outputs = false, overwrite = false, replace = false, renumber = false,
+       json = false;
 
   SameId same_id() const {
     return replace ? SameId::kReplace : renumber ? SameId::kRenumber : SameId::kRefuse;
@@ -84,6 +87,7 @@ void warn_of_classes(const Index& index, const ItemSet& items) {
 
 void add(const Options& o) {
   const retrieval::IndexManifest before = retrieval::read_index_manifest(o.index);
+  retrieval::check_is_no_snapshot(o.index);
   const ItemSet items = items_of(o, before.outputs, before.bits);
   IndexWriter writer(o.index);
   warn_of_classes(writer.index(), items);
@@ -130,6 +134,15 @@ void compact(const Options& o) {
   const std::int64_t before = writer.index().rows();
   writer.compact();
   tell(writer.index(), counted(before - writer.index().rows(), "deleted row") + " removed");
+}
+
+void snapshot(const Options& o) {
+  check_output_folder({"--out", o.out}, {{"index", o.index}});
+  const retrieval::Snapshot made = retrieval::make_snapshot(o.index, o.out, o.copy);
+  say("{}: {} of {}{}\n", o.out, counted(made.items, "item"), o.index,
+      made.linked ? ", by links: it takes little room, and is only read"
+      : o.copy    ? ", copied"
+                  : ", copied, since links aren't possible there");
 }
 
 void merge(const Options& o) {
@@ -205,6 +218,16 @@ void add_same_id_options(CLI::App& command, Options& o) {
   command.add_flag("--renumber", o.renumber, "give all of them new ids")->excludes(replace);
 }
 
+void add_index_snapshot(CLI::App& index) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub =
+      index.add_subcommand("snapshot", "Keep the state of this moment, while others go on writing");
+  sub->callback([o] { snapshot(*o); });
+  add_index_option(*sub, *o);
+  sub->add_option("--out", o->out, "folder to make")->required();
+  sub->add_flag("--copy", o->copy, "copy the files, for an index that can be changed itself");
+}
+
 }  // namespace
 
 void add_index(CLI::App& program) {
@@ -215,6 +238,8 @@ void add_index(CLI::App& program) {
       *index,
       "  hybridhash index build --codes database.codes --out photos.index\n"
       "  hybridhash index add photos.index --model best.safetensors --folder new --renumber\n"
+      "  hybridhash index sync photos --index photos.index --model best.safetensors\n"
+      "  hybridhash index duplicates photos.index --radius 2\n"
       "  hybridhash index delete photos.index --filter label=cat\n"
       "  hybridhash index export photos.index --out photos.csv\n");
   const auto command = [&](const char* name, const char* what, void (*run)(const Options&)) {
@@ -265,6 +290,11 @@ void add_index(CLI::App& program) {
 
   sub = command("compact", "Give back the space of deleted items", compact);
   add_index_option(*sub, *o);
+
+  add_index_snapshot(*index);
+  add_index_sync(*index);
+  add_index_duplicates(*index);
+  add_index_reencode(*index);
 
   sub = command("merge", "Add all items of other indexes", merge);
   add_index_option(*sub, *o);

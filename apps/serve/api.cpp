@@ -157,6 +157,15 @@ HttpResponse Api::with_body(const HttpRequest& request) {
   });
 }
 
+void Api::require_model_of(const retrieval::Index& index) const {
+  const std::string& made_by = index.manifest().model_hash;
+  if (index.bits() == model_->info.config.bits && (made_by.empty() || made_by == model_->hash)) {
+    return;
+  }
+  throw ApiError{503, "the index was made anew by the model " + made_by +
+                          ", and this server has another: start it anew with that one"};
+}
+
 std::vector<float> Api::encode(std::string_view picture) {
   const auto wait = std::chrono::duration<double>(options_.seconds);
   if (!decoders_.try_acquire_for(wait)) {
@@ -231,6 +240,7 @@ HttpResponse Api::search(const HttpRequest& request) {
 HttpResponse Api::search_picture(const HttpRequest& request) {
   const Upload sent(request, values_of(request));
   const auto state = index_.state();
+  require_model_of(state->index);
   const SearchParameters parameters(state->index, sent);
   const auto start = std::chrono::steady_clock::now();
   const std::vector<float> outputs = encode(sent.picture());
@@ -256,6 +266,7 @@ HttpResponse Api::encode_picture(const HttpRequest& request) {
 HttpResponse Api::add(const HttpRequest& request) {
   const Upload sent(request, values_of(request));
   const auto state = index_.state();
+  require_model_of(state->index);
   retrieval::ItemSet items;
   const std::string name = sent.one("name", kMaxText);
   const std::filesystem::path path = name;

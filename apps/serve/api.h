@@ -39,6 +39,8 @@ class Api final : public HttpApplication {
  private:
   HttpResponse without_body(const HttpRequest& request, const std::string& route);
   /// The network's outputs for a picture that is decoded here.
+  /// Throws where the index has been replaced by one of another model meanwhile.
+  void require_model_of(const retrieval::Index& index) const;
   std::vector<float> encode(std::string_view picture);
   std::vector<float> encode(const data::Image& image);
 

@@ -212,14 +212,18 @@ std::unique_ptr<FileDataset> open_folder(const fs::path& folder, const DecodeOpt
                                        std::move(notes));
 }
 
-std::unique_ptr<Dataset> open_images(const fs::path& folder, const DecodeOptions& decode) {
+ImageFiles list_images(const fs::path& folder) {
   require_folder(folder);
   Walk walk;
+  ImageFiles files{.paths = walk.images_below(folder, folder), .notes = {}};
+  files.notes = walk.notes();
+  return files;
+}
+
+std::unique_ptr<Dataset> open_images(const fs::path& folder, const DecodeOptions& decode) {
+  auto [paths, notes] = list_images(folder);
   std::vector<FileDataset::Item> items;
-  for (std::string& path : walk.images_below(folder, folder)) {
-    items.push_back({std::move(path), 0, 0});
-  }
-  std::vector<std::string> notes = walk.notes();
+  for (std::string& path : paths) items.push_back({std::move(path), 0, 0});
   if (items.empty()) {
     throw std::runtime_error(folder.string() +
                              ": it holds no images (.jpg, .png, .webp, .gif, .tif and the like)" +

@@ -6,6 +6,8 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "data/sets/dataset.h"
 
@@ -17,6 +19,14 @@ namespace hh::data {
 /// .avif; any case).
 std::unique_ptr<FileDataset> open_folder(const std::filesystem::path& folder,
                                          const DecodeOptions& decode);
+
+/// Image files of a folder, at any depth: their paths from there, sorted.
+struct ImageFiles {
+  std::vector<std::string> paths;
+  std::vector<std::string> notes;  // of what was passed over, a line or none
+};
+/// Throws std::runtime_error where there is no such folder, or one below it can't be read.
+ImageFiles list_images(const std::filesystem::path& folder);
 
 /// All image files of a folder, at any depth, sorted, without labels (one class that none has).
 std::unique_ptr<Dataset> open_images(const std::filesystem::path& folder,

@@ -115,12 +115,28 @@ struct IndexBusy : std::runtime_error {
 /// What becomes of an item whose id the index has already.
 enum class SameId { kRefuse, kReplace, kRenumber };
 
+/// Makes an index without items in an empty folder that is there.
+void create_index(const std::filesystem::path& folder, int bits, bool keep_outputs = false);
+
 /// Makes an index of these items. An existing one is an error, or replaced when the new one is
 /// complete. With `keep_outputs` the items' real-valued outputs are kept, of these and of all that
 /// are added later. Throws std::invalid_argument (also for an id that comes twice) and
 /// std::runtime_error; an old index is then there as it was.
 void build_index(const std::filesystem::path& folder, const ItemSet& items,
                  bool replace_existing = false, bool keep_outputs = false);
+
+/// The right to change an index, or to replace it as a whole.
+class IndexLock {
+ public:
+  /// Waits up to `wait_seconds` for another process. Throws IndexBusy and other std::runtime_error.
+  IndexLock(const std::filesystem::path& folder, double wait_seconds);
+  ~IndexLock();
+  IndexLock(const IndexLock&) = delete;
+  IndexLock& operator=(const IndexLock&) = delete;
+
+ private:
+  int descriptor_ = -1;
+};
 
 /// Changes an index. Every change lasts when its function returns; when it throws, the index is as
 /// it was: DiskFull (engine/files/file_error.h) where there is no room, or another
@@ -132,7 +148,6 @@ class IndexWriter {
   /// `older`: as for Index::open().
   explicit IndexWriter(const std::filesystem::path& folder, double wait_seconds = 10,
                        const Index* older = nullptr);
-  ~IndexWriter();
   IndexWriter(const IndexWriter&) = delete;
   IndexWriter& operator=(const IndexWriter&) = delete;
 
@@ -162,7 +177,7 @@ class IndexWriter {
   std::vector<std::int64_t> live_rows(std::span<const std::int64_t> ids) const;
 
   std::filesystem::path folder_;
-  int lock_ = -1;
+  IndexLock lock_;
   std::unique_ptr<Index> index_;
   std::shared_ptr<ItemTable> items_;
 };

@@ -275,6 +275,28 @@ std::vector<std::int64_t> ItemTable::rows_with_metadata(const std::string& key,
       .rows();
 }
 
+void ItemTable::copy_to(const std::filesystem::path& path) const {
+  const std::lock_guard lock(mutex_);
+  const ShortPath file(path);
+  sqlite3* to = nullptr;
+  const int opened = sqlite3_open_v2(file.path().c_str(), &to,
+                                     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, file.vfs());
+  sqlite3_backup* const backup =
+      opened == SQLITE_OK ? sqlite3_backup_init(to, "main", database_, "main") : nullptr;
+  int result = opened;
+  if (backup != nullptr) {
+    constexpr int kAllPages = -1;
+    sqlite3_busy_timeout(to, kBusyMilliseconds);
+    result = sqlite3_backup_step(backup, kAllPages);
+    sqlite3_backup_finish(backup);
+  }
+  const std::string reason = to == nullptr ? "out of memory" : sqlite3_errmsg(to);
+  sqlite3_close(to);
+  const std::string text = path.string() + ": can't be written: " + reason;
+  if ((result & 255) == SQLITE_FULL) throw DiskFull(text);
+  if (result != SQLITE_DONE) throw std::runtime_error(text);
+}
+
 void ItemTable::checkpoint() {
   const std::lock_guard lock(mutex_);
   execute("PRAGMA wal_checkpoint(TRUNCATE)");

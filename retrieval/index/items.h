@@ -53,6 +53,8 @@ class ItemTable {
   std::vector<std::int64_t> rows_with_metadata(const std::string& key, const std::string& op,
                                                const std::string& value, std::int64_t end) const;
 
+  /// All of it at one moment, whoever writes to it meanwhile, as a new database.
+  void copy_to(const std::filesystem::path& path) const;
   /// Moves everything from the write-ahead log to the database's file.
   void checkpoint();
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@
 #include "retrieval/codes/class_names.h"
 #include "retrieval/index/checksum.h"
 #include "retrieval/index/index.h"
+#include "retrieval/index/snapshot.h"
 
 namespace hh::retrieval {
 namespace {
@@ -32,16 +34,6 @@ void create_row_files(const std::filesystem::path& folder, const IndexManifest& 
   create_row_file(folder / manifest.ids_name(), sizeof(std::int64_t));
   if (!manifest.outputs) return;
   create_row_file(folder / manifest.outputs_name(), manifest.output_bytes());
-}
-
-/// An index without items.
-void create_empty(const std::filesystem::path& folder, int bits, bool outputs) {
-  IndexManifest manifest;
-  manifest.bits = bits;
-  manifest.outputs = outputs;
-  create_row_files(folder, manifest);
-  const ItemTable items(folder / manifest.items_name(), ItemTable::Mode::kCreate);
-  write_index_manifest(folder, manifest);
 }
 
 /// Of all items, class c as to[c]; nothing at all where nothing is known of any.
@@ -90,7 +82,38 @@ std::int64_t join_segments(std::vector<IndexSegment>& segments) {
   return rows;
 }
 
+/// The locked descriptor; -1 while another process has it.
+int try_lock(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (descriptor < 0 && errno == ENOENT) return -1;  // it is being replaced
+  if (descriptor < 0) throw_file_error(path, "can't be opened");
+  const bool locked = ::flock(descriptor, LOCK_EX | LOCK_NB) == 0;
+  const int error = errno;
+  struct stat ours {
+  }, there{};
+  // The index may have been replaced by another meanwhile, with a lock of its own.
+  if (locked && ::fstat(descriptor, &ours) == 0 && ::stat(path.c_str(), &there) == 0 &&
+      ours.st_dev == there.st_dev && ours.st_ino == there.st_ino) {
+    return descriptor;
+  }
+  ::close(descriptor);
+  if (!locked && error != EWOULDBLOCK && error != EINTR) {
+    errno = error;
+    throw_file_error(path, "can't be locked");
+  }
+  return -1;
+}
+
 }  // namespace
+
+void create_index(const std::filesystem::path& folder, int bits, bool outputs) {
+  IndexManifest manifest;
+  manifest.bits = bits;
+  manifest.outputs = outputs;
+  create_row_files(folder, manifest);
+  const ItemTable items(folder / manifest.items_name(), ItemTable::Mode::kCreate);
+  write_index_manifest(folder, manifest);
+}
 
 void build_index(const std::filesystem::path& folder, const ItemSet& items, bool replace_existing,
                  bool keep_outputs) {
@@ -104,47 +127,36 @@ void build_index(const std::filesystem::path& folder, const ItemSet& items, bool
   HH_REQUIRE(!exists || std::filesystem::exists(place / "manifest.json"),
              place.string() << " isn't an index, so it isn't replaced; remove it yourself");
   FolderInMaking made(place);
-  create_empty(made.path(), items.set.codes.bits(), keep_outputs);
+  create_index(made.path(), items.set.codes.bits(), keep_outputs);
   IndexWriter(made.path()).add(items);
   made.put_in_place();
 }
 
-IndexWriter::IndexWriter(const std::filesystem::path& folder, double wait_seconds,
-                         const Index* older)
-    : folder_(folder) {
+IndexLock::IndexLock(const std::filesystem::path& folder, double wait_seconds) {
   read_index_manifest(folder);  // an index at all?
-  const auto lock = folder / "lock";
-  lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (lock_ < 0) throw_file_error(lock, "can't be opened");
-  try {
-    using Clock = std::chrono::steady_clock;
-    const auto until = Clock::now() + std::chrono::duration<double>(wait_seconds);
-    while (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-      if (errno != EWOULDBLOCK && errno != EINTR) {
-        throw_file_error(lock, "can't be locked");
-      }
-      if (Clock::now() > until) {
-        throw IndexBusy(folder.string() +
-                        ": another process writes to this index; try again when it's done");
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  using Clock = std::chrono::steady_clock;
+  const auto until = Clock::now() + std::chrono::duration<double>(wait_seconds);
+  while ((descriptor_ = try_lock(folder / "lock")) < 0) {
+    if (Clock::now() > until) {
+      throw IndexBusy(folder.string() +
+                      ": another process writes to this index; try again when it's done");
     }
-    const IndexManifest manifest = read_index_manifest(folder);
-    items_ = std::make_shared<ItemTable>(folder / manifest.items_name(), ItemTable::Mode::kWrite);
-    index_.reset(new Index(folder, manifest, items_, older));
-    index_->check(older);
-    items_->drop_from(index_->rows());
-    clean();
-  } catch (...) {
-    ::close(lock_);
-    throw;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }
 
-IndexWriter::~IndexWriter() {
-  index_.reset();
-  items_.reset();
-  ::close(lock_);
+IndexLock::~IndexLock() { ::close(descriptor_); }
+
+IndexWriter::IndexWriter(const std::filesystem::path& folder, double wait_seconds,
+                         const Index* older)
+    : folder_(folder), lock_(folder, wait_seconds) {
+  check_is_no_snapshot(folder);
+  const IndexManifest manifest = read_index_manifest(folder);
+  items_ = std::make_shared<ItemTable>(folder / manifest.items_name(), ItemTable::Mode::kWrite);
+  index_.reset(new Index(folder, manifest, items_, older));
+  index_->check(older);
+  items_->drop_from(index_->rows());
+  clean();
 }
 
 void IndexWriter::clean() const noexcept {

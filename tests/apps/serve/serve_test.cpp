@@ -383,6 +383,26 @@ TEST_CASE("the server changes its index and tells how it is", "[serve]") {
   }
 }
 
+TEST_CASE("an index that another model made anew is searched, but not by the old one's pictures",
+          "[serve]") {
+  Served served;
+  auto client = served.client();
+  parsed(client.Post("/api/search", material().picture("red/100.ppm"), "image/x-portable-pixmap"),
+         200);
+  // The same codes, as if another model had made them.
+  auto items = retrieval::Index::open(served.index()).contents();
+  items.set.model_hash = "0123456789abcdef";
+  retrieval::build_index(served.index(), items, true);
+  const json refused = parsed(
+      client.Post("/api/search", material().picture("red/100.ppm"), "image/x-portable-pixmap"),
+      503);
+  CHECK_THAT(refused.at("error").get<std::string>(),
+             Contains("made anew by the model 0123456789abcdef"));
+  parsed(client.Post("/api/items", material().picture("red/100.ppm"), "image/x-portable-pixmap"),
+         503);
+  CHECK(parsed(client.Get("/api/search?id=1&k=3"), 200).at("results").size() == 3);
+}
+
 TEST_CASE("what the server refuses, it explains", "[serve]") {
   Served served;
   httplib::Client client = served.client();
