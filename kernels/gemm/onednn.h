@@ -19,11 +19,26 @@
 
 // libgomp's; <omp.h> is the compiler's, maybe another's.
 extern "C" void omp_set_num_threads(int n);
+extern "C" int omp_get_max_threads();
 
 namespace hh::cpu::onednn {
 
-/// oneDNN computes on the calling thread alone from here on. OpenMP keeps this for each thread.
-inline void stay_on_this_thread() { omp_set_num_threads(1); }
+/// While it lives oneDNN computes on the calling thread alone. OpenMP keeps the number for each
+/// thread; the program's own loops on this thread have it back afterwards.
+class OnThisThread {
+ public:
+  OnThisThread() : before_(omp_get_max_threads()) {
+    if (before_ != 1) omp_set_num_threads(1);
+  }
+  ~OnThisThread() {
+    if (before_ != 1) omp_set_num_threads(before_);
+  }
+  OnThisThread(const OnThisThread&) = delete;
+  OnThisThread& operator=(const OnThisThread&) = delete;
+
+ private:
+  int before_;
+};
 
 inline const dnnl::engine& engine() {
   static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
@@ -40,7 +55,7 @@ inline dnnl::stream& stream() {
 /// into DeviceError.
 template <class Call>
 auto guarded(const char* op, Call call) {
-  stay_on_this_thread();
+  const OnThisThread scope;
   try {
     return call();
   } catch (const dnnl::error& e) {

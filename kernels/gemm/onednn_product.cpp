@@ -56,7 +56,7 @@ struct Leading {
 
 void sgemm_piece(bool ta, bool tb, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
                  const float* b, float beta, float* c, const Leading& leading) {
-  stay_on_this_thread();
+  const OnThisThread scope;
   const auto status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1.f, a, leading.a, b,
                                  leading.b, beta, c, leading.c);
   if (status != dnnl_success) {

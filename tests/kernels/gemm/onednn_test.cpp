@@ -2,6 +2,10 @@
 #include "kernels/gemm/onednn.h"
 
 #include <catch2/catch.hpp>
+#include <memory>
+#include <vector>
+
+#include "kernels/linear/linear.h"
 
 namespace hh::cpu::onednn {
 namespace {
@@ -25,6 +29,30 @@ TEST_CASE("a full store of primitives still has those that it holds", "[linear]"
   CHECK(get(kMostKept) != nullptr);
   CHECK(made == kMostKept + 1);
   CHECK(get(3) != held);
+}
+
+TEST_CASE("a product leaves the thread's OpenMP as it was", "[linear]") {
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(3);
+  const std::vector<float> x(64 * 48, 1), weight(32 * 48, 1);
+  std::vector<float> y(64 * 32);
+  LinearForward<float> p{
+      .x = x.data(), .weight = weight.data(), .y = y.data(), .rows = 64, .in = 48, .out = 32};
+  std::vector<std::byte> workspace(workspace_bytes(p) + 64);
+  void* aligned = workspace.data();
+  std::size_t space = workspace.size();
+  p.workspace = std::align(64, space - 64, aligned, space);
+  run(p);
+  CHECK(y == std::vector<float>(y.size(), 48));
+  CHECK(omp_get_max_threads() == 3);
+  CHECK_THROWS_AS(guarded("linear",
+                          []() -> int {
+                            CHECK(omp_get_max_threads() == 1);
+                            throw dnnl::error(dnnl_runtime_error, "made up");
+                          }),
+                  DeviceError);
+  CHECK(omp_get_max_threads() == 3);
+  omp_set_num_threads(before);
 }
 
 }  // namespace
