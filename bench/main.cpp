@@ -39,7 +39,8 @@ constexpr const char* kHelp =
     "  --peers            on a GPU also each fused kernel's work as separate calls of cuDNN, as\n"
     "                     NAME/unfused\n"
     "  --json FILE        also writes a line of JSON for each case\n"
-    "  --estimate GPU     h100, a100, rtx4090: counts and ESTIMATED times by the simulator ptxsim\n"
+    "  --estimate GPU     h100, h200, a100, rtx4090: counts and ESTIMATED times by the simulator "
+    "ptxsim\n"
     "                     (PTXSIM_HOME, default ../shared/ptxsim)\n"
     "HH_BENCH_ONCE=1 runs every kernel once and times nothing, for profilers.\n";
 

@@ -56,7 +56,7 @@ struct Climb {
   bool large = false, timed = false;
   int failures = 0;
 
-  /// All rungs of a ladder on one problem, the product's kernel last.
+  /// All rungs of a ladder on one problem, the product's kernel after them, and what a library has.
   template <class Args, class Problem>
   void operator()(const char* ladder, const std::vector<Rung<Args>>& rungs,
                   const Problem& problem) {
@@ -73,6 +73,9 @@ struct Climb {
     }
     const std::string last = std::to_string(rungs.size() + 1) + "_product";
     step(ladder, last, problem, [&] { launch(kGpu, problem.args); });
+    if constexpr (requires { problem.library(); }) {
+      step(ladder, "library", problem, [&] { launch(kGpu, problem.library()); });
+    }
   }
 
  private:
@@ -102,7 +105,8 @@ struct Climb {
 };
 
 /// Small: sizes that no tile divides, then even ones. Large: the paper's first level at batch 8,
-/// its first level's windows and the interaction attention at batch 8, ImageNet-100's bank.
+/// its first level's windows and MLP and the interaction attention at batch 8, ImageNet-100's
+/// bank.
 int climb_all(bool large) {
   Climb climb{.large = large, .timed = std::filesystem::exists("/dev/nvidiactl")};
   const auto norm = [&](int images, int rows, int cols) {
@@ -115,6 +119,9 @@ int climb_all(bool large) {
           AttentionProblem(kGpu,
                            {.windows = windows, .tokens = tokens, .heads = heads, .head_dim = 32}));
   };
+  const auto linear_gelu = [&](int rows, int in, int hidden) {
+    climb("linear_gelu", linear_gelu_rungs(), LinearGeluProblem(kGpu, rows, in, hidden));
+  };
   const auto loss = [&](int images, int rows, int bits, int classes) {
     climb("wml_loss", wml_loss_rungs(), LossProblem(kGpu, images, rows, bits, classes));
   };
@@ -122,6 +129,7 @@ int climb_all(bool large) {
     norm(8, 3136, 128);
     attention(8 * 16, 196, 4);
     attention(8, 16, 8);
+    linear_gelu(8 * 3136, 128, 512);
     loss(64, 13000, 64, 100);
   } else {
     norm(3, 7, 40);
@@ -129,7 +137,9 @@ int climb_all(bool large) {
     norm(2, 70, 200);  // several blocks
     attention(2, 37, 2);
     attention(3, 16, 4);
-    loss(5, 2200, 32, 10);  // chunks of two tiles
+    linear_gelu(37, 24, 40);     // less than a tile
+    linear_gelu(261, 200, 264);  // several, and more steps than a ring has
+    loss(5, 2200, 32, 10);       // chunks of two tiles
     loss(40, 200, 64, 100);
   }
   if (climb.failures != 0) std::printf("%d rungs FAILED\n", climb.failures);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/core/label_bits.h"
+#include "tests/support/gelu.h"
 
 namespace hh::ladder {
 namespace {
@@ -294,6 +295,71 @@ double AttentionProblem::bytes() const {
 }
 std::string AttentionProblem::shape() const {
   return joined({args.shape.windows, args.shape.tokens, args.shape.heads, args.shape.head_dim});
+}
+
+// Products of deviation 2: both tails of GELU and what lies between.
+LinearGeluProblem::LinearGeluProblem(Device device, std::int64_t rows, int in, int hidden) {
+  const Size n = Size(rows) * Size(hidden);
+  x_ = array(device, normal<bf16>(Size(rows) * Size(in), 1));
+  weight_ = array(device, normal<bf16>(Size(in) * Size(hidden), 2, 0, 2 / std::sqrt(float(in))));
+  bias_ = array(device, normal(Size(hidden), 3));
+  pre_ = Tensor({std::int64_t(n)}, DType::bf16, device);
+  y_ = Tensor({std::int64_t(n)}, DType::bf16, device);
+  args = {.x = x_.data<bf16>(),
+          .weight = weight_.data<bf16>(),
+          .bias = bias_.data<float>(),
+          .pre = pre_.data<bf16>(),
+          .y = y_.data<bf16>(),
+          .rows = rows,
+          .in = in,
+          .hidden = hidden,
+          .way = LinearGeluWay::kOneKernel};
+}
+
+void LinearGeluProblem::clear() const {
+  fill_nan<bf16>(pre_);
+  fill_nan<bf16>(y_);
+}
+
+// A float32 sum of n products in any order errs by n units of the sum of magnitudes; tensor cores
+// cut the addends of a step at their largest one's last bit, which is within two units a product
+// more. |gelu'| is below 1.13. The library's way rounds the product to bf16 before GELU.
+Worst LinearGeluProblem::check() const {
+  const auto x = wide<bf16>(x_), weight = wide<bf16>(weight_), pre = wide<bf16>(pre_),
+             y = wide<bf16>(y_);
+  const auto bias = wide<float>(bias_);
+  const Size in = Size(args.in), hidden = Size(args.hidden);
+  const double tail = testing::gelu_reference::allowance(x_.device()).tail;
+  Worst worst;
+  for (Size i = 0; i < pre.size(); ++i) {
+    const Size row = i / hidden, col = i % hidden;
+    double exact = 0, magnitude = 0;
+    for (Size k = 0; k < in; ++k) {
+      const double term = x[row * in + k] * weight[col * in + k];
+      exact += term;
+      magnitude += std::abs(term);
+    }
+    const testing::Bounded product =
+        testing::stored<bf16>({exact, (3 * double(in) + 2) * kUnit * magnitude});
+    worst.see(pre[i] - exact, product.bound, i);
+    testing::Bounded want = testing::gelu_reference::forward(exact, bias[col], tail);
+    want.bound += 1.13 * product.bound;
+    want = testing::stored<bf16>(want);
+    worst.see(y[i] - want.value, want.bound, i);
+  }
+  return worst;
+}
+
+double LinearGeluProblem::bytes() const {
+  return double(x_.bytes()) + double(weight_.bytes()) + double(bias_.bytes()) +
+         double(pre_.bytes()) + double(y_.bytes());
+}
+std::string LinearGeluProblem::shape() const { return joined({args.rows, args.in, args.hidden}); }
+
+LinearGelu LinearGeluProblem::library() const {
+  LinearGelu other = args;
+  other.way = LinearGeluWay::kTwoLaunches;
+  return other;
 }
 
 std::vector<std::uint64_t> LossProblem::labels_of(std::int64_t items, std::uint64_t seed,

@@ -50,6 +50,21 @@ struct AttentionProblem {
   Tensor qkv_, out_, lse_;
 };
 
+struct LinearGeluProblem {
+  LinearGeluProblem(Device device, std::int64_t rows, int in, int hidden);
+  void clear() const;
+  testing::Worst check() const;
+  double bytes() const;
+  std::string shape() const;
+  /// The same by cuBLASLt's product and a kernel for bias and GELU.
+  LinearGelu library() const;
+
+  LinearGelu args;
+
+ private:
+  Tensor x_, weight_, bias_, pre_, y_;
+};
+
 struct LossProblem {
   LossProblem(Device device, int images, std::int64_t bank_rows, int bits, int classes);
   void clear() const;

@@ -8,6 +8,7 @@
 
 #include "kernels/attention/window_attention.h"
 #include "kernels/layer_norm/residual_layer_norm.h"
+#include "kernels/linear/linear_gelu.h"
 #include "kernels/loss/wml_loss.h"
 
 namespace hh::ladder {
@@ -15,6 +16,7 @@ namespace hh::ladder {
 using LayerNorm = ResidualLayerNormForward<bf16>;
 using LayerNormBackward = ResidualLayerNormBackward<bf16>;
 using Attention = WindowAttentionForward<bf16>;
+using LinearGelu = LinearGeluForward<bf16>;
 using Loss = WmlLoss<float>;
 
 template <class Args>
@@ -31,6 +33,8 @@ std::vector<Rung<LayerNorm>> layer_norm_rungs();
 std::vector<Rung<LayerNormBackward>> layer_norm_backward_rungs();
 /// head_dim: 32.
 std::vector<Rung<Attention>> attention_rungs();
+/// in and hidden: multiples of 8; no array is null, all begin at multiples of 16 bytes.
+std::vector<Rung<LinearGelu>> linear_gelu_rungs();
 /// bits: 32 or 64; du is wanted and gradient_scale is null.
 std::vector<Rung<Loss>> wml_loss_rungs();
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ladders as Markdown tables, counted and ESTIMATED by ptxsim: bench/ladder/table.py [GPU] [PROFILE.jsonl]
-GPU: h100 (default), a100, rtx4090. A profile that is there is read; else build/cuda/bin/hh_ladder --large makes one.
-  calls     launches
+GPU: h100 (default), h200, a100, rtx4090. A profile that is there is read; else build/cuda/bin/hh_ladder --large makes one.
+  calls     launches, and calls of a library: the rung `library`, after the product's, has one
   sectors   bytes of all 32-byte sectors that the rung asks for, over the bytes that the op must move at least once
   coal.     sectors that ideal accesses would need, over those asked for
   conflict  shared-memory wavefronts over the fewest possible
@@ -39,7 +39,7 @@ def read_rungs(path, gpu):
                 ladders.setdefault(f"{ladder} {shape}", []).append((rung, r["bytes"], kernels))
             elif r["kind"] == "case_end":
                 kernels = None
-            elif r["kind"] == "kernel" and kernels is not None:
+            elif r["kind"] in ("kernel", "library") and kernels is not None and estimate_us(r, gpu) > 0:
                 kernels.append({**r, "us": estimate_us(r, gpu)})
     return ladders
 
@@ -52,14 +52,18 @@ def print_ladder(title, rungs, gpu):
     for rung, declared, kernels in rungs:
         def total(field):
             return sum(k[field] for k in kernels)
-        sectors, us = total("global_sectors"), total("us")
+        us = total("us")
+        gain = f"{before / us:.2f}" if before else "-"
+        before = us
+        if any(k["kind"] == "library" for k in kernels):  # of whose kernels nothing is counted
+            print(f"| {rung} | {len(kernels)} | - | - | - | - | - | {us:.2f} | {gain} |")
+            continue
+        sectors = total("global_sectors")
         coalescing = ratio(sum(k["coalescing"] * k["global_sectors"] for k in kernels), sectors)
         ideal = total("shared_wavefronts_ideal")
         conflict = f"{total('shared_wavefronts') / ideal:.2f}" if ideal else "-"
-        gain = f"{before / us:.2f}" if before else "-"
         print(f"| {rung} | {len(kernels)} | {ratio(32 * sectors, declared):.2f} | {coalescing:.0%} | {conflict} | "
               f"{max(k['registers'] for k in kernels)} | {max(k['spill_bytes'] for k in kernels)} | {us:.2f} | {gain} |")
-        before = us
 
 
 def main():

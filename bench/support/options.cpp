@@ -102,7 +102,7 @@ Options parse_options(std::span<const std::string> words, bool list) {
     } else if (word == "--json") {
       o.json = value;
     } else {
-      o.estimate = one_of(word, value, {"h100", "a100", "rtx4090"});
+      o.estimate = one_of(word, value, {"h100", "h200", "a100", "rtx4090"});
     }
   }
   const auto without = [&](const std::string& command, std::initializer_list<const char*> options,

@@ -137,6 +137,33 @@ def bias_gelu():
     p.save("bias_gelu.svg")
 
 
+def linear_gelu():
+    p = Picture(720, 330)
+    p.text(10, 20, "A block has a run of tiles, down a panel and on into the next. A warp's 64 x 64 sums are in registers.", 14)
+    for panel in range(3):
+        for tile in range(4):
+            block = (panel * 4 + tile) // 3
+            p.box(20 + panel * 74, 40 + tile * 34, 74, 34, (BLUE, GREEN, RED, PALE)[block], f"block {block}", 11)
+    p.text(20, 192, "Rows down, hidden across. A panel, a", 11)
+    p.text(20, 206, "column of tiles, has w's same rows.", 11)
+    p.text(290, 54, "The ring: three steps of x (and of w, where its panel isn't kept)", 12)
+    for step, (label, fill) in enumerate((("step i: multiplied", BLUE), ("step i + 1: arriving", PALE), ("step i + 2: arriving", PALE))):
+        p.box(290 + step * 140, 64, 132, 30, fill, label, 11)
+    p.text(290, 116, "On into the block's next tile: the copies go on while a tile is stored.", 11)
+    p.text(290, 150, "mma's columns of part j are pairs 2j, 2j + 1 of each 8 columns of w:", 12)
+    for pair in range(16):
+        p.box(290 + pair * 25, 160, 25, 26, (BLUE, GREEN, RED, PALE)[pair % 4], f"{pair % 4}", 11)
+    p.text(290, 204, "so a lane's four parts of a row are 8 neighbouring columns: 16 bytes.", 11)
+    steps = ("sums, float32", "pre out: 16 bytes", "v = sum + bias", "y = v Phi(v)", "y out: 16 bytes")
+    for i, label in enumerate(steps):
+        p.box(10 + i * 142, 236, 128, 34, PALE, label, 11)
+        if i:
+            p.arrow(10 + i * 142 - 14, 253, 10 + i * 142, 253)
+    p.text(10, 298, "Backward: dpre = sums times the slope at pre + bias, out at once. A block leaves a row of partial sums of")
+    p.text(10, 316, "dbias for each of its panels, which a second kernel adds up in order.")
+    p.save("linear_gelu.svg")
+
+
 def optimizer_update():
     p = Picture(720, 290)
     p.text(10, 20, "One flat array of all parameters. A block has 1024 elements of one segment, a thread four of them.", 14)
@@ -219,6 +246,7 @@ layer_norm_backward()
 window_attention()
 wml_loss()
 bias_gelu()
+linear_gelu()
 optimizer_update()
 hamming_topk()
 interaction_merge()

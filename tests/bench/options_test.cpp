@@ -48,7 +48,7 @@ TEST_CASE("an option that can't be meant is refused with its value", "[bench]") 
       {{"--min-time", "61"}, "--min-time 61"},
       {{"--min-time", "1s"}, "--min-time 1s"},
       {{"--threads", "1025"}, "--threads 1025: at most 1024"},
-      {{"--estimate", "h200"}, "--estimate h200: must be one of h100, a100, rtx4090"},
+      {{"--estimate", "b200"}, "--estimate b200: must be one of h100, h200, a100, rtx4090"},
       {{"--estimate", "h100", "--device", "cuda"}, "--estimate: takes no --device"},
       {{"--estimate", "h100", "--cold"}, "--estimate: takes no --cold"},
       {{"--estimate", "h100", "--min-time", "1"}, "--estimate: takes no --min-time"},
