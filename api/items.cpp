@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "api/boundary.h"
+#include "kernels/core/label_bits.h"
 #include "retrieval/files/item_files.h"
 
 namespace {
@@ -64,7 +65,7 @@ ItemSet items_of(const hh_codes_data& data) {
   set.classes = data.classes;
   if (data.classes > 0) {
     HH_REQUIRE(n == 0 || data.labels != nullptr, "classes = " << data.classes << ", but no labels");
-    const std::size_t words = n * ((std::size_t(data.classes) + 63) / 64);
+    const std::size_t words = n * std::size_t(label_words(data.classes));
     set.labels.assign(data.labels, data.labels + words);
   }
   set.class_names = texts_or_none(data.class_names, data.classes, "class_names");

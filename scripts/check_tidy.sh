@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# clang-tidy (.clang-tidy) over the sources outside kernels/, in parallel. Prints what it finds.
+# clang-tidy (.clang-tidy) over the layers above kernels/, in parallel. Prints what it finds. Left out: CUDA's side and nanobind's,
+# whose headers are other compilers', and tests/ and bench/, whose frameworks' macros it takes for faults of ours.
 #   check_tidy.sh BUILD_FOLDER [SOURCE...]    all sources of the layers if none is named
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit

@@ -38,7 +38,6 @@ case $kind in
     [ ${#parts[@]} -gt 0 ] || parts=(kernel data retrieval app)
     mapfile -t programs < <(printf 'hh_%s_tests\n' "${parts[@]}")
     build tsan "${programs[@]}"
-    # oneDNN has threads of OpenMP, whose barriers the sanitizer can't see.
     export TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/tests/tsan.supp"
     declare -A shared=([kernel]="[parallel]" [data]="[loader]" [retrieval]="[index],[index_search]"
       [app]="[serve],[http],[compute],[tables]")

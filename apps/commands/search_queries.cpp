@@ -9,6 +9,7 @@
 #include "apps/report/progress_bar.h"
 #include "data/experiments/shuffle.h"
 #include "kernels/core/check.h"
+#include "kernels/core/label_bits.h"
 #include "pipeline/data_source.h"
 #include "retrieval/files/item_files.h"
 
@@ -70,7 +71,7 @@ CodeSet subset(const CodeSet& set, const std::vector<std::int64_t>& chosen) {
   part.classes = set.classes;
   part.class_names = set.class_names;
   part.model_hash = set.model_hash;
-  const auto words = std::size_t(set.classes + 63) / 64;
+  const auto words = std::size_t(label_words(set.classes));
   for (const std::int64_t i : chosen) {
     part.codes.append(set.codes.view().slice(i, i + 1));
     part.ids.push_back(set.ids[std::size_t(i)]);

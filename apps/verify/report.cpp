@@ -162,12 +162,6 @@ void GoldenTensors::compare(const std::string& key, std::span<const float> ours,
   if (!file_.contains(key)) compare_statistics(key, ours, tolerance, report);
 }
 
-void GoldenTensors::compare_absolute(const std::string& key, std::span<const float> ours,
-                                     double tolerance, Report& report) const {
-  const Sample values = sample(key, ours);
-  report.compare(key, values.ours, values.reference, tolerance);
-}
-
 void GoldenTensors::compare_statistics(const std::string& key, std::span<const float> ours,
                                        double tolerance, Report& report) const {
   const std::vector<double> statistics = file_.to_doubles("stat." + key);

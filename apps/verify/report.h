@@ -62,9 +62,6 @@ class GoldenTensors {
   /// magnitude. A key that isn't there is a failed check, and so is a wrong count.
   void compare(const std::string& key, std::span<const float> ours, double relative_tolerance,
                double l2_tolerance, Report& report) const;
-  /// The same with an absolute tolerance.
-  void compare_absolute(const std::string& key, std::span<const float> ours, double tolerance,
-                        Report& report) const;
   /// Whatever is stored of `key`'s values, beside ours: full, or first and strided samples.
   struct Sample {
     std::vector<float> ours;

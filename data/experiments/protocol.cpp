@@ -285,13 +285,4 @@ std::string describe(const Experiment& e) {
   return out.str();
 }
 
-std::vector<std::string> missing_files(const Dataset& dataset,
-                                       const std::vector<std::int64_t>& items) {
-  std::vector<std::string> missing;
-  for (const std::int64_t i : items) {
-    if (!dataset.available(i)) missing.push_back(dataset.location(i));
-  }
-  return missing;
-}
-
 }  // namespace hh::data

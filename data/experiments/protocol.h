@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The retrieval experiments: which data set, which split, which transform, and the counts that a
-// published figure rests on. Goldens README, section 4.
+// published figure rests on. docs/specification.md, section 4.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -70,9 +70,5 @@ Experiment open_protocol(const std::string& name, const ProtocolOptions& options
 
 /// A few lines: counts of each part (against the table), classes, labels per image, bank rows.
 std::string describe(const Experiment& experiment);
-
-/// Files of these items that don't exist or can't be opened, by location, found without decoding.
-std::vector<std::string> missing_files(const Dataset& dataset,
-                                       const std::vector<std::int64_t>& items);
 
 }  // namespace hh::data

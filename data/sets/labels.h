@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "kernels/core/label_bits.h"
+
 namespace hh::data {
 
 class Labels {
@@ -18,7 +20,7 @@ class Labels {
 
   std::int64_t items() const { return items_; }
   int classes() const { return classes_; }
-  int words() const { return (classes_ + 63) / 64; }  // per item
+  int words() const { return label_words(classes_); }  // per item
 
   std::span<const std::uint64_t> of(std::int64_t item) const;
   bool has(std::int64_t item, int c) const;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Window attention for every size and both types, in float32 arithmetic.
+// Window attention for every size and all three types, in float32 arithmetic.
 //
 // Mapping   A block of 128 threads takes 32 rows of one window and head: queries in forward and for
 //           dq, keys for dk and dv. It passes over the others in tiles of 32. A thread has 2 rows,

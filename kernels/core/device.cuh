@@ -136,13 +136,6 @@ __device__ V warp_sum(V v) {
   for (int step = kWarpSize / 2; step > 0; step /= 2) v += __shfl_xor_sync(kFullMask, v, step);
   return v;
 }
-__device__ inline float warp_max(float v) {
-#pragma unroll
-  for (int step = kWarpSize / 2; step > 0; step /= 2) {
-    v = fmaxf(v, __shfl_xor_sync(kFullMask, v, step));
-  }
-  return v;
-}
 
 /// The sum over a block of kThreads threads, in all of them. All must call it.
 template <int kThreads, class V>

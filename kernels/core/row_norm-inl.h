@@ -3,11 +3,11 @@
 // A row is short enough to stay in L1, so passing over it again costs no memory traffic.
 // Numerics: float32 arithmetic on any storage type; the variance is the mean squared deviation, as
 // E[z^2] - E[z]^2 cancels when |mean| >> std.
-#if defined(HH_KERNELS_LAYER_NORM_ROW_NORM_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef HH_KERNELS_LAYER_NORM_ROW_NORM_INL_H_
-#undef HH_KERNELS_LAYER_NORM_ROW_NORM_INL_H_
+#if defined(HH_KERNELS_CORE_ROW_NORM_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HH_KERNELS_CORE_ROW_NORM_INL_H_
+#undef HH_KERNELS_CORE_ROW_NORM_INL_H_
 #else
-#define HH_KERNELS_LAYER_NORM_ROW_NORM_INL_H_
+#define HH_KERNELS_CORE_ROW_NORM_INL_H_
 #endif
 
 #include <algorithm>

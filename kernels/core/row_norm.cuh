@@ -171,6 +171,8 @@ bool choose_row_group(int cols, bool aligned, F launch) {
   };
   constexpr Constant<kVector<T>> vec{};
   constexpr Constant<1> one{};
+  static_assert(kWarpSize * (vec == 4 ? 4 * 4 : 2 * vec) == kLongestRow);
+  static_assert(kWarpSize * 16 == kLongestRow);
   if (aligned && cols % vec == 0) {
     if (fits(vec, Constant<1>()) || fits(vec, Constant<2>())) return true;
     if constexpr (vec == 4) return fits(vec, Constant<4>());

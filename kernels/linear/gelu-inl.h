@@ -9,11 +9,11 @@
 // Piece k is around a = k/s, k = 0 .. 7, and its polynomial is in w = a s - k, -1/2 <= w <= 1/2.
 // The polynomials are minimax fits made for this file. A vector register holds one coefficient of
 // all pieces, and a permutation picks that of each lane. Included like simd-inl.h, once per target.
-#if defined(HH_KERNELS_ELEMENTWISE_GELU_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef HH_KERNELS_ELEMENTWISE_GELU_INL_H_
-#undef HH_KERNELS_ELEMENTWISE_GELU_INL_H_
+#if defined(HH_KERNELS_LINEAR_GELU_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HH_KERNELS_LINEAR_GELU_INL_H_
+#undef HH_KERNELS_LINEAR_GELU_INL_H_
 #else
-#define HH_KERNELS_ELEMENTWISE_GELU_INL_H_
+#define HH_KERNELS_LINEAR_GELU_INL_H_
 #endif
 
 #include <hwy/highway.h>

@@ -121,7 +121,7 @@ class Reader {
 };
 
 void check_labels(const CodeSet& set, const Reader& reader) {
-  const int words = (set.classes + 63) / 64;
+  const int words = label_words(set.classes);
   if (set.classes % 64 == 0) return;
   for (std::int64_t i = 0; i < set.count(); ++i) {
     if (set.labels[std::size_t((i + 1) * words - 1)] >> (set.classes % 64) != 0) {
@@ -160,7 +160,7 @@ CodeSet parse(const SafetensorsFile& file, const std::string& name) {
   set.ids = reader.values<std::int64_t>("ids", "I64", {n});
   set.classes = reader.number("classes", 0, kMaxClasses);
   if (set.classes > 0) {
-    set.labels = reader.values<std::uint64_t>("labels", "I64", {n, (set.classes + 63) / 64});
+    set.labels = reader.values<std::uint64_t>("labels", "I64", {n, label_words(set.classes)});
     check_labels(set, reader);
     set.class_names = reader.class_names(set.classes);
   }
@@ -190,7 +190,7 @@ void CodeSet::validate() const {
                                   << ", but " << counted(ids.size(), "id") << ": give one each");
   HH_REQUIRE(classes >= 0 && classes <= kMaxClasses,
              "classes = " << classes << ": use 0 to " << kMaxClasses);
-  HH_REQUIRE(labels.size() == n * ((std::size_t(classes) + 63) / 64),
+  HH_REQUIRE(labels.size() == n * std::size_t(label_words(classes)),
              counted(n, "code") << ", but " << counted(labels.size(), "word") << " of labels of "
                                 << counted(classes, "class", "classes") << ": give a row each");
   HH_REQUIRE(names.empty() || names.size() == n,
@@ -210,7 +210,7 @@ void write_code_file(const std::filesystem::path& path, const CodeSet& set) {
   std::vector<SafetensorsItem> items{{"codes", "U8", {n, (bits + 7) / 8}, bytes_of(codes)},
                                      {"ids", "I64", {n}, bytes_of(set.ids)}};
   if (set.classes > 0) {
-    items.push_back({"labels", "I64", {n, (set.classes + 63) / 64}, bytes_of(set.labels)});
+    items.push_back({"labels", "I64", {n, label_words(set.classes)}, bytes_of(set.labels)});
   }
   std::string blob;
   std::vector<std::int64_t> offsets{0};

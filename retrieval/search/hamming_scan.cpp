@@ -154,10 +154,4 @@ RadiusResult HammingScan::radius(CodesView queries, int radius, const RowMask* a
   return result;
 }
 
-void rows_to_ids(std::span<std::int64_t> rows, std::span<const std::int64_t> ids) {
-  for (std::int64_t& row : rows) {
-    if (row >= 0) row = ids[std::size_t(row)];
-  }
-}
-
 }  // namespace hh::retrieval

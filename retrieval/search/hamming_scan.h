@@ -63,7 +63,4 @@ class HammingScan {
   Tensor copy_;  // of the codes, on a GPU
 };
 
-/// Row numbers to the caller's ids, in place; -1 stays.
-void rows_to_ids(std::span<std::int64_t> rows, std::span<const std::int64_t> ids);
-
 }  // namespace hh::retrieval

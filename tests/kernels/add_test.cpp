@@ -42,6 +42,18 @@ TEMPLATE_TEST_CASE("add agrees with its definition", "[elementwise]", float, bf1
   REQUIRE(wrong == 0);
 }
 
+TEST_CASE("more blocks than a GPU's grid has are refused before a launch", "[elementwise]") {
+  for (const Device device : testing::devices()) {
+    if (device == kCpu) continue;
+    const Array x(device, std::vector<float>(4)), y(device, std::vector<float>(4));
+    const std::int64_t n = std::int64_t{1} << 45;  // no byte of which is touched
+    REQUIRE_THROWS_WITH(
+        testing::run(device, Add<float>{.x = x.data(), .y = y.data(), .n = n}),
+        Catch::Contains("beyond a GPU's") && Catch::Contains("use a smaller batch"));
+    CHECK(y.host() == std::vector<float>(4));
+  }
+}
+
 TEST_CASE("add names what it refuses", "[elementwise]") {
   REQUIRE_THROWS_WITH(cpu::run(Add<float>{.n = -1}), Catch::Contains("n = -1"));
   REQUIRE_THROWS_WITH(cpu::run(Add<float>{.n = 1}), Catch::Contains("null"));

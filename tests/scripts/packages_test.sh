@@ -41,7 +41,7 @@ inside() {
   local root=$tries/$1
   shift
   # shellcheck disable=SC2016
-  unshare --mount sh -c 'mount --bind /proc "$1/proc" && exec chroot "$@"' sh "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 OMP_WAIT_POLICY=passive "$@"
+  unshare --mount sh -c 'mount --bind /proc "$1/proc" && exec chroot "$@"' sh "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 "$@"
 }
 
 # works SUITE PREFIX: the program gives the reference results, writes an ONNX file, names a mistake; a C program that was built

@@ -182,7 +182,7 @@ TEST_CASE("every list protocol of the table accepts lists of its counts", "[data
   }
 }
 
-TEST_CASE("one's own lists: shared images are told, missing ones found", "[data][protocol]") {
+TEST_CASE("one's own lists: shared images are told", "[data][protocol]") {
   const TemporaryFolder folder;
   write_file_atomically(folder / "a.png", as_text(encode_png(picture(8, 8, 3))));
   write_file_atomically(folder / "test.txt", "a.png 1 0\n");
@@ -194,9 +194,6 @@ TEST_CASE("one's own lists: shared images are told, missing ones found", "[data]
   REQUIRE(e.warnings.size() == 2);
   REQUIRE_THAT(describe(e), Contains("1 image of train.txt is a query too") &&
                                 Contains("1 image of database.txt is a query too"));
-  REQUIRE(missing_files(*e.dataset, e.split.query).empty());
-  REQUIRE(missing_files(*e.dataset, e.split.train) ==
-          std::vector<std::string>{(folder / "train.txt").string() + ":2: b.png"});
   fs::remove(folder / "train.txt");
   REQUIRE_THROWS_WITH(open_protocol("lists", options), Contains("train.txt: it is missing"));
 }

@@ -153,7 +153,7 @@ TEST_CASE("a permuted database gives the same distances", "[search]") {
   TopkResult b = HammingScan(permuted).topk(query, 1000);
   REQUIRE(a.distances == b.distances);
   // The same rows at each distance; within one the order is that of the rows.
-  rows_to_ids(b.rows, old_row);
+  for (std::int64_t& row : b.rows) row = old_row[std::size_t(row)];
   for (std::int64_t q = 0; q < 30; ++q) {
     for (std::size_t i = 0; i < 1000; ++i) {
       const std::int64_t row = b.rows_of(q)[i];
