@@ -8,6 +8,7 @@
 #include "data/images/decode.h"
 #include "engine/device/backend.h"
 #include "engine/files/file_error.h"
+#include "engine/files/folder_lock.h"
 #include "engine/files/log.h"
 #include "kernels/core/parallel.h"
 #include "pipeline/recipe.h"
@@ -46,6 +47,8 @@ hh_status record_error() noexcept {
   } catch (const data::ImageError& error) {
     return record(HH_BAD_IMAGE, error.what());
   } catch (const retrieval::IndexBusy& error) {
+    return record(HH_BUSY, error.what());
+  } catch (const FolderBusy& error) {
     return record(HH_BUSY, error.what());
   } catch (const DiskFull& error) {
     return record(HH_DISK_FULL, error.what());

@@ -56,11 +56,14 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
       folder_(folder),
       device_(device),
       hooks_(std::make_unique<const Hooks>(hooks)) {
-  HH_REQUIRE(
-      resuming || !std::filesystem::exists(folder / kRecipeFile),
-      folder.string() << " already holds a run: continue it with --resume, or choose another "
-                         "folder with --out");
+  constexpr const char* holds_a_run =
+      " already holds a run: continue it with --resume, or choose another folder with --out";
+  HH_REQUIRE(resuming || !std::filesystem::exists(folder / kRecipeFile), folder.string()
+                                                                             << holds_a_run);
   std::filesystem::create_directories(folder);
+  lock_.emplace(folder, "another training writes to this folder; wait for it, or choose another");
+  HH_REQUIRE(resuming || !std::filesystem::exists(folder / kRecipeFile), folder.string()
+                                                                             << holds_a_run);
   for (const char* file : {kCheckpointFile, kBestFile, kBestByQueryFile}) {
     remove_left_temporaries(folder / file);  // of a run that was killed while it wrote
   }

@@ -20,6 +20,7 @@
 
 #include "data/experiments/loader.h"
 #include "engine/files/event_file.h"
+#include "engine/files/folder_lock.h"
 #include "model/training/trainer.h"
 #include "pipeline/listener.h"
 #include "pipeline/metrics_log.h"
@@ -48,7 +49,8 @@ class TrainingRun {
   };
 
   /// Starts a run in a new or empty folder.
-  /// Throws std::invalid_argument if it would overwrite an old one.
+  /// Throws std::invalid_argument if it would overwrite an old one, FolderBusy
+  /// (engine/files/folder_lock.h) while another run, of this process or another, writes to it.
   TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
               const Hooks& hooks);
   /// The recipe of a run folder, with `settings` over it.
@@ -101,6 +103,7 @@ class TrainingRun {
 
   Recipe recipe_;
   std::filesystem::path folder_;
+  std::optional<FolderLock> lock_;  // of the folder, for as long as the run is there
   Device device_;
   std::unique_ptr<const Hooks> hooks_;  // the profile refers to them wherever the run is moved
   data::Experiment experiment_;

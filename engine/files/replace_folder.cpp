@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -13,15 +14,30 @@
 #include "engine/files/log.h"
 
 namespace hh {
+namespace {
+
+/// Both names change at once, so that who opens `place` finds one or the other. False where the
+/// file system can't.
+bool exchange(const std::filesystem::path& made, const std::filesystem::path& place) {
+  return ::renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, place.c_str(), RENAME_EXCHANGE) == 0;
+}
+
+}  // namespace
 
 void replace_folder(
     const std::filesystem::path& made, const std::filesystem::path& place,
     const std::function<void(const std::filesystem::path&, const std::filesystem::path&)>& rename) {
-  const std::filesystem::path old = made.string() + ".old";
   const bool exists = std::filesystem::exists(place);
-  if (exists) rename(place, old);
+  const bool exchanged = exists && !rename && exchange(made, place);
+  const std::filesystem::path old =
+      exchanged ? made : std::filesystem::path(made.string() + ".old");
+  const auto move = [&](const std::filesystem::path& from, const std::filesystem::path& to) {
+    if (exchanged) return;
+    rename ? rename(from, to) : std::filesystem::rename(from, to);
+  };
+  if (exists) move(place, old);
   try {
-    rename(made, place);
+    move(made, place);
   } catch (const std::exception& error) {
     if (!exists) throw;
     std::error_code failed;

@@ -6,6 +6,8 @@
 // team of threads takes (kernels/core/team.h): OpenMP's threads, which oneDNN would use, cut the work
 // into as many pieces as there are threads and spin for the slowest.
 #pragma once
+#include <pthread.h>
+
 #include <array>
 #include <cstdint>
 #include <map>
@@ -78,12 +80,23 @@ using Key = std::array<std::int64_t, 10>;
 /// Primitives of a kind that are kept: a serving program sees many batch sizes; ~100 KiB each.
 inline constexpr std::size_t kMostKept = 512;
 
+/// A mutex that a fork finds free: nothing is being made while the process is copied, so that the
+/// child, which has no other thread, can make what it needs.
+template <class Made>
+std::mutex& making() {
+  static std::mutex mutex;
+  static const int registered =
+      pthread_atfork([] { making<Made>().lock(); }, [] { making<Made>().unlock(); },
+                     [] { making<Made>().unlock(); });
+  static_cast<void>(registered);
+  return mutex;
+}
+
 /// The `Made` of this key, made on first use. Safe from several threads.
 template <class Made, class Make>
 std::shared_ptr<const Made> kept(const Key& key, Make make) {
-  static std::mutex mutex;
   static std::map<Key, std::shared_ptr<const Made>> all;
-  const std::scoped_lock lock(mutex);
+  const std::scoped_lock lock(making<Made>());
   if (const auto it = all.find(key); it != all.end()) return it->second;
   if (all.size() >= kMostKept) all.clear();  // those in use live on through their shared_ptr
   return all[key] = make();

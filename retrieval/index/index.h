@@ -119,11 +119,15 @@ enum class SameId { kRefuse, kReplace, kRenumber };
 void create_index(const std::filesystem::path& folder, int bits, bool keep_outputs = false);
 
 /// Makes an index of these items. An existing one is an error, or replaced when the new one is
-/// complete. With `keep_outputs` the items' real-valued outputs are kept, of these and of all that
+/// complete and no other process changes the old one: it waits kWriterWaitSeconds for that. With
+/// `keep_outputs` the items' real-valued outputs are kept, of these and of all that
 /// are added later. Throws std::invalid_argument (also for an id that comes twice) and
 /// std::runtime_error; an old index is then there as it was.
 void build_index(const std::filesystem::path& folder, const ItemSet& items,
                  bool replace_existing = false, bool keep_outputs = false);
+
+/// How long a change waits for another process's, if nothing else is said.
+inline constexpr double kWriterWaitSeconds = 10;
 
 /// The right to change an index, or to replace it as a whole.
 class IndexLock {
@@ -146,8 +150,8 @@ class IndexWriter {
   /// Waits up to `wait_seconds` for another process that writes. Throws IndexBusy and other
   /// std::runtime_error.
   /// `older`: as for Index::open().
-  explicit IndexWriter(const std::filesystem::path& folder, double wait_seconds = 10,
-                       const Index* older = nullptr);
+  explicit IndexWriter(const std::filesystem::path& folder,
+                       double wait_seconds = kWriterWaitSeconds, const Index* older = nullptr);
   IndexWriter(const IndexWriter&) = delete;
   IndexWriter& operator=(const IndexWriter&) = delete;
 

@@ -86,8 +86,8 @@ class ItemTable::Statement {
 void ItemTable::fail(const std::string& what) const {
   const char* reason = database_ == nullptr ? "out of memory" : sqlite3_errmsg(database_);
   const std::string text = path_.string() + ": " + what + ": " + reason;
-  // Of a quota or a limit of files it only knows "disk I/O error".
-  const bool full = database_ != nullptr && (sqlite3_errcode(database_) & 255) == SQLITE_FULL;
+  const bool full = database_ != nullptr && ((sqlite3_errcode(database_) & 255) == SQLITE_FULL ||
+                                             sqlite3_system_errno(database_) == ENOSPC);
   if (full) throw DiskFull(text);
   throw std::runtime_error(text);
 }
@@ -131,7 +131,9 @@ ItemTable::ItemTable(const std::filesystem::path& path, Mode mode) : path_(path)
           sqlite3_exec(database_, "SELECT 1 FROM items", nullptr, nullptr, nullptr) & 0xff;
       const auto log = path.string() + "-wal";
       std::error_code no_log;
-      if ((result == SQLITE_CANTOPEN || result == SQLITE_READONLY) &&
+      const bool no_file = result == SQLITE_CANTOPEN || result == SQLITE_READONLY ||
+                           result == SQLITE_IOERR || result == SQLITE_FULL;  // of a full disk
+      if (no_file &&
           (!std::filesystem::exists(log) || std::filesystem::file_size(log, no_log) == 0)) {
         open(uri(file_.path()) + "?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
       }

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <thread>
 
@@ -82,6 +83,12 @@ std::int64_t join_segments(std::vector<IndexSegment>& segments) {
   return rows;
 }
 
+/// The folder. Throws when it holds no index, before a lock is made in it.
+const std::filesystem::path& an_index(const std::filesystem::path& folder) {
+  read_index_manifest(folder);
+  return folder;
+}
+
 /// The locked descriptor; -1 while another process has it.
 int try_lock(const std::filesystem::path& path) {
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -129,11 +136,14 @@ void build_index(const std::filesystem::path& folder, const ItemSet& items, bool
   FolderInMaking made(place);
   create_index(made.path(), items.set.codes.bits(), keep_outputs);
   IndexWriter(made.path()).add(items);
+  // No other process may be in the middle of a change when its files go. The old index needn't be
+  // one that can be read.
+  std::optional<IndexLock> old;
+  if (exists) old.emplace(place, kWriterWaitSeconds);
   made.put_in_place();
 }
 
 IndexLock::IndexLock(const std::filesystem::path& folder, double wait_seconds) {
-  read_index_manifest(folder);  // an index at all?
   using Clock = std::chrono::steady_clock;
   const auto until = Clock::now() + std::chrono::duration<double>(wait_seconds);
   while ((descriptor_ = try_lock(folder / "lock")) < 0) {
@@ -149,7 +159,7 @@ IndexLock::~IndexLock() { ::close(descriptor_); }
 
 IndexWriter::IndexWriter(const std::filesystem::path& folder, double wait_seconds,
                          const Index* older)
-    : folder_(folder), lock_(folder, wait_seconds) {
+    : folder_(an_index(folder)), lock_(folder, wait_seconds) {
   check_is_no_snapshot(folder);
   const IndexManifest manifest = read_index_manifest(folder);
   items_ = std::make_shared<ItemTable>(folder / manifest.items_name(), ItemTable::Mode::kWrite);

@@ -82,8 +82,7 @@ TEST_CASE("a training run tells its listener, and stops when it is told to", "[t
   std::string written, summary;
   {
     const Caught caught(folder / "caught");
-    TrainingRun run(recipe, folder / "run", kCpu, hooks);
-    const bool stopped = !run.run();
+    const bool stopped = !TrainingRun(recipe, folder / "run", kCpu, hooks).run();
     stop = false;
     TrainingRun again = TrainingRun::resume(recipe, folder / "run", kCpu, hooks);
     const bool complete = again.run();
@@ -111,6 +110,23 @@ TEST_CASE("a training run tells its listener, and stops when it is told to", "[t
     }
     before = &state;
   }
+}
+
+TEST_CASE("one run at a time writes to a folder", "[training_run]") {
+  const testing::TemporaryFolder folder;
+  testing::make_tiny_images(folder / "images");
+  testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
+  const Recipe recipe = Recipe::read(folder / "tiny.toml", {"train.epochs=1"});
+  const std::filesystem::path place = folder / "run";
+  {
+    TrainingRun run(recipe, place, kCpu, {});
+    CHECK_THROWS_AS(TrainingRun::resume(recipe, place, kCpu, {}), FolderBusy);
+    CHECK_THROWS_WITH(TrainingRun::resume(recipe, place, kCpu, {}),
+                      Contains(place.string()) && Contains("wait for it, or choose another"));
+    CHECK(run.run());
+  }
+  CHECK_THROWS_AS(TrainingRun(recipe, place, kCpu, {}), std::invalid_argument);
+  CHECK(TrainingRun::resume(recipe, place, kCpu, {}).run());
 }
 
 TEST_CASE("a run and its models find their data from anywhere", "[training_run]") {

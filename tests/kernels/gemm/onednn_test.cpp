@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/gemm/onednn.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "kernels/linear/linear.h"
@@ -29,6 +35,31 @@ TEST_CASE("a full store of primitives still has those that it holds", "[linear]"
   CHECK(get(kMostKept) != nullptr);
   CHECK(made == kMostKept + 1);
   CHECK(get(3) != held);
+}
+
+TEST_CASE("a child that is forked while another thread makes a primitive makes its own",
+          "[linear]") {
+  struct Slow {};
+  std::atomic<bool> begun = false;
+  std::thread other([&] {
+    kept<Slow>({1}, [&] {
+      begun = true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      return std::make_shared<const Slow>();
+    });
+  });
+  while (!begun) std::this_thread::yield();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(20);  // a child that waits for ever ends by it
+    kept<Slow>({2}, [] { return std::make_shared<const Slow>(); });
+    ::_exit(7);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  other.join();
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 7);
 }
 
 TEST_CASE("a product leaves the thread's OpenMP as it was", "[linear]") {

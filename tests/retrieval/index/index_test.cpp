@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "retrieval/index/index.h"
 
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <fstream>
 #include <map>
+#include <thread>
 
 #include "retrieval/index/checksum.h"
 #include "retrieval/index/filter.h"
@@ -318,6 +321,26 @@ TEST_CASE("an index refuses what doesn't belong in it", "[index]") {
   CHECK(Index::open(path).count() == 6);
   CHECK_THROWS_WITH(Index::open(folder / "none"), Contains("no such index"));
   CHECK_THROWS_WITH(Index::open(folder / "photos"), Contains("not an index"));
+}
+
+TEST_CASE("an index that is being changed is replaced afterwards", "[index]") {
+  const testing::TemporaryFolder folder;
+  const auto path = folder / "x";
+  build_index(path, make_items(0, 10));
+  auto writer = std::make_unique<IndexWriter>(path);
+  std::atomic<bool> replaced = false;
+  std::thread other([&] {
+    build_index(path, make_items(0, 4), /*replace_existing=*/true);
+    replaced = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  CHECK_FALSE(replaced);
+  const std::vector<std::int64_t> gone{0, 1};
+  CHECK(writer->remove(gone) == 2);
+  CHECK(Index::open(path).count() == 8);
+  writer.reset();
+  other.join();
+  CHECK(Index::open(path).count() == 4);
 }
 
 TEST_CASE("an empty index works", "[index]") {

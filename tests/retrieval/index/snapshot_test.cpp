@@ -7,6 +7,7 @@
 #include <memory>
 #include <thread>
 
+#include "engine/files/replace_folder.h"
 #include "retrieval/index/index.h"
 #include "tests/support/codes.h"
 #include "tests/support/temporary_folder.h"
@@ -101,7 +102,8 @@ TEST_CASE("who waited for an index that was replaced waits for the new one", "[i
   auto old = std::make_unique<IndexLock>(folder / "x", 1);
   std::thread waiting([&] { IndexWriter(folder / "x", 30).add(items(100, 1)); });
   wait();
-  build_index(folder / "x", items(50, 2), true);
+  build_index(folder / "y", items(50, 2));
+  replace_folder(folder / "y", folder / "x");
   auto now = std::make_unique<IndexLock>(folder / "x", 1);
   old.reset();
   wait();
