@@ -4,6 +4,8 @@
 #include <mutex>
 #include <numeric>
 #include <optional>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "api/boundary.h"
@@ -27,21 +29,34 @@ struct State {
 
 struct hh_index {
   std::string folder;
-  int bits = 0;
-  std::string model_hash;    // as it was opened
+  int bits = 0;              // as it was opened: what the caller's arrays are for
   std::mutex changing;       // one change at a time
-  mutable std::mutex mutex;  // of `state`
+  mutable std::mutex mutex;  // of what follows
   std::shared_ptr<const State> state;
+  std::set<std::string> model_hashes;  // all so far: what was returned lives as long as the handle
+  const char* model_hash = "";         // of `state`
 
   std::shared_ptr<const State> now() const {
     const std::scoped_lock lock(mutex);
     return state;
   }
+  /// Another process may have put another index in this one's place.
+  void check_bits(const retrieval::Index& found) const {
+    HH_REQUIRE(found.bits() == bits, folder << ": its codes have " << found.bits()
+                                            << " bits now, and had " << bits
+                                            << " when it was opened: open it again");
+  }
   void refresh() {
     const auto before = now();
     auto fresh =
         std::make_shared<State>(retrieval::Index::open(folder, before ? &before->index : nullptr));
+    if (before) {
+      check_bits(fresh->index);
+    } else {
+      bits = fresh->index.bits();
+    }
     const std::scoped_lock lock(mutex);
+    model_hash = model_hashes.insert(fresh->index.manifest().model_hash).first->c_str();
     state = std::move(fresh);
   }
   /// Runs change(writer) and shows its result to later calls.
@@ -51,6 +66,7 @@ struct hh_index {
     {
       const auto before = now();
       retrieval::IndexWriter writer(folder, 10, &before->index);
+      check_bits(writer.index());
       what(writer);
     }
     refresh();
@@ -131,8 +147,6 @@ hh_status hh_index_open(const char* folder, hh_index** index) {
     auto made = std::make_unique<hh_index>();
     made->folder = &needed(folder, "folder");
     made->refresh();
-    made->bits = made->state->index.bits();
-    made->model_hash = made->state->index.manifest().model_hash;
     out = made.release();
   });
 }
@@ -149,7 +163,10 @@ hh_status hh_index_refresh(hh_index* index) {
 
 int hh_index_bits(const hh_index* index) { return index->bits; }
 int64_t hh_index_count(const hh_index* index) { return index->now()->index.count(); }
-const char* hh_index_model_hash(const hh_index* index) { return index->model_hash.c_str(); }
+const char* hh_index_model_hash(const hh_index* index) {
+  const std::scoped_lock lock(index->mutex);
+  return index->model_hash;
+}
 
 hh_status hh_index_add(hh_index* index, const hh_codes* codes, hh_same_id same_id,
                        int64_t* replaced) {

@@ -2,6 +2,7 @@
 #include "apps/verify/golden_folders.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -45,16 +46,16 @@ GoldenPlaces GoldenPlaces::of_this_program() {
   const fs::path program = fs::read_symlink("/proc/self/exe");
   const char* named = std::getenv("HH_GOLDENS");
   return {program.parent_path().parent_path() / "share/hybridhash/goldens",
-          fs::path(HH_SOURCE_DIR) / "tests/goldens", named != nullptr ? named : ""};
+          program.parent_path() / "goldens", fs::path(HH_SOURCE_DIR) / "tests/goldens",
+          named != nullptr ? named : ""};
 }
 
 std::vector<fs::path> golden_folders(const GoldenPlaces& places) {
   std::vector<fs::path> folders;
-  if (fs::is_directory(places.installed)) {
-    folders.push_back(places.installed);
-  } else if (fs::is_directory(places.source)) {
-    folders.push_back(places.source);
-  }
+  const std::array own{places.installed, places.beside, places.source};
+  const auto found = std::find_if(own.begin(), own.end(),
+                                  [](const auto& place) { return fs::is_directory(place); });
+  if (found != own.end()) folders.push_back(*found);
   std::istringstream named(places.named);
   for (std::string folder; std::getline(named, folder, ':');) {
     if (folder.empty()) continue;
@@ -65,7 +66,8 @@ std::vector<fs::path> golden_folders(const GoldenPlaces& places) {
   }
   if (folders.empty()) {
     throw std::invalid_argument("there are no reference cases: looked in " +
-                                places.installed.string() + " and " + places.source.string() +
+                                places.installed.string() + ", " + places.beside.string() +
+                                " and " + places.source.string() +
                                 "; name a CASE.json, or folders in HH_GOLDENS");
   }
   return folders;

@@ -10,10 +10,11 @@
 
 namespace hh::apps {
 
-/// Where to look. The program's own cases lie in one of the first two folders; named ones come on
+/// Where to look. The program's own cases lie in one of the first three folders; named ones come on
 /// top.
 struct GoldenPlaces {
   std::filesystem::path installed;  // share/hybridhash/goldens beside the program's folder
+  std::filesystem::path beside;     // goldens in the program's folder, as the Python package has it
   std::filesystem::path source;     // tests/goldens of the tree that the program was built from
   std::string named;                // HH_GOLDENS: folders separated by ':'; may be empty
 
@@ -21,7 +22,8 @@ struct GoldenPlaces {
   static GoldenPlaces of_this_program();
 };
 
-/// The folders that are there, in the order above; `source` only if `installed` isn't there. Throws
+/// The folders that are there, in the order above; of the first three the first
+/// that is there. Throws
 /// std::invalid_argument when there is none, or when one that was named isn't there.
 std::vector<std::filesystem::path> golden_folders(const GoldenPlaces& places);
 

@@ -120,15 +120,14 @@ class Reader {
   const std::string& name_;
 };
 
-void check_labels(const CodeSet& set, const Reader& reader) {
-  const int words = label_words(set.classes);
-  if (set.classes % 64 == 0) return;
+/// The first item with a label past the last class; -1: there is none.
+std::int64_t first_past_last_class(const CodeSet& set) {
+  if (set.classes % 64 == 0) return -1;
+  const auto words = std::size_t(label_words(set.classes));
   for (std::int64_t i = 0; i < set.count(); ++i) {
-    if (set.labels[std::size_t((i + 1) * words - 1)] >> (set.classes % 64) != 0) {
-      reader.fail("item " + std::to_string(i) + " has a class past the last of " +
-                  std::to_string(set.classes));
-    }
+    if (set.labels[std::size_t(i + 1) * words - 1] >> (set.classes % 64) != 0) return i;
   }
+  return -1;
 }
 
 CodeSet parse(const SafetensorsFile& file, const std::string& name) {
@@ -161,7 +160,10 @@ CodeSet parse(const SafetensorsFile& file, const std::string& name) {
   set.classes = reader.number("classes", 0, kMaxClasses);
   if (set.classes > 0) {
     set.labels = reader.values<std::uint64_t>("labels", "I64", {n, label_words(set.classes)});
-    check_labels(set, reader);
+    if (const std::int64_t item = first_past_last_class(set); item >= 0) {
+      reader.fail("item " + std::to_string(item) + " has a class past the last of " +
+                  std::to_string(set.classes));
+    }
     set.class_names = reader.class_names(set.classes);
   }
   if (reader.has("names")) set.names = reader.names(n);
@@ -193,6 +195,10 @@ void CodeSet::validate() const {
   HH_REQUIRE(labels.size() == n * std::size_t(label_words(classes)),
              counted(n, "code") << ", but " << counted(labels.size(), "word") << " of labels of "
                                 << counted(classes, "class", "classes") << ": give a row each");
+  const std::int64_t past = first_past_last_class(*this);
+  HH_REQUIRE(past < 0, "labels: item " << past << " has a class past the last of "
+                                       << counted(classes, "class", "classes")
+                                       << ": bits past the last class must be 0");
   HH_REQUIRE(names.empty() || names.size() == n,
              counted(n, "code") << ", but " << counted(names.size(), "name") << ": give one each");
   HH_REQUIRE(outputs.empty() || outputs.size() == n * std::size_t(codes.bits()),

@@ -254,6 +254,23 @@ TEST_CASE("codes go through a file, and are evaluated", "[api]") {
   CHECK(evaluation.map_stable <= evaluation.map_high);
 }
 
+TEST_CASE("labels past the last class are a status", "[api]") {
+  const std::uint8_t bytes[] = {1, 2};
+  const std::uint64_t labels[] = {1, 255};  // the second has classes 0 to 7, of 3
+  const char* const names[] = {"x", "y", "z"};
+  hh_codes_data data = HH_CODES_DATA_INIT;
+  data.bits = 8;
+  data.count = 2;
+  data.codes = bytes;
+  data.classes = 3;
+  data.labels = labels;
+  data.class_names = names;
+  hh_codes* codes = nullptr;
+  CHECK(hh_codes_create(&data, &codes) == HH_INVALID_ARGUMENT);
+  CHECK_THAT(hh_last_error(), Contains("item 1 has a class past the last of 3 classes"));
+  CHECK(codes == nullptr);
+}
+
 TEST_CASE("an empty index can be made and filled", "[api]") {
   const hh::testing::TemporaryFolder folder;
   hh_codes_data none = HH_CODES_DATA_INIT;
@@ -267,6 +284,30 @@ TEST_CASE("an empty index can be made and filled", "[api]") {
   one.codes = bytes;
   index.add(hybridhash::Codes(one));
   CHECK(index.search(bytes, 3).ids(0).size() == 1);
+}
+
+TEST_CASE("an index that was empty takes the model of the first codes", "[api]") {
+  const hh::testing::TemporaryFolder folder;
+  const hybridhash::Codes codes = all_codes(hybridhash::Model(trained().model));
+  hh_codes_data none = HH_CODES_DATA_INIT;
+  none.bits = 16;
+  auto index = hybridhash::Index::build((folder / "index").string(), hybridhash::Codes(none));
+  hybridhash::Index other((folder / "index").string());
+  const char* const before = hh_index_model_hash(other.get());
+  CHECK(index.model_hash().empty());
+  index.add(codes);
+  CHECK(index.model_hash() == codes.view().model_hash);
+  other.refresh();
+  CHECK(other.model_hash() == codes.view().model_hash);
+  CHECK(std::string(before).empty());  // what was returned lives as long as the handle
+  SECTION("an index of other bits in its place is another index") {
+    none.bits = 8;
+    hybridhash::Index::build((folder / "index").string(), hybridhash::Codes(none), true);
+    CHECK_THROWS_WITH(other.refresh(), Contains("8 bits now, and had 16"));
+    CHECK_THROWS_WITH(other.remove(std::vector<std::int64_t>{0}), Contains("open it again"));
+    CHECK(other.bits() == 16);
+    CHECK(other.count() == 60);
+  }
 }
 
 TEST_CASE("a model that can't be opened is a status and one line", "[api]") {

@@ -28,12 +28,17 @@ repair() {
   auditwheel repair -w "$work/wheel" "$work"/built/*.whl && auditwheel show "$work"/wheel/*manylinux_2_*.whl &&
     { ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' || ls "$work"/wheel/*-cp312-abi3-*; }
 }
+# The wheel's own cases, which are fewer than the tree's: that is not there for who installs a wheel.
+verifies() {
+  local said
+  said=$(hybridhash verify) && echo "$said" && grep -q "pass *micro_e" <<<"$said" && ! grep -q full224 <<<"$said"
+}
 # The command is the program: it needs nothing outside the wheel but what every manylinux system has.
 program() {
   local folder
   folder=$("$python" -c 'import hybridhash, os; print(os.path.dirname(hybridhash.__file__))')
   [ "$(hybridhash --version)" = "$("$folder/hybridhash" --version)" ] &&
-    hybridhash verify "$folder/goldens/micro_e.json" &&
+    verifies &&
     ! ldd "$folder/hybridhash" | grep -vE "$folder|linux-vdso|ld-linux|lib(c|m|stdc\+\+|gcc_s|z|dl|pthread|rt)\.so"
 }
 # By the name that the other builds call it, so that ccache has their results.

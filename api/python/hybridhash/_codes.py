@@ -29,6 +29,18 @@ def rows(codes: Any, bits: int) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
+def whole_numbers(values: Any, name: str) -> np.ndarray:
+    """``values`` as int64 [n]. TypeError for any other kind: a number that was rounded would name another item."""
+    array = np.asarray(values)
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} of type {array.dtype}: use whole numbers, int64 [n]")
+    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name}: {array.max()} is past int64's {np.iinfo(np.int64).max}")
+    return np.atleast_1d(np.ascontiguousarray(array, dtype=np.int64))
+
+
 class Codes:
     """Codes with ids, and where they are known labels, names, metadata and real-valued outputs.
 
@@ -50,7 +62,7 @@ class Codes:
         words, classes = _label_words(labels, len(array), class_names)
         self._core = _core.make_codes(
             array, bits,
-            None if ids is None else np.ascontiguousarray(ids, dtype=np.int64), words, classes,
+            None if ids is None else whole_numbers(ids, "ids"), words, classes,
             None if class_names is None else list(class_names),
             None if names is None else [path_text(name) for name in names],
             None if metadata is None else [json.dumps(one) if one else "" for one in metadata],
@@ -129,18 +141,29 @@ class Codes:
         return self._core.model_hash
 
 
+def _class_numbers(label: Any) -> np.ndarray:
+    """Of one item."""
+    array = np.atleast_1d(np.asarray(label))
+    if array.size and array.dtype.kind not in "iu":
+        raise ValueError(f"label {label!r} of type {array.dtype}: use class numbers from 0 on; class_names has their names")
+    return array.astype(np.int64)
+
+
 def _label_words(labels: Any, count: int, class_names: "Sequence[str] | None") -> "tuple[np.ndarray | None, int]":
     """Labels packed as the library wants them, [n, ceil(classes / 64)] uint64, and the number of classes."""
     if labels is None:
         return None, 0 if class_names is None else len(class_names)
     if len(labels) != count:
         raise ValueError(f"{len(labels)} labels, but {count} codes")
-    table = np.asarray(labels) if not isinstance(labels, (list, tuple)) else None
-    if table is not None and table.ndim == 2 and table.dtype == np.bool_:
+    table = None if isinstance(labels, (list, tuple)) else np.asarray(labels)
+    if table is not None and table.ndim == 2:
+        if table.dtype != np.bool_:
+            raise ValueError(f"labels of type {table.dtype} and shape {list(table.shape)}: a table of a column a class is bool, "
+                             "so use labels.astype(bool); class numbers are [n], or n lists")
         per_item: Iterable[Any] = [np.flatnonzero(row) for row in table]
         classes = table.shape[1]
     else:
-        per_item = [np.atleast_1d(np.asarray(one, dtype=np.int64)) for one in labels]
+        per_item = [_class_numbers(one) for one in labels]
         classes = max((int(one.max()) for one in per_item if one.size), default=-1) + 1
     if class_names is not None:
         if len(class_names) < classes:

@@ -9,7 +9,7 @@ from typing import Any, Iterator, NamedTuple, Sequence
 import numpy as np
 
 from . import _core
-from ._codes import Codes, path_text, rows
+from ._codes import Codes, path_text, rows, whole_numbers
 
 _SAME_ID = {"refuse": 0, "replace": 1, "renumber": 2}
 
@@ -96,7 +96,7 @@ class Index:
 
     def remove(self, ids: Any) -> int:
         """Deletes items by ``ids``, int64 [n]; how many of them there were."""
-        return self._core.remove(_ids(ids))
+        return self._core.remove(whole_numbers(ids, "ids"))
 
     def compact(self) -> None:
         """Gives back the space of deleted items."""
@@ -108,7 +108,7 @@ class Index:
 
     def items(self, ids: Any) -> Codes:
         """Items by their ``ids``, int64 [n], in that order. ValueError for one that isn't there."""
-        return Codes._of(self._core.items(_ids(ids)))
+        return Codes._of(self._core.items(whole_numbers(ids, "ids")))
 
     def select(self, *filters: str) -> Codes:
         """All items that pass all filters: "label=cat", "path~holiday/*", "id>=100", "year<2020"."""
@@ -135,9 +135,5 @@ class Index:
         if outputs is not None:
             outputs = np.atleast_2d(np.ascontiguousarray(outputs, dtype=np.float32))
         return Hits(*self._core.search(None if codes is None else rows(codes, self.bits),
-                                       None if ids is None else _ids(ids), outputs, k, radius, list(filters),
+                                       None if ids is None else whole_numbers(ids, "ids"), outputs, k, radius, list(filters),
                                        exclude_self, rerank, method, threads))
-
-
-def _ids(ids: Any) -> np.ndarray:
-    return np.atleast_1d(np.ascontiguousarray(ids, dtype=np.int64))

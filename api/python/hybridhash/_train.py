@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import json
+import numbers
 import os
 from typing import Any, Callable, Mapping
+
+import numpy as np
 
 from . import _core
 from ._codes import path_text
@@ -24,7 +28,7 @@ class Recipe:
 
     def texts(self) -> "list[str]":
         """The settings as the command line writes them."""
-        return [f"{key}={_toml(value)}" for key, value in self.settings.items()]
+        return [f"{key}={_toml(key, value)}" for key, value in self.settings.items()]
 
 
 class Run:
@@ -71,9 +75,14 @@ def train(recipe: "Recipe | str | os.PathLike[str] | None", folder: "str | os.Pa
     return Run(place, completed)
 
 
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
+def _toml(key: str, value: Any) -> str:
+    if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(one) for one in value) + "]"
-    return str(value)
+    if isinstance(value, (str, os.PathLike)):  # JSON's escapes are TOML's, but for one character
+        return json.dumps(os.fspath(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return "[" + ", ".join(_toml(key, one) for one in value) + "]"
+    if isinstance(value, numbers.Real):
+        return str(value)
+    raise TypeError(f"{key} = {value!r}: use a number, a bool, a text, a path, or a list of them"
+                    + ("; leave out what keeps its default" if value is None else ""))

@@ -21,7 +21,10 @@ assert wanted == {"faiss", "torch"} and not ("--all" in sys.argv and left_out), 
 assert len(blocks) >= 5, f"{page}: {len(blocks)} blocks of code"
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
-    exec(compile("\n".join(blocks), str(page), "exec"), {})
+    made = {}
+    exec(compile("\n".join(blocks), str(page), "exec"), made)
     assert pathlib.Path("results.png").stat().st_size > 100
+    assert all(name.startswith("red/") for name in made["names"]), f"a red photograph found {made['names']}"
+    assert made["result"]["map"] > 0.99, made["result"]
     os.chdir("/")
 print("ok" + "".join(f", without the blocks of {package}" for package in sorted(left_out)))

@@ -125,6 +125,31 @@ def test_codes_from_arrays(tmp_path):
         hybridhash.Codes(packed.astype(np.int32), 64)
 
 
+def test_ids_and_labels_are_whole_numbers(codes, tmp_path):
+    """What was rounded or read as something else would name, and delete, what nobody named."""
+    index = hybridhash.Index.build(tmp_path / "index", codes)
+    for wrong in [np.array([5.5]), "0", ["0"], [True], 0.9, [0.9], np.array([True]), None, [None], [2**70]]:
+        for call in [index.remove, index.items, lambda ids: index.query(ids=[*np.atleast_1d(ids)]),
+                     lambda ids: hybridhash.Codes(codes.codes[:1], 20, ids=[*np.atleast_1d(ids)])]:
+            with pytest.raises(TypeError, match="ids of type .*: use whole numbers"):
+                call(wrong)
+    with pytest.raises(ValueError, match="past int64"):
+        index.remove(np.array([2**63], np.uint64))
+    assert index.remove([]) == 0 and index.remove(np.array([], np.int64)) == 0 and len(index) == 40
+    assert index.remove(np.array([3], np.uint8)) == 1
+
+    table = np.array([[0, 1, 0], [1, 0, 1]])
+    two = codes.codes[:2]
+    for wrong in [table, table.astype(np.float32), table.astype(np.uint8)]:
+        with pytest.raises(ValueError, match=r"labels.astype\(bool\)"):
+            hybridhash.Codes(two, 20, labels=wrong)
+    assert hybridhash.Codes(two, 20, labels=table.astype(bool)).labels == [[1], [0, 2]]
+    for wrong in [["a", "b"], [0.5, 1], np.array([0.0, 1.0]), [True, False], [[True, False], [False, True]]]:
+        with pytest.raises(ValueError, match="use class numbers from 0 on"):
+            hybridhash.Codes(two, 20, labels=wrong)
+    assert hybridhash.Codes(two, 20, labels=np.array([2, 0], np.uint8)).labels == [[2], [0]]
+
+
 def test_index(codes, tmp_path):
     index = hybridhash.Index.build(tmp_path / "index", codes)
     assert len(index) == 40 and index.bits == 20 and index.model_hash == codes.model_hash
@@ -179,6 +204,21 @@ def test_errors(model, tmp_path):
         hybridhash.Codes.read(tmp_path)
     with pytest.raises(ValueError, match="learning_rate"):
         hybridhash.train(None, tmp_path / "x", settings={"train.lr": 1})
+
+
+def test_settings(tmp_path):
+    """Texts stay texts, whatever they look like; what TOML has no word for is refused."""
+    for value, text in [("2024", '"2024"'), ("true", '"true"'), (tmp_path, f'"{tmp_path}"'), ('a"b\\c\n\x7f', r'"a\"b\\c\n\u007f"'),
+                        (3, "3"), (np.float64(2e-3), "0.002"), (np.bool_(True), "true"), ((8, 16), "[8, 16]"),
+                        (np.array([8, 16]), "[8, 16]"), (["a", False], '["a", false]')]:
+        assert hybridhash.Recipe(None, {"data.path": value}).texts() == [f"data.path={text}"]
+    for folder in ["2024", 'a "b" \\ \x7fc']:  # the library reads it as it was
+        with pytest.raises((ValueError, hybridhash.Error), match=folder[:3]) as error:
+            hybridhash.train(None, tmp_path / "run", settings={"data.protocol": "folder", "data.path": folder})
+        assert "string" not in str(error.value)
+    for wrong in [None, {"a": 1}, 1j, [None]]:
+        with pytest.raises(TypeError, match="data.path = "):
+            hybridhash.Recipe(None, {"data.path": wrong}).texts()
 
 
 def test_callbacks_raise(model, photos, tmp_path):

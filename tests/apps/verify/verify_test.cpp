@@ -102,12 +102,14 @@ TEST_CASE("the program's own cases are looked for beside it, then in its tree", 
     return folder / name;
   };
   using Paths = std::vector<std::filesystem::path>;
-  apps::GoldenPlaces places{folder / "installed", folder / "source", ""};
-  CHECK_THROWS_WITH(apps::golden_folders(places), Contains(places.installed.string()) &&
-                                                      Contains(places.source.string()) &&
-                                                      Contains("HH_GOLDENS"));
+  apps::GoldenPlaces places{folder / "installed", folder / "beside", folder / "source", ""};
+  CHECK_THROWS_WITH(apps::golden_folders(places),
+                    Contains(places.installed.string()) && Contains(places.beside.string()) &&
+                        Contains(places.source.string()) && Contains("HH_GOLDENS"));
   make("source");
   CHECK(apps::golden_folders(places) == Paths{places.source});
+  make("beside");
+  CHECK(apps::golden_folders(places) == Paths{places.beside});
   make("installed");
   CHECK(apps::golden_folders(places) == Paths{places.installed});
   const auto more = make("more"), most = make("most");

@@ -59,6 +59,16 @@ TEST_CASE("code files come back as they were written", "[code_file]") {
   require_equal(read_code_file(folder / "codes"), empty);
 }
 
+TEST_CASE("labels past the last class are refused before anything is made of them", "[code_file]") {
+  const testing::TemporaryFolder folder;
+  CodeSet set = full_set();
+  set.labels[3] |= std::uint64_t{1} << 6;  // class 70 of 70
+  REQUIRE_THROWS_WITH(set.validate(),
+                      Catch::Contains("item 1 has a class past the last of 70 classes"));
+  REQUIRE_THROWS_AS(write_code_file(folder / "codes", set), std::invalid_argument);
+  REQUIRE_FALSE(std::filesystem::exists(folder / "codes"));
+}
+
 TEST_CASE("codes are read from npy files too", "[code_file]") {
   const testing::TemporaryFolder folder;
   const std::vector<std::uint8_t> bytes{1, 2, 3, 4, 5, 6};
