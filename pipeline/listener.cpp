@@ -21,9 +21,10 @@ Progress::~Progress() {
   }
 }
 
-void Progress::update(std::int64_t done, const std::string& detail) {
+void Progress::update(std::int64_t done, const std::string& detail, double whole) {
   state_.done = done;
   state_.detail = detail;
+  state_.whole = whole;
   listener_.progress(state_);
 }
 

@@ -14,6 +14,7 @@ struct ProgressState {
   std::int64_t before = 0;  // of them, done in an earlier process
   std::int64_t done = 0;    // so far, those before included
   std::string detail;       // "loss 0.523", or empty
+  double whole = -1;        // seconds left of the work that this is a part of; -1: unknown, or all
   bool ended = false;       // nothing more comes of this work
 };
 
@@ -36,7 +37,7 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  void update(std::int64_t done, const std::string& detail = "");
+  void update(std::int64_t done, const std::string& detail = "", double whole = -1);
 
  private:
   const Listener& listener_;

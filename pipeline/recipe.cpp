@@ -17,6 +17,7 @@
 #include "engine/files/utf8.h"
 #include "model/hybridhash/hybridhash.h"
 #include "pipeline/nearest_name.h"
+#include "pipeline/recipe_help.h"
 
 namespace hh::pipeline {
 namespace {
@@ -162,6 +163,7 @@ Keys keys_of(Recipe& r) {
   add("schedule.final_fraction", r.schedule.final_fraction);
   add("evaluate.every", r.evaluate.every);
   add("evaluate.hold_out", r.evaluate.hold_out);
+  add("evaluate.patience", r.evaluate.patience);
   add("evaluate.by_query", r.evaluate.by_query);
   add("evaluate.top_k", r.evaluate.top_k);
   add("evaluate.batch", r.evaluate.batch);
@@ -335,6 +337,12 @@ void Recipe::validate() const {
   HH_REQUIRE(evaluate.every >= 1, "evaluate.every = " << evaluate.every << ": use 1 or more");
   HH_REQUIRE(evaluate.hold_out >= 0,
              "evaluate.hold_out = " << evaluate.hold_out << ": use 0 (none) or more");
+  HH_REQUIRE(evaluate.patience >= 0,
+             "evaluate.patience = " << evaluate.patience << ": use 0 (off) or more");
+  HH_REQUIRE(evaluate.patience == 0 || evaluate.hold_out > 0,
+             "evaluate.patience = " << evaluate.patience
+                                    << ": it waits for a better held-out mAP, so set "
+                                       "evaluate.hold_out too");
   HH_REQUIRE(evaluate.top_k >= 0,
              "evaluate.top_k = " << evaluate.top_k << ": use 0 (the protocol's) or more");
   HH_REQUIRE(evaluate.batch >= 1 && evaluate.batch <= 65536,
@@ -358,7 +366,11 @@ Recipe Recipe::with_absolute_paths() const {
   return recipe;
 }
 
-std::string Recipe::to_toml() const {
+std::string Recipe::to_toml() const { return text_with({}); }
+std::string Recipe::to_commented_toml() const { return text_with(recipe_comment); }
+
+std::string Recipe::text_with(
+    const std::function<std::string(const std::string& key)>& comment) const {
   Recipe copy = *this;
   std::string text, section;
   for (const auto& [name, key] : keys_of(copy)) {
@@ -367,6 +379,7 @@ std::string Recipe::to_toml() const {
       section = name.substr(0, dot);
       text += (text.empty() ? "[" : "\n[") + section + "]\n";
     }
+    if (comment) text += comment(name);
     text += name.substr(dot + 1) + " = " + key.write() + "\n";
   }
   return text;

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -68,8 +69,9 @@ struct Recipe {
   struct Evaluate {
     int every = 3;              // epochs; the last one is always evaluated
     std::int64_t hold_out = 0;  // training images kept back to choose the best checkpoint
-    bool by_query = false;      // also track the best by the query set, as the paper does
-    int top_k = 0;              // of that mAP; 0: the protocol's
+    int patience = 0;       // evaluations without a better held-out mAP that end the run; 0: off
+    bool by_query = false;  // also track the best by the query set, as the paper does
+    int top_k = 0;          // of that mAP; 0: the protocol's
     int batch = 256;
   } evaluate;
 
@@ -89,7 +91,12 @@ struct Recipe {
   Recipe with_absolute_paths() const;
   /// The whole recipe as TOML that read() takes.
   std::string to_toml() const;
+  /// The same, with what docs/recipes.md says of each key above it.
+  std::string to_commented_toml() const;
   data::ProtocolOptions protocol_options() const;
+
+ private:
+  std::string text_with(const std::function<std::string(const std::string& key)>& comment) const;
 };
 
 }  // namespace hh::pipeline

@@ -161,20 +161,39 @@ bool TrainingRun::run() {
 }
 
 bool TrainingRun::run_epochs() {
-  while (position_.epoch < recipe_.train.epochs) {
+  while (position_.epoch < recipe_.train.epochs && !out_of_patience()) {
     const bool complete = run_epoch();
     if (complete) {
       end_epoch();
     } else {
       save_checkpoint();
     }
+    if (out_of_patience()) break;
     if (hooks_->stop() && position_.epoch < recipe_.train.epochs) {
       hooks_->listener.report(fmt::format("stopped in epoch {} after {} batches",
                                           position_.epoch + 1, position_.batch));
       return false;
     }
   }
+  if (position_.epoch < recipe_.train.epochs) {
+    hooks_->listener.report(
+        fmt::format("ended early: {} without a better held-out mAP than {:.4f} (evaluate.patience)",
+                    counted(position_.waited, "evaluation"), position_.best));
+  }
   return true;
+}
+
+double TrainingRun::seconds_left() const {
+  const std::int64_t per_epoch = std::int64_t(train_items_.size());
+  std::int64_t evaluations = 0;
+  for (int epoch = position_.epoch; epoch < recipe_.train.epochs; ++epoch) {
+    evaluations += evaluates(epoch) ? 1 : 0;
+  }
+  const std::int64_t images =
+      per_epoch * (recipe_.train.epochs - position_.epoch) - position_.images;
+  return batch_seconds_ / double(std::max<std::int64_t>(batch_images_, 1)) * double(images) +
+         evaluation_seconds_ / double(std::max<std::int64_t>(evaluations_, 1)) *
+             double(evaluations);
 }
 
 bool TrainingRun::run_epoch() {
@@ -202,10 +221,12 @@ bool TrainingRun::run_epoch() {
       take_batch(batch);
     }
     position_.seconds += since(before);
+    batch_seconds_ += since(before);
+    batch_images_ += batch.images;
     before = Clock::now();
     if (position_.images > 0) {
       const double mean = position_.loss_sum / double(position_.images);
-      progress.update(position_.images, fmt::format("loss {:.4f}", mean));
+      progress.update(position_.images, fmt::format("loss {:.4f}", mean), seconds_left());
     }
     // Gradients that wait for a step aren't in a checkpoint.
     if (trainer_->accumulated() > 0 || position_.batch == loader_->batches()) continue;
@@ -260,12 +281,13 @@ void TrainingRun::settle_loss() {
 
 void TrainingRun::end_epoch() {
   const bool last = position_.epoch + 1 == recipe_.train.epochs;
-  const bool evaluate = last || (position_.epoch + 1) % recipe_.evaluate.every == 0;
+  const bool evaluate = evaluates(position_.epoch);
   const std::int64_t steps = trainer_->optimizer().steps();
   const double loss = position_.loss_sum / double(std::max<std::int64_t>(position_.images, 1));
   const double rate = double(position_.images) / std::max(position_.seconds, 1e-9);
   const float learning_rate = schedule_.at(std::max<std::int64_t>(steps - 1, 0));
   double held_out = NAN, query = NAN;
+  const auto start = std::chrono::steady_clock::now();
   if (evaluate && !held_out_items_.empty())
     held_out = retrieval_map(held_out_items_, train_items_, 0);
   if (evaluate && recipe_.evaluate.by_query) {
@@ -273,6 +295,11 @@ void TrainingRun::end_epoch() {
     const int cut =
         recipe_.evaluate.top_k > 0 ? recipe_.evaluate.top_k : experiment_.protocol.top_k;
     query = retrieval_map(split.query, split.database, std::max(cut, 0));
+  }
+  if (evaluate) {
+    ++evaluations_;
+    evaluation_seconds_ +=
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
 
   ++position_.epoch;
@@ -297,7 +324,10 @@ void TrainingRun::end_epoch() {
   // Without a held-out slice nothing but the training loss could choose, so the last epoch stands.
   if (held_out_items_.empty() ? last : held_out > position_.best) {
     position_.best = held_out_items_.empty() ? -1 : held_out;
+    position_.waited = 0;
     save_model(kBestFile);
+  } else if (!std::isnan(held_out)) {
+    ++position_.waited;
   }
   if (query > position_.best_by_query) {
     position_.best_by_query = query;
@@ -367,7 +397,8 @@ void TrainingRun::save_checkpoint() {
                                 {"images", position_.images},
                                 {"seconds", position_.seconds},
                                 {"best", position_.best},
-                                {"best_by_query", position_.best_by_query}};
+                                {"best_by_query", position_.best_by_query},
+                                {"waited", position_.waited}};
   // A checkpoint serves as a model as well.
   Metadata metadata = model_metadata(model_info());
   metadata["position"] = position.dump();
@@ -386,6 +417,7 @@ void TrainingRun::load_checkpoint() {
     json.at("seconds").get_to(position_.seconds);
     json.at("best").get_to(position_.best);
     json.at("best_by_query").get_to(position_.best_by_query);
+    position_.waited = json.value("waited", 0);  // older ones have none
   } catch (const std::exception& error) {
     throw std::invalid_argument((folder_ / kCheckpointFile).string() +
                                 ": no usable training position: " + json_error_text(error) +

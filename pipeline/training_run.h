@@ -82,11 +82,21 @@ class TrainingRun {
     std::int64_t images = 0;               // of the epoch
     double seconds = 0;                    // spent in the epoch's batches
     double best = -1, best_by_query = -1;  // mAP; -1: none yet
+    int waited = 0;                        // evaluations since the best by held-out images
   };
 
   TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
               const Hooks& hooks, bool resuming, bool allow_changed_data = false);
   bool run_epochs();
+  /// Whether evaluate.patience ended it.
+  bool out_of_patience() const {
+    return recipe_.evaluate.patience > 0 && position_.waited >= recipe_.evaluate.patience;
+  }
+  bool evaluates(int epoch) const {
+    return epoch + 1 == recipe_.train.epochs || (epoch + 1) % recipe_.evaluate.every == 0;
+  }
+  /// Of the whole run, by what this process took so far.
+  double seconds_left() const;
   bool run_epoch();
   void end_epoch();
   void initialise();
@@ -113,6 +123,9 @@ class TrainingRun {
   LearningRateSchedule schedule_;
   Position position_;
   BatchLoss unsettled_;
+  /// Of this process.
+  double batch_seconds_ = 0, evaluation_seconds_ = 0;
+  std::int64_t batch_images_ = 0, evaluations_ = 0;
   std::unique_ptr<EventFile> events_;
   std::unique_ptr<StepProfile> profile_;  // null: none is asked for
 };

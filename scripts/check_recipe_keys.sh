@@ -13,7 +13,7 @@ wrong() {
 }
 
 rows=$(sed -n 's/^| \([a-z]*\.[a-z0-9_]*\) | \([^|]*\) | \([^|]*\) | .*/\1|\2|\3/p' "$page")
-printed=$("$program" train --print-recipe | awk '/^\[/ { section = substr($0, 2, length - 2) } / = / { print section "." $0 }')
+printed=$("$program" train --print-recipe | awk '/^#/ { next } /^\[/ { section = substr($0, 2, length - 2) } / = / { print section "." $0 }')
 [ -n "$printed" ] || { echo "$program prints no recipe"; exit 1; }
 while IFS= read -r line; do
   key=${line%% = *} default=${line#* = }

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "data/images/decode.h"
 #include "engine/files/safetensors.h"
 #include "kernels/core/check.h"
 #include "model/training/checkpoint.h"
@@ -54,11 +55,14 @@ bool is_index(const fs::path& folder) {
 }
 
 bool is_picture(const fs::path& path) {
-  const std::string head = first_bytes(path, 8);
-  const bool anymap = head.size() > 2 && head[0] == 'P' && head[1] >= '1' && head[1] <= '6' &&
-                      std::string_view(" \n\r\t#").find(head[2]) != std::string_view::npos;
-  return anymap || head.starts_with("\xff\xd8\xff") || head.starts_with("\x89PNG") ||
-         (head.starts_with("BM") && head.size() == 8);
+  const std::string head = first_bytes(path, 16);
+  // Text may begin with these two letters as well.
+  if (head.starts_with('P')) {
+    return head.size() > 2 && head[1] >= '1' && head[1] <= '6' &&
+           std::string_view(" \n\r\t#").find(head[2]) != std::string_view::npos;
+  }
+  if (head.starts_with("BM") && head.size() < 16) return false;
+  return data::is_image({reinterpret_cast<const std::uint8_t*>(head.data()), head.size()});
 }
 
 /// Of what kind a file is that can't be had back by running a command once more; or empty.

@@ -86,7 +86,7 @@ void run(const Options& o) {
                   o.resume, profiled);
   }
   const pipeline::Recipe recipe = pipeline::Recipe::read(o.recipe, settings);
-  if (o.print_recipe) return fmt::print("{}", shown_lines(recipe.to_toml()));
+  if (o.print_recipe) return fmt::print("{}", shown_lines(recipe.to_commented_toml()));
   HH_REQUIRE(!o.recipe.empty() || !settings.empty(),
              "no RECIPE: give one, as recipes/micro_fashion.toml, or --set some of its keys "
              "(--print-recipe "
@@ -124,7 +124,7 @@ void add_train(CLI::App& program) {
   command->add_flag("--skip-bad", options->skip_bad,
                     "leave out images that are missing or broken; otherwise they end the run");
   command->add_flag("--print-recipe", options->print_recipe,
-                    "print the whole recipe with all defaults, and train nothing");
+                    "print the whole recipe, each key with its meaning, and train nothing");
   command->add_flag("--profile", options->profile,
                     "time the kernels of steps 3 to 12 by layer, into trace.json and profile.tsv "
                     "of the run's folder");

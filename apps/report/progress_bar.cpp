@@ -80,10 +80,11 @@ void ProgressBar::show(const pipeline::ProgressState& state) {
   if (since(last_) < (redraws_ ? 0.1 : 10.0)) return;
   last_ = now;
   const double rate = double(state.done - state.before) / std::max(since(start_), 1e-9);
-  const std::string rest =
+  std::string rest =
       fmt::format("{}/{}  {:.0f} images/s  {}{}ETA {}", state.done, state.total, rate, state.detail,
                   state.detail.empty() ? "" : "  ",
                   duration_text(double(state.total - state.done) / std::max(rate, 1e-9)));
+  if (state.whole >= 0) rest += ", of all " + duration_text(state.whole);
   constexpr int kWidth = 24;
   const int filled = state.total > 0 ? int(kWidth * state.done / state.total) : kWidth;
   const std::string line = shown_text(fmt::format("{}  {}", what_, rest));

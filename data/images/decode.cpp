@@ -49,6 +49,11 @@ void check_image_size(std::int64_t height, std::int64_t width, const DecodeOptio
   throw ImageError(what.str());
 }
 
+bool is_image(std::span<const std::uint8_t> bytes) {
+  return std::any_of(std::begin(kFormats), std::end(kFormats),
+                     [&](const Format& format) { return format.is(bytes); });
+}
+
 Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& options) {
   HH_REQUIRE(options.channels == 1 || options.channels == 3,
              "images of " << options.channels << " channels: use 1 or 3");

@@ -42,6 +42,10 @@ Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& opt
 /// The same of a file; the error's text starts with the path.
 Image load_image(const std::filesystem::path& path, const DecodeOptions& options = {});
 
+/// Whether a file that begins so is of a format that is read, or would be where libheif is: by its first
+/// bytes, 16 or more.
+bool is_image(std::span<const std::uint8_t> bytes);
+
 /// Whether HEIC and AVIF are read: libheif's header was there when this was built, and it is now.
 bool reads_heif();
 

@@ -36,6 +36,29 @@ TEST_CASE("a recipe survives writing and reading", "[recipe]") {
   CHECK(again.evaluate.by_query);
 }
 
+TEST_CASE("a recipe is printed with what the page says of each key", "[recipe]") {
+  const Recipe recipe = Recipe::parse("", "", {"train.epochs=9"});
+  const std::string text = recipe.to_commented_toml();
+  CHECK(Recipe::parse(text, "again", {}).to_toml() == recipe.to_toml());
+  CHECK_THAT(text,
+             Contains("# passes through the training images (epochs; 1 to 100000; default 15)\n"
+                      "epochs = 9\n") &&
+                 Contains("docs/own-photos.md"));
+  // A comment above each key, of lines that a terminal shows whole.
+  std::string before = "#";
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = text.find('\n', at);
+    const std::string line = text.substr(at, end - at);
+    INFO(line);
+    CHECK(line.size() <= 110);
+    if (line.find(" = ") != std::string::npos && !line.starts_with("#")) {
+      CHECK(before.starts_with("# "));
+    }
+    before = line;
+    at = end + 1;
+  }
+}
+
 TEST_CASE("photographs are turned by the protocol's choice, and it is written", "[recipe]") {
   const auto turned = [](std::vector<std::string> settings) {
     const Recipe recipe = Recipe::parse("", "", settings);
@@ -99,9 +122,11 @@ TEST_CASE("numbers of a recipe are finite, and counts aren't negative", "[recipe
     }
     CHECK_NOTHROW(set(key, "1e30"));
   }
+  CHECK_THROWS_WITH(set("evaluate.patience", "2"), Contains("so set evaluate.hold_out too"));
   CHECK_THROWS_WITH(set("train.alpha", "0"), Contains("above 0"));
   CHECK_NOTHROW(set("optimizer.weight_decay", "0"));
-  for (const char* key : {"data.query_per_class", "data.train_per_class", "evaluate.top_k"}) {
+  for (const char* key :
+       {"data.query_per_class", "data.train_per_class", "evaluate.top_k", "evaluate.patience"}) {
     CHECK_THROWS_WITH(set(key, "-1"), Contains(std::string(key) + " = -1: use 0 ("));
     CHECK_NOTHROW(set(key, "0"));
   }

@@ -129,6 +129,48 @@ TEST_CASE("one run at a time writes to a folder", "[training_run]") {
   CHECK(TrainingRun::resume(recipe, place, kCpu, {}).run());
 }
 
+TEST_CASE("a run ends when its patience does, also where it was resumed", "[training_run]") {
+  const testing::TemporaryFolder folder;
+  testing::make_tiny_images(folder / "images");
+  testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
+  // Weights that don't change have the same mAP after every epoch: the first is the best.
+  const auto recipe = [&](const std::string& patience) {
+    return Recipe::read(folder / "tiny.toml",
+                        {"train.epochs=6", "evaluate.every=1", "evaluate.patience=" + patience,
+                         "schedule.learning_rate=1e-30", "optimizer.weight_decay=0"});
+  };
+  Heard heard;
+  int epochs = 0, stop_after = 100;
+  const TrainingRun::Hooks hooks{.stop = [&] { return epochs >= stop_after; },
+                                 .epoch_ended = [&](const MetricsLog&) { ++epochs; },
+                                 .listener = heard.listener()};
+  CHECK(TrainingRun(recipe("2"), folder / "whole", kCpu, hooks).run());
+  CHECK(epochs == 3);
+  CHECK_THAT(heard.report(), Contains("ended early: 2 evaluations without a better held-out mAP"));
+  // What is left of the whole run falls, and none is known of single works.
+  double left = 1e9;
+  for (const ProgressState& state : heard.progress) {
+    if (!state.what.starts_with("epoch")) CHECK(state.whole == -1);
+    if (state.what.starts_with("epoch 3/6") && state.whole >= 0) left = state.whole;
+  }
+  CHECK(left > 0);
+  CHECK(left < 600);
+
+  epochs = 0;
+  stop_after = 2;
+  CHECK_FALSE(TrainingRun(recipe("2"), folder / "parts", kCpu, hooks).run());
+  stop_after = 100;
+  CHECK(TrainingRun::resume(recipe("2"), folder / "parts", kCpu, hooks).run());
+  CHECK(epochs == 3);
+  CHECK(testing::read_text(folder / "parts/best.safetensors") ==
+        testing::read_text(folder / "whole/best.safetensors"));
+  // Ended is ended, but not for who has more patience now.
+  CHECK(TrainingRun::resume(recipe("2"), folder / "parts", kCpu, hooks).run());
+  CHECK(epochs == 3);
+  CHECK(TrainingRun::resume(recipe("0"), folder / "parts", kCpu, hooks).run());
+  CHECK(epochs == 6);
+}
+
 TEST_CASE("a run and its models find their data from anywhere", "[training_run]") {
   const testing::TemporaryFolder folder;
   testing::make_tiny_images(folder / "images");

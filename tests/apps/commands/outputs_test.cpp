@@ -39,6 +39,7 @@ struct Workplace {
          "--npy", path("all.npy"), "--device", "cpu"});
     run({"index", "build", "--codes", path("all.codes"), "--out", path("ix")});
     testing::write_text(folder / "list.txt", path("images/green/100.ppm") + " 0 1 0\n");
+    testing::write_text(folder / "cat.webp", std::string("RIFF\x10\0\0\0WEBPVP8 ", 16));
     fs::create_symlink("list.txt", folder / "link.txt");
     fs::create_symlink("ix", folder / "ix_link");
     fs::create_hard_link(model, folder / "hard");
@@ -74,6 +75,7 @@ std::vector<Refused> encodings(const Workplace& at) {
   return {
       // The shell's pattern took the first picture for the output.
       {at.encode({path("images/red/101.ppm"), "--out", at.red}), "a picture"},
+      {at.encode({at.red, "--out", path("cat.webp")}), "a picture"},
       {at.encode({at.red, "--out", at.red}), "the input image"},
       {at.encode({"--folder", path("images"), "--npy", at.red}), "a picture"},
       {at.encode({at.red, "--npy-outputs", path("images/blue/100.ppm")}), "a picture"},

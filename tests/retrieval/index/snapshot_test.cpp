@@ -7,7 +7,6 @@
 #include <memory>
 #include <thread>
 
-#include "engine/files/replace_folder.h"
 #include "retrieval/index/index.h"
 #include "tests/support/codes.h"
 #include "tests/support/temporary_folder.h"
@@ -99,12 +98,13 @@ TEST_CASE("who waited for an index that was replaced waits for the new one", "[i
   const testing::TemporaryFolder folder;
   const auto wait = [] { std::this_thread::sleep_for(std::chrono::milliseconds(200)); };
   build_index(folder / "x", items(0, 5));
+  build_index(folder / "y", items(50, 2));
   auto old = std::make_unique<IndexLock>(folder / "x", 1);
+  auto now = std::make_unique<IndexLock>(folder / "y", 1);  // a lock is the file's, not the name's
   std::thread waiting([&] { IndexWriter(folder / "x", 30).add(items(100, 1)); });
   wait();
-  build_index(folder / "y", items(50, 2));
-  replace_folder(folder / "y", folder / "x");
-  auto now = std::make_unique<IndexLock>(folder / "x", 1);
+  fs::rename(folder / "x", folder / "gone");
+  fs::rename(folder / "y", folder / "x");
   old.reset();
   wait();
   CHECK(Index::open(folder / "x").count() == 2);
