@@ -56,6 +56,8 @@ hh_status record_error() noexcept {
     return record(HH_INVALID_ARGUMENT, error.what());
   } catch (const std::runtime_error& error) {  // files; std::system_error is one too
     return record(HH_BAD_FILE, error.what());
+  } catch (const std::length_error&) {
+    return record(HH_INVALID_ARGUMENT, "a count is larger than any array; check the counts given");
   } catch (const std::exception& error) {
     return record(HH_INTERNAL, error.what());
   } catch (...) {

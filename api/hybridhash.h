@@ -8,7 +8,11 @@
  * Threads. Every function may be called from any thread. Calls on one model, and calls on models on
  * one GPU, are taken one after the other; searches of one index run side by side, and a change of
  * it is seen by the searches that begin after it. What a function returned by pointer belongs to
- * the handle, and lives until that is closed. A handle is closed when no call uses it any more.
+ * the handle, and lives until that is closed. A handle is closed when no call uses it any more. A
+ * callback runs on its call's thread; asking there for what that call holds (its model, another
+ * training, its GPU) is HH_INVALID_ARGUMENT. Handlers of signals that may arrive on threads which
+ * call encode, export or train need SA_ONSTACK and an alternate stack: oneDNN keeps data where a
+ * handler on the thread's own stack would write.
  *
  * Structs of options begin with their size, so that a program built against an older header keeps
  * its meaning: start from HH_..._INIT. A null pointer in place of options means the same. Sizes are

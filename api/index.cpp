@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <atomic>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -29,14 +31,19 @@ struct State {
 
 struct hh_index {
   std::string folder;
-  int bits = 0;              // as it was opened: what the caller's arrays are for
-  std::mutex changing;       // one change at a time
-  mutable std::mutex mutex;  // of what follows
+  int bits = 0;                      // as it was opened: what the caller's arrays are for
+  std::mutex changing;               // one change at a time
+  std::atomic<bool> behind = false;  // `state` lacks a change that this handle made
+  mutable std::mutex mutex;          // of what follows
   std::shared_ptr<const State> state;
   std::set<std::string> model_hashes;  // all so far: what was returned lives as long as the handle
   const char* model_hash = "";         // of `state`
 
-  std::shared_ptr<const State> now() const {
+  std::shared_ptr<const State> now() {
+    if (behind) {
+      refresh();
+      behind = false;
+    }
     const std::scoped_lock lock(mutex);
     return state;
   }
@@ -47,7 +54,10 @@ struct hh_index {
                                             << " when it was opened: open it again");
   }
   void refresh() {
-    const auto before = now();
+    const auto before = [&] {
+      const std::scoped_lock lock(mutex);
+      return state;
+    }();
     auto fresh =
         std::make_shared<State>(retrieval::Index::open(folder, before ? &before->index : nullptr));
     if (before) {
@@ -69,7 +79,13 @@ struct hh_index {
       check_bits(writer.index());
       what(writer);
     }
-    refresh();
+    // The change is made and stays. Where there is no memory for its new state now, the next call
+    // tries again.
+    try {
+      refresh();
+    } catch (...) {
+      behind = true;
+    }
   }
 };
 
@@ -145,7 +161,8 @@ hh_status hh_index_open(const char* folder, hh_index** index) {
   return guarded([&] {
     hh_index*& out = needed(index, "index");
     auto made = std::make_unique<hh_index>();
-    made->folder = &needed(folder, "folder");
+    // Changes go where it was opened, wherever the program goes meanwhile.
+    made->folder = std::filesystem::absolute(&needed(folder, "folder")).string();
     made->refresh();
     out = made.release();
   });
@@ -162,7 +179,10 @@ hh_status hh_index_refresh(hh_index* index) {
 }
 
 int hh_index_bits(const hh_index* index) { return index->bits; }
-int64_t hh_index_count(const hh_index* index) { return index->now()->index.count(); }
+int64_t hh_index_count(const hh_index* index) {
+  const std::scoped_lock lock(index->mutex);
+  return index->state->index.count();
+}
 const char* hh_index_model_hash(const hh_index* index) {
   const std::scoped_lock lock(index->mutex);
   return index->model_hash;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "api/boundary.h"
+#include "api/gpu_turn.h"
 #include "api/items.h"
 #include "engine/device/signal_stack.h"
 #include "engine/files/log.h"
@@ -21,29 +22,24 @@ struct hh_model {
   std::string path;
   std::unique_ptr<hh::pipeline::Model> model;
   int threads = 0;
-  std::mutex mutex;  // one call at a time
+  CallMutex mutex{
+      "a call on this model from inside its own progress: use another model, or wait for the end"};
   std::atomic<std::int64_t> copied = 0, in_place = 0;
 };
 
 namespace {
 
-/// A GPU's stream and memory serve one caller at a time.
-std::mutex& gpu_mutex() {
-  static std::mutex mutex;
-  return mutex;
-}
-
 /// Holds what a call on a model needs: the model, its GPU, its threads.
 class Turn {
  public:
   explicit Turn(hh_model& model) : model_(model.mutex) {
-    if (model.model->device != hh::kCpu) gpu_ = std::unique_lock(gpu_mutex());
+    if (model.model->device != hh::kCpu) gpu_ = std::unique_lock(gpu_turn());
     if (model.threads > 0) limit_.emplace(model.threads);
     hh::use_signal_stack();  // Python's handler of Ctrl-C takes it
   }
 
  private:
-  std::unique_lock<std::mutex> model_, gpu_;
+  std::unique_lock<CallMutex> model_, gpu_;
   std::optional<hh::cpu::ThreadLimit> limit_;
 };
 
@@ -76,8 +72,9 @@ hh_status hh_model_open(const char* path, const hh_model_options* options, hh_mo
     auto made = std::make_unique<hh_model>();
     made->path = &needed(path, "path");
     made->threads = o.threads;
-    const std::scoped_lock lock(gpu_mutex());
     const hh::Device place = hh::parse_device(device);
+    std::unique_lock<CallMutex> gpu;
+    if (place != hh::kCpu) gpu = std::unique_lock(gpu_turn());
     HH_REQUIRE(dtype != hh::DType::f16 || place != hh::kCpu,
                "dtype f16 is for GPUs; use f32 or bf16 on the CPU");
     made->model = hh::pipeline::load_model(made->path, place, dtype);
@@ -88,8 +85,8 @@ hh_status hh_model_open(const char* path, const hh_model_options* options, hh_mo
 void hh_model_close(hh_model* model) {
   if (model == nullptr) return;
   const bool gpu = model->model->device != hh::kCpu;
-  std::unique_lock<std::mutex> lock;
-  if (gpu) lock = std::unique_lock(gpu_mutex());
+  std::unique_lock<CallMutex> lock;
+  if (gpu) lock = std::unique_lock(gpu_turn());
   delete model;
 }
 

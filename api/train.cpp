@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "api/boundary.h"
+#include "api/gpu_turn.h"
 #include "engine/device/signal_stack.h"
 #include "kernels/core/parallel.h"
 #include "pipeline/training_run.h"
@@ -36,20 +37,51 @@ void tell_epoch(const hh_train_options& o, const pipeline::MetricsLog& log, int 
   o.epoch(&told, o.user);
 }
 
-pipeline::TrainingRun::Hooks hooks(const hh_train_options& o, int epochs) {
+/// Gives the GPU to others while it lives; nothing where none is held.
+class Pause {
+ public:
+  explicit Pause(std::unique_lock<CallMutex>& turn) : turn_(turn), held_(turn.owns_lock()) {
+    if (held_) turn_.unlock();
+  }
+  ~Pause() {
+    if (held_) turn_.lock();
+  }
+  Pause(const Pause&) = delete;
+  Pause& operator=(const Pause&) = delete;
+
+ private:
+  std::unique_lock<CallMutex>& turn_;
+  bool held_;
+};
+
+/// Each of the caller's functions, and the look at `stop` after each step, is a moment in which
+/// others may have the GPU.
+pipeline::TrainingRun::Hooks hooks(const hh_train_options& o, int epochs,
+                                   std::unique_lock<CallMutex>& gpu) {
   pipeline::TrainingRun::Hooks hooks;
-  if (o.stop != nullptr) hooks.stop = [o] { return o.stop(o.user) != 0; };
+  hooks.stop = [o, &gpu] {
+    const Pause pause(gpu);
+    return o.stop != nullptr && o.stop(o.user) != 0;
+  };
   if (o.epoch != nullptr) {
-    hooks.epoch_ended = [o, epochs](const pipeline::MetricsLog& log) {
+    hooks.epoch_ended = [o, epochs, &gpu](const pipeline::MetricsLog& log) {
+      const Pause pause(gpu);
       tell_epoch(o, log, epochs);
     };
   }
   if (o.message != nullptr) {
-    hooks.listener.report = [o](const std::string& text) { o.message(text.c_str(), 0, o.user); };
-    hooks.listener.warn = [o](const std::string& text) { o.message(text.c_str(), 1, o.user); };
+    hooks.listener.report = [o, &gpu](const std::string& text) {
+      const Pause pause(gpu);
+      o.message(text.c_str(), 0, o.user);
+    };
+    hooks.listener.warn = [o, &gpu](const std::string& text) {
+      const Pause pause(gpu);
+      o.message(text.c_str(), 1, o.user);
+    };
   }
   if (o.progress != nullptr) {
-    hooks.listener.progress = [o](const pipeline::ProgressState& state) {
+    hooks.listener.progress = [o, &gpu](const pipeline::ProgressState& state) {
+      const Pause pause(gpu);
       o.progress(state.what.c_str(), state.done, state.total, state.detail.c_str(), o.user);
     };
   }
@@ -60,7 +92,8 @@ pipeline::TrainingRun::Hooks hooks(const hh_train_options& o, int epochs) {
 
 hh_status hh_train(const char* recipe, const char* folder, const hh_train_options* options) {
   return guarded([&] {
-    static std::mutex one_at_a_time;
+    static CallMutex one_at_a_time(
+        "a training from inside another one's callback: wait for its end");
     const std::scoped_lock lock(one_at_a_time);
     const hh_train_options o =
         options_or(options, hh_train_options HH_TRAIN_OPTIONS_INIT, "options");
@@ -75,7 +108,9 @@ hh_status hh_train(const char* recipe, const char* folder, const hh_train_option
     hh::use_signal_stack();  // Python's handler of Ctrl-C takes it
     std::optional<hh::cpu::ThreadLimit> limit;
     if (of_run.train.threads > 0) limit.emplace(of_run.train.threads);
-    const auto told = hooks(o, of_run.train.epochs);
+    std::unique_lock<CallMutex> gpu;
+    if (device != hh::kCpu) gpu = std::unique_lock(gpu_turn());
+    const auto told = hooks(o, of_run.train.epochs, gpu);
     auto run = o.resume != 0 ? pipeline::TrainingRun::resume(of_run, place, device, told,
                                                              o.allow_changed_data != 0)
                              : pipeline::TrainingRun(of_run, place, device, told);

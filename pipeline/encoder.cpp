@@ -4,11 +4,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <stdexcept>
 
 #include "engine/files/counted.h"
 #include "pipeline/model_file.h"
 
 namespace hh::pipeline {
+
+std::vector<float> outputs_of(const HybridHash& network, const Tensor& input) {
+  std::vector<float> values = network.forward(input).code.to_host<float>();
+  if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) {
+    throw std::runtime_error(
+        "the model's outputs aren't numbers: its weights are damaged, or too large for this dtype "
+        "(try f32)");
+  }
+  return values;
+}
 
 Encoder::Encoder(const HybridHash& network, const data::TransformSpec& transform, DType dtype,
                  Device device, const EncoderOptions& options)
@@ -30,7 +42,7 @@ retrieval::CodeSet Encoder::encode(const data::Dataset& dataset,
   loader.start(0);
   while (loader.next(batch)) {
     const Tensor input = patch_rows(network_, batch.pixels, statistics, dtype_, device_);
-    const std::vector<float> values = network_.forward(input).code.to_host<float>();
+    const std::vector<float> values = outputs_of(network_, input);
     set.codes.append(retrieval::PackedCodes::from_floats(values, batch.images, bits));
     for (const std::int64_t position : batch.indices) {
       const std::int64_t item = items[std::size_t(position)];

@@ -23,6 +23,9 @@ struct EncoderOptions {
   Listener listener;          // told of images left out, and of the progress
 };
 
+/// The real-valued codes [B, bits] of a batch. Throws std::runtime_error when one isn't finite.
+std::vector<float> outputs_of(const HybridHash& network, const Tensor& input);
+
 class Encoder {
  public:
   /// Keeps a reference to `network`, whose parameters are placed on `device`.

@@ -81,19 +81,22 @@ class PixelDataset final : public data::Dataset {
   std::span<const PixelView> images_;
 };
 
-void encode_in_place(const Model& model, std::span<const PixelView> images, std::int64_t batch,
-                     std::span<float> outputs) {
+void encode_in_place(const Model& model, std::span<const PixelView> images,
+                     const EncoderOptions& options, std::span<float> outputs) {
   const data::TransformSpec& transform = model.info.transform;
   const auto bytes =
       std::size_t(transform.size) * std::size_t(transform.size) * std::size_t(transform.channels);
   const auto bits = std::size_t(model.info.config.bits);
   const PixelStatistics statistics = pixel_statistics(transform);
-  for (std::size_t at = 0; at < images.size(); at += std::size_t(batch)) {
-    const std::size_t count = std::min(std::size_t(batch), images.size() - at);
+  const auto batch = std::size_t(options.batch);
+  Progress progress(options.listener, "images in memory", std::int64_t(images.size()));
+  for (std::size_t at = 0; at < images.size(); at += batch) {
+    const std::size_t count = std::min(batch, images.size() - at);
     const Tensor input = patch_rows(model.network, {images[at].pixels, count * bytes}, statistics,
                                     model.dtype, model.device);
-    const std::vector<float> values = model.network.forward(input).code.to_host<float>();
+    const std::vector<float> values = outputs_of(model.network, input);
     std::copy(values.begin(), values.end(), outputs.begin() + std::ptrdiff_t(at * bits));
+    progress.update(std::int64_t(at + count));
   }
 }
 
@@ -108,7 +111,7 @@ PixelCopies encode_pixels(const Model& model, std::span<const PixelView> images,
   const auto count = std::int64_t(images.size());
   if (count == 0) return {};
   if (is_batch(images, model.info.transform)) {
-    encode_in_place(model, images, options.batch, outputs);
+    encode_in_place(model, images, options, outputs);
     return {.in_place = count};
   }
   Source source{.dataset = fitting(std::make_shared<PixelDataset>(images), model.info.transform),

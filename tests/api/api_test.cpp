@@ -147,6 +147,64 @@ TEST_CASE("pixels in memory have the codes of their files", "[api]") {
   }
 }
 
+TEST_CASE("a callback that asks for what its call holds is told so", "[api]") {
+  struct Asked {
+    hh_model* model;
+    hh_status status = HH_OK;
+    int calls = 0;
+  };
+  const hybridhash::Model model(trained().model);
+  const auto again = [](std::int64_t, std::int64_t, void* user) {
+    auto& asked = *static_cast<Asked*>(user);
+    ++asked.calls;
+    asked.status = hh_model_encode(asked.model, nullptr, 0, nullptr, nullptr, nullptr);
+    return 0;
+  };
+  // 16 x 16 pixels are read in place where the transform takes them so, others are copied.
+  for (const int side : {16, 24}) {
+    const std::vector<std::uint8_t> pixels(std::size_t(side) * std::size_t(side) * 3);
+    const hh_image image = hybridhash::image(pixels, side, side, 3);
+    Asked asked{.model = model.get()};
+    hh_encode_options options = HH_ENCODE_OPTIONS_INIT;
+    options.progress = again;
+    options.user = &asked;
+    std::uint8_t code[2];
+    REQUIRE(hh_model_encode(model.get(), &image, 1, &options, code, nullptr) == HH_OK);
+    CHECK(asked.calls >= 1);
+    CHECK(asked.status == HH_INVALID_ARGUMENT);
+    CHECK_THAT(hh_last_error(), Contains("from inside its own progress"));
+  }
+}
+
+TEST_CASE("an index is changed where it was opened", "[api]") {
+  const hh::testing::TemporaryFolder folder;
+  const fs::path before = fs::current_path();
+  hh_codes_data one = HH_CODES_DATA_INIT;
+  const std::uint8_t bytes[] = {1};
+  one.bits = 8;
+  one.count = 1;
+  one.codes = bytes;
+  for (const char* name : {"a", "b"}) {
+    fs::create_directory(folder / name);
+    hybridhash::Index::build((folder / name / "x").string(), hybridhash::Codes(one));
+  }
+  fs::current_path(folder / "a");
+  hybridhash::Index index("x");
+  fs::current_path(folder / "b");
+  index.add(hybridhash::Codes(one), HH_SAME_ID_RENUMBER);
+  fs::current_path(before);
+  CHECK(hybridhash::Index((folder / "a/x").string()).count() == 2);
+  CHECK(hybridhash::Index((folder / "b/x").string()).count() == 1);
+}
+
+TEST_CASE("a count that no array has is the caller's mistake", "[api]") {
+  const hybridhash::Model model(trained().model);
+  const hh_image image{};
+  const std::int64_t most = std::int64_t{1} << 60;
+  CHECK(hh_model_encode(model.get(), &image, most, nullptr, nullptr, nullptr) ==
+        HH_INVALID_ARGUMENT);
+}
+
 TEST_CASE("a network becomes an ONNX file", "[api]") {
   const hybridhash::Model model(trained().model);
   const hh::testing::TemporaryFolder folder;

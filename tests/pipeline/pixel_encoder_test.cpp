@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
 
 #include "data/images/resize.h"
 #include "kernels/core/philox.h"
@@ -30,6 +31,18 @@ std::unique_ptr<Model> tiny_model(data::Resize resize, int resize_to) {
     p.weight().copy_from(std::span<const float>(values));
   }
   return model;
+}
+
+TEST_CASE("outputs that aren't numbers are no codes", "[pixel_encoder]") {
+  const auto model = tiny_model(data::Resize::kExact, 16);
+  const Parameter& last = model->parameters.all().back();
+  const std::vector<float> nan(std::size_t(last.weight().count()), NAN);
+  last.weight().copy_from(std::span<const float>(nan));
+  for (const int side : {16, 20}) {  // in place, and through the transform
+    data::Image image;
+    image.reshape(side, side, 3);
+    CHECK_THROWS_WITH(encode_image(*model, image), Catch::Contains("aren't numbers"));
+  }
 }
 
 TEST_CASE("images that are what the transform gives are read where they lie", "[pixel_encoder]") {
