@@ -37,6 +37,25 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
                          const Hooks& hooks)
     : TrainingRun(recipe, folder, device, hooks, /*resuming=*/false) {}
 
+namespace {
+
+/// Makes the folder if need be. A new run doesn't take one that holds a run.
+FolderLock lock_of(const std::filesystem::path& folder, bool resuming) {
+  const auto check = [&] {
+    HH_REQUIRE(
+        resuming || !std::filesystem::exists(folder / kRecipeFile),
+        folder.string() << " already holds a run: continue it with --resume, or choose another "
+                           "folder with --out");
+  };
+  check();
+  std::filesystem::create_directories(folder);
+  FolderLock lock(folder, "another training writes to this folder; wait for it, or choose another");
+  check();  // another may have begun and ended between
+  return lock;
+}
+
+}  // namespace
+
 Recipe TrainingRun::recipe_of(const std::filesystem::path& folder,
                               const std::vector<std::string>& settings) {
   HH_REQUIRE(std::filesystem::exists(folder / kRecipeFile),
@@ -54,16 +73,9 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
                          const Hooks& hooks, bool resuming, bool allow_changed_data)
     : recipe_(recipe.with_absolute_paths()),
       folder_(folder),
+      lock_(lock_of(folder, resuming)),
       device_(device),
       hooks_(std::make_unique<const Hooks>(hooks)) {
-  constexpr const char* holds_a_run =
-      " already holds a run: continue it with --resume, or choose another folder with --out";
-  HH_REQUIRE(resuming || !std::filesystem::exists(folder / kRecipeFile), folder.string()
-                                                                             << holds_a_run);
-  std::filesystem::create_directories(folder);
-  lock_.emplace(folder, "another training writes to this folder; wait for it, or choose another");
-  HH_REQUIRE(resuming || !std::filesystem::exists(folder / kRecipeFile), folder.string()
-                                                                             << holds_a_run);
   for (const char* file : {kCheckpointFile, kBestFile, kBestByQueryFile}) {
     remove_left_temporaries(folder / file);  // of a run that was killed while it wrote
   }

@@ -113,7 +113,7 @@ class TrainingRun {
 
   Recipe recipe_;
   std::filesystem::path folder_;
-  std::optional<FolderLock> lock_;  // of the folder, for as long as the run is there
+  FolderLock lock_;  // of the folder, for as long as the run is there
   Device device_;
   std::unique_ptr<const Hooks> hooks_;  // the profile refers to them wherever the run is moved
   data::Experiment experiment_;
