@@ -78,7 +78,7 @@ typedef struct hh_model hh_model;
 typedef struct hh_model_options {
   size_t size;
   const char* device; /* "cpu" (NULL), "cuda", "cuda:1", "auto" */
-  const char* dtype;  /* what the network computes in: "f32" (NULL), "bf16", "f16" (GPU) */
+  const char* dtype;  /* what the network computes in: "f32" (NULL), "bf16", "int8" (CPU), "f16" (GPU) */
   int threads;        /* at most so many for this model; 0: hh_threads() */
 } hh_model_options;
 #define HH_MODEL_OPTIONS_INIT \
@@ -91,7 +91,7 @@ HH_API void hh_model_close(hh_model* model); /* NULL: nothing happens */
 HH_API int hh_model_bits(const hh_model* model);
 HH_API int hh_model_image_size(const hh_model* model);   /* side of what the network sees, pixels */
 HH_API int hh_model_channels(const hh_model* model);     /* 1 or 3 */
-HH_API const char* hh_model_hash(const hh_model* model); /* of the weights; 16 hexadecimal digits */
+HH_API const char* hh_model_hash(const hh_model* model); /* of the weights: 16 hexadecimal digits, and "-int8" */
 HH_API int hh_model_class_count(const hh_model* model);  /* of the classes' names; 0: unknown */
 HH_API const char* hh_model_class_name(const hh_model* model, int index); /* NULL: no such class */
 

@@ -68,16 +68,16 @@ hh_status hh_model_open(const char* path, const hh_model_options* options, hh_mo
         options_or(options, hh_model_options HH_MODEL_OPTIONS_INIT, "options");
     check_threads(o.threads);
     const std::string device = o.device == nullptr ? "cpu" : o.device;
-    const hh::DType dtype = hh::activation_dtype(o.dtype == nullptr ? "f32" : o.dtype);
+    const hh::NetworkType type = hh::network_type(o.dtype == nullptr ? "f32" : o.dtype);
     auto made = std::make_unique<hh_model>();
     made->path = &needed(path, "path");
     made->threads = o.threads;
     const hh::Device place = hh::parse_device(device);
     std::unique_lock<CallMutex> gpu;
     if (place != hh::kCpu) gpu = std::unique_lock(gpu_turn());
-    HH_REQUIRE(dtype != hh::DType::f16 || place != hh::kCpu,
+    HH_REQUIRE(type.activations != hh::DType::f16 || place != hh::kCpu,
                "dtype f16 is for GPUs; use f32 or bf16 on the CPU");
-    made->model = hh::pipeline::load_model(made->path, place, dtype);
+    made->model = hh::pipeline::load_model(made->path, place, type);
     out = made.release();
   });
 }

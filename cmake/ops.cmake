@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# hh_op(FAMILY STEM), one line per op. Configuring fails when the contract, a twin, the test or the
-# benchmark is missing. Collects, for whoever builds them: HH_OP_CPU, HH_OP_GPU, HH_OP_TESTS and
+# hh_op(FAMILY STEM [CPU_ONLY]), one line per op. Configuring fails when the contract, a twin, the
+# test or the benchmark is missing; an op for the CPU only has no GPU twin. Collects, for whoever builds them: HH_OP_CPU, HH_OP_GPU, HH_OP_TESTS and
 # HH_OP_BENCHES, global properties.
 #
 # For work on a few ops, HH_OPS leaves the others' kernels, tests and benchmarks out:
@@ -22,6 +22,9 @@ function(hh_op family stem)
       set(gpu ${op}_${library}.cu)
     endif()
   endforeach()
+  if("CPU_ONLY" IN_LIST ARGN)
+    set(gpu)
+  endif()
   foreach(file ${op}.h ${op}_cpu.cpp ${gpu} ${test} ${bench})
     if(NOT EXISTS ${file})
       message(FATAL_ERROR "hh_op(${family} ${stem}): ${file} is missing")

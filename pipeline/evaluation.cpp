@@ -13,12 +13,12 @@ std::string EvaluationReport::class_name(int label) const {
 
 EvaluationReport evaluate_codes(const retrieval::CodeSet& queries,
                                 const retrieval::CodeSet& database,
-                                const retrieval::EvaluationOptions& options) {
-  HH_REQUIRE(queries.model_hash.empty() || database.model_hash.empty() ||
-                 queries.model_hash == database.model_hash,
-             "the queries are codes of model " << queries.model_hash << ", the database of "
-                                               << database.model_hash
-                                               << ": encode both with one model");
+                                const retrieval::EvaluationOptions& options,
+                                retrieval::Int8Codes int8) {
+  HH_REQUIRE(retrieval::same_model(queries.model_hash, database.model_hash, int8),
+             "the queries are codes of model "
+                 << queries.model_hash << ", the database of " << database.model_hash << ": "
+                 << retrieval::how_to_meet(queries.model_hash, database.model_hash));
   HH_REQUIRE(
       queries.classes > 0 && database.classes > 0,
       "evaluation needs labels: " << (queries.classes > 0 ? "the database's" : "the queries'")

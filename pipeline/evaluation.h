@@ -6,6 +6,7 @@
 
 #include "retrieval/codes/code_file.h"
 #include "retrieval/codes/code_statistics.h"
+#include "retrieval/codes/model_hash.h"
 #include "retrieval/metrics/metrics.h"
 
 namespace hh::pipeline {
@@ -29,6 +30,7 @@ struct EvaluationReport {
 /// Throws std::invalid_argument: codes of different models or widths, no labels, no class shared.
 EvaluationReport evaluate_codes(const retrieval::CodeSet& queries,
                                 const retrieval::CodeSet& database,
-                                const retrieval::EvaluationOptions& options);
+                                const retrieval::EvaluationOptions& options,
+                                retrieval::Int8Codes int8 = retrieval::Int8Codes::kApart);
 
 }  // namespace hh::pipeline

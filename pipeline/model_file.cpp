@@ -7,6 +7,7 @@
 #include "engine/files/json_error.h"
 #include "engine/files/json_text.h"
 #include "engine/files/sha256.h"
+#include "retrieval/codes/model_hash.h"
 
 namespace hh::pipeline {
 namespace {
@@ -104,15 +105,19 @@ void save_model(const std::filesystem::path& path, const Parameters& parameters,
   write_safetensors(path, items, metadata);
 }
 
-Model::Model(const ModelInfo& info_in, Device device_in, DType dtype_in)
-    : info(info_in), device(device_in), dtype(dtype_in), network(info_in.config, parameters) {
+Model::Model(const ModelInfo& info_in, Device device_in, NetworkType type)
+    : info(info_in),
+      device(device_in),
+      dtype(type.activations),
+      network(info_in.config, parameters) {
   parameters.place(device, dtype, /*trainable=*/false);
 }
 
-std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device device, DType dtype) {
+std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device device,
+                                  NetworkType type) {
   const SafetensorsFile file = SafetensorsFile::open(path);
   const ModelInfo info = parse_model_metadata(file.metadata(), path.string());
-  auto model = std::make_unique<Model>(info, device, dtype);
+  auto model = std::make_unique<Model>(info, device, type);
   load_weights(file, path.string(), model->parameters, Loading::kStrict);
   const std::string sha256 = weights_sha256(model->parameters);
   const auto saved = file.metadata().find("weights_sha256");
@@ -122,6 +127,10 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device devi
                              ", not " + saved->second + "): the file is damaged; copy it again");
   }
   model->hash = sha256.substr(0, 16);
+  if (type.quantised) {
+    model->parameters.quantise();
+    model->hash += retrieval::kInt8Suffix;
+  }
   return model;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data/images/transform.h"
+#include "engine/tensor/network_type.h"
 #include "model/hybridhash/hybridhash.h"
 #include "model/training/checkpoint.h"
 #include "model/training/pixels.h"
@@ -38,20 +39,21 @@ void save_model(const std::filesystem::path& path, const Parameters& parameters,
 /// A network ready to encode.
 class Model {
  public:
-  Model(const ModelInfo& info, Device device, DType dtype);
+  Model(const ModelInfo& info, Device device, NetworkType type);
   ModelInfo info;
   Device device;
-  DType dtype;
+  DType dtype;  // of activations
   Parameters parameters;
   HybridHash network;
-  /// 16 hexadecimal digits of the weights' SHA-256: code files and indexes carry it, so that codes
-  /// of different models are never compared.
+  /// 16 hexadecimal digits of the weights' SHA-256, and "-int8" for products of bytes: code files and
+  /// indexes carry it, so that codes of different models are never compared.
   std::string hash;
 };
 
 /// Loads a model file or a checkpoint. Throws std::runtime_error or std::invalid_argument with file
 /// and reason; also when the weights aren't those that were saved.
-std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device device, DType dtype);
+std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device device,
+                                  NetworkType type);
 
 /// SHA-256 of names, shapes and float32 values of all parameters, in the order of their names.
 std::string weights_sha256(const Parameters& parameters);

@@ -10,6 +10,7 @@
 #include "apps/commands/command.h"
 #include "apps/report/shown_text.h"
 #include "engine/device/backend.h"
+#include "engine/tensor/network_type.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/philox.h"
 #include "kernels/core/simd.h"
@@ -70,7 +71,10 @@ void run(const Options& o) {
   model.bits = o.bits;
   model.drop_path = 0;
   model.validate();
-  const DType dtype = activation_dtype(o.dtype);
+  const NetworkType type = network_type(o.dtype);
+  const DType dtype = type.activations;
+  HH_REQUIRE(!type.quantised || o.mode == "encode",
+             "dtype int8 is for --mode encode: networks train in f32 or bf16");
   const Philox random(1, RandomPurpose::kTest);
   std::vector<std::uint8_t> pixels(std::size_t(o.batch) * std::size_t(model.image_size) *
                                    std::size_t(model.image_size * model.in_channels));
@@ -102,6 +106,7 @@ void run(const Options& o) {
     const HybridHash network(model, parameters);
     parameters.place(device, dtype, /*trainable=*/false);
     parameters.initialise(1);
+    if (type.quantised) parameters.quantise();
     times = time_steps(o.steps, o.seconds, [&] {
       network.forward(patch_rows(network, pixels, {}, dtype, device)).code.to_host<float>();
     });
@@ -147,7 +152,7 @@ void add_bench(CLI::App& program) {
   command->add_option("--batch", options->batch)->check(within(1, 65536))->capture_default_str();
   command->add_option("--bits", options->bits)->check(within(1, 512))->capture_default_str();
   command->add_option("--dtype", options->dtype)
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+      ->check(CLI::IsMember({"f32", "bf16", "int8", "f16"}))
       ->capture_default_str();
   command->add_option("--seconds", options->seconds, "time to measure for")
       ->check(within(.001, 86400.))

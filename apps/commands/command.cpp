@@ -127,6 +127,12 @@ void add_code_format(CLI::App& command, std::string& value) {
       ->capture_default_str();
 }
 
+void add_mix_int8(CLI::App& command, bool& value) {
+  command.add_flag("--mix-int8", value,
+                   "let codes of --dtype int8 meet others of the same model; some of their bits "
+                   "differ");
+}
+
 void add_examples(CLI::App& command, const std::string& examples) {
   command.footer("Examples:\n" + examples);
 }

@@ -68,6 +68,9 @@ void add_list_labels(CLI::App& command, std::string& value);
 /// --code-format: how codes stand in a .csv file (retrieval/files/item_files.h).
 void add_code_format(CLI::App& command, std::string& value);
 
+/// --mix-int8: codes made in int8 and otherwise may meet (retrieval/codes/model_hash.h).
+void add_mix_int8(CLI::App& command, bool& value);
+
 /// Adds --help's text of examples below the options of a command.
 void add_examples(CLI::App& command, const std::string& examples);
 

@@ -29,7 +29,7 @@ void run(const Options& o) {
   check_output_files({{"--out", o.out}, {"--npy", o.npy}, {"--npy-outputs", o.npy_outputs}},
                      inputs_of(o.model, o.source));
   const Device device = o.compute.apply();
-  const auto model = pipeline::load_model(o.model, device, activation_dtype(o.dtype));
+  const auto model = pipeline::load_model(o.model, device, network_type(o.dtype));
   const pipeline::Source source = pipeline::open_source(model->info, o.model, o.source);
   pipeline::EncoderOptions options = o.encoder;
   options.listener = terminal_listener();
@@ -94,8 +94,8 @@ void add_encode(CLI::App& program) {
   command->add_option("--workers", encoder.workers, "threads that read images")
       ->check(within(0, 256))
       ->capture_default_str();
-  command->add_option("--dtype", options->dtype, "f32, bf16 or (on a GPU) f16")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+  command->add_option("--dtype", options->dtype, "f32, bf16, int8 (on a CPU) or f16 (on a GPU)")
+      ->check(CLI::IsMember({"f32", "bf16", "int8", "f16"}))
       ->capture_default_str();
   options->compute.add_to(*command);
   add_examples(

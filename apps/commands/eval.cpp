@@ -26,7 +26,7 @@ struct Options {
   double confidence = 0.95;
   std::vector<std::string> settings;
   double max_pixels = 0;
-  bool skip_bad = false, allow_changed_data = false;
+  bool skip_bad = false, allow_changed_data = false, mix_int8 = false;
   ComputeOptions compute;
 };
 
@@ -42,7 +42,7 @@ Codes encode_protocol(const Options& o, Device device) {
   const std::filesystem::path path = o.model.empty()
                                          ? std::filesystem::path(o.run) / "best.safetensors"
                                          : std::filesystem::path(o.model);
-  const auto model = pipeline::load_model(path, device, activation_dtype(o.dtype));
+  const auto model = pipeline::load_model(path, device, network_type(o.dtype));
   const pipeline::EncoderOptions options{.batch = o.batch,
                                          .workers = o.workers,
                                          .skip_bad = o.skip_bad,
@@ -100,7 +100,9 @@ void run(const Options& o) {
                                        .confidence = o.confidence,
                                        .device = device};
   if (!o.ks.empty()) options.ks = o.ks;
-  const EvaluationReport report = pipeline::evaluate_codes(codes.queries, codes.database, options);
+  const EvaluationReport report = pipeline::evaluate_codes(
+      codes.queries, codes.database, options,
+      o.mix_int8 ? retrieval::Int8Codes::kMixed : retrieval::Int8Codes::kApart);
   fmt::print("{}", shown_lines(to_text(report)));
   if (!o.json.empty()) write_file_atomically(o.json, json_text(to_json(report), 1) + "\n");
   if (!o.out.empty()) {
@@ -151,9 +153,12 @@ void add_eval(CLI::App& program) {
   command->add_option("--workers", options->workers, "threads that read images")
       ->check(within(0, 256))
       ->capture_default_str();
-  command->add_option("--dtype", options->dtype, "f32, bf16 or (on a GPU) f16, when encoding")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+  command
+      ->add_option("--dtype", options->dtype,
+                   "f32, bf16, int8 (on a CPU) or f16 (on a GPU), when encoding")
+      ->check(CLI::IsMember({"f32", "bf16", "int8", "f16"}))
       ->capture_default_str();
+  add_mix_int8(*command, options->mix_int8);
   add_max_pixels(*command, options->max_pixels);
   command->add_flag("--skip-bad", options->skip_bad, "leave out images that can't be read");
   options->compute.add_to(*command);

@@ -31,8 +31,11 @@ struct Options {
   pipeline::EncoderOptions encoder;
   ComputeOptions compute;
   bool copy = false, keep_outputs = false, overwrite = false, replace = false, renumber = false,
-       json = false;
+       json = false, mix_int8 = false;
 
+  retrieval::Int8Codes int8() const {
+    return mix_int8 ? retrieval::Int8Codes::kMixed : retrieval::Int8Codes::kApart;
+  }
   SameId same_id() const {
     return replace ? SameId::kReplace : renumber ? SameId::kRenumber : SameId::kRefuse;
   }
@@ -48,7 +51,7 @@ ItemSet items_of(const Options& o, bool outputs, int bits = 0) {
         o.codes, {.format = retrieval::code_format_named(o.code_format), .bits = bits});
   }
   const Device device = o.compute.apply();
-  const auto model = pipeline::load_model(o.model, device, activation_dtype(o.dtype));
+  const auto model = pipeline::load_model(o.model, device, network_type(o.dtype));
   ItemSet items;
   pipeline::EncoderOptions encoder = o.encoder;
   encoder.keep_outputs = outputs;
@@ -91,7 +94,7 @@ void add(const Options& o) {
   const ItemSet items = items_of(o, before.outputs, before.bits);
   IndexWriter writer(o.index);
   warn_of_classes(writer.index(), items);
-  const std::int64_t replaced = writer.add(items, o.same_id());
+  const std::int64_t replaced = writer.add(items, o.same_id(), o.int8());
   tell(writer.index(), replaced > 0 ? fmt::format("{} added in place of {}",
                                                   counted(items.set.count(), "item"), replaced)
                                     : counted(items.set.count(), "item") + " added");
@@ -153,7 +156,7 @@ void merge(const Options& o) {
   std::int64_t count = 0;
   for (const ItemSet& items : sets) {
     warn_of_classes(writer.index(), items);
-    writer.add(items, o.same_id());
+    writer.add(items, o.same_id(), o.int8());
     count += items.set.count();
   }
   tell(writer.index(), fmt::format("{} of {} added", counted(count, "item"),
@@ -207,8 +210,8 @@ void add_item_options(CLI::App& command, Options& o) {
       ->check(within(0, 256))
       ->capture_default_str();
   command.add_flag("--skip-bad", o.encoder.skip_bad, "leave out images that can't be read");
-  command.add_option("--dtype", o.dtype, "f32 or bf16, when encoding")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  command.add_option("--dtype", o.dtype, "f32, bf16 or int8 (on a CPU), when encoding")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
   o.compute.add_to(command);
 }
@@ -216,6 +219,7 @@ void add_item_options(CLI::App& command, Options& o) {
 void add_same_id_options(CLI::App& command, Options& o) {
   auto* replace = command.add_flag("--replace", o.replace, "replace items of the same id");
   command.add_flag("--renumber", o.renumber, "give all of them new ids")->excludes(replace);
+  add_mix_int8(command, o.mix_int8);
 }
 
 void add_index_snapshot(CLI::App& index) {

@@ -32,7 +32,7 @@ struct Options {
 
 std::unique_ptr<pipeline::Model> load(const Options& o) {
   const Device device = o.compute.apply();
-  return pipeline::load_model(o.model, device, activation_dtype(o.dtype));
+  return pipeline::load_model(o.model, device, network_type(o.dtype));
 }
 
 void print_plan(const pipeline::SyncPlan& plan) {
@@ -125,8 +125,8 @@ void add_encoder_options(CLI::App& command, Options& o) {
   command.add_option("--workers", o.encoder.workers, "threads that read images")
       ->check(within(0, 256))
       ->capture_default_str();
-  command.add_option("--dtype", o.dtype, "f32 or bf16")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  command.add_option("--dtype", o.dtype, "f32, bf16 or int8 (on a CPU)")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
   o.compute.add_to(command);
 }

@@ -32,7 +32,7 @@ void run(Options o) {
   check_output_files({{"--out", o.out}, {"--out-distances", o.out_distances}, {"--html", o.html}},
                      inputs);
   const Device device = o.compute.apply();
-  o.queries.dtype = activation_dtype(o.dtype);
+  o.queries.type = network_type(o.dtype);
   o.queries.image_root = o.pictures.image_root;
   o.request.method = retrieval::search_method_named(o.method);
   const auto index = retrieval::Index::open(o.index);
@@ -135,9 +135,10 @@ void add_search(CLI::App& program) {
   add_max_pixels(*command, o->queries.max_pixels);
   command->add_flag("--skip-bad", o->queries.encoder.skip_bad,
                     "leave out images that can't be read");
-  command->add_option("--dtype", o->dtype, "f32 or bf16, when encoding")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  command->add_option("--dtype", o->dtype, "f32, bf16 or int8 (on a CPU), when encoding")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
+  add_mix_int8(*command, o->queries.mix_int8);
   o->compute.add_to(*command);
   add_examples(
       *command,

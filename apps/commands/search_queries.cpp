@@ -50,7 +50,7 @@ CodeSet codes_as_queries(const std::vector<std::string>& texts, int bits) {
 
 Queries images_as_queries(const QueryOptions& o, Device device) {
   HH_REQUIRE(!o.model.empty(), "to search by images, give the --model that made the index's codes");
-  const auto model = pipeline::load_model(o.model, device, o.dtype);
+  const auto model = pipeline::load_model(o.model, device, o.type);
   pipeline::SourceOptions source;
   source.files = o.images;
   source.list = o.list;
@@ -117,7 +117,8 @@ Queries read_queries(const QueryOptions& o, const Index& index, Device device) {
   } else {
     queries = images_as_queries(o, device);
   }
-  index.check_belongs(queries.set.codes.bits(), queries.set.model_hash);
+  index.check_belongs(queries.set.codes.bits(), queries.set.model_hash,
+                      o.mix_int8 ? retrieval::Int8Codes::kMixed : retrieval::Int8Codes::kApart);
   if (o.sample > 0) {
     const auto chosen = draw(queries.set.count(), o.sample, o.seed);
     queries.set = subset(queries.set, chosen);

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "engine/device/device.h"
-#include "engine/tensor/dtype.h"
+#include "engine/tensor/network_type.h"
 #include "pipeline/encoder.h"
 #include "retrieval/codes/code_file.h"
 #include "retrieval/index/index.h"
@@ -22,7 +22,8 @@ struct QueryOptions {
   std::string codes;                 // a file
   std::string code_format = "auto";  // of a .csv
   std::string model;                 // of images and lists
-  DType dtype = DType::f32;          // the model's, when encoding
+  NetworkType type = DType::f32;     // the model's, when encoding
+  bool mix_int8 = false;             // its codes may be of int8 where the index's aren't
   pipeline::EncoderOptions encoder;
   double max_pixels = 0;    // of an image, millions; 0: the model's
   std::int64_t sample = 0;  // so many of all, drawn at random; 0: all

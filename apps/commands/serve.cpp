@@ -44,7 +44,7 @@ std::string read_token(const Options& o) {
 void run(const Options& o) {
   ServeOptions options = o.serve;
   options.device = o.compute.apply();
-  options.dtype = activation_dtype(o.dtype);
+  options.type = network_type(o.dtype);
   options.limits.body = std::size_t(o.max_body_mib * (1 << 20));
   options.api.access.token = read_token(o);
   options.api.max_pixels = std::int64_t(o.max_megapixels * 1e6);
@@ -108,9 +108,10 @@ void add_serve(CLI::App& program) {
                    "seconds for a request to arrive, and for its answer to be taken")
       ->check(within(.1, 3600.))
       ->capture_default_str();
-  command->add_option("--dtype", options->dtype, "f32 or bf16")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  command->add_option("--dtype", options->dtype, "f32, bf16 or int8 (on a CPU)")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
+  add_mix_int8(*command, options->serve.api.mix_int8);
   options->compute.add_to(*command);
   add_examples(*command,
                "  hybridhash serve --index photos.index --model runs/mine/best.safetensors\n"

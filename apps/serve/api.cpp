@@ -93,7 +93,12 @@ Api::Api(ServedIndex& index, std::unique_ptr<pipeline::Model> model, Compute& co
                    .max_pixels = std::max(options.max_pixels, data::DecodeOptions{}.max_pixels),
                    .side = 240}) {
   if (!model_) return;
-  index_.state()->index.check_belongs(model_->info.config.bits, model_->hash);
+  const retrieval::Index& held = index_.state()->index;
+  held.check_belongs(
+      model_->info.config.bits, model_->hash,
+      options.mix_int8 ? retrieval::Int8Codes::kMixed : retrieval::Int8Codes::kApart);
+  // What is added counts as the index's own.
+  if (!held.manifest().model_hash.empty()) model_->hash = held.manifest().model_hash;
   // The first picture takes seconds, in which the kernels are chosen: before anyone waits for it.
   data::Image blank;
   blank.reshape(model_->info.transform.size, model_->info.transform.size, 3);

@@ -22,6 +22,7 @@ struct ApiOptions {
   std::string image_root;       // what the items' paths start from
   std::int64_t max_pixels = 0;  // of a picture; 0: no limit
   double seconds = 30;          // that a picture may wait for the network
+  bool mix_int8 = false;        // the model's codes may be of int8 where the index's aren't
 };
 
 class Api final : public HttpApplication {

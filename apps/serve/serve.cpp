@@ -40,7 +40,7 @@ void serve(const ServeOptions& options, const std::function<bool()>& stop,
   api_options.seconds = options.limits.seconds;
   std::unique_ptr<pipeline::Model> model;
   if (!options.model.empty()) {
-    model = pipeline::load_model(options.model, options.device, options.dtype);
+    model = pipeline::load_model(options.model, options.device, options.type);
   }
   ServedIndex index(options.index, std::min(kMaxWriteWait, options.limits.seconds), options.method);
   Compute compute(cpu::num_threads(), options.limits.seconds);

@@ -7,7 +7,7 @@
 #include "apps/serve/api.h"
 #include "apps/serve/http.h"
 #include "engine/device/device.h"
-#include "engine/tensor/dtype.h"
+#include "engine/tensor/network_type.h"
 
 namespace hh::apps {
 
@@ -16,9 +16,9 @@ struct ServeOptions {
   std::string model;            // file; empty: pictures are refused
   std::string method = "auto";  // of searches: auto, scan or multi-index (tables.h)
   std::string host = "127.0.0.1";
-  int port = 8080;           // 0: any that is free
-  Device device = kCpu;      // of the network
-  DType dtype = DType::f32;  // of the network
+  int port = 8080;                // 0: any that is free
+  Device device = kCpu;           // of the network
+  NetworkType type = DType::f32;  // of the network
   HttpLimits limits;
   ApiOptions api;  // access.loopback and seconds follow from host and limits
 };

@@ -19,6 +19,7 @@ const KernelTable& cpu_kernels() {
     fill<OnCpu>(made, ActivationKernels<float>());
     fill<OnCpu>(made, ActivationKernels<bf16>());
     fill<OnCpu>(made, OtherKernels());
+    fill<OnCpu>(made, CpuKernels());
     return made;
   }();
   return table;

@@ -22,6 +22,7 @@
 #include "kernels/interaction/interaction_tokens.h"
 #include "kernels/layer_norm/residual_layer_norm.h"
 #include "kernels/linear/bias_gelu.h"
+#include "kernels/linear/int8_linear.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear/linear_gelu.h"
 #include "kernels/loss/bank_update.h"
@@ -53,6 +54,7 @@ class BuildIdentity {
     see(ActivationKernels<bf16>());
     see(ActivationKernels<f16>());
     see(OtherKernels());
+    see(CpuKernels());
   }
   constexpr operator std::uint64_t() const { return hash_; }
 

@@ -84,6 +84,9 @@ struct GradientNorm;
 struct HammingAveragePrecision;
 struct HammingRadius;
 struct HammingTopk;
+struct Int8LinearForward;
+struct Int8MlpForward;
+struct Int8Pack;
 struct PackCodes;
 struct RmspropUpdate;
 struct SgdUpdate;
@@ -110,5 +113,8 @@ using OtherKernels =
                Cast<bf16, float>, Cast<float, f16>, Cast<f16, float>, DropPathScale, GradientNorm,
                HammingAveragePrecision, HammingRadius, HammingTopk, PackCodes, RmspropUpdate,
                SgdUpdate, WmlLoss<float>, WmlLoss<bf16>, WmlLoss<f16>>;
+
+/// Those that only the CPU has.
+using CpuKernels = KernelList<Int8LinearForward, Int8MlpForward, Int8Pack>;
 
 }  // namespace hh

@@ -27,8 +27,9 @@ struct KernelsOf<KernelList<Args...>> : Kernel<Args>... {};
 struct KernelTable : KernelsOf<ActivationKernels<float>>,
                      KernelsOf<ActivationKernels<bf16>>,
                      KernelsOf<ActivationKernels<f16>>,
-                     KernelsOf<OtherKernels> {
-  /// Throws std::invalid_argument where the device has none, which only the CPU's f16 hasn't.
+                     KernelsOf<OtherKernels>,
+                     KernelsOf<CpuKernels> {
+  /// Throws std::invalid_argument where the device has none: the CPU of f16, GPUs of CpuKernels.
   template <class Args>
   const Kernel<Args>& of() const {
     static_assert(std::is_base_of_v<Kernel<Args>, KernelTable>,
@@ -36,7 +37,9 @@ struct KernelTable : KernelsOf<ActivationKernels<float>>,
     const Kernel<Args>& kernel = *this;
     if (kernel.run == nullptr) {
       throw std::invalid_argument(
-          "the network runs in f16 on a GPU only; use bf16 or f32 on the CPU");
+          requires { Args::kOnCpuOnly; }
+              ? "the network runs in int8 on the CPU only; use bf16 on a GPU"
+              : "the network runs in f16 on a GPU only; use bf16 or f32 on the CPU");
     }
     return kernel;
   }

@@ -6,6 +6,7 @@
 
 #include "engine/ops/record.h"
 #include "kernels/conv/conv2d.h"
+#include "kernels/linear/int8_linear.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear/linear_gelu.h"
 
@@ -66,6 +67,23 @@ LinearGeluWay linear_gelu_way() {
   return way == "own" ? LinearGeluWay::kOneKernel : LinearGeluWay::kTwoLaunches;
 }
 
+/// Without leaving a step on the tape.
+Tensor product(const Tensor& x, const Parameter& weight, const Parameter* bias) {
+  const LinearSizes sizes(x, weight);
+  Tensor y = like(x, with_last(x.shape(), sizes.out));
+  with_activation_type(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    launch(x.device(), LinearForward<T>{.x = x.data<T>(),
+                                        .weight = weight.compute().data<T>(),
+                                        .bias = bias ? bias->compute().data<T>() : nullptr,
+                                        .y = y.data<T>(),
+                                        .rows = sizes.rows,
+                                        .in = sizes.in,
+                                        .out = sizes.out});
+  });
+  return y;
+}
+
 /// The hidden layer of an MLP.
 struct Hidden {
   Tensor pre, y;  // before its bias, empty unless kept for backward; after GELU
@@ -112,44 +130,70 @@ Tensor hidden_gradient(const Tensor& pre, const Parameter& bias, const Parameter
   return dpre;
 }
 
+/// Bytes are for inference.
+bool multiplies_bytes(const Parameter& weight) { return weight.int8() && !records_parameters(); }
+
+Tensor int8_linear(const Tensor& x, const Parameter& weight, const Parameter* bias, bool gelu) {
+  const LinearSizes sizes(x, weight);
+  Tensor y = like(x, with_last(x.shape(), sizes.out));
+  launch(x.device(), Int8LinearForward{.x = x.data<float>(),
+                                       .packed = weight.int8().raw(),
+                                       .bias = bias ? bias->weight().data<float>() : nullptr,
+                                       .y = y.data<float>(),
+                                       .gelu = gelu,
+                                       .rows = sizes.rows,
+                                       .in = sizes.in,
+                                       .out = sizes.out});
+  return y;
+}
+
+Tensor int8_mlp(const Tensor& x, const Parameter& weight1, const Parameter& bias1,
+                const Parameter& weight2) {
+  const LinearSizes first(x, weight1);
+  const int out = int(weight2.shape()[0]);
+  Tensor y = like(x, with_last(x.shape(), out));
+  launch(x.device(), Int8MlpForward{.x = x.data<float>(),
+                                    .packed1 = weight1.int8().raw(),
+                                    .bias1 = bias1.weight().data<float>(),
+                                    .packed2 = weight2.int8().raw(),
+                                    .y = y.data<float>(),
+                                    .rows = first.rows,
+                                    .in = first.in,
+                                    .hidden = first.out,
+                                    .out = out});
+  return y;
+}
+
 }  // namespace
 
 Tensor linear(const Tensor& x, const Parameter& weight, const Parameter* bias) {
-  const LinearSizes sizes(x, weight);
-  Tensor y = like(x, with_last(x.shape(), sizes.out));
-  with_activation_type(x.dtype(), [&](auto t) {
-    using T = decltype(t);
-    launch(x.device(), LinearForward<T>{.x = x.data<T>(),
-                                        .weight = weight.compute().data<T>(),
-                                        .bias = bias ? bias->compute().data<T>() : nullptr,
-                                        .y = y.data<T>(),
-                                        .rows = sizes.rows,
-                                        .in = sizes.in,
-                                        .out = sizes.out});
-    if (!records_parameters()) return;
-    y.want_gradient();
-    record([x, &weight, bias, slot = y.gradient()] {
-      const Tensor dy = slot->take();
-      if (!dy) return;
-      add_weight_gradient(x, weight, bias, dy);
-      add_input_gradient(x, weight, dy);
-    });
+  if (multiplies_bytes(weight)) return int8_linear(x, weight, bias, /*gelu=*/false);
+  Tensor y = product(x, weight, bias);
+  if (!records_parameters()) return y;
+  y.want_gradient();
+  record([x, &weight, bias, slot = y.gradient()] {
+    const Tensor dy = slot->take();
+    if (!dy) return;
+    add_weight_gradient(x, weight, bias, dy);
+    add_input_gradient(x, weight, dy);
   });
   return y;
 }
 
 Tensor mlp(Tensor x, const Parameter& weight1, const Parameter& bias1, const Parameter& weight2,
            KeepHidden keep, const std::function<void(const Tensor& hidden)>& see) {
+  if (multiplies_bytes(weight1)) {
+    if (!see) return int8_mlp(x, weight1, bias1, weight2);
+    const Tensor hidden = int8_linear(x, weight1, &bias1, /*gelu=*/true);
+    see(hidden);
+    return int8_linear(hidden, weight2, nullptr, /*gelu=*/false);
+  }
   Tape* const tape = Tape::current();
   const bool kept = tape != nullptr && keep == KeepHidden::kYes;
   Hidden hidden = hidden_of(x, weight1, bias1, kept);
   if (tape == nullptr) x = {};  // in inference that may give its memory back
   if (see) see(hidden.y);
-  Tensor y;
-  {
-    const Recording none(nullptr);
-    y = linear(hidden.y, weight2, nullptr);
-  }
+  Tensor y = product(hidden.y, weight2, nullptr);
   if (tape == nullptr) return y;
   if (!kept) hidden = {};
   y.want_gradient();

@@ -12,7 +12,8 @@
 
 namespace hh {
 
-/// x [..., I], weight [O, I] -> [..., O]. `bias` [O] may be null. linear/linear.h
+/// x [..., I], weight [O, I] -> [..., O]. `bias` [O] may be null. linear/linear.h; in inference with
+/// a quantised weight linear/int8_linear.h
 Tensor linear(const Tensor& x, const Parameter& weight, const Parameter* bias);
 
 /// Whether an MLP's hidden layer, the network's widest tensors, is kept for backward or computed

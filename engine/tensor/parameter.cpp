@@ -8,7 +8,10 @@
 #include "engine/device/launch.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/philox.h"
+#include "kernels/core/simd.h"
 #include "kernels/elementwise/cast.h"
+#include "kernels/gemm/instructions.h"
+#include "kernels/linear/int8_linear.h"
 
 namespace hh {
 namespace {
@@ -99,6 +102,23 @@ void Parameters::refresh_compute() {
         Cast<float, T>{.from = weights_.data<float>(), .to = copies_.data<T>(), .n = flat_count_});
   };
   copies_.dtype() == DType::bf16 ? cast(bf16()) : cast(f16());
+}
+
+void Parameters::quantise() {
+  HH_REQUIRE(weights_.device() == kCpu,
+             "dtype int8 is for the CPU: use --device cpu, or f32, bf16 or f16 on a GPU");
+  HH_REQUIRE(cpu::has_int8_products(),
+             "dtype int8 needs a CPU with AVX512_VNNI or AMX, and this one has ("
+                 << cpu::simd_in_use() << "): " << cpu::product_instructions() << "; use f32 here");
+  HH_PRECONDITION(!copies_, "bytes are made of float32 networks");
+  for (Parameter& p : all_) {
+    if (p.shape_.axes() != 2) continue;
+    const int out = int(p.shape_[0]), in = int(p.shape_[1]);
+    p.int8_ = Tensor({std::int64_t(cpu::int8_packed_bytes(in, out))}, DType::u8, kCpu);
+    launch(
+        kCpu,
+        Int8Pack{.weight = p.weight_.data<float>(), .packed = p.int8_.raw(), .in = in, .out = out});
+  }
 }
 
 void Parameters::zero_gradients() { gradients_.zero(); }

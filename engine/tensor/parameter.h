@@ -32,6 +32,9 @@ class Parameter {
   const Tensor& weight() const { return weight_; }
   /// What the kernels of the network multiply by: the weights, or their 16-bit copy.
   const Tensor& compute() const { return compute_; }
+  /// The weights as products of bytes take them (kernels/linear/int8_linear.h); empty unless
+  /// Parameters::quantise() made them.
+  const Tensor& int8() const { return int8_; }
   /// dLoss/dweight, f32. Operations add to it; Parameters::zero_gradients() clears it.
   const Tensor& gradient() const { return gradient_; }
 
@@ -41,7 +44,7 @@ class Parameter {
   Shape shape_;
   Initialisation initialisation_ = Initialisation::kZero;
   std::int64_t begin_ = 0;
-  Tensor weight_, compute_, gradient_;
+  Tensor weight_, compute_, gradient_, int8_;
 };
 
 /// All parameters of a network. Modules declare theirs in their constructors and keep references,
@@ -72,6 +75,10 @@ class Parameters {
   void set(const Parameter& parameter, std::span<const float> values);
   /// After weights were changed other than by the optimiser: renews the 16-bit copies.
   void refresh_compute();
+  /// From now on linear() and mlp() (engine/ops/linear.h) multiply the matrices [O, I] among them by
+  /// bytes, where no tape records. Later changes of weights don't count. Throws std::invalid_argument,
+  /// with a cure, where the parameters aren't f32 on a CPU that has such products.
+  void quantise();
   void zero_gradients();
 
   /// The flat arrays; elements between parameters are padding: zeros, whose gradients are zero.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/hybridhash/transformer_layer.h"
 
+#include <functional>
+
 #include "engine/ops/attention.h"
 #include "engine/ops/linear.h"
 #include "engine/tensor/tape.h"
@@ -52,10 +54,11 @@ TransformerLayer::Open TransformerLayer::compute(ResidualPair in, const std::str
   ResidualPair mid = residual_layer_norm(in.z, attn, proj_bias_, scale(options, 0), norm2_);
   in.z = attn = {};
   stages::see(probe, stage + ".norm2", mid.y);
+  std::function<void(const Tensor&)> see;
+  if (probe) see = [&](const Tensor& hidden) { probe->see(stage + ".mlp_hidden", hidden, {}); };
   const Tensor branch =
       mlp(std::move(mid.y), fc1_weight_, fc1_bias_, fc2_weight_,
-          options.recompute == Recompute::kMlp ? KeepHidden::kNo : KeepHidden::kYes,
-          [&](const Tensor& hidden) { stages::see(probe, stage + ".mlp_hidden", hidden); });
+          options.recompute == Recompute::kMlp ? KeepHidden::kNo : KeepHidden::kYes, see);
   if (probe) probe->see(stage + ".mlp", stages::with_bias(branch, fc2_bias_), {});
   return {mid.z, branch};
 }

@@ -301,14 +301,14 @@ ItemSet Index::contents(std::span<const std::int64_t> rows) const {
   return items;
 }
 
-void Index::check_belongs(int width, const std::string& model_hash) const {
+void Index::check_belongs(int width, const std::string& model_hash, Int8Codes int8) const {
   HH_REQUIRE(width == bits(), "codes of " << counted(width, "bit") << " for an index of "
                                           << counted(bits(), "bit")
                                           << "; encode both with the same model");
-  HH_REQUIRE(
-      model_hash.empty() || manifest_.model_hash.empty() || model_hash == manifest_.model_hash,
-      "codes of the model " << model_hash << " for an index of the model " << manifest_.model_hash
-                            << "; encode both with one model");
+  HH_REQUIRE(same_model(model_hash, manifest_.model_hash, int8),
+             "codes of the model " << model_hash << " for an index of the model "
+                                   << manifest_.model_hash << "; "
+                                   << how_to_meet(model_hash, manifest_.model_hash));
 }
 
 }  // namespace hh::retrieval

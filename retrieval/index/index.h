@@ -24,6 +24,7 @@
 
 #include "retrieval/codes/code_file.h"
 #include "retrieval/codes/codes.h"
+#include "retrieval/codes/model_hash.h"
 #include "retrieval/codes/row_mask.h"
 #include "retrieval/index/items.h"
 #include "retrieval/index/manifest.h"
@@ -86,7 +87,8 @@ class Index {
   ItemSet contents(std::span<const std::int64_t> rows) const;
 
   /// Throws std::invalid_argument when such codes don't belong here: other bits, another model.
-  void check_belongs(int bits, const std::string& model_hash) const;
+  void check_belongs(int bits, const std::string& model_hash,
+                     Int8Codes int8 = Int8Codes::kApart) const;
 
  private:
   friend class IndexWriter;
@@ -160,7 +162,8 @@ class IndexWriter {
 
   /// Appends items; returns how many old ones they replaced. kRenumber gives all of them new ids
   /// (manifest().next_id and on). Throws std::invalid_argument.
-  std::int64_t add(const ItemSet& items, SameId same_id = SameId::kRefuse);
+  std::int64_t add(const ItemSet& items, SameId same_id = SameId::kRefuse,
+                   Int8Codes int8 = Int8Codes::kApart);
   /// Marks items deleted; ids that aren't there are passed over. Returns how many there were.
   std::int64_t remove(std::span<const std::int64_t> ids);
   /// Replaces what is known of an item; its code stays. Throws std::invalid_argument for an unknown

@@ -272,10 +272,10 @@ void IndexWriter::mark_deleted(IndexManifest& manifest, const RowMask& live) con
                         {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
-std::int64_t IndexWriter::add(const ItemSet& items, SameId same_id) {
+std::int64_t IndexWriter::add(const ItemSet& items, SameId same_id, Int8Codes int8) {
   items.validate();
   const CodeSet& set = items.set;
-  index_->check_belongs(set.codes.bits(), set.model_hash);
+  index_->check_belongs(set.codes.bits(), set.model_hash, int8);
   HH_REQUIRE(!index_->manifest().outputs || !set.outputs.empty() || set.count() == 0,
              "the index keeps the network's outputs, and these items have none; add images through "
              "the model, or codes that were encoded with --outputs");

@@ -24,7 +24,7 @@ class Model:
 
     path     of that file
     device   "cpu", "cuda", "cuda:1", "auto"
-    dtype    what the network computes in: "f32", "bf16", "f16" (GPU)
+    dtype    what the network computes in: "f32", "bf16", "int8" (CPU), "f16" (GPU)
     threads  at most so many CPU threads for this model; 0: hybridhash.threads()
     """
 
