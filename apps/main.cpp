@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The program: a table of subcommands, and errors turned into one line and an exit status.
 //   0 done, 1 the answer is no (a failed verify or dataset check), 2 the user can mend it, 3 it is our fault,
-//   128 + a signal: it was stopped by it before it was done
+//   75 it may go well the next time (no memory, a disk's error), 128 + a signal: it was stopped by it before it
+//   was done
 #include <fmt/format.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
@@ -18,11 +19,15 @@
 #include "apps/commands/command.h"
 #include "apps/report/shown_text.h"
 #include "apps/report/standard_streams.h"
+#include "engine/device/backend.h"
 #include "engine/device/device.h"
+#include "engine/files/file_error.h"
 #include "engine/files/log.h"
 #include "kernels/core/simd.h"
 
 namespace {
+
+constexpr int kTryAgain = 75;  // EX_TEMPFAIL of sysexits.h, which batch systems know
 
 void print_error(const std::string& text) {
   fmt::print(stderr, "hybridhash: {}\n", hh::apps::shown_text(text));
@@ -51,6 +56,43 @@ void check_command(const CLI::App& program, const std::string& word) {
   throw std::invalid_argument("there is no command '" + word + "'; there are: " + names);
 }
 
+/// Of the exception in flight: says it in one line where there is something to say.
+int status_of_error() {
+  using namespace hh::apps;
+  try {
+    throw;
+  } catch (const Unsuccessful&) {
+    return 1;
+  } catch (const Stopped& stopped) {
+    return 128 + stopped.signal;
+  } catch (const std::bad_alloc&) {
+    print_error("out of memory; use a smaller batch or image");
+    return kTryAgain;
+  } catch (const hh::OutOfMemory& error) {
+    print_error(error.what());
+    return kTryAgain;
+  } catch (const hh::TryAgain& error) {
+    print_error(error.what());
+    return kTryAgain;
+  } catch (const std::invalid_argument& error) {  // HH_REQUIRE
+    print_error(error.what());
+    return 2;
+  } catch (const std::system_error& error) {
+    if (std::ferror(stdout) != 0) {  // printing failed, of which flush_output tells
+      note_output_error(error.code().value());
+      return 0;
+    }
+    print_error(error.what());
+    return hh::means_try_again(error.code().value()) ? kTryAgain : 2;
+  } catch (const std::runtime_error& error) {  // files, devices
+    print_error(error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    print_error(fmt::format("an error of the program itself: {}", error.what()));
+    return 3;
+  }
+}
+
 int run(int argc, char** argv) {
   using namespace hh::apps;
   CLI::App program{
@@ -61,6 +103,7 @@ int run(int argc, char** argv) {
   add_train(program);
   add_dataset(program);
   add_encode(program);
+  add_codes(program);
   add_eval(program);
   add_index(program);
   add_search(program);
@@ -106,29 +149,8 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     print_error(fmt::format("{} (see hybridhash --help)", error.what()));
     return 2;
-  } catch (const Unsuccessful&) {
-    return 1;
-  } catch (const Stopped& stopped) {
-    return 128 + stopped.signal;
-  } catch (const std::bad_alloc&) {
-    print_error("out of memory; use a smaller batch or image");
-    return 2;
-  } catch (const std::invalid_argument& error) {  // HH_REQUIRE
-    print_error(error.what());
-    return 2;
-  } catch (const std::system_error& error) {
-    if (std::ferror(stdout) != 0) {  // printing failed, of which flush_output tells
-      note_output_error(error.code().value());
-      return 0;
-    }
-    print_error(error.what());
-    return 2;
-  } catch (const std::runtime_error& error) {  // files, devices
-    print_error(error.what());
-    return 2;
-  } catch (const std::exception& error) {
-    print_error(fmt::format("an error of the program itself: {}", error.what()));
-    return 3;
+  } catch (...) {
+    return status_of_error();
   }
 }
 

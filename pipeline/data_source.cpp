@@ -4,27 +4,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <numeric>
 
 #include "data/images/resize.h"
 #include "data/sets/folder.h"
 #include "data/sets/list_file.h"
+#include "data/streams/line_stream.h"
 #include "engine/files/utf8.h"
 #include "pipeline/experiment.h"
 
 namespace hh::pipeline {
 namespace {
-
-/// Models of small images of one size (Fashion-MNIST) don't resize: a photograph would be cut down
-/// to its centre. So an image that doesn't fit is shrunk until its longer side does.
-void shrink_to_fit(data::Image& image, const data::TransformSpec& transform) {
-  const int longer = std::max(image.height, image.width);
-  if (transform.resize != data::Resize::kNone || longer <= transform.size) return;
-  const auto scaled = [&](int side) {
-    return std::max(1, int(std::int64_t{side} * transform.size / longer));
-  };
-  image = data::resize_bilinear(image, scaled(image.height), scaled(image.width));
-}
 
 /// Another data set's images, shrunk where the model needs it.
 class FittingDataset final : public data::Dataset {
@@ -104,19 +95,66 @@ std::unique_ptr<data::Dataset> single_files(const std::vector<std::string>& file
                                              std::vector<std::string>(), decode);
 }
 
+std::unique_ptr<data::Dataset> listed_files(const SourceOptions& options,
+                                            const data::DecodeOptions& decode) {
+  data::LineStream stream(options.list,
+                          {.null = options.list_null,
+                           .refuse_labels = options.list_labels == "auto" && !options.list_null,
+                           .image_root = options.image_root,
+                           .decode = decode});
+  const std::atomic<bool> never_stopped = false;
+  std::vector<data::FileDataset::Item> items;
+  for (data::StreamedImage image; stream.next(image, never_stopped);) {
+    items.push_back({.path = image.name, .line = std::int32_t(image.line)});
+    HH_REQUIRE(std::int64_t(items.size()) <= data::kMaxListedImages,
+               options.list << ": there are more than " << data::kMaxListedImages
+                            << " images: encode them first (hybridhash encode), which takes any "
+                               "number");
+  }
+  HH_REQUIRE(!items.empty(), options.list << ": there is no path in the list");
+  const auto count = std::int64_t(items.size());
+  return std::make_unique<data::FileDataset>(options.image_root, std::vector{options.list},
+                                             std::move(items), data::Labels(count, 1),
+                                             std::vector<std::string>(), decode);
+}
+
 }  // namespace
+
+void shrink_to_fit(data::Image& image, const data::TransformSpec& transform) {
+  const int longer = std::max(image.height, image.width);
+  if (transform.resize != data::Resize::kNone || longer <= transform.size) return;
+  const auto scaled = [&](int side) {
+    return std::max(1, int(std::int64_t{side} * transform.size / longer));
+  };
+  image = data::resize_bilinear(image, scaled(image.height), scaled(image.width));
+}
+
+bool is_list_of_paths(const SourceOptions& options) {
+  HH_REQUIRE(
+      !options.list_null || options.list_labels == "auto" || options.list_labels == "none",
+      "--null is for lists of paths alone: leave --list-labels " << options.list_labels << " out");
+  if (options.list_null || options.list_labels == "none") return true;
+  return options.list_labels == "auto" && !data::has_labels(data::first_line(options.list));
+}
+
+data::DecodeOptions decode_options(const ModelInfo& model, const std::filesystem::path& model_path,
+                                   const SourceOptions& options) {
+  return {.channels = model.config.in_channels,
+          .exif_orientation = model.exif_orientation,
+          .max_pixels = max_pixels(options.max_pixels, model, model_path)};
+}
 
 Source open_source(const ModelInfo& model, const std::filesystem::path& model_path,
                    const SourceOptions& options) {
   const int kinds = !options.part.empty() + !options.folder.empty() +
-                    !options.class_folder.empty() + !options.list.empty() + !options.files.empty();
+                    !options.class_folder.empty() + !options.list.empty() + !options.tar.empty() +
+                    !options.files.empty();
   HH_REQUIRE(kinds == 1,
-             "what to encode? Give one of --part, --folder, --class-folder, --list and "
+             "what to encode? Give one of --part, --folder, --class-folder, --list, --tar and "
              "image files");
+  HH_PRECONDITION(options.tar.empty(), "an archive is a stream, not a data set");
   if (!options.part.empty()) return part_of_protocol(model, model_path, options);
-  const data::DecodeOptions decode{.channels = model.config.in_channels,
-                                   .exif_orientation = model.exif_orientation,
-                                   .max_pixels = max_pixels(options.max_pixels, model, model_path)};
+  const data::DecodeOptions decode = decode_options(model, model_path, options);
   std::unique_ptr<data::Dataset> dataset;
   Source source;
   if (!options.folder.empty()) {
@@ -125,9 +163,13 @@ Source open_source(const ModelInfo& model, const std::filesystem::path& model_pa
   } else if (!options.class_folder.empty()) {
     dataset = data::open_folder(options.class_folder, decode);
     source.name = options.class_folder;
+  } else if (!options.list.empty() && is_list_of_paths(options)) {
+    dataset = listed_files(options, decode);
+    source.name = options.list;
   } else if (!options.list.empty()) {
     std::vector<data::ImageList> lists;
-    lists.push_back(data::read_list(options.list, data::list_labels_named(options.list_labels)));
+    lists.push_back(data::read_list(options.list == data::kStdin ? "/dev/stdin" : options.list,
+                                    data::list_labels_named(options.list_labels)));
     dataset = data::open_lists(std::move(lists), options.image_root, decode);
     source.name = options.list;
   } else {

@@ -12,7 +12,7 @@
 
 namespace hh::pipeline {
 
-/// Exactly one of part, folder, class_folder, list and files is given.
+/// Exactly one of part, folder, class_folder, list, tar and files is given.
 struct SourceOptions {
   std::string part;   // query, train, database or all, of the model's protocol
   std::string split;  // split.json for it; empty: beside the model, else the recipe's
@@ -20,7 +20,11 @@ struct SourceOptions {
   std::string folder;                 // images at any depth, without labels
   std::string class_folder;           // a folder per class
   std::string list, image_root;       // data/sets/list_file.h
-  std::string list_labels = "auto";   // auto, columns, class
+  /// columns, class, none (the lines are paths), or auto: none where the first line has no numbers
+  /// behind its path.
+  std::string list_labels = "auto";
+  bool list_null = false;  // the list's paths end in zero bytes
+  std::string tar;         // an archive of images; streams alone (stream_source.h)
   std::vector<std::string> files;
   double max_pixels = 0;            // of an image, millions; 0: that of the model's recipe
   bool allow_changed_data = false;  // of --part: what is gone since the split was made is left out
@@ -33,6 +37,17 @@ struct Source {
   std::int64_t top_k = 0;             // of mAP, for parts of a protocol; 0: all
   std::vector<std::string> warnings;  // of what was passed over; encode_source() tells them
 };
+
+/// Whether the list has paths alone. A pipe can't be asked: its lines are paths, unless told otherwise.
+bool is_list_of_paths(const SourceOptions& options);
+
+/// How the model wants images to be decoded.
+data::DecodeOptions decode_options(const ModelInfo& model, const std::filesystem::path& model_path,
+                                   const SourceOptions& options);
+
+/// Models of small images of one size (Fashion-MNIST) don't resize: of a photograph the centre alone
+/// would be left. So an image that doesn't fit is shrunk until its longer side does.
+void shrink_to_fit(data::Image& image, const data::TransformSpec& transform);
 
 /// `model_path` is where the model lies. Throws std::invalid_argument and std::runtime_error.
 Source open_source(const ModelInfo& model, const std::filesystem::path& model_path,

@@ -9,7 +9,7 @@
 #include <span>
 
 #include "engine/files/file.h"
-#include "retrieval/index/checksum.h"
+#include "engine/files/xxh64.h"
 
 namespace hh::pipeline {
 namespace {
@@ -26,7 +26,7 @@ std::optional<FileRecord> record_of(const std::filesystem::path& file) {
 
 std::uint64_t checksum_of(const std::filesystem::path& file) {
   const auto bytes = read_file(file, kMaxBytes);
-  return retrieval::xxh64(std::as_bytes(std::span(bytes)));
+  return xxh64(std::as_bytes(std::span(bytes)));
 }
 
 std::optional<FileRecord> record_in(const std::string& metadata) {

@@ -10,7 +10,7 @@ namespace hh::pipeline {
 
 struct ProgressState {
   std::string what;         // "epoch 3/10"
-  std::int64_t total = 0;   // images
+  std::int64_t total = 0;   // images; 0: not known
   std::int64_t before = 0;  // of them, done in an earlier process
   std::int64_t done = 0;    // so far, those before included
   std::string detail;       // "loss 0.523", or empty

@@ -12,6 +12,7 @@
 namespace hh::pipeline {
 namespace {
 
+constexpr std::size_t kHashDigits = 16;
 constexpr const char* kResizeNames[] = {"none", "shorter_side", "exact"};
 
 nlohmann::ordered_json transform_json(const data::TransformSpec& t) {
@@ -47,6 +48,12 @@ const std::string& value(const Metadata& metadata, const std::string& key) {
                                 "hybridhash train (train.weights)");
   }
   return it->second;
+}
+
+std::string hash_of(const std::string& weights_sha256, NetworkType type) {
+  std::string hash = weights_sha256.substr(0, kHashDigits);
+  if (type.quantised) hash += retrieval::kInt8Suffix;
+  return hash;
 }
 
 /// Models of before it was stored have it in their recipe, which was written with all its keys.
@@ -96,6 +103,18 @@ ModelInfo parse_model_metadata(const Metadata& metadata, const std::string& file
   }
 }
 
+std::string transform_text(const ModelInfo& info) { return transform_json(info.transform).dump(); }
+
+ModelHead read_model_head(const std::filesystem::path& path, NetworkType type) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  ModelHead head{.info = parse_model_metadata(file.metadata(), path.string()), .hash = ""};
+  const auto saved = file.metadata().find("weights_sha256");
+  head.hash = saved != file.metadata().end()
+                  ? hash_of(saved->second, type)
+                  : hash_of(load_model(path, kCpu, DType::f32)->hash, type);
+  return head;
+}
+
 void save_model(const std::filesystem::path& path, const Parameters& parameters,
                 const ModelInfo& info) {
   std::vector<std::vector<std::byte>> store;
@@ -126,11 +145,8 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device devi
                              ": the weights aren't those that were saved (SHA-256 " + sha256 +
                              ", not " + saved->second + "): the file is damaged; copy it again");
   }
-  model->hash = sha256.substr(0, 16);
-  if (type.quantised) {
-    model->parameters.quantise();
-    model->hash += retrieval::kInt8Suffix;
-  }
+  model->hash = hash_of(sha256, type);
+  if (type.quantised) model->parameters.quantise();
   return model;
 }
 
@@ -149,7 +165,7 @@ std::string weights_sha256(const Parameters& parameters) {
 }
 
 std::string model_hash(const Parameters& parameters) {
-  return weights_sha256(parameters).substr(0, 16);
+  return weights_sha256(parameters).substr(0, kHashDigits);
 }
 
 PixelStatistics pixel_statistics(const data::TransformSpec& transform) {

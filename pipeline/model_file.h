@@ -32,6 +32,17 @@ Metadata model_metadata(const ModelInfo& info);
 /// Throws std::runtime_error, starting with `file`, when something is missing or broken.
 ModelInfo parse_model_metadata(const Metadata& metadata, const std::string& file);
 
+/// The model's transform as JSON, one text for one transform.
+std::string transform_text(const ModelInfo& info);
+
+/// What a model file says without its weights being read.
+struct ModelHead {
+  ModelInfo info;
+  std::string hash;  // as Model::hash, which load_model() checks
+};
+/// A checkpoint doesn't tell its hash: its weights are read for it.
+ModelHead read_model_head(const std::filesystem::path& path, NetworkType type);
+
 /// Writes atomically; a hash of the weights goes along, by which load_model() sees damage.
 void save_model(const std::filesystem::path& path, const Parameters& parameters,
                 const ModelInfo& info);

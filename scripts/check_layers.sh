@@ -54,7 +54,7 @@ subjects() {
 }
 subjects engine device tensor ops optim files
 subjects model hybridhash training
-subjects data images sets experiments
+subjects data images sets streams experiments
 subjects retrieval codes files index search metrics
 subjects apps commands serve verify report
 

@@ -111,11 +111,18 @@ void add_exif_gone(CLI::App& command) {
       ->group("");  // hidden
 }
 
-void add_list_labels(CLI::App& command, std::string& value) {
+void add_list_labels(CLI::App& command, std::string& value, bool paths) {
+  std::vector<std::string> words{"auto", "columns", "class"};
+  if (paths) words.emplace_back("none");
   command
-      .add_option("--list-labels", value,
-                  "the list's numbers: columns of 0 and 1, one a class, or the number of the class")
-      ->check(CLI::IsMember({"auto", "columns", "class"}))
+      .add_option(
+          "--list-labels", value,
+          std::string("the list's numbers: columns of 0 and 1, one a class, or the number of "
+                      "the class") +
+              (paths ? "; none: its lines are paths; auto: none where no numbers stand "
+                       "behind the first path"
+                     : ""))
+      ->check(CLI::IsMember(words))
       ->capture_default_str();
 }
 

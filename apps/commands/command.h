@@ -62,8 +62,9 @@ void add_max_pixels(CLI::App& command, double& value);
 /// The --exif of before it was the model's: says where it went.
 void add_exif_gone(CLI::App& command);
 
-/// --list-labels: what the numbers of a list are (data/sets/list_file.h).
-void add_list_labels(CLI::App& command, std::string& value);
+/// --list-labels: what the numbers of a list are (data/sets/list_file.h); with `paths`, lists may also
+/// have none (pipeline/data_source.h).
+void add_list_labels(CLI::App& command, std::string& value, bool paths);
 
 /// --code-format: how codes stand in a .csv file (retrieval/files/item_files.h).
 void add_code_format(CLI::App& command, std::string& value);
@@ -78,6 +79,7 @@ void add_examples(CLI::App& command, const std::string& examples);
 void add_train(CLI::App& program);
 void add_dataset(CLI::App& program);
 void add_encode(CLI::App& program);
+void add_codes(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_index(CLI::App& program);
 void add_search(CLI::App& program);

@@ -74,7 +74,7 @@ void add_dataset(CLI::App& program) {
   command->add_option("--protocol", o->protocol, "in place of a recipe: lists, folder, coco, ...");
   command->add_option("--data", o->data, "folder of the data");
   command->add_option("--image-root", o->image_root, "what relative paths in lists start from");
-  add_list_labels(*command, o->list_labels);
+  add_list_labels(*command, o->list_labels, false);
   add_allow_changed_data(*command, o->allow_changed_data);
   command->add_option("--split", o->split, "split.json of a run; otherwise the recipe's")
       ->check(existing_file());

@@ -200,7 +200,7 @@ void add_item_options(CLI::App& command, Options& o) {
                      "the same, with a sub-folder per class");
   command.add_option("--list", o.source.list, "list file: path l_1 ... l_n a line");
   command.add_option("--image-root", o.source.image_root, "what the list's paths start from");
-  add_list_labels(command, o.source.list_labels);
+  add_list_labels(command, o.source.list_labels, true);
   add_allow_changed_data(command, o.source.allow_changed_data);
   add_max_pixels(command, o.source.max_pixels);
   command.add_option("--batch", o.encoder.batch, "images at once")

@@ -183,11 +183,10 @@ std::vector<NamedPath> inputs_of(const pipeline::Recipe& recipe) {
 }
 
 std::vector<NamedPath> inputs_of(const std::string& model, const pipeline::SourceOptions& source) {
-  std::vector<NamedPath> inputs{{"--model", model},
-                                {"--split", source.split},
-                                {"--folder", source.folder},
-                                {"--class-folder", source.class_folder},
-                                {"--list", source.list}};
+  std::vector<NamedPath> inputs{
+      {"--model", model},          {"--split", source.split},
+      {"--folder", source.folder}, {"--class-folder", source.class_folder},
+      {"--list", source.list},     {"--tar", source.tar}};
   if (!model.empty()) {
     const fs::path beside = fs::path(model).parent_path();
     for (const char* name : {"split.json", "recipe.toml"}) {

@@ -81,15 +81,19 @@ void ProgressBar::show(const pipeline::ProgressState& state) {
   last_ = now;
   const double rate = double(state.done - state.before) / std::max(since(start_), 1e-9);
   std::string rest =
-      fmt::format("{}/{}  {:.0f} images/s  {}{}ETA {}", state.done, state.total, rate, state.detail,
-                  state.detail.empty() ? "" : "  ",
-                  duration_text(double(state.total - state.done) / std::max(rate, 1e-9)));
+      state.total == 0
+          ? fmt::format("{}  {:.0f} images/s", state.done, rate)
+          : fmt::format("{}/{}  {:.0f} images/s  {}{}ETA {}", state.done, state.total, rate,
+                        state.detail, state.detail.empty() ? "" : "  ",
+                        duration_text(double(state.total - state.done) / std::max(rate, 1e-9)));
   if (state.whole >= 0) rest += ", of all " + duration_text(state.whole);
   constexpr int kWidth = 24;
   const int filled = state.total > 0 ? int(kWidth * state.done / state.total) : kWidth;
   const std::string line = shown_text(fmt::format("{}  {}", what_, rest));
-  const std::string bar = shown_text(
-      fmt::format("{}  [{:#<{}}{:.<{}}]  {}", what_, "", filled, "", kWidth - filled, rest));
+  const std::string bar = state.total == 0
+                              ? line
+                              : shown_text(fmt::format("{}  [{:#<{}}{:.<{}}]  {}", what_, "",
+                                                       filled, "", kWidth - filled, rest));
   // In the last column some terminals begin a new line already.
   const std::size_t columns = terminal_ ? terminal_columns() - 1 : std::string::npos;
   draw(cut_to_columns(redraws_ && cut_to_columns(bar, columns) == bar ? bar : line, columns));

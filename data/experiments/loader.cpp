@@ -15,12 +15,11 @@
 #include <utility>
 
 #include "data/experiments/shuffle.h"
+#include "engine/files/file_error.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {
-namespace {
-
-std::string list_of_bad(const std::vector<BadImage>& bad, std::int64_t batch) {
+std::string bad_images_text(const std::vector<BadImage>& bad, std::int64_t batch) {
   constexpr std::size_t kShown = 5;
   std::string text = std::to_string(bad.size()) + " bad image" + (bad.size() == 1 ? "" : "s") +
                      " in batch " + std::to_string(batch) + " (--skip-bad leaves them out):";
@@ -32,8 +31,6 @@ std::string list_of_bad(const std::vector<BadImage>& bad, std::int64_t batch) {
   if (bad.size() > kShown) text += "; and " + std::to_string(bad.size() - kShown) + " more";
   return text;
 }
-
-}  // namespace
 
 struct Loader::State {
   struct Slot {
@@ -142,6 +139,10 @@ struct Loader::State {
         } catch (const ImageError& e) {
           slot.bad.push_back({index, dataset.location(index), e.what()});
           continue;
+        } catch (const TryAgain& e) {
+          // A long training isn't given up for one file that couldn't be read this once.
+          slot.bad.push_back({index, dataset.location(index), e.what()});
+          continue;
         }
         batch.indices.push_back(position);
         const auto labels = dataset.labels().of(index);
@@ -207,7 +208,7 @@ struct Loader::State {
         halt();
         next_to_give = batches;
         if (error) std::rethrow_exception(error);
-        throw std::runtime_error(list_of_bad(found, batch.number));
+        throw std::runtime_error(bad_images_text(found, batch.number));
       }
       for (BadImage& b : found) {
         if (bad_seen.insert(b.index).second) bad.push_back(std::move(b));

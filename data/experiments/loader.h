@@ -30,6 +30,9 @@ struct BadImage {
   std::string error;
 };
 
+/// One line for an error: the first few of a batch's bad images, and how to leave them out.
+std::string bad_images_text(const std::vector<BadImage>& bad, std::int64_t batch);
+
 struct Batch {
   int images = 0;
   std::int64_t number = 0;            // of the batch in its epoch, from 0

@@ -8,13 +8,12 @@
 
 #include "data/images/decode_formats.h"
 #include "engine/files/file.h"
+#include "engine/files/file_error.h"
 #include "engine/files/file_kind.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {
 namespace {
-constexpr std::size_t kMaxFileBytes = std::size_t{512} << 20;
-
 struct Format {
   bool (*is)(std::span<const std::uint8_t>);
   Image (*decode)(std::span<const std::uint8_t>, const DecodeOptions&);
@@ -68,7 +67,9 @@ Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& opt
 Image load_image(const std::filesystem::path& path, const DecodeOptions& options) {
   std::vector<std::uint8_t> bytes;
   try {
-    bytes = read_file(path, kMaxFileBytes);
+    bytes = read_file(path, kMaxImageFileBytes);
+  } catch (const TryAgain&) {
+    throw;
   } catch (const std::runtime_error& e) {
     throw ImageError(e.what());
   }

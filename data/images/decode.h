@@ -6,6 +6,7 @@
 // formula (a TIFF's to within 1); of 16-bit samples the upper byte is taken. A palette's index past
 // its end is black.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <span>
@@ -23,6 +24,9 @@ struct ImageError : std::runtime_error {
 /// Millions of pixels of the largest image that is read, unless told otherwise, and at most.
 inline constexpr int kDefaultMegapixels = 67, kMostMegapixels = 1000;
 
+/// Of an image's file.
+inline constexpr std::size_t kMaxImageFileBytes = std::size_t{512} << 20;
+
 struct DecodeOptions {
   int channels = 3;  // of the result: 1 or 3
   /// Turn the image as its EXIF orientation says (JPEG, PNG, WebP, TIFF). PIL's open() does not (but
@@ -39,7 +43,8 @@ struct DecodeOptions {
 /// Recoverable damage that PIL accepts too (stray bytes between JPEG segments) is no error.
 Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& options = {});
 
-/// The same of a file; the error's text starts with the path.
+/// The same of a file; the error's text starts with the path. Throws TryAgain (file_error.h) where the
+/// disk, not the image, is at fault.
 Image load_image(const std::filesystem::path& path, const DecodeOptions& options = {});
 
 /// Whether a file that begins so is of a format that is read, or would be where libheif is: by its first

@@ -158,6 +158,13 @@ std::vector<std::string> note_of_loose(std::vector<std::string> loose) {
 
 }  // namespace
 
+bool is_image_path(const fs::path& path) {
+  return is_image_ending(ending_of(path)) &&
+         std::none_of(path.begin(), path.end(), [](const fs::path& part) {
+           return part != "." && part != ".." && is_of_the_system(part);
+         });
+}
+
 std::unique_ptr<FileDataset> open_folder(const fs::path& folder, const DecodeOptions& decode) {
   require_folder(folder);
   Walk walk;

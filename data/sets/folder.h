@@ -13,6 +13,10 @@
 
 namespace hh::data {
 
+/// Whether a file would be taken by that rule: no part of its path is passed over, and its extension
+/// is an image's.
+bool is_image_path(const std::filesystem::path& path);
+
 /// A class folder without images is left out, with a note. Throws std::runtime_error when there is
 /// no sub-folder, or no image in any. Files are chosen by extension (.jpg .jpeg .jpe .jfif .png
 /// .webp .gif .tif .tiff .bmp .dib .pbm .pgm .ppm .pnm, and where reads_heif() .heic .heif .hif

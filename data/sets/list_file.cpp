@@ -110,6 +110,8 @@ int take_labels(std::string_view rest, bool class_numbers, std::vector<std::uint
   return count;
 }
 
+}  // namespace
+
 void refuse_utf16(std::string_view text, const std::string& name) {
   const bool mark = text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff");
   // Without a mark every other byte of a path is zero.
@@ -121,7 +123,20 @@ void refuse_utf16(std::string_view text, const std::string& name) {
   }
 }
 
-}  // namespace
+bool has_labels(std::string_view line) {
+  std::string_view rest;
+  try {
+    take_path(line, rest);
+  } catch (const std::runtime_error&) {  // a quote of the path's own
+    return false;
+  }
+  std::string_view field = next_field(rest);
+  if (field.empty()) return false;
+  for (; !field.empty(); field = next_field(rest)) {
+    if (!is_number(field)) return false;
+  }
+  return true;
+}
 
 ListLabels list_labels_named(const std::string& name) {
   if (name == "auto") return ListLabels::kAuto;

@@ -21,6 +21,12 @@ enum class ListLabels : std::uint8_t { kAuto, kColumns, kClass };
 /// "auto", "columns", "class". Throws std::invalid_argument listing them.
 ListLabels list_labels_named(const std::string& name);
 
+/// Whether a line has numbers and nothing else behind its path.
+bool has_labels(std::string_view line);
+
+/// Throws std::runtime_error for text of UTF-16; `name` is for it.
+void refuse_utf16(std::string_view text, const std::string& name);
+
 struct ImageList {
   std::string name;  // of the file, for errors
   int columns = 0;   // labels a line; 1 with class numbers

@@ -146,6 +146,24 @@ std::filesystem::path without_links(const std::filesystem::path& path) {
   return at;
 }
 
+/// The descriptor of this process that a path stands for, as /dev/stdout and /dev/fd/3 do; otherwise
+/// below 0. What lies behind it is the caller's, also where that is a file: it isn't replaced.
+int own_descriptor(const std::filesystem::path& path) {
+  constexpr int kMaxLinks = 40;
+  std::filesystem::path at = path;
+  std::error_code ignored;
+  for (int i = 0; i < kMaxLinks; ++i) {
+    const std::string folder = at.parent_path().string(), name = at.filename().string();
+    const bool number = !name.empty() && name.size() < 9 &&
+                        name.find_first_not_of("0123456789") == std::string::npos;
+    if (number && (folder == "/proc/self/fd" || folder == "/dev/fd")) return std::stoi(name);
+    if (!std::filesystem::is_symlink(at, ignored)) return -1;
+    const auto next = std::filesystem::read_symlink(at, ignored);
+    at = next.is_absolute() ? next : at.parent_path() / next;
+  }
+  return -1;
+}
+
 /// What users write follows their umask, as with any other program. Read once: to read it is to set
 /// it, for all threads.
 mode_t usual_mode() {
@@ -230,6 +248,12 @@ void remove_left(const std::filesystem::path& target, const std::vector<std::str
 }  // namespace
 
 AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
+  const int own = own_descriptor(path);
+  if (own >= 0) {
+    descriptor_ = ::fcntl(own, F_DUPFD_CLOEXEC, 0);
+    if (descriptor_ < 0) throw_file_error(path, "can't be written");
+    return;
+  }
   struct stat old {};
   const bool replaces = ::stat(path.c_str(), &old) == 0;
   if (replaces && S_ISDIR(old.st_mode)) {
@@ -320,6 +344,14 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::release(std::span<const std::byte> part) {
+  static const auto page = std::uintptr_t(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(part.data()) / page * page;
+  const auto end = reinterpret_cast<std::uintptr_t>(part.data() + part.size());
+  // The pages at both ends may hold neighbours, which are as unchanged as the part. Advice: it can fail.
+  if (!part.empty()) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept

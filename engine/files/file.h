@@ -66,6 +66,10 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  /// Gives the memory of a part of a mapped file back; touched again, it is read again. So that a
+  /// file larger than the memory can be gone through.
+  static void release(std::span<const std::byte> part);
+
  private:
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;

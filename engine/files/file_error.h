@@ -12,10 +12,17 @@ struct DiskFull : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// What went wrong may be right the next time: an error of a disk or of the network behind it, no
+/// memory or no descriptors for the moment.
+struct TryAgain : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 /// Whether that is what an errno says.
 bool means_full(int error);
+bool means_try_again(int error);
 
-/// Throws "PATH: WHAT: the system's reason" by errno: DiskFull or another std::runtime_error.
+/// Throws "PATH: WHAT: the system's reason" by errno: DiskFull, TryAgain or another std::runtime_error.
 [[noreturn]] void throw_file_error(const std::filesystem::path& path, const char* what);
 
 }  // namespace hh

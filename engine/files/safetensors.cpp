@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <stdexcept>
 
 #include "engine/files/counted.h"
@@ -242,32 +243,44 @@ std::vector<std::int64_t> SafetensorsFile::to_int64s(const std::string& name) co
   return to;
 }
 
-void write_safetensors(const std::filesystem::path& path, const std::vector<SafetensorsItem>& items,
-                       const std::map<std::string, std::string>& metadata) {
+SafetensorsHead safetensors_head(const std::vector<SafetensorsTensor>& tensors,
+                                 const std::map<std::string, std::string>& metadata) {
   nlohmann::json header = nlohmann::json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
-  // Larger elements first, so that every tensor is aligned to its element without gaps.
-  std::vector<const SafetensorsItem*> order;
-  for (const SafetensorsItem& item : items) order.push_back(&item);
-  std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-    return element_bytes(a->dtype) > element_bytes(b->dtype);
+  SafetensorsHead head;
+  head.order.resize(tensors.size());
+  std::iota(head.order.begin(), head.order.end(), std::size_t{0});
+  std::stable_sort(head.order.begin(), head.order.end(), [&](std::size_t a, std::size_t b) {
+    return element_bytes(tensors[a].dtype) > element_bytes(tensors[b].dtype);
   });
   std::size_t offset = 0;
-  for (const SafetensorsItem* item : order) {
-    assert(element_bytes(item->dtype) != 0 && !header.contains(item->name));
-    header[item->name] = {{"dtype", item->dtype},
-                          {"shape", item->shape},
-                          {"data_offsets", {offset, offset + item->bytes.size()}}};
-    offset += item->bytes.size();
+  for (const std::size_t i : head.order) {
+    const SafetensorsTensor& tensor = tensors[i];
+    std::size_t bytes = element_bytes(tensor.dtype);
+    assert(bytes != 0 && !header.contains(tensor.name));
+    for (const std::int64_t extent : tensor.shape) bytes *= std::size_t(extent);
+    header[tensor.name] = {{"dtype", tensor.dtype},
+                           {"shape", tensor.shape},
+                           {"data_offsets", {offset, offset + bytes}}};
+    offset += bytes;
   }
   std::string text = json_text(header);
   text.resize((8 + text.size() + kAlignment - 1) / kAlignment * kAlignment - 8, ' ');
-  char length[8];
-  for (std::size_t i = 0; i < 8; ++i) length[i] = char(text.size() >> (8 * i) & 0xff);
+  for (std::size_t i = 0; i < 8; ++i) head.bytes += char(text.size() >> (8 * i) & 0xff);
+  head.bytes += text;
+  return head;
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<SafetensorsItem>& items,
+                       const std::map<std::string, std::string>& metadata) {
+  std::vector<SafetensorsTensor> tensors;
+  for (const SafetensorsItem& item : items) {
+    tensors.push_back({item.name, item.dtype, item.shape});
+  }
+  const SafetensorsHead head = safetensors_head(tensors, metadata);
   AtomicFile file(path);
-  file.write(length, sizeof length);
-  file.write(text);
-  for (const SafetensorsItem* item : order) file.write(item->bytes.data(), item->bytes.size());
+  file.write(head.bytes);
+  for (const std::size_t i : head.order) file.write(items[i].bytes.data(), items[i].bytes.size());
   file.commit();
 }
 

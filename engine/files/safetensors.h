@@ -54,6 +54,20 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
+/// The bytes before the first tensor, and the order in which tensors follow: those of larger elements
+/// first, so that each is aligned to its element. The data starts on a 64-byte boundary.
+struct SafetensorsHead {
+  std::string bytes;
+  std::vector<std::size_t> order;  // positions in `tensors`
+};
+struct SafetensorsTensor {
+  std::string name;
+  std::string dtype;
+  std::vector<std::int64_t> shape;
+};
+SafetensorsHead safetensors_head(const std::vector<SafetensorsTensor>& tensors,
+                                 const std::map<std::string, std::string>& metadata);
+
 /// What to write: a tensor on any device, or host bytes.
 struct SafetensorsItem {
   std::string name;
@@ -62,8 +76,7 @@ struct SafetensorsItem {
   std::span<const std::byte> bytes;
 };
 
-/// Writes atomically. The data starts on a 64-byte boundary, tensors of larger elements first.
-/// Throws std::runtime_error.
+/// Writes atomically. Throws std::runtime_error.
 void write_safetensors(const std::filesystem::path& path, const std::vector<SafetensorsItem>& items,
                        const std::map<std::string, std::string>& metadata);
 

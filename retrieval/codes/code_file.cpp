@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "retrieval/codes/code_file.h"
 
+#include <charconv>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -8,8 +9,9 @@
 
 #include "engine/files/counted.h"
 #include "engine/files/json_text.h"
-#include "engine/files/safetensors.h"
+#include "engine/files/xxh64.h"
 #include "kernels/core/check.h"
+#include "retrieval/codes/parts.h"
 #include "retrieval/files/npy.h"
 
 namespace hh::retrieval {
@@ -50,16 +52,54 @@ class Reader {
     return value;
   }
 
+  /// Up to 18 digits, so it can't overflow.
+  std::int64_t whole(const std::string& key) const {
+    const std::string text = metadata(key);
+    if (text.empty() || text.size() > 18 ||
+        text.find_first_not_of("0123456789") != std::string::npos) {
+      fail("metadata " + key + " = '" + text + "', not a whole number");
+    }
+    return std::stoll(text);
+  }
+
+  std::optional<PartOfList> part() const {
+    const std::string text = metadata("part");
+    if (text.empty()) return std::nullopt;
+    const auto named = PartOfList::named(text);
+    if (!named) fail("metadata part = '" + text + "', not NUMBER/COUNT");
+    PartOfList part = *named;
+    part.base = whole("base");
+    part.list_lines = whole("list_lines");
+    part.transform = metadata("transform");
+    part.dtype = metadata("dtype");
+    if (part.base != PartOfList::begin(part.number, part.count, part.list_lines)) {
+      fail("metadata base = " + std::to_string(part.base) + ", and part " + text + " of " +
+           std::to_string(part.list_lines) + " images begins elsewhere");
+    }
+    const std::string sum = metadata("list_xxh64");
+    if (sum.size() != 16 || sum.find_first_not_of("0123456789abcdef") != std::string::npos) {
+      fail("metadata list_xxh64 = '" + sum + "', not 16 hexadecimal digits");
+    }
+    part.list_xxh64 = std::stoull(sum, nullptr, 16);
+    return part;
+  }
+
   bool has(const std::string& tensor) const { return file_.contains(tensor); }
+
+  void check(const std::string& tensor, const std::string& dtype,
+             const std::vector<std::int64_t>& shape) const {
+    const auto& entry = file_.entry(tensor);
+    if (entry.dtype != dtype) fail(tensor + " is " + entry.dtype + ", not " + dtype);
+    if (entry.shape != shape)
+      fail(tensor + " has the shape " + text(entry.shape) + ", not " + text(shape));
+  }
 
   /// Copies a tensor whose type and shape must be these.
   template <class T>
   std::vector<T> values(const std::string& tensor, const std::string& dtype,
                         const std::vector<std::int64_t>& shape) const {
+    check(tensor, dtype, shape);
     const auto& entry = file_.entry(tensor);
-    if (entry.dtype != dtype) fail(tensor + " is " + entry.dtype + ", not " + dtype);
-    if (entry.shape != shape)
-      fail(tensor + " has the shape " + text(entry.shape) + ", not " + text(shape));
     std::vector<T> values(entry.bytes.size() / sizeof(T));
     if (!values.empty()) std::memcpy(values.data(), entry.bytes.data(), entry.bytes.size());
     return values;
@@ -132,24 +172,10 @@ std::int64_t first_past_last_class(const CodeSet& set) {
 
 CodeSet parse(const SafetensorsFile& file, const std::string& name) {
   const Reader reader(file, name);
-  const std::string format = reader.metadata("format");
-  for (const std::string kind : {"model", "checkpoint"}) {
-    if (!format.starts_with("hybridhash " + kind)) continue;
-    throw std::runtime_error(name + ": it is a " + kind +
-                             ", not a code file: give it as --model, or codes that hybridhash "
-                             "encode made by it");
-  }
-  if (format != kFormat) {
-    reader.fail("its format is '" + format + "', not '" + kFormat + "'");
-  }
-  const int version = reader.number("version", 1, 999'999);
-  if (version > kCodeFileVersion) {
-    reader.fail("version " + std::to_string(version) + " is newer than this program's " +
-                std::to_string(kCodeFileVersion) + "; use a newer hybridhash");
-  }
-  const int bits = reader.number("bits", kMinBits, kMaxBits);
-  CodeSet set;
-  const std::int64_t n = reader.count();
+  CodeFileHead head = read_code_file_head(file, name);
+  const int bits = head.about.codes.bits();
+  const std::int64_t n = head.columns.count;
+  CodeSet set = std::move(head.about);
   try {
     set.codes = PackedCodes::from_bytes(
         reader.values<std::uint8_t>("codes", "U8", {n, (bits + 7) / 8}), n, bits);
@@ -157,25 +183,15 @@ CodeSet parse(const SafetensorsFile& file, const std::string& name) {
     reader.fail(error.what());
   }
   set.ids = reader.values<std::int64_t>("ids", "I64", {n});
-  set.classes = reader.number("classes", 0, kMaxClasses);
   if (set.classes > 0) {
     set.labels = reader.values<std::uint64_t>("labels", "I64", {n, label_words(set.classes)});
     if (const std::int64_t item = first_past_last_class(set); item >= 0) {
       reader.fail("item " + std::to_string(item) + " has a class past the last of " +
                   std::to_string(set.classes));
     }
-    set.class_names = reader.class_names(set.classes);
   }
-  if (reader.has("names")) set.names = reader.names(n);
-  if (reader.has("outputs")) set.outputs = reader.values<float>("outputs", "F32", {n, bits});
-  set.model_hash = reader.metadata("model_hash");
-  set.source = reader.metadata("source");
-  const std::string turned = reader.metadata("exif_orientation");
-  if (turned == "true" || turned == "false") {
-    set.exif_orientation = turned == "true";
-  } else if (!turned.empty()) {
-    reader.fail("its exif_orientation is '" + turned + "', not true or false");
-  }
+  if (head.columns.names) set.names = reader.names(n);
+  if (head.columns.outputs) set.outputs = reader.values<float>("outputs", "F32", {n, bits});
   return set;
 }
 
@@ -209,38 +225,124 @@ void CodeSet::validate() const {
                  << ", but " << counted(class_names.size(), "class name") << ": name all or none");
 }
 
-void write_code_file(const std::filesystem::path& path, const CodeSet& set) {
-  set.validate();
-  const std::int64_t n = set.count(), bits = set.codes.bits();
-  const auto codes = set.codes.to_bytes();
-  std::vector<SafetensorsItem> items{{"codes", "U8", {n, (bits + 7) / 8}, bytes_of(codes)},
-                                     {"ids", "I64", {n}, bytes_of(set.ids)}};
-  if (set.classes > 0) {
-    items.push_back({"labels", "I64", {n, label_words(set.classes)}, bytes_of(set.labels)});
+std::optional<PartOfList> PartOfList::named(const std::string& text) {
+  PartOfList part;
+  const char* const end = text.data() + text.size();
+  const auto [slash, wrong] = std::from_chars(text.data(), end, part.number);
+  if (wrong != std::errc() || slash == end || *slash != '/') return std::nullopt;
+  const auto [stop, error] = std::from_chars(slash + 1, end, part.count);
+  const bool right = error == std::errc() && stop == end && part.number >= 0 &&
+                     part.number < part.count && part.count <= kMaxCount;
+  return right ? std::optional(part) : std::nullopt;
+}
+
+std::int64_t PartOfList::begin(std::int64_t number, std::int64_t count, std::int64_t lines) {
+  // lines * number can overflow.
+  return lines / count * number + lines % count * number / count;
+}
+
+std::vector<SafetensorsTensor> code_file_tensors(const CodeSet& about,
+                                                 const CodeFileColumns& columns) {
+  const std::int64_t n = columns.count, bits = about.codes.bits();
+  std::vector<SafetensorsTensor> tensors{{"codes", "U8", {n, (bits + 7) / 8}}, {"ids", "I64", {n}}};
+  if (about.classes > 0) {
+    tensors.push_back({"labels", "I64", {n, label_words(about.classes)}});
   }
-  std::string blob;
-  std::vector<std::int64_t> offsets{0};
-  if (!set.names.empty()) {
-    for (const std::string& name : set.names) {
-      blob += name;
-      offsets.push_back(std::int64_t(blob.size()));
-    }
-    items.push_back({"names", "U8", {std::int64_t(blob.size())}, std::as_bytes(std::span(blob))});
-    items.push_back({"name_offsets", "I64", {n + 1}, bytes_of(offsets)});
+  if (columns.names) {
+    tensors.push_back({"names", "U8", {columns.name_bytes}});
+    tensors.push_back({"name_offsets", "I64", {n + 1}});
   }
-  if (!set.outputs.empty()) {
-    items.push_back({"outputs", "F32", {n, bits}, bytes_of(set.outputs)});
-  }
+  if (columns.outputs) tensors.push_back({"outputs", "F32", {n, bits}});
+  return tensors;
+}
+
+SafetensorsHead code_file_head(const CodeSet& about, const CodeFileColumns& columns) {
   std::map<std::string, std::string> metadata{{"format", kFormat},
                                               {"version", std::to_string(kCodeFileVersion)},
-                                              {"bits", std::to_string(bits)},
-                                              {"classes", std::to_string(set.classes)},
-                                              {"model_hash", set.model_hash},
-                                              {"source", set.source}};
-  if (set.exif_orientation) metadata["exif_orientation"] = *set.exif_orientation ? "true" : "false";
-  if (!set.class_names.empty())
-    metadata["class_names"] = json_text(nlohmann::json(set.class_names));
-  write_safetensors(path, items, metadata);
+                                              {"bits", std::to_string(about.codes.bits())},
+                                              {"classes", std::to_string(about.classes)},
+                                              {"model_hash", about.model_hash},
+                                              {"source", about.source}};
+  if (about.exif_orientation)
+    metadata["exif_orientation"] = *about.exif_orientation ? "true" : "false";
+  if (!about.class_names.empty())
+    metadata["class_names"] = json_text(nlohmann::json(about.class_names));
+  if (about.part) {
+    metadata["part"] = std::to_string(about.part->number) + "/" + std::to_string(about.part->count);
+    metadata["base"] = std::to_string(about.part->base);
+    metadata["list_lines"] = std::to_string(about.part->list_lines);
+    metadata["list_xxh64"] = xxh64_text(about.part->list_xxh64);
+    metadata["transform"] = about.part->transform;
+    metadata["dtype"] = about.part->dtype;
+  }
+  return safetensors_head(code_file_tensors(about, columns), metadata);
+}
+
+CodeFileHead read_code_file_head(const SafetensorsFile& file, const std::string& name) {
+  const Reader reader(file, name);
+  const std::string format = reader.metadata("format");
+  for (const std::string kind : {"model", "checkpoint"}) {
+    if (!format.starts_with("hybridhash " + kind)) continue;
+    throw std::runtime_error(name + ": it is a " + kind +
+                             ", not a code file: give it as --model, or codes that hybridhash "
+                             "encode made by it");
+  }
+  if (format != kFormat) {
+    reader.fail("its format is '" + format + "', not '" + kFormat + "'");
+  }
+  const int version = reader.number("version", 1, 999'999);
+  if (version > kCodeFileVersion) {
+    reader.fail("version " + std::to_string(version) + " is newer than this program's " +
+                std::to_string(kCodeFileVersion) + "; use a newer hybridhash");
+  }
+  CodeFileHead head;
+  CodeSet& about = head.about;
+  about.codes = PackedCodes(0, reader.number("bits", kMinBits, kMaxBits));
+  about.classes = reader.number("classes", 0, kMaxClasses);
+  if (about.classes > 0) {
+    reader.check("labels", "I64", {reader.count(), label_words(about.classes)});
+    about.class_names = reader.class_names(about.classes);
+  }
+  about.model_hash = reader.metadata("model_hash");
+  about.source = reader.metadata("source");
+  const std::string turned = reader.metadata("exif_orientation");
+  if (turned == "true" || turned == "false") {
+    about.exif_orientation = turned == "true";
+  } else if (!turned.empty()) {
+    reader.fail("its exif_orientation is '" + turned + "', not true or false");
+  }
+  about.part = reader.part();
+  head.columns = {
+      .count = reader.count(), .names = reader.has("names"), .outputs = reader.has("outputs")};
+  if (head.columns.names) head.columns.name_bytes = std::int64_t(file.entry("names").bytes.size());
+  return head;
+}
+
+void write_code_file(const std::filesystem::path& path, const CodeSet& set) {
+  set.validate();
+  const auto codes = set.codes.to_bytes();
+  std::string blob;
+  std::vector<std::int64_t> offsets{0};
+  for (const std::string& name : set.names) {
+    blob += name;
+    offsets.push_back(std::int64_t(blob.size()));
+  }
+  const CodeFileColumns kinds{.count = set.count(),
+                              .name_bytes = std::int64_t(blob.size()),
+                              .names = !set.names.empty(),
+                              .outputs = !set.outputs.empty()};
+  std::vector<std::span<const std::byte>> columns{bytes_of(codes), bytes_of(set.ids)};
+  if (set.classes > 0) columns.push_back(bytes_of(set.labels));
+  if (kinds.names) {
+    columns.push_back(std::as_bytes(std::span(blob)));
+    columns.push_back(bytes_of(offsets));
+  }
+  if (kinds.outputs) columns.push_back(bytes_of(set.outputs));
+  const SafetensorsHead head = code_file_head(set, kinds);
+  AtomicFile file(path);
+  file.write(head.bytes);
+  for (const std::size_t i : head.order) file.write(columns[i].data(), columns[i].size());
+  file.commit();
 }
 
 CodeSet read_code_file(const std::filesystem::path& path) {
@@ -253,13 +355,14 @@ CodeSet parse_code_file(std::span<const std::byte> bytes, const std::string& nam
 
 CodeSet read_codes(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path)) {
+    const auto parts = part_files(path);
+    if (!parts.empty()) return read_parts(parts);
     const bool index = std::filesystem::exists(path / "manifest.json");
     throw std::runtime_error(
-        path.string() + (index
-                             ? ": it is an index, not a code file: write its codes to one by "
-                               "hybridhash index export, or give it as --index"
-                             : ": it is a folder, not a code file: hybridhash encode makes one of "
-                               "its images"));
+        path.string() + (index ? ": it is an index, not a code file: write its codes to one by "
+                                 "hybridhash index export, or give it as --index"
+                               : ": it is a folder, not a code file, and holds no parts of one: "
+                                 "hybridhash encode makes one of its images"));
   }
   if (path.extension() != ".npy") return read_code_file(path);
   const auto array = read_npy<std::uint8_t>(path);

@@ -10,8 +10,8 @@
 
 #include "engine/files/counted.h"
 #include "engine/files/utf8.h"
+#include "engine/files/xxh64.h"
 #include "kernels/core/check.h"
-#include "retrieval/index/checksum.h"
 #include "retrieval/index/filter.h"
 
 namespace hh::retrieval {

@@ -7,8 +7,8 @@
 #include "engine/files/file.h"
 #include "engine/files/json_error.h"
 #include "engine/files/json_text.h"
+#include "engine/files/xxh64.h"
 #include "retrieval/codes/code_file.h"
-#include "retrieval/index/checksum.h"
 
 namespace hh::retrieval {
 namespace {
@@ -23,13 +23,6 @@ constexpr std::int64_t kMaxRows = std::int64_t{1} << 40;
 [[noreturn]] void fail(const std::string& name, const std::string& what) {
   throw std::runtime_error(name + ": not a usable index: " + what +
                            ": restore a copy, or build it again by hybridhash index build");
-}
-
-/// JSON numbers of other programs may be rounded to doubles, so check sums are text.
-std::string hex(std::uint64_t value) {
-  std::string text(16, '0');
-  for (int i = 15; i >= 0; --i, value >>= 4) text[std::size_t(i)] = "0123456789abcdef"[value & 15];
-  return text;
 }
 
 std::uint64_t checksum_of(const json& body) {
@@ -97,9 +90,11 @@ std::int64_t IndexManifest::rows() const {
 std::string to_text(const IndexManifest& m) {
   json segments = json::array();
   for (const IndexSegment& s : m.segments) {
-    segments.push_back({{"rows", s.rows}, {"codes", hex(s.codes)}, {"ids", hex(s.ids)}});
-    if (m.outputs) segments.back()["outputs"] = hex(s.outputs);
+    segments.push_back(
+        {{"rows", s.rows}, {"codes", xxh64_text(s.codes)}, {"ids", xxh64_text(s.ids)}});
+    if (m.outputs) segments.back()["outputs"] = xxh64_text(s.outputs);
   }
+  // Check sums are text: JSON numbers of other programs may be rounded to doubles.
   json body{{"format", kFormat},
             {"version", m.version()},
             {"generation", m.generation},
@@ -112,14 +107,14 @@ std::string to_text(const IndexManifest& m) {
             {"segments", segments},
             {"deleted_file", m.deleted_file},
             {"deleted", m.deleted},
-            {"deleted_checksum", hex(m.deleted_checksum)},
+            {"deleted_checksum", xxh64_text(m.deleted_checksum)},
             {"next_id", m.next_id},
             {"last_described", m.last_described}};
   if (m.outputs) body["outputs"] = true;
   if (m.exif_orientation) body["exif_orientation"] = *m.exif_orientation;
   // What isn't UTF-8 can't be JSON: hashed as it will be read.
   body = valid_json(body);
-  body["checksum"] = hex(checksum_of(body));
+  body["checksum"] = xxh64_text(checksum_of(body));
   return body.dump(1) + "\n";
 }
 

@@ -17,9 +17,9 @@
 #include "engine/files/counted.h"
 #include "engine/files/file_error.h"
 #include "engine/files/folder_in_making.h"
+#include "engine/files/xxh64.h"
 #include "kernels/core/check.h"
 #include "retrieval/codes/class_names.h"
-#include "retrieval/index/checksum.h"
 #include "retrieval/index/index.h"
 #include "retrieval/index/snapshot.h"
 

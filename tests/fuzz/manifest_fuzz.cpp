@@ -2,7 +2,7 @@
 // Inputs get the right check sum, which no fuzzer would guess.
 #include <nlohmann/json.hpp>
 
-#include "retrieval/index/checksum.h"
+#include "engine/files/xxh64.h"
 #include "retrieval/index/manifest.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string body = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     char digits[17];
     std::snprintf(digits, sizeof digits, "%016llx",
-                  static_cast<unsigned long long>(xxh64(std::as_bytes(std::span(body)))));
+                  static_cast<unsigned long long>(hh::xxh64(std::as_bytes(std::span(body)))));
     json["checksum"] = digits;
     input = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   }

@@ -2,6 +2,7 @@
 #include "engine/files/file_error.h"
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 
 #include "engine/files/file.h"
 
@@ -23,6 +24,14 @@ TEST_CASE("a full disk is told from other reasons by its type", "[file_error]") 
     other = true;
   }
   CHECK(other);
+}
+
+TEST_CASE("an error of a disk is worth another try, a missing file isn't", "[file_error]") {
+  for (const int error : {EIO, ESTALE, ETIMEDOUT, EMFILE, ENOMEM}) {
+    errno = error;
+    CHECK_THROWS_AS(throw_file_error("x", "can't be read"), TryAgain);
+  }
+  for (const int error : {ENOENT, EACCES, ENOSPC}) CHECK(!means_try_again(error));
 }
 
 }  // namespace

@@ -138,7 +138,11 @@ TEST_CASE("broken code files are refused with the reason", "[code_file]") {
   metadata("bits", "24", "codes has the shape [3, 2], not [3, 3]");
   metadata("classes", "70", "labels has the shape [3, 1], not [3, 2]");
   metadata("classes", "65537", "classes = '65537'");
-  metadata("classes", "1", "item 2 has a class past the last");
+  const auto one_class = [](Parts& p) {
+    p.metadata["class_names"] = R"(["x"])", p.metadata["classes"] = "1";
+  };
+  refused(one_class, "item 2 has a class past the last");
+  metadata("part", "3/3", "metadata part = '3/3'");
   metadata("class_names", R"(["x"])", "class_names isn't a list of 2");
   metadata("class_names", R"(["x",7])", "isn't a string");
   metadata("class_names", R"(["x",["y"]])", "isn't a string");

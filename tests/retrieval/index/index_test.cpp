@@ -8,7 +8,6 @@
 #include <map>
 #include <thread>
 
-#include "retrieval/index/checksum.h"
 #include "retrieval/index/filter.h"
 #include "retrieval/search/hamming_scan.h"
 #include "tests/support/codes.h"
@@ -67,19 +66,6 @@ Ids ids_of(const Index& index, const RowMask& mask) {
     if (mask.test(row)) ids.push_back(index.ids()[std::size_t(row)]);
   }
   return ids;
-}
-
-TEST_CASE("XXH64 gives the published sums", "[index]") {
-  const auto sum = [](std::string_view text, std::uint64_t seed = 0) {
-    return xxh64(std::as_bytes(std::span(text)), seed);
-  };
-  // From xxHash's own tests and its Python binding's documentation.
-  CHECK(sum("") == 0xEF46DB3751D8E999);
-  CHECK(sum("a") == 0xD24EC4F1A98C6E5B);
-  CHECK(sum("abc") == 0x44BC2CF5AD770999);
-  CHECK(sum("xxhash") == 0x32DD38952C4BC720);
-  CHECK(sum("xxhash", 20141025) == 0xB559B98D844E0635);
-  CHECK(sum("Nobody inspects the spammish repetition") == 0xFBCEA83C8A378BF1);
 }
 
 TEST_CASE("an index holds what was put in, through every change", "[index]") {
