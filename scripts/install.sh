@@ -5,7 +5,8 @@
 #   run       what the program needs to be built, and the images of the quickstart
 #   test      that and what the tests need
 #   packages  what run needs, and what makes and tries packages
-#   checks    that and what the checks of the sources need: clang, its formatter and linter, valgrind, doxygen
+#   checks    that and what the checks of the sources need: clang, its formatter and linter, valgrind, doxygen;
+#             and Slurm, for the tests of scripts/cluster
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache ca-certificates
@@ -19,7 +20,8 @@ case "${1:-run}" in
   run) ;;
   test) packages+=(abigail-tools catch2 pkg-config) ;;
   packages) packages+=(debootstrap dpkg-dev lintian patchelf pkg-config) ;;
-  checks) packages+=(abigail-tools catch2 pkg-config clang libclang-rt-dev clang-format clang-tidy doxygen valgrind) ;;
+  checks) packages+=(abigail-tools catch2 pkg-config clang libclang-rt-dev clang-format clang-tidy doxygen valgrind
+    munge slurm-client slurmctld slurmd) ;;
   *) echo "scripts/install.sh: use, run, test, checks or packages, not '$1'" >&2; exit 2 ;;
 esac
 
