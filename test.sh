@@ -158,6 +158,7 @@ fi
 
 if $extended; then
   script "packages" tests/scripts/packages_test.sh
+  command -v python3 >/dev/null && script "API by schemathesis" tests/scripts/openapi_client_test.sh $bin/hybridhash
   # Skipped without PyPI, as the Python package is.
   if python3 -m pip index versions furo >/dev/null 2>&1; then
     started=$SECONDS

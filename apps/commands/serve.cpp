@@ -20,19 +20,19 @@ namespace hh::apps {
 namespace {
 
 struct Options {
-  std::string token, token_file, dtype = "f32";
+  std::string token, token_file, read_token_file, dtype = "f32";
   double max_body_mib = 32, max_megapixels = 50;
   ServeOptions serve;
   ComputeOptions compute;
 };
 
-std::string read_token(const Options& o) {
-  std::string token = o.token;
-  if (!o.token_file.empty()) {
-    std::ifstream file(o.token_file);
+/// Of the command line, else of a file, else of a variable of the environment.
+std::string token_of(std::string token, const std::string& token_file, const char* variable) {
+  if (!token_file.empty()) {
+    std::ifstream file(token_file);
     HH_REQUIRE(file && std::getline(file, token) && !token.empty(),
-               o.token_file << ": there is no token in its first line");
-  } else if (const char* value = std::getenv("HH_SERVE_TOKEN"); value && token.empty()) {
+               token_file << ": there is no token in its first line");
+  } else if (const char* value = std::getenv(variable); value && token.empty()) {
     token = value;
   }
   const bool printable =
@@ -46,7 +46,8 @@ void run(const Options& o) {
   options.device = o.compute.apply();
   options.type = network_type(o.dtype);
   options.limits.body = std::size_t(o.max_body_mib * (1 << 20));
-  options.api.access.token = read_token(o);
+  options.api.access.token = token_of(o.token, o.token_file, "HH_SERVE_TOKEN");
+  options.api.access.read_token = token_of("", o.read_token_file, "HH_SERVE_READ_TOKEN");
   options.api.max_pixels = std::int64_t(o.max_megapixels * 1e6);
   catch_stop_signals();
   std::signal(SIGPIPE, SIG_IGN);
@@ -86,6 +87,11 @@ void add_serve(CLI::App& program) {
   command->add_option("--token", options->token,
                       "what adding and deleting take (better: --token-file, or HH_SERVE_TOKEN)");
   command->add_option("--token-file", options->token_file, "file with the token in its first line")
+      ->check(existing_file());
+  command
+      ->add_option("--read-token-file", options->read_token_file,
+                   "file with the token that everything takes, in its first line (or "
+                   "HH_SERVE_READ_TOKEN); browsers ask for it as a password")
       ->check(existing_file());
   command->add_flag("--read-only", options->serve.api.access.read_only, "refuse to add and delete");
   command->add_option("--image-root", options->serve.api.image_root,

@@ -98,8 +98,9 @@ std::shared_ptr<const data::Dataset> Thumbnails::dataset_for(const std::string& 
   return dataset_;
 }
 
-Thumbnail Thumbnails::of(const std::string& name) {
+Thumbnail Thumbnails::of(const std::string& name, int side) {
   if (name.empty()) return {};
+  if (side == 0) side = source_.side;
   try {
     data::Image image;
     if (!from_dataset(name, image)) {
@@ -109,10 +110,10 @@ Thumbnail Thumbnails::of(const std::string& name) {
         path = std::filesystem::path(source_.other_root) / name;
       }
       image = data::load_image(path, {.exif_orientation = source_.exif_orientation,
-                                      .scaled_shorter_side = source_.side,
+                                      .scaled_shorter_side = side,
                                       .max_pixels = source_.max_pixels});
     }
-    return encode_thumbnail(std::move(image), source_.side);
+    return encode_thumbnail(std::move(image), side);
   } catch (const std::runtime_error&) {  // no such file or data set, or nothing that decodes
     return {};
   }

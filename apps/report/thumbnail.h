@@ -37,8 +37,9 @@ class Thumbnails {
 
   /// By an item's name: "fashion-mnist#123" is item 123 of the data set in memory (Fashion-MNIST at
   /// its usual place is found by itself), and anything else the path of a file. A picture that
-  /// can't be had is no error. Safe from many threads, which decode side by side.
-  Thumbnail of(const std::string& name);
+  /// can't be had is no error. `side`: in place of the source's. Safe from many threads, which
+  /// decode side by side.
+  Thumbnail of(const std::string& name, int side = 0);
 
  private:
   bool from_dataset(const std::string& name, data::Image& image);

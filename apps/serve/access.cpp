@@ -26,6 +26,32 @@ bool same_secret(const std::string& a, const std::string& b) {
   return different == 0;
 }
 
+/// What "Basic" has behind it; empty where it isn't base64.
+std::string from_base64(std::string_view text) {
+  constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string bytes;
+  unsigned bits = 0, have = 0;
+  for (const char c : text.substr(0, text.find('='))) {
+    const std::size_t digit = kDigits.find(c);
+    if (digit == std::string_view::npos) return "";
+    bits = (bits << 6 | unsigned(digit)) & 0xffff;
+    have += 6;
+    if (have >= 8) bytes += char(bits >> (have -= 8) & 255);
+  }
+  return bytes;
+}
+
+/// The token of an Authorization header; empty: there is none.
+std::string token_of(const std::string& authorization) {
+  constexpr std::string_view kBearer = "Bearer ", kBasic = "Basic ";
+  if (authorization.starts_with(kBearer)) return authorization.substr(kBearer.size());
+  if (!authorization.starts_with(kBasic)) return "";
+  const std::string both = from_base64(std::string_view(authorization).substr(kBasic.size()));
+  const std::size_t colon = both.find(':');
+  return colon == std::string::npos ? "" : both.substr(colon + 1);
+}
+
 /// As browsers compare it: without capitals, the root's dot and the port that the scheme implies.
 /// Nothing where it is no "name[:port]".
 struct Site {
@@ -86,6 +112,16 @@ void check_site(const AccessRules& rules, const HttpRequest& request) {
   }
 }
 
+void check_read(const AccessRules& rules, const HttpRequest& request) {
+  if (rules.read_token.empty()) return;
+  const std::string token = token_of(request.authorization);
+  const bool reads = same_secret(token, rules.read_token);
+  const bool writes = !rules.token.empty() && same_secret(token, rules.token);
+  if (!token.empty() && (reads || writes)) return;
+  throw ApiError{401,
+                 "reading needs a token: Authorization: Bearer TOKEN, or TOKEN as the password"};
+}
+
 void check_write(const AccessRules& rules, const HttpRequest& request) {
   if (rules.read_only)
     throw ApiError{403,
@@ -100,7 +136,7 @@ void check_write(const AccessRules& rules, const HttpRequest& request) {
   if (request.authorization.empty()) {
     throw ApiError{401, "changes need the token: Authorization: Bearer TOKEN"};
   }
-  if (!same_secret(request.authorization, "Bearer " + rules.token)) {
+  if (!same_secret(token_of(request.authorization), rules.token)) {
     throw ApiError{401, "that isn't the token that the server was started with"};
   }
 }

@@ -23,7 +23,8 @@ HttpResponse answered_as(const std::string& route, const std::function<HttpRespo
     response = answer();
   } catch (const ApiError& error) {
     response = error_response(error.status, error.message);
-    if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+    if (error.status == 401)
+      response.headers.emplace_back("WWW-Authenticate", "Basic realm=\"hybridhash\", Bearer");
   } catch (const std::invalid_argument& error) {
     response = error_response(400, error.what());
   } catch (const data::ImageError& error) {

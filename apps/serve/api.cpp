@@ -2,13 +2,14 @@
 #include "apps/serve/api.h"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "apps/serve/answer.h"
+#include "apps/serve/api_items.h"
 #include "apps/serve/api_search.h"
 #include "apps/serve/page.h"
+#include "apps/serve/routes.h"
 #include "apps/serve/upload.h"
 #include "data/images/decode.h"
 #include "kernels/core/check.h"
@@ -23,43 +24,9 @@ using retrieval::IndexItem, retrieval::PackedCodes;
 
 constexpr std::size_t kMaxText = 1024, kMaxMetadata = std::size_t{64} << 10;
 
-/// N of /api/items/N<tail>, or -1.
-std::int64_t id_in(const std::string& path, const std::string& tail) {
-  const std::string head = "/api/items/";
-  if (!path.starts_with(head) || !path.ends_with(tail)) return -1;
-  const std::string text = path.substr(head.size());
-  std::int64_t id = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-  return error == std::errc() && std::string_view(end) == tail ? id : -1;
-}
-
-/// What the paths are called in the metrics, and how they may be asked.
-struct Route {
-  std::string name;
-  std::vector<std::string> methods;
-};
-
-/// Names of the values that a request may bring, as parameters or in a form.
-std::vector<std::string> values_of(const HttpRequest& request) {
-  if (request.path == "/api/search") {
-    std::vector<std::string> names{"k", "radius", "rerank", "filter", "label"};
-    if (request.method == "GET") names.insert(names.end(), {"id", "code"});
-    return names;
-  }
-  if (request.path == "/api/items") return {"name", "label", "metadata", "id", "replace"};
-  return {};
-}
-
-Route route_of(const std::string& path) {
-  if (path == "/" || path == "/page.css" || path == "/page.js") return {"page", {"GET"}};
-  if (path == "/healthz" || path == "/metrics") return {path, {"GET"}};
-  if (path == "/api/info") return {path, {"GET"}};
-  if (path == "/api/encode") return {path, {"POST"}};
-  if (path == "/api/search") return {path, {"GET", "POST"}};
-  if (path == "/api/items") return {path, {"POST"}};
-  if (id_in(path, "") >= 0) return {"/api/items/N", {"GET", "DELETE"}};
-  if (id_in(path, "/image") >= 0) return {"/api/items/N/image", {"GET"}};
-  return {};
+/// What a request may bring.
+const std::vector<std::string>& values_of(const HttpRequest& request) {
+  return route_of(request.path).method(request.method)->values;
 }
 
 HttpResponse page_response(const std::string& path) {
@@ -112,19 +79,20 @@ void Api::answered(const std::string& route, int status, double seconds) {
 }
 
 std::optional<HttpResponse> Api::before_body(const HttpRequest& request) {
-  const Route route = route_of(request.path);
+  const Route& route = route_of(request.path);
   constexpr int kBodyFirst = 0;  // in place of a status
-  HttpResponse answer = answered_as(route.name.empty() ? "other" : route.name, [&] {
+  HttpResponse answer = answered_as(route.path.empty() ? "other" : route.name, [&] {
     check_site(options_.access, request);
-    if (route.name.empty()) throw ApiError{404, "there is nothing at this address"};
-    const auto& methods = route.methods;
-    if (std::find(methods.begin(), methods.end(), request.method) == methods.end()) {
-      throw ApiError{405, "this address takes " + methods[0] +
-                              (methods.size() > 1 ? " and " + methods[1] : "")};
+    if (route.path.empty()) throw ApiError{404, "there is nothing at this address"};
+    if (route.method(request.method) == nullptr) {
+      throw ApiError{405, "this address takes " + route.methods[0].name +
+                              (route.methods.size() > 1 ? " and " + route.methods[1].name : "")};
     }
-    if (request.path.starts_with("/api/")) check_names(request.params, values_of(request));
+    // Whether it lives may be asked by who knows no token.
+    if (route.name != "/healthz" && route.name != "/readyz") check_read(options_.access, request);
+    if (route.path.starts_with("/api/")) check_names(request.params, values_of(request));
     if (request.method != "POST") return without_body(request, route.name);
-    if (request.path == "/api/items") check_write(options_.access, request);
+    if (route.name == "/api/items") check_write(options_.access, request);
     if (!model_)
       throw ApiError{501,
                      "the server was started without --model, so pictures can't be encoded: search "
@@ -137,29 +105,42 @@ std::optional<HttpResponse> Api::before_body(const HttpRequest& request) {
 }
 
 HttpResponse Api::without_body(const HttpRequest& request, const std::string& route) {
-  const std::string& path = request.path;
   if (request.method == "DELETE") {
     check_write(options_.access, request);
-    return remove(id_in(path, ""));
+    return remove(id_of(request.path));
   }
-  if (route == "page") return page_response(path);
-  if (path == "/healthz") return {.body = "ok\n", .type = "text/plain"};
-  if (path == "/metrics") {
+  if (route == "page") return page_response(request.path);
+  if (route == "/healthz") return {.body = "ok\n", .type = "text/plain"};
+  if (route == "/readyz") return ready();
+  if (route == "/metrics") {
     const auto state = index_.state();
     return {.body = metrics_.text(state->index.count(), state->index.rows()),
             .type = "text/plain; version=0.0.4"};
   }
-  if (path == "/api/info") return info();
-  if (path == "/api/search") return search(request);
-  return path.ends_with("/image") ? picture(id_in(path, "/image")) : item(id_in(path, ""));
+  if (route == "/api/openapi.json") return {.body = kOpenApi};
+  if (route == "/api/info") return info();
+  if (route == "/api/search") return search(request);
+  if (route == "/api/items") return json_response(list_items(index_.state()->index, request));
+  if (route == "/api/items/random") {
+    return json_response(random_items(index_.state()->index, request));
+  }
+  return route == "/api/items/N/image" ? picture(request) : item(id_of(request.path));
 }
 
 HttpResponse Api::with_body(const HttpRequest& request) {
-  return answered_as(route_of(request.path).name, [&] {
-    if (request.path == "/api/encode") return encode_picture(request);
-    if (request.path == "/api/search") return search_picture(request);
+  const std::string& route = route_of(request.path).name;
+  return answered_as(route, [&] {
+    if (route == "/api/encode") return encode_picture(request);
+    if (route == "/api/search") return search_picture(request);
     return add(request);
   });
+}
+
+HttpResponse Api::ready() {
+  const auto state = index_.state();
+  retrieval::read_index_manifest(state->index.folder());  // it is still there
+  if (model_) require_model_of(state->index);
+  return {.body = "ready\n", .type = "text/plain"};
 }
 
 void Api::require_model_of(const retrieval::Index& index) const {
@@ -321,13 +302,17 @@ HttpResponse Api::item(std::int64_t id) {
   return json_response(item_json(state->index, state->index.item(*row)));
 }
 
-HttpResponse Api::picture(std::int64_t id) {
+HttpResponse Api::picture(const HttpRequest& request) {
   const auto state = index_.state();
+  const std::int64_t id = id_of(request.path);
   const auto row = state->index.row_of(id);
   if (!row) throw ApiError{404, "the index has no item with id " + std::to_string(id)};
+  constexpr int kSmallest = 16, kLargest = 4096;
+  const auto wanted = request.param("side");
+  const int side = wanted ? int(number("side", *wanted, kSmallest, kLargest)) : 0;
   const std::string name = state->index.item(*row).description.path;
   Thumbnail thumbnail;
-  compute_.on_one_thread([&] { thumbnail = thumbnails_.of(name); });
+  compute_.on_one_thread([&] { thumbnail = thumbnails_.of(name, side); });
   if (thumbnail.empty()) throw ApiError{404, "there is no picture of this item"};
   HttpResponse response{.body = std::move(thumbnail.bytes), .type = thumbnail.type};
   response.headers.emplace_back("Cache-Control", "private, max-age=60");

@@ -52,7 +52,8 @@ class Api final : public HttpApplication {
   HttpResponse add(const HttpRequest& request);
   HttpResponse remove(std::int64_t id);
   HttpResponse item(std::int64_t id);
-  HttpResponse picture(std::int64_t id);
+  HttpResponse picture(const HttpRequest& request);
+  HttpResponse ready();
 
   ServedIndex& index_;
   std::unique_ptr<pipeline::Model> model_;

@@ -48,6 +48,16 @@ SearchAnswer search(const IndexState& state, const retrieval::MultiIndex* tables
 
 }  // namespace
 
+std::vector<std::string> checked_filters(std::vector<std::string> filters) {
+  HH_REQUIRE(filters.size() <= kMaxFilters,
+             filters.size() << " filters; the limit is " << kMaxFilters << ": leave some out");
+  for (const std::string& filter : filters) {
+    HH_REQUIRE(filter.size() <= kMaxText,
+               "a filter of " << filter.size() << " bytes: use at most " << kMaxText);
+  }
+  return filters;
+}
+
 SearchParameters::SearchParameters(const retrieval::Index& index, const Upload& sent) {
   if (const auto values = sent.all("k"); !values.empty()) k = number("k", values[0], 1, kMaxK);
   if (const auto values = sent.all("radius"); !values.empty()) {
@@ -56,13 +66,7 @@ SearchParameters::SearchParameters(const retrieval::Index& index, const Upload& 
   if (const auto values = sent.all("rerank"); !values.empty()) {
     rerank = number("rerank", values[0], 1, kMaxRerank);
   }
-  filters = sent.all("filter");
-  HH_REQUIRE(filters.size() <= kMaxFilters,
-             filters.size() << " filters; the limit is " << kMaxFilters << ": leave some out");
-  for (const std::string& filter : filters) {
-    HH_REQUIRE(filter.size() <= kMaxText,
-               "a filter of " << filter.size() << " bytes: use at most " << kMaxText);
-  }
+  filters = checked_filters(sent.all("filter"));
   if (const auto values = sent.all("label"); !values.empty()) {
     HH_REQUIRE(values[0].size() <= kMaxText,
                "a label of " << values[0].size() << " bytes: use at most " << kMaxText);

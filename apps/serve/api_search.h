@@ -16,6 +16,9 @@ namespace hh::apps {
 
 inline constexpr std::int64_t kMaxK = 1000;
 
+/// Throws std::invalid_argument: too many filters, or a long one.
+std::vector<std::string> checked_filters(std::vector<std::string> filters);
+
 /// Values k, radius, rerank, filter and label.
 struct SearchParameters {
   std::int64_t k = 20;

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "apps/report/thumbnail.h"
@@ -383,6 +384,85 @@ TEST_CASE("the server changes its index and tells how it is", "[serve]") {
   }
 }
 
+TEST_CASE("items are listed page by page, and by chance", "[serve]") {
+  Served served;
+  auto client = served.client();
+  const json info = parsed(client.Get("/api/v1/info"), 200);
+  CHECK(info == parsed(client.Get("/api/info"), 200));
+  parsed(client.Delete("/api/v1/items/5"), 200);
+  std::vector<std::int64_t> ids;
+  std::string after;
+  int pages = 0;
+  for (json next = 0; !next.is_null(); ++pages) {
+    const json page = parsed(client.Get("/api/v1/items?limit=25" + after), 200);
+    CHECK(page.at("count") == 59);
+    for (const json& item : page.at("items")) ids.push_back(item.at("id"));
+    next = page.at("next");
+    after = "&after=" + next.dump();
+  }
+  CHECK(pages == 3);
+  REQUIRE(ids.size() == 59);
+  CHECK(std::is_sorted(ids.begin(), ids.end()));
+  CHECK(std::find(ids.begin(), ids.end(), 5) == ids.end());
+  CHECK(parsed(client.Get("/api/v1/items?filter=label=red&limit=7"), 200).at("count") == 20);
+  CHECK(parsed(client.Get("/api/v1/items?after=59"), 200).at("items").empty());
+
+  const auto random = [&](const std::string& values) {
+    std::vector<std::int64_t> drawn;
+    const json answer = parsed(client.Get("/api/v1/items/random?" + values), 200);
+    for (const json& item : answer.at("items")) drawn.push_back(item.at("id"));
+    return drawn;
+  };
+  const auto drawn = random("limit=20&seed=7");
+  CHECK(drawn == random("limit=20&seed=7"));
+  CHECK(drawn != random("limit=20&seed=8"));
+  CHECK(std::set<std::int64_t>(drawn.begin(), drawn.end()).size() == 20);
+  auto all = random("limit=1000");
+  CHECK(all != ids);
+  std::sort(all.begin(), all.end());
+  CHECK(all == ids);
+  CHECK(random("filter=label=blue").size() == 19);
+  for (const char* wrong :
+       {"/api/v1/items?limit=0", "/api/v1/items?limit=1001", "/api/v1/items?after=-1",
+        "/api/v1/items?k=5", "/api/v1/items/random?after=5", "/api/v1/items/3/image?side=5000"}) {
+    INFO(wrong);
+    parsed(client.Get(wrong), 400);
+  }
+  CHECK(client.Get("/readyz")->body == "ready\n");
+  CHECK(parsed(client.Get("/api/v1/openapi.json"), 200).at("openapi") == "3.1.0");
+  CHECK(client.Get("/api/v1/items/3/image?side=16")->status == 200);
+}
+
+TEST_CASE("reading takes the token where there is one", "[serve]") {
+  const testing::TemporaryFolder folder;
+  testing::write_text(folder / "read", "look\n");
+  Served served({"--read-token-file", (folder / "read").string(), "--token", "change"});
+  auto client = served.client();
+  const auto status = [&](const std::string& path, const std::string& authorization) {
+    httplib::Headers headers;
+    if (!authorization.empty()) headers.emplace("Authorization", authorization);
+    return client.Get(path, headers)->status;
+  };
+  for (const char* path : {"/", "/page.js", "/api/v1/info", "/api/items/3", "/api/items/3/image",
+                           "/api/search?id=1", "/metrics", "/api/v1/openapi.json"}) {
+    INFO(path);
+    CHECK(status(path, "") == 401);
+    CHECK(status(path, "Bearer loo") == 401);
+    CHECK(status(path, "Bearer ") == 401);
+    CHECK(status(path, "Basic Og==") == 401);  // ":"
+    CHECK(status(path, "Basic !!!") == 401);
+    CHECK(status(path, "Bearer look") == 200);
+    CHECK(status(path, "Basic YW55Omxvb2s=") == 200);  // "any:look"
+    CHECK(status(path, "Bearer change") == 200);
+  }
+  CHECK_THAT(client.Get("/")->get_header_value("WWW-Authenticate"), Contains("Basic realm="));
+  CHECK(status("/healthz", "") == 200);
+  CHECK(status("/readyz", "") == 200);
+  parsed(client.Delete("/api/items/1", {{"Authorization", "Bearer look"}}), 401);
+  parsed(client.Delete("/api/items/1", {{"Authorization", "Basic YW55OmNoYW5nZQ=="}}), 200);
+  parsed(client.Post("/api/search", material().picture("red/100.ppm"), "image/any"), 401);
+}
+
 TEST_CASE("an index that another model made anew is searched, but not by the old one's pictures",
           "[serve]") {
   Served served;
@@ -401,6 +481,8 @@ TEST_CASE("an index that another model made anew is searched, but not by the old
   parsed(client.Post("/api/items", material().picture("red/100.ppm"), "image/x-portable-pixmap"),
          503);
   CHECK(parsed(client.Get("/api/search?id=1&k=3"), 200).at("results").size() == 3);
+  parsed(client.Get("/readyz"), 503);
+  CHECK(client.Get("/healthz")->status == 200);
 }
 
 TEST_CASE("what the server refuses, it explains", "[serve]") {
@@ -412,7 +494,7 @@ TEST_CASE("what the server refuses, it explains", "[serve]") {
       const json answer = parsed(result, 400);
       CHECK_THAT(answer.at("error").get<std::string>(), Contains(why));
     };
-    for (const char* path : {"/api/info?x=1", "/api/items/0?x=1", "/api/items/0/image?x=1"}) {
+    for (const char* path : {"/api/info?x=1", "/api/items/0?x=1"}) {
       refused(client.Get(path), "takes no parameters");
     }
     refused(client.Delete("/api/items/0?x=1"), "takes no parameters");
