@@ -75,16 +75,21 @@ def compare_codes(program, run, folder):
                                    f"{np.median(margins):.1e}" if len(margins) else ""))
 
 
-def made_up_model(path, config):
-    rng = np.random.default_rng(1)
-    tensors = {}
-    for name, shape in _network.network_shapes(config).items():
-        values = rng.standard_normal(int(np.prod(shape)), np.float32) * np.float32(0.02)
-        tensors[name] = _weights.Tensor("F32", shape, values.view(np.uint8))
+def write_model(path, config, values):
+    """A model of these float32 arrays by name."""
+    shapes = _network.network_shapes(config)
+    tensors = {name: _weights.Tensor("F32", shapes[name], one.view(np.uint8)) for name, one in values.items()}
     transform = {"size": config.image_size, "channels": 3, "resize": "none", "resize_to": 1,
                  "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     _weights.write_safetensors(path, tensors, {"format": _network.MODEL_FORMAT, "config": config.to_json(),
-                                               "transform": json.dumps(transform)})
+                                               "transform": json.dumps(transform), "exif_orientation": "false",
+                                               "class_names": "[]", "protocol": "", "recipe": ""})
+
+
+def made_up_model(path, config):
+    rng = np.random.default_rng(1)
+    write_model(path, config, {name: rng.standard_normal(int(np.prod(shape)), np.float32) * np.float32(0.02)
+                               for name, shape in _network.network_shapes(config).items()})
 
 
 def program_seconds(program, preset, batch, steps):
