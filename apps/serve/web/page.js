@@ -4,6 +4,7 @@ const $ = (id) => document.getElementById(id);
 let info = { classes: [], bits: 0, takes_pictures: false };
 let picture = null;   // the File that is searched; null: an item of the index
 let asked = 0;        // searches so far, so that a late answer of an older one is dropped
+const seen = new Set();  // those of which a picture came
 
 const make = (tag, className, text) => {
   const element = document.createElement(tag);
@@ -44,16 +45,72 @@ function say(text, isError) {
   $("status").classList.toggle("error", Boolean(isError));
 }
 
+// Lists whose pictures all fail say once why that may be.
 function frame(item) {
-  const box = make("span", "frame");
+  const box = make("span", "frame"), list = asked;
   const image = new Image();
   image.loading = "lazy";
   image.alt = "";
-  image.onload = () => markSmall(image);
-  image.onerror = () => box.replaceChildren("no picture");
+  image.onload = () => { seen.add(list); markSmall(image); };
+  image.onerror = () => {
+    box.replaceChildren("no picture");
+    $("no_pictures").hidden = list !== asked || seen.has(list);
+  };
   image.src = `/api/items/${item.id}/image`;
   box.append(image);
   return box;
+}
+
+// The picture as large as it is, up to the largest that the server makes.
+function enlarge(item) {
+  $("large_image").src = `/api/items/${item.id}/image?side=4096`;
+  $("large_image").alt = item.name || `item ${item.id}`;
+  $("large_name").textContent = [item.name || `item ${item.id}`, ...item.labels].join(", ");
+  $("large").showModal();
+}
+
+function enlarger(item) {
+  const button = make("button", "enlarge", "⤢");
+  button.type = "button";
+  button.title = "Full size";
+  button.setAttribute("aria-label", `Full size of ${item.name || "item " + item.id}`);
+  button.onclick = () => enlarge(item);
+  return button;
+}
+
+// An item to begin a search with.
+function sample(item) {
+  const entry = make("li"), button = make("button", "card");
+  button.type = "button";
+  button.append(frame(item));
+  if (item.labels.length) button.append(make("span", "", item.labels.join(", ")));
+  button.append(make("span", "name dim", item.name || `item ${item.id}`));
+  button.setAttribute("aria-label", `${item.labels.join(", ")} ${item.name || "item " + item.id}. ` +
+    "Search with it.");
+  button.onclick = () => searchItem(item.id);
+  entry.append(button, enlarger(item));
+  return entry;
+}
+
+async function browse() {
+  const number = ++asked, values = new URLSearchParams({ limit: "24" });
+  if ($("only").value) values.append("filter", `label=${$("only").value}`);
+  try {
+    const response = await fetch(`/api/v1/items/random?${values}`);
+    const answer = await response.json();
+    if (number !== asked) return;
+    if (!response.ok) throw new Error(answer.error);
+    $("no_pictures").hidden = true;
+    $("query").hidden = true;
+    $("list").replaceChildren(...answer.items.map(sample));
+    say(answer.count === 0 ? "The index has no item."
+        : `${answer.items.length} of ${answer.count.toLocaleString("en")} items, by chance: choose one to ` +
+          (info.takes_pictures ? "search with it, or a picture of your own." : "search with it."));
+  } catch (error) {
+    if (number === asked) {
+      say(error instanceof TypeError ? "The server can't be reached." : error.message, true);
+    }
+  }
 }
 
 function card(item, rank, queryBits) {
@@ -76,7 +133,7 @@ function card(item, rank, queryBits) {
     ("same_class" in item ? (item.same_class ? ", same class" : ", other class") : "") +
     ". Search with it.");
   button.onclick = () => searchItem(item.id);
-  entry.append(button);
+  entry.append(button, enlarger(item));
   return entry;
 }
 
@@ -134,6 +191,7 @@ async function search() {
     const answer = await response.json();
     if (number !== asked) return;
     if (!response.ok) throw new Error(answer.error);
+    $("no_pictures").hidden = true;
     if (!picture) showPicture(`/api/items/${answer.query.id}/image`, answer.query.name);
     showQuery(answer.query, answer);
     $("list").replaceChildren(
@@ -207,8 +265,22 @@ $("form").onsubmit = (event) => {
   else search();
 };
 for (const name of ["mode", "k", "radius", "only", "truth"]) {
-  $(name).onchange = () => { showMode(); if (picture || $("id").value.trim()) search(); };
+  $(name).onchange = () => {
+    showMode();
+    if (picture || $("id").value.trim()) search();
+    else if (name === "only") browse();
+  };
 }
+$("browse").onclick = () => {
+  if (picture) URL.revokeObjectURL($("shown").src);
+  picture = null;
+  $("file").value = $("id").value = "";
+  $("shown").hidden = $("truth_label").hidden = true;
+  $("drop").classList.remove("full");
+  history.replaceState(null, "", "#");
+  browse();
+};
+$("large").onclick = () => $("large").close();
 $("file").onchange = () => { if ($("file").files.length) searchPicture($("file").files[0]); };
 document.addEventListener("paste", (event) => {
   if (event.clipboardData.files.length) searchPicture(event.clipboardData.files[0]);
@@ -241,6 +313,7 @@ function followLink() {
   $("filters").value = linked.getAll("filter").join("\n");
   showMode();
   if (linked.has("id")) takeItem(linked.get("id"));
+  else if (!picture) browse();
 }
 
 async function start() {

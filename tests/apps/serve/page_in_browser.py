@@ -110,7 +110,11 @@ def expect(condition, what, page):
 
 def check(browser, profile, url):
     page = shown(browser, profile, url)
-    expect("type an item's number" in page, "a page without a search says what to do", page)
+    expect(page.count('class="card') == 24 and "24 of 200 items, by chance: choose one" in page,
+           "a page without a search shows items by chance", page)
+    expect(page.count('class="enlarge"') == 24, "each has its full size", page)
+    expect("no files of these pictures" in page and not re.search(r'<p id="no_pictures"[^>]* hidden', page),
+           "a page without pictures says why", page)
     expect(re.search(r'id="facts"[^>]*>[\d,]+ items, codes of 32 bits', page), "items and bits are named", page)
 
     page = shown(browser, profile, f"{url}#id=14&k=7")
