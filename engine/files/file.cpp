@@ -348,10 +348,10 @@ MappedFile::~MappedFile() {
 
 void MappedFile::release(std::span<const std::byte> part) {
   static const auto page = std::uintptr_t(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<std::uintptr_t>(part.data()) / page * page;
-  const auto end = reinterpret_cast<std::uintptr_t>(part.data() + part.size());
+  if (part.empty()) return;
+  const std::size_t inside = reinterpret_cast<std::uintptr_t>(part.data()) % page;
   // The pages at both ends may hold neighbours, which are as unchanged as the part. Advice: it can fail.
-  if (!part.empty()) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  ::madvise(const_cast<std::byte*>(part.data() - inside), part.size() + inside, MADV_DONTNEED);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
