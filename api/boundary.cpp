@@ -3,7 +3,9 @@
 
 #include <new>
 #include <stdexcept>
+#include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "data/images/decode.h"
 #include "engine/device/backend.h"
@@ -22,9 +24,52 @@ std::string& last_error() {
   return text;
 }
 
+/// What the program calls by a flag, by the name that it has here. Longer ones come first.
+constexpr std::pair<std::string_view, std::string_view> kWords[] = {
+    {"with --resume, or choose another folder with --out", "by resume, or choose another folder"},
+    {"that train --out made", "that a run was trained into"},
+    {"add to it by hybridhash index add, or replace it by --overwrite",
+     "open it and add to it, or replace it by overwrite"},
+    {"--replace or --renumber", "same_id replace or renumber"},
+    {"--renumber", "same_id renumber"},
+    {"build it by index build --keep-outputs", "build it with keep_outputs"},
+    {"--keep-outputs", "keep_outputs"},
+    {"--outputs", "keep_outputs"},
+    {"--skip-bad", "skip_bad"},
+    {"--max-pixels", "max_megapixels"},
+    {"--allow-changed-data", "allow_changed_data"},
+    {"--set ", "the setting "},
+    {"--device ", "the device "},
+    {"--method ", "the method "},
+    {"--radius", "radius"},
+    {"--part", "part"},
+    {"--folder", "folder"},
+    {"--class-folder", "class_folder"},
+    {"--image-root", "image_root"},
+    {"--list-labels", "list_labels"},
+    {"--list", "list"},
+    {" by --code-format bits or hex", ""},
+};
+
+/// The cure in words that a caller of the library knows: messages are written for the program too.
+std::string in_our_words(std::string text) {
+  for (const auto& [flag, word] : kWords) {
+    for (std::size_t at = 0; (at = text.find(flag, at)) != std::string::npos;) {
+      const std::size_t end = at + flag.size();
+      // Not a part of a file's name, nor of a longer flag.
+      const bool begins = at == 0 || flag[0] == ' ' || text[at - 1] == ' ' || text[at - 1] == '(';
+      const bool ends = flag.back() == ' ' || end == text.size() ||
+                        std::string_view(" ,;:)").find(text[end]) != std::string_view::npos;
+      if (begins && ends) text.replace(at, flag.size(), word);
+      at += begins && ends ? word.size() : flag.size();
+    }
+  }
+  return text;
+}
+
 hh_status record(hh_status status, const char* text) noexcept {
   try {
-    last_error() = text;
+    last_error() = in_our_words(text);
   } catch (...) {  // no memory for the text: an empty one
     last_error().clear();
   }

@@ -78,8 +78,9 @@ typedef struct hh_model hh_model;
 typedef struct hh_model_options {
   size_t size;
   const char* device; /* "cpu" (NULL), "cuda", "cuda:1", "auto" */
-  const char* dtype;  /* what the network computes in: "f32" (NULL), "bf16", "int8" (CPU), "f16" (GPU) */
-  int threads;        /* at most so many for this model; 0: hh_threads() */
+  const char*
+      dtype;   /* what the network computes in: "f32" (NULL), "bf16", "int8" (CPU), "f16" (GPU) */
+  int threads; /* at most so many for this model; 0: hh_threads() */
 } hh_model_options;
 #define HH_MODEL_OPTIONS_INIT \
   { sizeof(hh_model_options), NULL, NULL, 0 }
@@ -89,15 +90,20 @@ HH_API hh_status hh_model_open(const char* path, const hh_model_options* options
 HH_API void hh_model_close(hh_model* model); /* NULL: nothing happens */
 
 HH_API int hh_model_bits(const hh_model* model);
-HH_API int hh_model_image_size(const hh_model* model);   /* side of what the network sees, pixels */
-HH_API int hh_model_channels(const hh_model* model);     /* 1 or 3 */
-HH_API const char* hh_model_hash(const hh_model* model); /* of the weights: 16 hexadecimal digits, and "-int8" */
-HH_API int hh_model_class_count(const hh_model* model);  /* of the classes' names; 0: unknown */
+HH_API int hh_model_image_size(const hh_model* model); /* side of what the network sees, pixels */
+HH_API int hh_model_channels(const hh_model* model);   /* 1 or 3 */
+HH_API const char* hh_model_hash(
+    const hh_model* model); /* of the weights: 16 hexadecimal digits, and "-int8" */
+/* 1: of image files the EXIF orientation is applied, as it was in training; 0: it isn't. What the
+ * caller decodes is taken as it is. */
+HH_API int hh_model_exif_orientation(const hh_model* model);
+HH_API int hh_model_class_count(const hh_model* model); /* of the classes' names; 0: unknown */
 HH_API const char* hh_model_class_name(const hh_model* model, int index); /* NULL: no such class */
 
 /* An 8-bit image in the caller's memory, of any size; the model's transform is applied. Images that
- * lie one behind the other as [n, S, S, C] and are what the transform would give aren't copied on
- * the CPU. */
+ * lie one behind the other as [n, S, S, C] aren't copied on the CPU where the transform changes
+ * nothing in them, as of Fashion-MNIST or CIFAR-10 at its own size. Of photographs it does: it
+ * resizes the shorter side to 8/7 of S and cuts out the middle. `hybridhash info` says which. */
 typedef struct hh_image {
   const uint8_t* pixels;                            /* of the first row, column and channel */
   int32_t height, width;                            /* >= 1 */
@@ -112,7 +118,8 @@ typedef struct hh_encode_options {
   int skip_bad; /* not 0: files that can't be read are left out (and logged) */
   int keep_outputs;      /* of hh_model_encode_source: keep the real-valued outputs too */
   double max_megapixels; /* of an image file; 0: the limit that models have */
-  /* After each batch; a result that isn't 0 ends the call with HH_STOPPED. NULL: none. */
+  /* First with 0 done, then after each batch; a result that isn't 0 ends the call with HH_STOPPED.
+   * NULL: none. */
   int (*progress)(int64_t done, int64_t total, void* user);
   void* user;
 } hh_encode_options;
@@ -123,6 +130,11 @@ typedef struct hh_encode_options {
  * NULL. */
 HH_API hh_status hh_model_encode(hh_model* model, const hh_image* images, int64_t count,
                                  const hh_encode_options* options, uint8_t* codes, float* outputs);
+
+/* What the network sees of images, pixels [count, S, S, C], by the model's transform: what a graph of
+ * hh_model_export_onnx() takes. */
+HH_API hh_status hh_model_transform(hh_model* model, const hh_image* images, int64_t count,
+                                    uint8_t* pixels);
 
 /* How many images the model's calls so far copied before the network saw them, and how many they
  * read where they lay. Either may be NULL. */
@@ -234,7 +246,13 @@ HH_API hh_status hh_index_compact(hh_index* index);
 /* Items by their ids, in that order. HH_INVALID_ARGUMENT for an id that isn't there. */
 HH_API hh_status hh_index_items(hh_index* index, const int64_t* ids, int64_t count,
                                 hh_codes** items);
-/* All items that pass the filters (none: all), in order of their rows. */
+/* All items that pass all filters (none: all), in order of their rows:
+ *   "label=cat"  "label=cat,dog" (either)  "label!=cat"   by a class's name or number
+ *   "path=a/b.jpg"  "path~holiday*"     ~ is a pattern of * ? [...]; of paths only
+ *   "id>=100"                           = != < <= > >=
+ *   "year<2020"  "camera.name=X100"     members of the metadata
+ * Blanks around field and value don't count. HH_INVALID_ARGUMENT for a class that isn't there and a
+ * member that no item has. */
 HH_API hh_status hh_index_select(hh_index* index, const char* const* filters, int64_t filter_count,
                                  hh_codes** items);
 
@@ -252,7 +270,7 @@ typedef struct hh_search_options {
   size_t size;
   int64_t k;  /* so many of the nearest; default 10 */
   int radius; /* not negative: in place of them all at most so far away; default -1 */
-  const char* const* filters; /* "label=cat", "path~holiday/[star]", "id>=100", "year<2020" */
+  const char* const* filters; /* as of hh_index_select() */
   int64_t filter_count;
   int exclude_self;   /* not 0: a query by id isn't a result of itself */
   int64_t rerank;     /* so many of the nearest are put in order of the outputs; 0: none */
@@ -344,7 +362,8 @@ typedef struct hh_train_options {
 #define HH_TRAIN_OPTIONS_INIT \
   { sizeof(hh_train_options), NULL, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL }
 
-/* Trains by a recipe (a TOML file; NULL: the defaults, or with `resume` the run's own) into a
+/* Trains by a recipe (a TOML file; NULL: the defaults, which are Fashion-MNIST's from a Debian
+ * package, so set data.protocol and data.path; or with `resume` the run's own) into a
  * folder, which then holds best.safetensors, metrics.csv and more. One at a time in a process. */
 HH_API hh_status hh_train(const char* recipe, const char* folder, const hh_train_options* options);
 

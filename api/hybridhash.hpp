@@ -4,7 +4,13 @@
 #ifndef HYBRIDHASH_HPP
 #define HYBRIDHASH_HPP
 
+#if __cplusplus < 202002L
+#error \
+    "hybridhash.hpp needs C++20: compile with -std=c++20 (target_compile_features(NAME PRIVATE cxx_std_20)), or use hybridhash.h"
+#endif
+
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <span>
@@ -102,6 +108,21 @@ class Codes {
     const hh_codes_data data = view();
     return {data.ids, std::size_t(data.count)};
   }
+  /// "" where names aren't known.
+  std::string name(std::int64_t i) const {
+    const hh_codes_data data = view();
+    return data.names == nullptr ? "" : data.names[i];
+  }
+  /// Numbers of item i's classes, ascending.
+  std::vector<int> labels(std::int64_t i) const {
+    const hh_codes_data data = view();
+    const std::int64_t words = (data.classes + 63) / 64;
+    std::vector<int> found;
+    for (int c = 0; c < data.classes; ++c) {
+      if (data.labels[i * words + c / 64] >> (c % 64) & 1) found.push_back(c);
+    }
+    return found;
+  }
   hh_codes* get() const { return handle_.get(); }
 
  private:
@@ -124,6 +145,8 @@ class Model {
   int bits() const { return hh_model_bits(handle_.get()); }
   int image_size() const { return hh_model_image_size(handle_.get()); }
   int channels() const { return hh_model_channels(handle_.get()); }
+  /// Whether of image files the EXIF orientation is applied.
+  bool exif_orientation() const { return hh_model_exif_orientation(handle_.get()) != 0; }
   std::string hash() const { return hh_model_hash(handle_.get()); }
   std::vector<std::string> class_names() const {
     std::vector<std::string> names;
@@ -143,6 +166,21 @@ class Model {
                                   &options, codes.data(),
                                   outputs == nullptr ? nullptr : outputs->data()));
     return codes;
+  }
+  /// What the network sees of images, [images, S, S, C].
+  std::vector<std::uint8_t> transform(std::span<const hh_image> images) const {
+    const auto side = std::size_t(image_size());
+    std::vector<std::uint8_t> pixels(images.size() * side * side * std::size_t(channels()));
+    detail::check(hh_model_transform(handle_.get(), images.data(), std::int64_t(images.size()),
+                                     pixels.data()));
+    return pixels;
+  }
+  /// How many images encode() copied before the network saw them, and how many it read where they
+  /// lay.
+  std::pair<std::int64_t, std::int64_t> copies() const {
+    std::int64_t copied = 0, in_place = 0;
+    hh_model_copies(handle_.get(), &copied, &in_place);
+    return {copied, in_place};
   }
   Codes encode_source(const hh_source& source,
                       const hh_encode_options& options = HH_ENCODE_OPTIONS_INIT) const {
@@ -253,6 +291,23 @@ class Index {
     options.k = k;
     return search(queries, options);
   }
+  /// The k nearest of codes [n, ceil(bits / 8)], n rows of k; -1 where there are fewer.
+  struct Nearest {
+    std::vector<std::int64_t> ids;
+    std::vector<std::int32_t> distances;
+  };
+  Nearest nearest(std::span<const std::uint8_t> codes, std::int64_t k) const {
+    const std::size_t n = codes.size() / code_bytes(bits());
+    detail::check_size(codes.size(), n * code_bytes(bits()), "codes");
+    if (k < 1 || k > 100'000'000) {
+      throw Error(HH_INVALID_ARGUMENT, "k = " + std::to_string(k) + ": use 1 to 100000000");
+    }
+    Nearest found{std::vector<std::int64_t>(n * std::size_t(k)),
+                  std::vector<std::int32_t>(n * std::size_t(k))};
+    detail::check(hh_index_nearest(handle_.get(), codes.data(), std::int64_t(n), k,
+                                   found.ids.data(), found.distances.data()));
+    return found;
+  }
   hh_index* get() const { return handle_.get(); }
 
  private:
@@ -275,6 +330,87 @@ inline bool train(const std::string& recipe, const std::string& folder,
   if (status == HH_STOPPED) return false;
   detail::check(status);
   return true;
+}
+
+/// What a training run tells, and how it is stopped; each may be empty. What one throws ends the run
+/// after the step, with a checkpoint, and is thrown on by train().
+struct Training {
+  std::vector<std::string> settings;  // "train.epochs=3", over the recipe
+  std::string device = "cpu";
+  bool resume = false;
+  std::function<bool()> stop;  // asked after each step
+  std::function<void(const hh_epoch&)> epoch;
+  std::function<void(const std::string& text, bool is_warning)> message;
+};
+
+namespace detail {
+
+struct TrainingCall {
+  const Training& training;
+  std::exception_ptr thrown;
+  template <class F>
+  void run(F&& function) noexcept {  // no exception may pass the C library
+    try {
+      if (!thrown) function();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+  }
+};
+
+}  // namespace detail
+
+/// False when `stop` asked for the end.
+inline bool train(const std::string& recipe, const std::string& folder, const Training& training) {
+  detail::TrainingCall call{training, {}};
+  const auto settings = detail::pointers(training.settings);
+  hh_train_options options = HH_TRAIN_OPTIONS_INIT;
+  options.device = training.device.c_str();
+  options.settings = settings.data();
+  options.setting_count = std::int64_t(settings.size());
+  options.resume = training.resume;
+  options.user = &call;
+  options.stop = [](void* user) {
+    auto& to = *static_cast<detail::TrainingCall*>(user);
+    bool stops = false;
+    to.run([&] { stops = to.training.stop && to.training.stop(); });
+    return int(stops || to.thrown != nullptr);
+  };
+  if (training.epoch) {
+    options.epoch = [](const hh_epoch* epoch, void* user) {
+      auto& to = *static_cast<detail::TrainingCall*>(user);
+      to.run([&] { to.training.epoch(*epoch); });
+    };
+  }
+  if (training.message) {
+    options.message = [](const char* text, int is_warning, void* user) {
+      auto& to = *static_cast<detail::TrainingCall*>(user);
+      to.run([&] { to.training.message(text, is_warning != 0); });
+    };
+  }
+  const hh_status status =
+      hh_train(recipe.empty() ? nullptr : recipe.c_str(), folder.c_str(), &options);
+  if (call.thrown) std::rethrow_exception(call.thrown);
+  if (status == HH_STOPPED) return false;
+  detail::check(status);
+  return true;
+}
+
+/// Takes what the library has to say, a line at a time, from any thread; empty: nothing is told. For
+/// the whole process. What it throws is dropped.
+inline void set_log(std::function<void(hh_log_level, const std::string&)> log) {
+  static std::function<void(hh_log_level, const std::string&)> kept;
+  detail::check(hh_set_log(nullptr, nullptr));
+  kept = std::move(log);
+  if (!kept) return;
+  detail::check(hh_set_log(
+      [](hh_log_level level, const char* text, void*) {
+        try {
+          kept(level, text);
+        } catch (...) {
+        }
+      },
+      nullptr));
 }
 
 }  // namespace hybridhash

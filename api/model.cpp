@@ -59,6 +59,25 @@ hh::pipeline::EncoderOptions encoder_options(const hh_encode_options& o) {
   return options;
 }
 
+/// The caller's images. Throws std::invalid_argument for a count or a pointer that can't be.
+std::vector<PixelView> views_of(const hh_image* images, int64_t count) {
+  HH_REQUIRE(count >= 0, "count = " << count << ": use 0 or more");
+  HH_REQUIRE(count == 0 || images != nullptr, "images is NULL");
+  std::vector<PixelView> views;
+  views.reserve(std::size_t(count));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const hh_image& image = images[i];
+    views.push_back({.pixels = image.pixels,
+                     .height = image.height,
+                     .width = image.width,
+                     .channels = image.channels,
+                     .row_stride = image.row_stride,
+                     .pixel_stride = image.pixel_stride,
+                     .channel_stride = image.channel_stride});
+  }
+  return views;
+}
+
 }  // namespace
 
 hh_status hh_model_open(const char* path, const hh_model_options* options, hh_model** model) {
@@ -94,6 +113,9 @@ int hh_model_bits(const hh_model* model) { return model->model->info.config.bits
 int hh_model_image_size(const hh_model* model) { return model->model->info.transform.size; }
 int hh_model_channels(const hh_model* model) { return model->model->info.transform.channels; }
 const char* hh_model_hash(const hh_model* model) { return model->model->hash.c_str(); }
+int hh_model_exif_orientation(const hh_model* model) {
+  return int(model->model->info.exif_orientation);
+}
 int hh_model_class_count(const hh_model* model) {
   return int(model->model->info.class_names.size());
 }
@@ -114,20 +136,7 @@ hh_status hh_model_encode(hh_model* model, const hh_image* images, int64_t count
     needed(model, "model");
     const auto encoder =
         encoder_options(options_or(options, hh_encode_options HH_ENCODE_OPTIONS_INIT, "options"));
-    HH_REQUIRE(count >= 0, "count = " << count);
-    HH_REQUIRE(count == 0 || images != nullptr, "images is NULL");
-    std::vector<PixelView> views;
-    views.reserve(std::size_t(count));
-    for (std::int64_t i = 0; i < count; ++i) {
-      const hh_image& image = images[i];
-      views.push_back({.pixels = image.pixels,
-                       .height = image.height,
-                       .width = image.width,
-                       .channels = image.channels,
-                       .row_stride = image.row_stride,
-                       .pixel_stride = image.pixel_stride,
-                       .channel_stride = image.channel_stride});
-    }
+    const std::vector<PixelView> views = views_of(images, count);
     const int bits = hh_model_bits(model);
     const std::size_t values = std::size_t(count) * std::size_t(bits);
     std::vector<float> own;
@@ -145,6 +154,19 @@ hh_status hh_model_encode(hh_model* model, const hh_image* images, int64_t count
     if (codes == nullptr) return;
     const auto bytes = hh::retrieval::PackedCodes::from_floats(to, count, bits).to_bytes();
     std::copy(bytes.begin(), bytes.end(), codes);
+  });
+}
+
+hh_status hh_model_transform(hh_model* model, const hh_image* images, int64_t count,
+                             uint8_t* pixels) {
+  return guarded([&] {
+    const hh::pipeline::Model& network = *needed(model, "model").model;
+    const std::vector<PixelView> views = views_of(images, count);
+    HH_REQUIRE(count == 0 || pixels != nullptr, "pixels is NULL");
+    const auto side = std::size_t(hh_model_image_size(model));
+    hh::pipeline::transform_pixels(
+        network, views,
+        {pixels, views.size() * side * side * std::size_t(hh_model_channels(model))});
   });
 }
 

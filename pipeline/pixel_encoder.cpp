@@ -81,11 +81,15 @@ class PixelDataset final : public data::Dataset {
   std::span<const PixelView> images_;
 };
 
+std::size_t pixel_bytes(const data::TransformSpec& transform) {
+  return std::size_t(transform.size) * std::size_t(transform.size) *
+         std::size_t(transform.channels);
+}
+
 void encode_in_place(const Model& model, std::span<const PixelView> images,
                      const EncoderOptions& options, std::span<float> outputs) {
   const data::TransformSpec& transform = model.info.transform;
-  const auto bytes =
-      std::size_t(transform.size) * std::size_t(transform.size) * std::size_t(transform.channels);
+  const std::size_t bytes = pixel_bytes(transform);
   const auto bits = std::size_t(model.info.config.bits);
   const PixelStatistics statistics = pixel_statistics(transform);
   const auto batch = std::size_t(options.batch);
@@ -124,6 +128,22 @@ PixelCopies encode_pixels(const Model& model, std::span<const PixelView> images,
   const retrieval::CodeSet set = encode_source(model, source, keeping);
   std::copy(set.outputs.begin(), set.outputs.end(), outputs.begin());
   return {.copied = count};
+}
+
+void transform_pixels(const Model& model, std::span<const PixelView> images,
+                      std::span<std::uint8_t> pixels) {
+  const data::TransformSpec& transform = model.info.transform;
+  const std::size_t bytes = pixel_bytes(transform);
+  HH_PRECONDITION(pixels.size() == images.size() * bytes,
+                  "transform_pixels: " << pixels.size() << " bytes");
+  for (std::size_t i = 0; i < images.size(); ++i) check(images[i], i);
+  const auto given = fitting(std::make_shared<PixelDataset>(images), transform);
+  data::Transformer transformer(transform);
+  data::Image image;
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    given->load(std::int64_t(i), image);
+    transformer.run(image, {}, &pixels[i * bytes]);
+  }
 }
 
 std::vector<float> encode_image(const Model& model, const data::Image& image) {

@@ -32,7 +32,12 @@ struct PixelCopies {
 PixelCopies encode_pixels(const Model& model, std::span<const PixelView> images,
                           const EncoderOptions& options, std::span<float> outputs);
 
-/// The same of one decoded image, [bits], in the calling thread.
+/// What the network sees of `images`: `pixels`, uint8 [images, S, S, C], by the model's transform.
+/// Throws as encode_pixels().
+void transform_pixels(const Model& model, std::span<const PixelView> images,
+                      std::span<std::uint8_t> pixels);
+
+/// The codes of one decoded image, [bits], in the calling thread.
 std::vector<float> encode_image(const Model& model, const data::Image& image);
 
 }  // namespace hh::pipeline

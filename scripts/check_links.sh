@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Links between the documents: prints each relative link of a *.md whose file or heading isn't there, and each page of
-# docs/ that no other page links to. Addresses with a scheme (https:) aren't looked at.
+# docs/ that no other page links to or that docs/site/index.rst, where there is one, doesn't list. Addresses with a scheme
+# (https:) aren't looked at.
 #   check_links.sh [FOLDER]    the repository, or another folder
 set -uo pipefail
 cd "${1:-$(dirname "$0")/..}" || exit
@@ -64,5 +65,7 @@ done <<<"$found"
 
 for page in "${pages[@]}"; do
   [[ $page == docs/* ]] && [ -z "${linked[$page]:-}" ] && echo "$page: no page links to it" && bad=1
+  [[ $page == docs/* ]] && [ -e docs/site/index.rst ] && ! grep -qx " *${page%.md}" docs/site/index.rst &&
+    echo "$page: docs/site/index.rst doesn't list it" && bad=1
 done
 exit $bad

@@ -48,16 +48,31 @@ hh_image image_of(const Bytes& array, std::size_t axis, std::int64_t first) {
   return {.pixels = array.data() + first,
           .height = side(0),
           .width = side(1),
-          .channels = channels > 4 ? 5 : std::int32_t(channels),
+          .channels = std::int32_t(channels),
           .row_stride = array.stride(axis),
           .pixel_stride = array.stride(axis + 1),
           .channel_stride = has_channels ? array.stride(axis + 2) : 1};
+}
+
+void check_channels(const Bytes& array) {
+  const std::size_t channels = array.shape(array.ndim() - 1);
+  if (array.ndim() == 2 || channels == 1 || channels == 3) return;
+  std::string shape;
+  for (std::size_t i = 0; i < array.ndim(); ++i) {
+    shape += (i == 0 ? "" : ", ") + std::to_string(array.shape(i));
+  }
+  throw hybridhash::Error(
+      HH_INVALID_ARGUMENT,
+      "an array [" + shape + "] has " + std::to_string(channels) +
+          " channels, which come last: use [h, w], [h, w, c] or [n, h, w, c] with 1 (grey) or 3 "
+          "(RGB), so [n, h, w, 1] for many grey images");
 }
 
 /// The images of arrays: [h, w], [h, w, c] one each, [n, h, w, c] many.
 std::vector<hh_image> images_of(const std::vector<Bytes>& arrays) {
   std::vector<hh_image> images;
   for (const Bytes& array : arrays) {
+    if (array.ndim() >= 2 && array.ndim() <= 4) check_channels(array);
     if (array.ndim() == 4) {
       for (std::size_t i = 0; i < array.shape(0); ++i) {
         images.push_back(image_of(array, 1, std::int64_t(i) * array.stride(0)));
@@ -136,6 +151,18 @@ nb::tuple encode(const hybridhash::Model& model, const std::vector<Bytes>& array
   const std::size_t n = images.size(), bits = std::size_t(model.bits());
   return nb::make_tuple(numpy(std::move(codes), {n, (bits + 7) / 8}),
                         numpy(std::move(outputs), {n, bits}));
+}
+
+nb::ndarray<nb::numpy, std::uint8_t> transform(const hybridhash::Model& model,
+                                               const std::vector<Bytes>& arrays) {
+  const std::vector<hh_image> images = images_of(arrays);
+  std::vector<std::uint8_t> pixels;
+  {
+    const nb::gil_scoped_release unlocked;
+    pixels = model.transform(images);
+  }
+  const auto side = std::size_t(model.image_size());
+  return numpy(std::move(pixels), {images.size(), side, side, std::size_t(model.channels())});
 }
 
 hybridhash::Codes encode_source(const hybridhash::Model& model,
@@ -268,19 +295,14 @@ nb::tuple search(const hybridhash::Index& index, std::optional<Rows> codes, std:
 nb::tuple nearest(const hybridhash::Index& index, const Rows& codes, std::int64_t k) {
   hybridhash::detail::check_size(codes.shape(1), hybridhash::code_bytes(index.bits()),
                                  "codes, bytes of a row");
-  if (k < 1 || k > 100'000'000) {
-    throw hybridhash::Error(HH_INVALID_ARGUMENT,
-                            "k = " + std::to_string(k) + ": use 1 to 100000000");
-  }
   const std::size_t n = codes.shape(0), width = std::size_t(k);
-  std::vector<std::int64_t> ids(n * width);
-  std::vector<std::int32_t> distances(n * width);
+  hybridhash::Index::Nearest found;
   {
     const nb::gil_scoped_release unlocked;
-    hybridhash::detail::check(hh_index_nearest(index.get(), codes.data(), std::int64_t(n), k,
-                                               ids.data(), distances.data()));
+    found = index.nearest({codes.data(), codes.size()}, k);
   }
-  return nb::make_tuple(numpy(std::move(ids), {n, width}), numpy(std::move(distances), {n, width}));
+  return nb::make_tuple(numpy(std::move(found.ids), {n, width}),
+                        numpy(std::move(found.distances), {n, width}));
 }
 
 nb::dict evaluate(const hybridhash::Codes& queries, const hybridhash::Codes& database,
@@ -468,12 +490,12 @@ void bind_model(nb::module_& m) {
       .def_prop_ro("bits", &hybridhash::Model::bits)
       .def_prop_ro("image_size", &hybridhash::Model::image_size)
       .def_prop_ro("channels", &hybridhash::Model::channels)
+      .def_prop_ro("exif_orientation", &hybridhash::Model::exif_orientation)
       .def_prop_ro("hash", &hybridhash::Model::hash)
       .def_prop_ro("class_names", &hybridhash::Model::class_names)
       .def("copies",
            [](const hybridhash::Model& model) {
-             std::int64_t copied = 0, in_place = 0;
-             hh_model_copies(model.get(), &copied, &in_place);
+             const auto [copied, in_place] = model.copies();
              return nb::make_tuple(copied, in_place);
            })
       .def(
@@ -489,6 +511,7 @@ void bind_model(nb::module_& m) {
             model.export_onnx(path, options);
           },
           "path"_a, "batch"_a, "opset"_a, "inputs"_a, "outputs"_a)
+      .def("transform", &transform, "arrays"_a)
       .def("encode", &encode, "arrays"_a, "batch"_a, "workers"_a, "progress"_a.none())
       .def("encode_source", &encode_source, "files"_a, "kind"_a, "place"_a, "image_root"_a,
            "batch"_a, "workers"_a, "skip_bad"_a, "keep_outputs"_a, "max_megapixels"_a,

@@ -58,6 +58,21 @@ void describe_machine(const std::string& version) {
   line("GPU", cuda_text());
 }
 
+std::string transform_text(const data::TransformSpec& t) {
+  const std::string cut = fmt::format("the middle {} x {}", t.size, t.size);
+  switch (t.resize) {
+    case data::Resize::kShorterSide:
+      return fmt::format("shorter side to {}, {}", t.resize_to, cut);
+    case data::Resize::kExact:
+      return fmt::format("both sides to {}{}", t.resize_to,
+                         t.resize_to == t.size ? std::string() : ", " + cut);
+    case data::Resize::kNone:
+      break;
+  }
+  return fmt::format("images of {} x {} as they are, larger ones shrunk, smaller ones padded",
+                     t.size, t.size);
+}
+
 void describe_network(const pipeline::ModelInfo& info) {
   const HybridHashConfig& c = info.config;
   Parameters parameters;
@@ -69,6 +84,7 @@ void describe_network(const pipeline::ModelInfo& info) {
   line("bits", std::to_string(c.bits));
   line("parameters", std::to_string(parameters.count()));
   line("protocol", info.protocol);
+  line("transform", transform_text(info.transform));
   line("EXIF", info.exif_orientation ? "photographs are turned as it says" : "ignored");
   if (!info.class_names.empty())
     line("classes", fmt::format("{}", fmt::join(info.class_names, ", ")));

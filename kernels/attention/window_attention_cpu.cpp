@@ -20,6 +20,7 @@
 #include <type_traits>
 
 #include "kernels/attention/window_attention.h"
+#include "kernels/core/check_workspace.h"
 #include "kernels/core/math-inl.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd-inl.h"
@@ -600,6 +601,7 @@ void backward_one_token(const WindowAttentionBackward<T>& p) {
 template <class T>
 void run(const WindowAttentionForward<T>& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   if (p.shape.tokens == 1) return forward_one_token(p);
   if constexpr (std::is_same_v<T, float>) {
     HWY_DYNAMIC_DISPATCH(forward_f32)(p);
@@ -611,6 +613,7 @@ void run(const WindowAttentionForward<T>& p) {
 template <class T>
 void run(const WindowAttentionBackward<T>& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   if (p.shape.tokens == 1) return backward_one_token(p);
   if constexpr (std::is_same_v<T, float>) {
     HWY_DYNAMIC_DISPATCH(backward_f32)(p);

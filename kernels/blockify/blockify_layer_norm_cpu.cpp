@@ -13,6 +13,7 @@
 
 #include "kernels/blockify/block_runs.h"
 #include "kernels/blockify/blockify_layer_norm.h"
+#include "kernels/core/check_workspace.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/row_chunks.h"
 #include "kernels/core/row_norm-inl.h"
@@ -155,6 +156,7 @@ void run(const BlockifyLayerNormForward<T>& p) {
 template <class T>
 void run(const BlockifyLayerNormBackward<T>& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   if (p.shape.images == 0) return;
   const RowChunks chunks = position_chunks(p.shape);
   const auto cols = std::size_t(p.shape.channels), pitch = partial_pitch(2 * cols);

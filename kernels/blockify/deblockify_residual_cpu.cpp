@@ -10,6 +10,7 @@
 
 #include "kernels/blockify/block_runs.h"
 #include "kernels/blockify/deblockify_residual.h"
+#include "kernels/core/check_workspace.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/row_chunks.h"
 #include "kernels/core/row_norm-inl.h"
@@ -135,6 +136,7 @@ void run(const DeblockifyResidualForward<T>& p) {
 template <class T>
 void run(const DeblockifyResidualBackward<T>& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   if (p.shape.images == 0) return;
   const RowChunks chunks = run_chunks(p.shape);
   const auto cols = std::size_t(p.shape.channels), pitch = partial_pitch(cols);

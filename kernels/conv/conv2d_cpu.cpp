@@ -12,6 +12,7 @@
 
 #include "kernels/conv/conv2d.h"
 #include "kernels/conv/conv2d_pieces.h"
+#include "kernels/core/check_workspace.h"
 #include "kernels/core/workspace.h"
 #include "kernels/gemm/instructions.h"
 #include "kernels/gemm/onednn.h"
@@ -271,6 +272,7 @@ std::size_t copy_bytes(std::int64_t n) { return Workspace::padded(std::size_t(n)
 template <class T>
 void run(const Conv2dForward<T>& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
   const auto conv = Convolution::of(Pass::kForward, compute_type<T>(), s, p.bias != nullptr);
@@ -292,6 +294,7 @@ void run(const Conv2dForward<T>& p) {
 template <class T>
 void run(const Conv2dBackwardInput<T>& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
   const auto conv = Convolution::of(Pass::kBackwardInput, compute_type<T>(), s, false);
@@ -311,6 +314,7 @@ void run(const Conv2dBackwardInput<T>& p) {
 template <class T>
 void run(const Conv2dBackwardWeight<T>& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
   if (p.dbias != nullptr) {

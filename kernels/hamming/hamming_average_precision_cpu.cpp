@@ -8,6 +8,7 @@
 // After foreach_target.h, which includes this file once per target.
 #include <algorithm>
 
+#include "kernels/core/check_workspace.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/workspace.h"
 #include "kernels/hamming/hamming_average_precision.h"
@@ -215,6 +216,7 @@ std::size_t workspace_bytes(const HammingAveragePrecision& p) {
 
 void run(const HammingAveragePrecision& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   if (p.query_count == 0) return;
   const Plan plan(p);
   const Scratch scratch(p, plan, Workspace(p.workspace));

@@ -5,6 +5,7 @@
 #define HWY_TARGET_INCLUDE "kernels/hamming/hamming_radius_cpu.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target.h, which includes this file once per target.
+#include "kernels/core/check_workspace.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/workspace.h"
 #include "kernels/hamming/hamming_radius.h"
@@ -101,6 +102,7 @@ std::size_t workspace_bytes(const HammingRadius& p) {
 
 void run(const HammingRadius& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   std::fill_n(p.counts, p.query_count, 0);
   const Plan plan(p);
   const std::size_t each = Scratch(p, plan, Workspace(nullptr)).bytes;

@@ -10,6 +10,7 @@
 // After foreach_target.h, which includes this file once per target.
 #include <memory>
 
+#include "kernels/core/check_workspace.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/workspace.h"
 #include "kernels/hamming/hamming_topk.h"
@@ -182,6 +183,7 @@ std::size_t workspace_bytes(const HammingTopk& p) {
 
 void run(const HammingTopk& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   if (p.query_count == 0) return;
   if (p.row_count == 0) {
     std::fill_n(p.rows, p.query_count * p.k, -1);

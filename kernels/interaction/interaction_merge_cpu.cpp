@@ -10,11 +10,11 @@
 // Numerics  float32; the variance is the mean squared deviation. The number of chunks depends on
 //           the sizes alone; their sums of dglob, dgamma and dbeta are added up in order.
 #include <algorithm>
-#include <cassert>
 #include <cmath>
 #include <limits>
 #include <type_traits>
 
+#include "kernels/core/check_workspace.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/workspace.h"
 #include "kernels/interaction/interaction_merge.h"
@@ -463,11 +463,11 @@ std::int64_t window_rows(const InteractionMergeShape& s) {
 template <class T>
 void run(const InteractionMergeForward<T>& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   const std::int64_t rows = window_rows(p.shape);
   // A few bands of rows for each thread; neighbours in a band share what is made of a row.
   const std::int64_t bands = std::min<std::int64_t>(rows, 4 * num_threads());
   const std::size_t each = scratch_bytes<ForwardScratch>(p.shape);
-  assert(rows == 0 || p.workspace != nullptr);
   parallel_items(bands, [&](int worker, std::int64_t i) {
     const Workspace scratch = Workspace::piece(p.workspace, worker, each);
     const std::int64_t begin = rows * i / bands, end = rows * (i + 1) / bands;
@@ -482,8 +482,8 @@ void run(const InteractionMergeForward<T>& p) {
 template <class T>
 void run(const InteractionMergeBackward<T>& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   if (p.shape.images == 0) return;
-  assert(p.workspace != nullptr);
   const MergeChunks chunks(p.shape);
   const std::size_t each = scratch_bytes<BackwardScratch>(p.shape);
   Workspace workspace(p.workspace);

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/core/check_workspace.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/row_chunks.h"
 #include "kernels/core/row_norm-inl.h"
@@ -175,6 +176,7 @@ void run(const ResidualLayerNormForward<T>& p) {
 template <class T>
 void run(const ResidualLayerNormBackward<T>& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   if (p.rows == 0) return;
   const RowChunks chunks(p.rows, p.cols);
   const auto cols = std::size_t(p.cols), pitch = partial_pitch(3 * cols);

@@ -14,6 +14,7 @@
 // clang-format: foreach_target.h must come first.
 #include <hwy/highway.h>
 
+#include "kernels/core/check_workspace.h"
 #include "kernels/core/simd-inl.h"
 #include "kernels/gemm/rows.h"
 #include "kernels/gemm/small_product-inl.h"
@@ -234,16 +235,19 @@ void backward_input(const LinearBackwardInput<bf16>& p) {
 template <class T>
 void run(const LinearForward<T>& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   if (p.rows != 0) forward(p);
 }
 template <class T>
 void run(const LinearBackwardInput<T>& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   if (p.rows != 0) backward_input(p);
 }
 template <class T>
 void run(const LinearBackwardWeight<T>& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   if (p.rows != 0) backward_weight(p);
 }
 

@@ -12,10 +12,10 @@
 // Threads   The bank is cut into at most 32 chunks by its size alone, each with partial results of
 //           its own, which are added up in order.
 #include <algorithm>
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/core/check_workspace.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/workspace.h"
 #include "kernels/loss/wml_loss.h"
@@ -410,7 +410,7 @@ void transpose_batch(const WmlLoss<TB>& p, const Job& job) {
 template <class TB>
 void run(const WmlLoss<TB>& p) {
   p.validate();
-  assert(p.workspace != nullptr);
+  HH_REQUIRE_WORKSPACE(p);
   Workspace workspace(p.workspace);
   Job job = make_job(p, workspace);
   transpose_batch(p, job);

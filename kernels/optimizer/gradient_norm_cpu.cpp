@@ -5,9 +5,9 @@
 //           itself is past float32.
 // Threads   Chunks of 65,536 elements, whose sums are added up in order.
 #include <algorithm>
-#include <cassert>
 #include <cmath>
 
+#include "kernels/core/check_workspace.h"
 #include "kernels/core/parallel.h"
 #include "kernels/optimizer/gradient_norm.h"
 
@@ -62,8 +62,8 @@ std::int64_t chunks_of(std::int64_t n) { return (n + kChunk - 1) / kChunk; }
 
 void run(const GradientNorm& p) {
   p.validate();
+  HH_REQUIRE_WORKSPACE(p);
   const std::int64_t chunks = chunks_of(p.n);
-  assert(chunks == 0 || p.workspace != nullptr);
   auto* sums = static_cast<double*>(p.workspace);
   parallel_chunks(chunks, [&](std::int64_t c) {
     const std::int64_t begin = c * kChunk;

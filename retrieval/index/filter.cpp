@@ -6,16 +6,25 @@
 #include "kernels/core/check.h"
 
 namespace hh::retrieval {
+namespace {
+
+std::string trimmed(const std::string& text) {
+  const std::size_t first = text.find_first_not_of(" \t");
+  if (first == std::string::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+}  // namespace
 
 IndexFilter IndexFilter::parse(const std::string& text) {
   const std::size_t at = text.find_first_of("=!<>~");
   HH_REQUIRE(
-      at != std::string::npos && at > 0,
+      at != std::string::npos && !trimmed(text.substr(0, at)).empty(),
       "filter '" << text << "': write it as label=dog, path~holiday/*, id>=100 or year<2020");
   constexpr std::array kOperators{"!=", "<=", ">=", "=", "<", ">", "~"};  // the longer ones first
   for (const std::string op : kOperators) {
     if (text.compare(at, op.size(), op) != 0) continue;
-    IndexFilter filter{text.substr(0, at), op, text.substr(at + op.size())};
+    IndexFilter filter{trimmed(text.substr(0, at)), op, trimmed(text.substr(at + op.size()))};
     HH_REQUIRE(op != "~" || filter.field == "path",
                "filter '" << text << "': ~ is for paths only, as path~holiday/*; use = here");
     HH_REQUIRE(

@@ -4,7 +4,8 @@
 //   path=a/b.jpg  path~holiday/* (a glob: * ? [...])  path!=a/b.jpg
 //   id=7  id>=100                                               = != < <= > >=
 //   camera=X100  shot.year>=2020                                members of the metadata
-// An item that lacks what is asked for fits != and nothing else.
+// Blanks around field and value don't count. An item that lacks what is asked for fits != and
+// nothing else; a member that no item has is refused (Index::select), as it is a slip.
 #pragma once
 #include <string>
 

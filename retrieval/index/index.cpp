@@ -227,9 +227,23 @@ RowMask Index::passing(const std::string& text) const {
     rows = items_->rows_with_path(bytes_of_utf8(filter.value), filter.op == "~", rows_);
   } else {
     rows = items_->rows_with_metadata(filter.field, negated ? "=" : filter.op, filter.value, rows_);
+    if (rows.empty() && rows_ > 0) check_finds(text, filter);
   }
   for (const std::int64_t row : rows) mask.set(row, true);
   return negated ? RowMask(rows_, true) -= mask : mask;
+}
+
+void Index::check_finds(const std::string& text, const IndexFilter& filter) const {
+  HH_REQUIRE(items_->any_has(filter.field, rows_),
+             "filter '" << text << "': no item's metadata have a '" << filter.field
+                        << "'; what all items have is called label, path and id");
+  const bool ordered = filter.op != "=" && filter.op != "!=";
+  const bool number = items_->any_has(filter.field, rows_, "integer") ||
+                      items_->any_has(filter.field, rows_, "real");
+  const bool words = filter.value.find_first_of("0123456789") == std::string::npos;
+  HH_REQUIRE(!ordered || !words || !number || items_->any_has(filter.field, rows_, "text"),
+             "filter '" << text << "': '" << filter.value << "' isn't a number, and '"
+                        << filter.field << "' is one");
 }
 
 int Index::class_of(const std::string& name) const {

@@ -42,6 +42,8 @@ struct ItemSet {
   void validate() const;
 };
 
+struct IndexFilter;
+
 struct IndexItem {
   std::int64_t row = 0, id = 0;
   Description description;
@@ -97,6 +99,8 @@ class Index {
   void check(const Index* older) const;
   RowMask read_live() const;
   RowMask passing(const std::string& filter) const;
+  /// Of a filter of metadata that found nothing: throws std::invalid_argument where it can't.
+  void check_finds(const std::string& text, const IndexFilter& filter) const;
 
   std::filesystem::path folder_;
   IndexManifest manifest_;

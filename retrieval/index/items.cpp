@@ -242,15 +242,35 @@ std::vector<std::int64_t> ItemTable::rows_with_path(const std::string& text, boo
       .rows();
 }
 
+namespace {
+
+/// a.b is member b of member a.
+std::string json_path(const std::string& key) {
+  std::string path = "$.\"";
+  for (const char c : key) path += c == '.' ? "\".\"" : std::string(1, c);
+  return path + '"';
+}
+
+}  // namespace
+
+bool ItemTable::any_has(const std::string& key, std::int64_t end, const std::string& type) const {
+  const std::lock_guard lock(mutex_);
+  return !Statement(*this,
+                    "SELECT row FROM items WHERE row < ?2 AND json_type(metadata, ?1) IS NOT NULL "
+                    "AND (?3 = '' OR json_type(metadata, ?1) = ?3) LIMIT 1")
+              .bind(1, json_path(key))
+              .bind(2, end)
+              .bind(3, type)
+              .rows()
+              .empty();
+}
+
 std::vector<std::int64_t> ItemTable::rows_with_metadata(const std::string& key,
                                                         const std::string& op,
                                                         const std::string& value,
                                                         std::int64_t end) const {
   const std::lock_guard lock(mutex_);
-  // a.b is member b of member a.
-  std::string path = "$.\"";
-  for (const char c : key) path += c == '.' ? "\".\"" : std::string(1, c);
-  path += '"';
+  const std::string path = json_path(key);
   const std::string found = "json_extract(metadata, ?1)", begin = "SELECT row FROM items WHERE ",
                     below = " AND row < ?2";
   if (op == "=" && (value == "true" || value == "false" || value == "null")) {

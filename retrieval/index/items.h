@@ -52,6 +52,8 @@ class ItemTable {
                                            std::int64_t end) const;
   std::vector<std::int64_t> rows_with_metadata(const std::string& key, const std::string& op,
                                                const std::string& value, std::int64_t end) const;
+  /// Whether the metadata of a row below `end` have this member; with `type`, one of JSON's.
+  bool any_has(const std::string& key, std::int64_t end, const std::string& type = "") const;
 
   /// All of it at one moment, whoever writes to it meanwhile, as a new database.
   void copy_to(const std::filesystem::path& path) const;

@@ -93,6 +93,39 @@ TEST_CASE("a callback stops training, and resume ends it", "[api]") {
   CHECK(fs::exists(fs::path(run) / "best.safetensors"));
 }
 
+TEST_CASE("functions of C++ are told, and what they throw ends the run and is thrown", "[api]") {
+  const hh::testing::TemporaryFolder folder;
+  const std::string recipe = (trained().folder / "tiny.toml").string(),
+                    run = (folder / "run").string();
+  hybridhash::Training training{.settings = {"train.epochs=2"}};
+  training.epoch = [](const hh_epoch&) { throw std::out_of_range("enough"); };
+  CHECK_THROWS_AS(hybridhash::train(recipe, run, training), std::out_of_range);
+  int epochs = 0, messages = 0;
+  training.resume = true;
+  training.stop = [] { return true; };
+  training.epoch = [&](const hh_epoch& epoch) { epochs = epoch.epoch; };
+  training.message = [&](const std::string&, bool) { ++messages; };
+  CHECK_FALSE(hybridhash::train("", run, training));
+  training.stop = nullptr;
+  CHECK(hybridhash::train("", run, training));
+  CHECK(epochs == 2);
+  CHECK(messages > 0);
+
+  std::string logged;
+  hybridhash::set_log([&](hh_log_level level, const std::string& text) {
+    logged += std::to_string(int(level)) + text;
+    throw std::runtime_error("dropped");
+  });
+  hh::testing::write_text(folder / "bad.ppm", "P6 no picture");
+  hh_encode_options skipping = HH_ENCODE_OPTIONS_INIT;
+  skipping.skip_bad = 1;
+  auto files = red_files(1);
+  files.push_back((folder / "bad.ppm").string());
+  CHECK(hybridhash::Model(trained().model).encode_files(files, skipping).count() == 1);
+  hybridhash::set_log({});
+  CHECK_THAT(logged, Contains("bad.ppm"));
+}
+
 TEST_CASE("pixels in memory have the codes of their files", "[api]") {
   const hybridhash::Model model(trained().model);
   CHECK(model.bits() == 16);
@@ -205,6 +238,30 @@ TEST_CASE("a count that no array has is the caller's mistake", "[api]") {
         HH_INVALID_ARGUMENT);
 }
 
+TEST_CASE("a folder's images, and what the network sees of pixels", "[api]") {
+  const hybridhash::Model model(trained().model);
+  const hybridhash::Codes codes = model.encode_folder((trained().folder / "images").string());
+  REQUIRE(codes.count() == 60);
+  CHECK_THAT(codes.name(0), Contains(".ppm"));
+  CHECK(codes.labels(0).empty());
+  CHECK(model.exif_orientation());
+  const auto pixels = pixels_of(red_files(1)[0]);
+  const int side = hh::testing::kTinySide;
+  const hh_image image = hybridhash::image(pixels, side, side, 3);
+  const std::vector<hh_image> two{image, image};
+  const auto seen = model.transform(two);
+  REQUIRE(seen.size() == 2 * 16 * 16 * 3);
+  CHECK(std::equal(seen.begin(), seen.begin() + 16 * 16 * 3, seen.begin() + 16 * 16 * 3));
+  CHECK(model.copies() == std::pair<std::int64_t, std::int64_t>{0, 0});
+  model.encode(two);
+  CHECK(model.copies() == std::pair<std::int64_t, std::int64_t>{2, 0});
+  std::uint8_t none[1];
+  CHECK(hh_model_transform(model.get(), nullptr, 0, nullptr) == HH_OK);
+  CHECK(hh_model_transform(model.get(), &image, 1, nullptr) == HH_INVALID_ARGUMENT);
+  CHECK(hh_model_transform(model.get(), nullptr, 1, none) == HH_INVALID_ARGUMENT);
+  CHECK(hh_model_transform(model.get(), &image, -1, none) == HH_INVALID_ARGUMENT);
+}
+
 TEST_CASE("a network becomes an ONNX file", "[api]") {
   const hybridhash::Model model(trained().model);
   const hh::testing::TemporaryFolder folder;
@@ -253,6 +310,9 @@ TEST_CASE("an index is built, searched, changed and read again", "[api]") {
   REQUIRE(hh_index_nearest(index.get(), own.data(), 1, 60, ids.data(), distances.data()) == HH_OK);
   CHECK(std::equal(ids.begin(), ids.end(), hits.ids(0).begin()));
   CHECK(std::equal(distances.begin(), distances.end(), hits.distances(0).begin()));
+  CHECK(index.nearest(own, 60).ids == ids);
+  CHECK(index.nearest(own, 60).distances == distances);
+  CHECK_THROWS_WITH(index.nearest(own, 0), Contains("k = 0"));
 
   SECTION("by id, within a radius, with a filter") {
     hh_queries queries = HH_QUERIES_INIT;
@@ -462,6 +522,31 @@ TEST_CASE("codes whose length can't be is a status", "[api]") {
   for (const int bits : {7, 11, 17, 513, -1}) {
     CHECK_THROWS_AS(hybridhash::Codes::read(npy, bits), hybridhash::Error);
   }
+}
+
+TEST_CASE("an error names what the library has, not the program's flags", "[api]") {
+  const hh::testing::TemporaryFolder folder;
+  const hybridhash::Model model(trained().model);
+  const std::string recipe = (trained().folder / "tiny.toml").string(),
+                    run = (trained().folder / "run").string(),
+                    odd = (folder / "a --skip-bad").string();
+  CHECK_THROWS_WITH(hybridhash::train(recipe, run),
+                    Contains("continue it by resume, or choose another folder"));
+  const hybridhash::Codes codes = all_codes(model);
+  auto index = hybridhash::Index::build((folder / "index").string(), codes);
+  CHECK_THROWS_WITH(hybridhash::Index::build((folder / "index").string(), codes),
+                    Contains("open it and add to it, or replace it by overwrite"));
+  CHECK_THROWS_WITH(index.add(codes), Contains("use same_id replace or renumber"));
+  hh_search_options options = HH_SEARCH_OPTIONS_INIT;
+  options.rerank = 5;
+  hh_queries queries = HH_QUERIES_INIT;
+  queries.count = 1;
+  queries.codes = codes.bytes().data();
+  CHECK_THROWS_WITH(index.search(queries, options), Contains("build it with keep_outputs"));
+  hh::testing::write_text(odd + ".ppm", "P6 no picture");
+  CHECK_THROWS_WITH(model.encode_files({odd + ".ppm"}),
+                    Contains(odd) && Contains("(skip_bad leaves them out)"));
+  CHECK_THROWS_WITH(hybridhash::Model(trained().model, "cuda:77"), !Contains("--"));
 }
 
 TEST_CASE("an error's text is its thread's own", "[api]") {

@@ -107,5 +107,27 @@ TEST_CASE("a decoded image has the code of its pixels, shrunk where it doesn't f
   CHECK(code == model->network.forward(input).code.to_host<float>());
 }
 
+TEST_CASE("the transform's pixels have the code of their image", "[pixel_encoder]") {
+  const auto model = tiny_model(data::Resize::kShorterSide, 18);
+  data::Image image;
+  image.reshape(21, 30, 3);
+  const Philox random(10, RandomPurpose::kTest);
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) {
+    image.pixels[i] = std::uint8_t(random.below(i, 256));
+  }
+  const PixelView view{.pixels = image.pixels.data(),
+                       .height = 21,
+                       .width = 30,
+                       .channels = 3,
+                       .row_stride = 90,
+                       .pixel_stride = 3,
+                       .channel_stride = 1};
+  std::vector<std::uint8_t> pixels(16 * 16 * 3, 77);
+  transform_pixels(*model, {&view, 1}, pixels);
+  const Tensor input =
+      patch_rows(model->network, pixels, pixel_statistics(model->info.transform), DType::f32, kCpu);
+  CHECK(encode_image(*model, image) == model->network.forward(input).code.to_host<float>());
+}
+
 }  // namespace
 }  // namespace hh::pipeline

@@ -47,6 +47,32 @@ count "consumer cpp runs" prints "1 0 2 1 2" "$work/cpp/consumer" "$work/index_c
 count "consumer kernels runs" prints "11 33" "$work/kernels/consumer"
 count "kernels don't look for CUDA" lacks CUDAToolkit "$work/kernels/CMakeCache.txt"
 
+# says COMPONENT WORDS: why it isn't found, in CMake's words without their line breaks.
+says() {
+  mkdir -p "$work/absent" && cat >"$work/absent/CMakeLists.txt" <<EOF
+cmake_minimum_required(VERSION 3.25)
+project(absent LANGUAGES C CXX)
+find_package(hybridhash REQUIRED COMPONENTS $1)
+EOF
+  ! cmake -S "$work/absent" -B "$work/absent/build" -DCMAKE_PREFIX_PATH="$prefix" >"$work/said" 2>&1 &&
+    tr -s ' \n' ' ' <"$work/said" | grep -q "$2"
+}
+count "an unknown component has a reason" says kernel "no component kernel: use library, kernels or cuda_kernels"
+older() {
+  ! c++ -std=c++17 -fsyntax-only -I"$(dirname "$(find "$prefix" -path '*hybridhash/hybridhash.hpp')")/.." -x c++ - \
+    <<<'#include <hybridhash/hybridhash.hpp>' 2>"$work/said" && grep -q "error: #error \"hybridhash.hpp needs C++20" "$work/said"
+}
+count "C++17 has a reason" older
+
+# documented FENCE COMPILER...: the first block of docs/api.md that begins so is a program.
+documented() {
+  awk -v fence="\`\`\`$1" '$0 == fence { on = 1; next } /^```/ { if (on) exit } on' docs/api.md >"$work/documented"
+  [ -s "$work/documented" ] && "${@:2}" -fsyntax-only -Wall -Wextra -Werror -I"$prefix/include" "$work/documented"
+}
+count "docs/api.md in C" documented c cc -x c
+count "docs/api.md in C++" documented cpp c++ -std=c++20 -x c++
+count "docs/api.md, kernels" documented "cpp kernels" c++ -std=c++20 -I"$(find "$prefix" -path '*kernels/attention' -printf '%h/..')" -x c++
+
 by_pkg_config() {
   local flags
   flags=$(PKG_CONFIG_PATH=$lib/pkgconfig pkg-config --cflags --libs hybridhash) || return
@@ -60,7 +86,7 @@ exports() {
   nm -D --defined-only "$lib/$1" | awk '$2 != "A" { print $3 }' >"$work/exported"
   ! grep -vE "$2" "$work/exported" && [ "$(wc -l <"$work/exported")" -ge "$3" ]
 }
-count "exported symbols" exports libhybridhash.so '^hh_[a-z_]*@@HYBRIDHASH_' 39
+count "exported symbols" exports libhybridhash.so '^hh_[a-z_]*@@HYBRIDHASH_' 41
 
 # The GPU's kernels, of a build that has them.
 if [ -e "$lib/libhh_cuda.so" ]; then

@@ -12,7 +12,7 @@ import numpy as np
 from . import _core
 
 
-def path_text(path: "str | os.PathLike[str]") -> str:
+def path_text(path: str | os.PathLike[str]) -> str:
     """The path as the library takes it."""
     return os.fspath(path)
 
@@ -41,6 +41,13 @@ def whole_numbers(values: Any, name: str) -> np.ndarray:
     return np.atleast_1d(np.ascontiguousarray(array, dtype=np.int64))
 
 
+def core_of(codes: Any, name: str) -> Any:
+    """What the library knows of ``codes``. TypeError for anything but Codes."""
+    if not isinstance(codes, Codes):
+        raise TypeError(f"{name} is {type(codes).__name__}: use hybridhash.Codes, which Codes(array, bits) makes of an array")
+    return codes._core
+
+
 class Codes:
     """Codes with ids, and where they are known labels, names, metadata and real-valued outputs.
 
@@ -56,8 +63,8 @@ class Codes:
     """
 
     def __init__(self, codes: Any, bits: int, *, ids: Any = None, labels: Any = None,
-                 class_names: "Sequence[str] | None" = None, names: "Sequence[str] | None" = None,
-                 metadata: "Sequence[dict[str, Any] | None] | None" = None, outputs: Any = None, model_hash: str = "") -> None:
+                 class_names: Sequence[str] | None = None, names: Sequence[str] | None = None,
+                 metadata: Sequence[dict[str, Any] | None] | None = None, outputs: Any = None, model_hash: str = "") -> None:
         array = rows(codes, bits)
         words, classes = _label_words(labels, len(array), class_names)
         self._core = _core.make_codes(
@@ -69,18 +76,18 @@ class Codes:
             None if outputs is None else np.ascontiguousarray(outputs, dtype=np.float32), model_hash)
 
     @classmethod
-    def _of(cls, core: Any) -> "Codes":
+    def _of(cls, core: Any) -> Codes:
         made = cls.__new__(cls)
         made._core = core
         return made
 
     @classmethod
-    def read(cls, path: "str | os.PathLike[str]", bits: int = 0) -> "Codes":
+    def read(cls, path: str | os.PathLike[str], bits: int = 0) -> Codes:
         """The items of the file at ``path``: a code file, .npy (uint8 [n, bits / 8]), FAISS binary index or .csv.
         ``bits`` of a code, where the file knows bytes alone; 0: as many as it has."""
         return cls._of(_core.Codes.read(path_text(path), bits))
 
-    def write(self, path: "str | os.PathLike[str]") -> None:
+    def write(self, path: str | os.PathLike[str]) -> None:
         """By the ending of ``path``: .npy, .faiss, .csv, .copy (pgvector), .jsonl (Milvus), else a code file. Atomic."""
         self._core.write(path_text(path))
 
@@ -106,7 +113,7 @@ class Codes:
         return self._core.ids
 
     @property
-    def labels(self) -> "list[list[int]] | None":
+    def labels(self) -> list[list[int]] | None:
         """Class numbers of each item; None where no labels are known."""
         words = self._core.labels
         if words is None:
@@ -115,23 +122,23 @@ class Codes:
         return [np.flatnonzero(row).tolist() for row in bits]
 
     @property
-    def class_names(self) -> "list[str] | None":
+    def class_names(self) -> list[str] | None:
         """One a class; None where no labels are known."""
         return self._core.class_names
 
     @property
-    def names(self) -> "list[str] | None":
+    def names(self) -> list[str] | None:
         """A path or name of each item; None where they aren't known."""
         return self._core.names
 
     @property
-    def metadata(self) -> "list[dict[str, Any] | None] | None":
+    def metadata(self) -> list[dict[str, Any] | None] | None:
         """A dictionary of each item (None: it has none); None where no item has one."""
         texts = self._core.metadata
         return None if texts is None else [json.loads(text) if text else None for text in texts]
 
     @property
-    def outputs(self) -> "np.ndarray | None":
+    def outputs(self) -> np.ndarray | None:
         """float32 [n, bits], read-only, of this object's memory; None where they weren't kept."""
         return self._core.outputs
 
@@ -149,7 +156,7 @@ def _class_numbers(label: Any) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def _label_words(labels: Any, count: int, class_names: "Sequence[str] | None") -> "tuple[np.ndarray | None, int]":
+def _label_words(labels: Any, count: int, class_names: Sequence[str] | None) -> tuple[np.ndarray | None, int]:
     """Labels packed as the library wants them, [n, ceil(classes / 64)] uint64, and the number of classes."""
     if labels is None:
         return None, 0 if class_names is None else len(class_names)

@@ -9,7 +9,7 @@ from typing import Any, Iterator, NamedTuple, Sequence
 import numpy as np
 
 from . import _core
-from ._codes import Codes, path_text, rows, whole_numbers
+from ._codes import Codes, core_of, path_text, rows, whole_numbers
 
 _SAME_ID = {"refuse": 0, "replace": 1, "renumber": 2}
 
@@ -29,17 +29,20 @@ class Hits:
         self.offsets, self.ids, self.distances = offsets, ids, distances
         self.method, self.seconds = method, seconds
 
+    def __repr__(self) -> str:
+        return f"<hybridhash.Hits: {len(self.ids)} of {len(self)} queries, by {self.method}>"
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, query: int) -> "tuple[np.ndarray, np.ndarray]":
+    def __getitem__(self, query: int) -> tuple[np.ndarray, np.ndarray]:
         if not -len(self) <= query < len(self):
             raise IndexError(f"query {query} of {len(self)}")
         query %= len(self)
         part = slice(self.offsets[query], self.offsets[query + 1])
         return self.ids[part], self.distances[part]
 
-    def __iter__(self) -> "Iterator[tuple[np.ndarray, np.ndarray]]":
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return (self[query] for query in range(len(self)))
 
 
@@ -57,18 +60,18 @@ class Index:
     call returns; when it raises, the index is as it was.
     """
 
-    def __init__(self, folder: "str | os.PathLike[str]") -> None:
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._core = _core.Index(path_text(folder))
         self.folder = path_text(folder)
 
     @classmethod
-    def build(cls, folder: "str | os.PathLike[str]", codes: Codes, *, overwrite: bool = False,
-              keep_outputs: bool = False) -> "Index":
+    def build(cls, folder: str | os.PathLike[str], codes: Codes, *, overwrite: bool = False,
+              keep_outputs: bool = False) -> Index:
         """Makes an index of the items ``codes`` in ``folder``, in place of one that is there with ``overwrite``;
         ``keep_outputs`` for ``query(rerank=...)``."""
         made = cls.__new__(cls)
         made.folder = path_text(folder)
-        made._core = _core.Index.build(made.folder, codes._core, overwrite, keep_outputs)
+        made._core = _core.Index.build(made.folder, core_of(codes, "codes"), overwrite, keep_outputs)
         return made
 
     def __len__(self) -> int:
@@ -92,7 +95,7 @@ class Index:
         "refuse", "replace", or "renumber" (all of them get new ids)."""
         if same_id not in _SAME_ID:
             raise ValueError(f"same_id = {same_id!r}: use {', '.join(_SAME_ID)}")
-        return self._core.add(codes._core, _SAME_ID[same_id])
+        return self._core.add(core_of(codes, "codes"), _SAME_ID[same_id])
 
     def remove(self, ids: Any) -> int:
         """Deletes items by ``ids``, int64 [n]; how many of them there were."""
@@ -110,16 +113,22 @@ class Index:
         """Items by their ``ids``, int64 [n], in that order. ValueError for one that isn't there."""
         return Codes._of(self._core.items(whole_numbers(ids, "ids")))
 
-    def select(self, *filters: str) -> Codes:
-        """All items that pass all filters: "label=cat", "path~holiday/*", "id>=100", "year<2020"."""
-        return Codes._of(self._core.select(list(filters)))
+    def select(self, *filters: str | Sequence[str]) -> Codes:
+        """All items that pass all ``filters``, which are texts:
+
+        "label=cat", "label=cat,dog" (either), "label!=cat"   by a class's name or number
+        "path=a/b.jpg", "path~holiday/*"                      ~ is a pattern of * ? [...]; of paths only
+        "id>=100"                                             = != < <= > >=
+        "year<2020", "camera.name=X100"                       members of the metadata; ValueError where no item has it
+        """
+        return Codes._of(self._core.select(_filters(filters)))
 
     def search(self, codes: Any, k: int = 10) -> Nearest:
         """The k nearest of codes [n, ceil(bits / 8)] (or what Model.encode() gives): (ids, distances), each [n, k]."""
         return Nearest(*self._core.nearest(rows(codes, self.bits), k))
 
     def query(self, codes: Any = None, *, ids: Any = None, outputs: Any = None, k: int = 10,
-              radius: "int | None" = None, filters: Sequence[str] = (), exclude_self: bool = False, rerank: int = 0,
+              radius: int | None = None, filters: str | Sequence[str] = (), exclude_self: bool = False, rerank: int = 0,
               method: str = "auto", threads: int = 0) -> Hits:
         """Every kind of search.
 
@@ -130,10 +139,21 @@ class Index:
         method         "auto", "scan", "multi-index", "asymmetric"
         threads        at most so many; 0: hybridhash.threads()
         """
+        if codes is None and ids is None:
+            raise ValueError("query() of nothing: give codes or ids")
         if outputs is None and getattr(codes, "outputs", None) is not None:
             outputs = codes.outputs
         if outputs is not None:
             outputs = np.atleast_2d(np.ascontiguousarray(outputs, dtype=np.float32))
         return Hits(*self._core.search(None if codes is None else rows(codes, self.bits),
-                                       None if ids is None else whole_numbers(ids, "ids"), outputs, k, radius, list(filters),
+                                       None if ids is None else whole_numbers(ids, "ids"), outputs, k, radius, _filters([filters]),
                                        exclude_self, rerank, method, threads))
+
+
+def _filters(given: Sequence[str | Sequence[str]]) -> list[str]:
+    """Texts, and lists of them, as one list."""
+    texts = [text for one in given for text in ([one] if isinstance(one, str) else one)]
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"filter {text!r}: use a text, as 'label=cat' or 'year<2020'")
+    return texts

@@ -29,9 +29,9 @@ class Config:
     image_size: int
     patch: int
     in_channels: int
-    dims: "tuple[int, ...]"
-    heads: "tuple[int, ...]"
-    depths: "tuple[int, ...]"
+    dims: tuple[int, ...]
+    heads: tuple[int, ...]
+    depths: tuple[int, ...]
     bits: int
     drop_path: float
 
@@ -49,7 +49,7 @@ class Config:
         return self.block_side**2
 
     @classmethod
-    def from_json(cls, text: str) -> "Config":
+    def from_json(cls, text: str) -> Config:
         """ValueError for what is no configuration, or past the program's limits."""
         try:
             values = json.loads(text)
@@ -89,10 +89,10 @@ class Config:
                 f"drop_path = {self.drop_path}: use 0 to < 1")
 
 
-def nest_shapes(config: Config) -> "dict[str, tuple[int, ...]]":
+def nest_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """What timm's NesT of these sizes has too, without its head."""
     c = config
-    shapes: "dict[str, tuple[int, ...]]" = {
+    shapes: dict[str, tuple[int, ...]] = {
         "patch_embed.proj.weight": (c.dims[0], c.in_channels, c.patch, c.patch), "patch_embed.proj.bias": (c.dims[0],)}
     for level, dim in enumerate(c.dims):
         prefix = f"levels.{level}."
@@ -112,7 +112,7 @@ def nest_shapes(config: Config) -> "dict[str, tuple[int, ...]]":
     return shapes
 
 
-def network_shapes(config: Config) -> "dict[str, tuple[int, ...]]":
+def network_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """Every parameter of HybridHash."""
     c = config
     shapes = nest_shapes(c)
@@ -131,7 +131,7 @@ def network_shapes(config: Config) -> "dict[str, tuple[int, ...]]":
     return shapes
 
 
-def check(tensors: "Mapping[str, Tensor]", wanted: "Mapping[str, tuple[int, ...]]", also: "Iterable[str]") -> None:
+def check(tensors: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]], also: Iterable[str]) -> None:
     """ValueError with the names of all that is missing, too much (but for ``also``), or of another shape."""
     missing = [name for name in wanted if name not in tensors]
     unexpected = sorted(set(tensors) - set(wanted) - set(also))
@@ -143,11 +143,11 @@ def check(tensors: "Mapping[str, Tensor]", wanted: "Mapping[str, tuple[int, ...]
         raise ValueError("; ".join(wrong))
 
 
-def listed(names: "list[str]", most: int = 12) -> str:
+def listed(names: list[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def weights_sha256(floats: "Mapping[str, np.ndarray]") -> str:
+def weights_sha256(floats: Mapping[str, np.ndarray]) -> str:
     """Of names, shapes and float32 values, as model files carry it; its first 16 digits are the model hash."""
     sha = hashlib.sha256()
     for name in sorted(floats):
@@ -156,7 +156,7 @@ def weights_sha256(floats: "Mapping[str, np.ndarray]") -> str:
     return sha.hexdigest()
 
 
-def parameters(tensors: "Mapping[str, Tensor]", config: Config) -> "dict[str, np.ndarray]":
+def parameters(tensors: Mapping[str, Tensor], config: Config) -> dict[str, np.ndarray]:
     """The network's own tensors as float32."""
     found = {}
     for name in network_shapes(config):
@@ -174,7 +174,7 @@ class ModelFile(NamedTuple):
     weights: "dict[str, np.ndarray]"  #: float32, by the reference's names
 
 
-def read_model(path: "str | os.PathLike[str]") -> ModelFile:
+def read_model(path: str | os.PathLike[str]) -> ModelFile:
     """A model file or checkpoint. ValueError, which starts with the path; OSError."""
     tensors, metadata = read_safetensors(path)
     try:
@@ -197,7 +197,7 @@ def read_model(path: "str | os.PathLike[str]") -> ModelFile:
     return ModelFile(config, transform, {**kept, "weights_sha256": sha}, floats)
 
 
-def _transform(text: str, config: Config) -> "dict[str, Any]":
+def _transform(text: str, config: Config) -> dict[str, Any]:
     try:
         transform = json.loads(text)
         statistics = [float(transform[key][c]) for key in ("mean", "std") for c in range(transform["channels"])]

@@ -21,12 +21,15 @@ class Recipe:
         Recipe("recipes/micro_fashion.toml", {"train.epochs": 3, "model.bits": 64})
     """
 
-    def __init__(self, path: "str | os.PathLike[str] | None" = None,
-                 settings: "Mapping[str, Any] | None" = None) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None = None,
+                 settings: Mapping[str, Any] | None = None) -> None:
         self.path = None if path is None else path_text(path)
         self.settings = dict(settings or {})
 
-    def texts(self) -> "list[str]":
+    def __repr__(self) -> str:
+        return f"<hybridhash.Recipe {self.path or 'of defaults'}: {', '.join(self.texts()) or 'no settings'}>"
+
+    def texts(self) -> list[str]:
         """The settings as the command line writes them."""
         return [f"{key}={_toml(key, value)}" for key, value in self.settings.items()]
 
@@ -50,11 +53,11 @@ class Run:
         return Model(self.model_path, **options)
 
 
-def train(recipe: "Recipe | str | os.PathLike[str] | None", folder: "str | os.PathLike[str]", *,
-          settings: "Mapping[str, Any] | None" = None, device: str = "cpu", resume: bool = False,
-          allow_changed_data: bool = False, on_epoch: "Callable[[dict[str, Any]], object] | None" = None,
-          on_message: "Callable[[str, bool], object] | None" = None,
-          on_progress: "Callable[[str, int, int, str], object] | None" = None) -> Run:
+def train(recipe: Recipe | str | os.PathLike[str] | None, folder: str | os.PathLike[str], *,
+          settings: Mapping[str, Any] | None = None, device: str = "cpu", resume: bool = False,
+          allow_changed_data: bool = False, on_epoch: Callable[[dict[str, Any]], object] | None = None,
+          on_message: Callable[[str, bool], object] | None = None,
+          on_progress: Callable[[str, int, int, str], object] | None = None) -> Run:
     """Trains into ``folder``, which then holds best.safetensors, metrics.csv and more. Ctrl-C, and whatever a
     callback raises, saves a checkpoint, ends the run and is raised; ``resume`` goes on from it bit for bit.
 

@@ -28,7 +28,7 @@ class Tensor(NamedTuple):
     """A tensor as it lies in a file."""
 
     dtype: str  #: "F32", "BF16", ...
-    shape: "tuple[int, ...]"
+    shape: tuple[int, ...]
     data: np.ndarray  #: uint8 [bytes], little-endian, row-major
 
     def floats(self) -> np.ndarray:
@@ -43,7 +43,7 @@ class Tensor(NamedTuple):
         return values.reshape(self.shape)
 
 
-def shape_text(shape: "tuple[int, ...]") -> str:
+def shape_text(shape: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, shape))}]"
 
 
@@ -58,7 +58,7 @@ def is_safetensors(start: bytes) -> bool:
     return len(start) > 8 and start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] <= _MAX_HEADER
 
 
-def read_safetensors(path: "str | os.PathLike[str]") -> "tuple[dict[str, Tensor], dict[str, str]]":
+def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors in the order in which they lie, and the metadata. The bytes stay in the file, mapped.
 
     ValueError, which starts with the path, for what isn't a whole safetensors file; OSError for what can't be read.
@@ -90,7 +90,7 @@ def read_safetensors(path: "str | os.PathLike[str]") -> "tuple[dict[str, Tensor]
     return {name: tensor for name, (_, tensor) in sorted(found.items(), key=lambda one: one[1][0])}, metadata
 
 
-def _entry(name: str, entry: "dict[str, Any]", data: np.ndarray) -> "tuple[int, Tensor]":
+def _entry(name: str, entry: dict[str, Any], data: np.ndarray) -> tuple[int, Tensor]:
     dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     if dtype not in ELEMENT_BYTES:
         raise ValueError(f"{name}: unknown type {dtype!r}")
@@ -101,10 +101,10 @@ def _entry(name: str, entry: "dict[str, Any]", data: np.ndarray) -> "tuple[int, 
     return begin, Tensor(dtype, shape, data[begin:end])
 
 
-def write_safetensors(path: "str | os.PathLike[str]", tensors: "Mapping[str, Tensor]",
-                      metadata: "Mapping[str, str]") -> None:
+def write_safetensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor],
+                      metadata: Mapping[str, str]) -> None:
     """Atomic. The same tensors and metadata give the same bytes."""
-    header: "dict[str, Any]" = {"__metadata__": dict(metadata)} if metadata else {}
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     order = sorted(tensors.items(), key=lambda one: -ELEMENT_BYTES[one[1].dtype])
     offset = 0
     for name, tensor in order:
@@ -122,7 +122,7 @@ def write_safetensors(path: "str | os.PathLike[str]", tensors: "Mapping[str, Ten
     write_atomically(path, write)
 
 
-def write_atomically(path: "str | os.PathLike[str]", write: "Callable[[Any], object]") -> None:
+def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], object]) -> None:
     """``write(file)`` fills a file under a temporary name, which is flushed and renamed; or nothing has changed.
     Devices and pipes have no old and new: they are written as the bytes come."""
     target = os.path.realpath(path)  # a link stays a link

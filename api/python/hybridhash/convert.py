@@ -44,8 +44,8 @@ _RECIPE = '[data]\nprotocol = "lists"\nexif_orientation = false\n'
 _HEAD_WIDTH = 32  # of all published NesT and HybridHash networks; tensors don't tell it
 
 
-def convert(source: "str | os.PathLike[str]", target: "str | os.PathLike[str]", *,
-            heads: "Sequence[int] | None" = None, resize: str = "shorter_side", class_names: Sequence[str] = (),
+def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], *,
+            heads: Sequence[int] | None = None, resize: str = "shorter_side", class_names: Sequence[str] = (),
             partial: bool = False, fill_unused: bool = False) -> str:
     """Converts ``source`` by the ending of ``target``, .safetensors or .pth (.pt, .bin); returns a line of what was done.
 
@@ -82,14 +82,17 @@ def convert(source: "str | os.PathLike[str]", target: "str | os.PathLike[str]", 
         write_safetensors(target, tensors, {"format": MODEL_FORMAT, **model} if model else {})
     what = f"a model, {Config.from_json(model['config']).bits} bits" if model else "plain weights, for train.weights"
     if to_torch and model and UNUSED[0] not in tensors:
-        what += "; without FcLayer, so load_state_dict(..., strict=False), or use --fill-unused"
+        what += "; without FcLayer, so load_state_dict(..., strict=False), or use fill_unused (--fill-unused)"
     return f"{target}: {len(tensors)} tensors: {what}"
 
 
-def _read(path: str) -> "tuple[dict[str, Tensor], dict[str, str]]":
+def _read(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Weights, and the metadata of a model where they are known."""
-    with open(path, "rb") as file:
-        start = file.read(16)
+    try:
+        with open(path, "rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise type(error)(f"{path}: {error.strerror}: give a .pth of PyTorch or a safetensors file") from None
     if is_safetensors(start):
         tensors, metadata = read_safetensors(path)
         tensors = {name: one for name, one in tensors.items() if not name.startswith(("optimizer.", "bank."))}
@@ -100,8 +103,8 @@ def _read(path: str) -> "tuple[dict[str, Tensor], dict[str, str]]":
     raise ValueError(f"{path}: neither a .pth of PyTorch nor a safetensors file")
 
 
-def _model_metadata(tensors: "Mapping[str, Tensor]", metadata: "Mapping[str, str]", heads: "Sequence[int] | None",
-                    resize: str, class_names: Sequence[str]) -> "dict[str, str]":
+def _model_metadata(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], heads: Sequence[int] | None,
+                    resize: str, class_names: Sequence[str]) -> dict[str, str]:
     """A model's metadata; {} for weights of NesT. ValueError for everything else."""
     if metadata:
         absent = [key for key in MODEL_KEYS if key not in metadata and key != "exif_orientation"]
@@ -127,13 +130,13 @@ def _model_metadata(tensors: "Mapping[str, Tensor]", metadata: "Mapping[str, str
     return {**found, "weights_sha256": weights_sha256(parameters(tensors, config))}
 
 
-def _config_of(tensors: "Mapping[str, Tensor]", heads: "Sequence[int] | None") -> Config:
+def _config_of(tensors: Mapping[str, Tensor], heads: Sequence[int] | None) -> Config:
     """Sizes by the shapes of a few tensors; all the others are checked against them later."""
     axes = {"patch_embed.proj.weight": 4, **{f"levels.{level}.pos_embed": 4 for level in range(3)}}
     absent = [name for name, rank in axes.items() if name not in tensors or len(tensors[name].shape) != rank]
     if absent:
         raise ValueError(f"no state dict of HybridHash or NesT: it has no {listed(absent)}, but "
-                         f"{listed(list(tensors), 4) or 'nothing'} (--partial takes any tensors)")
+                         f"{listed(list(tensors), 4) or 'nothing'} (partial, by --partial, takes any tensors)")
     _, in_channels, patch, _ = tensors["patch_embed.proj.weight"].shape
     side = math.isqrt(tensors["levels.0.pos_embed"].shape[2])
     dims = tuple(tensors[f"levels.{level}.pos_embed"].shape[3] for level in range(3))
@@ -145,7 +148,7 @@ def _config_of(tensors: "Mapping[str, Tensor]", heads: "Sequence[int] | None") -
     if heads is None:
         if any(dim % _HEAD_WIDTH for dim in dims):
             raise ValueError(f"widths {', '.join(map(str, dims))} aren't of heads {_HEAD_WIDTH} wide: give the heads "
-                             "of each level (--heads)")
+                             "of each level (heads, by --heads)")
         heads = [dim // _HEAD_WIDTH for dim in dims]
     last = tensors.get("hashlayer_train.conv2.weight")
     config = Config(4 * side * patch, patch, in_channels, dims, tuple(heads), tuple(depths),
@@ -165,7 +168,7 @@ def _torch() -> Any:
     return torch
 
 
-def _read_torch(path: str) -> "tuple[dict[str, Tensor], dict[str, str]]":
+def _read_torch(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     torch = _torch()
     try:
         if zipfile.is_zipfile(path):
@@ -198,7 +201,7 @@ def _read_torch(path: str) -> "tuple[dict[str, Tensor], dict[str, str]]":
     return tensors, metadata if known else {}
 
 
-def _state_dict(torch: Any, loaded: Any) -> "dict[str, Any]":
+def _state_dict(torch: Any, loaded: Any) -> dict[str, Any]:
     """The dictionary of tensors, which some programs put into another one; DataParallel's prefix is taken off."""
     candidates = [loaded] + [loaded[key] for key in _WRAPPERS if isinstance(loaded, dict) and key in loaded]
     for state in candidates:
@@ -221,9 +224,9 @@ def _from_torch(torch: Any, name: str, tensor: Any) -> Tensor:
     return Tensor(kinds[tensor.dtype], tuple(tensor.shape), flat.view(torch.uint8).numpy())
 
 
-def _write_torch(path: str, tensors: "Mapping[str, Tensor]", metadata: "Mapping[str, str]") -> None:
+def _write_torch(path: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     torch = _torch()
-    state: "OrderedDict[str, Any]" = OrderedDict()
+    state: OrderedDict[str, Any] = OrderedDict()
     for name, tensor in tensors.items():
         values = np.empty(tensor.data.size // ELEMENT_BYTES[tensor.dtype], f"u{ELEMENT_BYTES[tensor.dtype]}")
         values.view(np.uint8)[:] = tensor.data
@@ -233,7 +236,7 @@ def _write_torch(path: str, tensors: "Mapping[str, Tensor]", metadata: "Mapping[
     write_atomically(path, lambda file: torch.save(state, file))
 
 
-def main(arguments: "Sequence[str] | None" = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m hybridhash.convert", description=__doc__.split("\n")[0])
     parser.add_argument("source", metavar="IN", help=".pth of PyTorch, or safetensors")
     parser.add_argument("target", metavar="OUT", help=".safetensors or .pth")

@@ -77,7 +77,7 @@ for found, distances in hits:
     print(found.shape, distances.shape, names, hybridhash.threads() + 1)
 """
 WRONG = ['hybridhash.Model(3)', 'hybridhash.Model("a", threads="2")', 'hybridhash.set_threads("2")',
-         'hybridhash.Index("i").search(None, k="5")', 'hybridhash.Index("i").nothing()', 'hybridhash.nothing']
+         'hybridhash.Model("a").encode_folder("photos", outputs=True)', 'hybridhash.Index("i").search(None, k="5")', 'hybridhash.Index("i").nothing()', 'hybridhash.nothing']
 
 
 def test_mypy(tmp_path):

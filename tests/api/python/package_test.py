@@ -78,6 +78,79 @@ def test_every_kind_of_image_has_the_same_code(model, photos):
     assert (grey.outputs == model.encode(np.repeat(array[:, :, :1], 3, 2)).outputs).all()
 
 
+def test_pil_images_are_as_their_files(model, photos, tmp_path):
+    """Turned as the EXIF data say where the model was trained so; what isn't 8-bit is refused, not cut off."""
+    picture = Image.open(photos / "red/03.png").convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    picture.save(tmp_path / "turned.jpg", exif=exif, quality=100, subsampling=0)
+    turned = Image.open(tmp_path / "turned.jpg")
+    assert turned.size == (20, 24)
+    wanted = model.encode(tmp_path / "turned.jpg").outputs
+    assert (model.encode(turned).outputs == wanted).all()
+    assert (model.encode(np.asarray(turned)).outputs != wanted).any()  # an array has no EXIF data
+    deep = Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 160)
+    deep.save(tmp_path / "deep.png")
+    model.encode(tmp_path / "deep.png")
+    for image in [deep, Image.open(tmp_path / "deep.png"), deep.convert("F"), deep.convert("I")]:
+        with pytest.raises(ValueError, match="aren't 8-bit: give the file's path"):
+            model.encode(image)
+
+
+def test_transform(model, photos):
+    """What the network sees: by Pillow's filter, the shorter side to 18 of 16, and the middle."""
+    picture = Image.open(photos / "red/03.png").convert("RGB")
+    small = picture.resize((18, int(18 * 24 / 20)), Image.Resampling.BILINEAR)
+    wanted = np.asarray(small)[2:18, 1:17]
+    found = model.transform([picture, np.asarray(picture)])
+    assert found.shape == (2, 16, 16, 3) and found.dtype == np.uint8
+    assert (found[0] == found[1]).all() and np.abs(found[0].astype(int) - wanted).max() <= 1
+    assert model.transform(np.zeros((3, 30, 40), np.uint8)[..., None]).shape == (3, 16, 16, 3)
+    with pytest.raises(TypeError, match="Image.open"):
+        model.transform(photos / "red/03.png")
+
+
+def test_sources(model, photos, codes, tmp_path):
+    """Files, one or many; a list; options that are and aren't there."""
+    one = model.encode_files(str(photos / "red/03.png"))
+    assert len(one) == 1 and (one.codes == model.encode_files([photos / "red/03.png"]).codes).all()
+    (tmp_path / "list.txt").write_text("red/03.png 0 1\nblue/07.png 1 0\n")
+    listed = model.encode_list(tmp_path / "list.txt", image_root=photos, keep_outputs=True)
+    assert listed.labels == [[1], [0]] and listed.outputs.shape == (2, 20)
+    assert (listed.codes[0] == one.codes[0]).all()
+    assert [name.split("/")[-1] for name in listed.names] == ["03.png", "07.png"]
+    with pytest.raises(TypeError, match="no option outputs: use batch, .*keep_outputs"):
+        model.encode_folder(photos, outputs=True)
+
+
+def test_errors_say_the_cure(model, codes, tmp_path):
+    index = hybridhash.Index.build(tmp_path / "index", codes)
+    for call in [lambda: hybridhash.Index.build(tmp_path / "other", codes.codes), lambda: index.add(model.encode(np.zeros((4, 4), np.uint8))),
+                 lambda: hybridhash.evaluate(codes, codes.codes), lambda: hybridhash.evaluate(None, codes)]:
+        with pytest.raises(TypeError, match="use hybridhash.Codes"):
+            call()
+    with pytest.raises(ValueError, match="give codes or ids"):
+        index.query()
+    assert len(index.query(codes.codes[:1], radius=20, filters="label=red")[0][0]) == 20
+    assert len(index.select(["label=red", "id<30"])) == len(index.select("label=red", "id<30")) == 10
+    with pytest.raises(ValueError, match="no item's metadata have a 'yaer'"):
+        index.select("yaer<2020")
+    with pytest.raises(TypeError, match="filter 3: use a text"):
+        index.select([3])
+    for shape in [(5, 28, 28), (5, 3, 28, 28)]:
+        with pytest.raises(ValueError, match=r"has 28 channels, which come last.*\[n, h, w, 1\]"):
+            model.encode(np.zeros(shape, np.uint8))
+    with pytest.raises(TypeError, match='dtype = .*use a text, as "f32"'):
+        hybridhash.Model(model.path, dtype=np.float32)
+    with pytest.raises(ValueError, match="resume, or choose another folder$"):
+        hybridhash.train(None, os.path.dirname(model.path), settings=SETTINGS)
+    said = []
+    assert hybridhash.train(None, os.path.dirname(model.path), resume=True, on_message=lambda line, _: said.append(line)).completed
+    assert any("complete already: 2 of 2 epochs" in line for line in said) and not any("continuing" in line for line in said)
+    assert repr(hybridhash.Recipe(None, {"train.epochs": 3})) == "<hybridhash.Recipe of defaults: train.epochs=3>"
+    assert repr(index.query(codes.codes[:2], k=3)).startswith("<hybridhash.Hits: 6 of 2 queries")
+
+
 def test_dlpack(model, photos):
     array = np.asarray(Image.open(photos / "red/03.png").convert("RGB"))
 

@@ -102,13 +102,16 @@ TEST_CASE("train leaves a complete run folder", "[train]") {
                    project.path("run/last.safetensors")});
   CHECK(info.status == 0);
   CHECK_THAT(info.out, Contains("4 of 4 done") && Contains("trained model") &&
-                           Contains("checkpoint") && Contains("blue, green, red"));
+                           Contains("checkpoint") && Contains("blue, green, red") &&
+                           Contains("shorter side to 18, the middle 16 x 16"));
 
   SECTION("a second run there is refused, a resumed one has nothing to do") {
     const Outcome again = project.run(project.train("run"));
     CHECK(again.status == 2);
     CHECK_THAT(again.err, Contains("already holds a run"));
-    CHECK(project.run({"train", "--resume", project.path("run")}).status == 0);
+    const Outcome resumed = project.run({"train", "--resume", project.path("run")});
+    CHECK(resumed.status == 0);
+    CHECK_THAT(resumed.out + resumed.err, Contains("complete already: 4 of 4 epochs"));
     CHECK(lines_of(project.folder / "run/metrics.csv") == 5);
   }
   SECTION("another seed gives other weights, the same seed the same file") {

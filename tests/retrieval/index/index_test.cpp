@@ -148,7 +148,15 @@ TEST_CASE("searches of an index see neither deleted nor filtered rows", "[index]
   CHECK(found({"n>=97"}) == Ids{97, 98});
   CHECK(found({"n=8"}) == Ids{8});
   CHECK(found({"n!=8", "id=8"}).empty());
-  CHECK(found({"nothing=8"}).empty());
+  CHECK(found({"n=-8"}).empty());
+  CHECK(found({" label = cat ", "id <  10"}) == Ids{3, 6, 9});
+  CHECK(found({"n >=\t97"}) == Ids{97, 98});
+  for (const char* const slip : {"nothing=8", "nothing != 8", "Label=cat", "N<8"}) {
+    CHECK_THROWS_WITH(found({slip}),
+                      Contains("no item's metadata have a") && Contains("label, path and id"));
+  }
+  CHECK_THROWS_WITH(found({"n<abc"}), Contains("'abc' isn't a number, and 'n' is one"));
+  CHECK_THROWS_WITH(found({" =8"}), Contains("write it as label=dog"));
   CHECK(found({"id=50"}).empty());
   CHECK_THROWS_WITH(found({"label=bird"}), Contains("3 classes: cat, dog, fish"));
   CHECK_THROWS_WITH(found({"label=3"}), Contains("3 classes"));

@@ -80,14 +80,14 @@ class _Layer(nn.Module):
         self.norm2 = nn.LayerNorm(channels, eps=1e-6)
         self.mlp = _Mlp(channels)
 
-    def scale(self, images: int, device: torch.device) -> "Tensor | None":
+    def scale(self, images: int, device: torch.device) -> Tensor | None:
         """Drop path: 0 or 1 / keep for each image."""
         if not self.training or self.drop_rate == 0:
             return None
         keep = 1 - self.drop_rate
         return torch.empty(images, device=device).bernoulli_(keep).div_(keep)
 
-    def forward(self, z: Tensor, y: Tensor) -> "tuple[Tensor, Tensor]":
+    def forward(self, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """The residual stream and the second branch, whose bias (mlp.fc2's) and addition are what follows it does."""
         heads = ops.window_attention(self.attn.qkv(y), self.heads)
         z, y = ops.residual_layer_norm(z, _linear(heads, self.attn.proj), self.attn.proj.bias, self.norm2.weight,
@@ -96,7 +96,7 @@ class _Layer(nn.Module):
 
 
 class _Level(nn.Module):
-    def __init__(self, config: Config, level: int, drop_rates: "list[float]") -> None:
+    def __init__(self, config: Config, level: int, drop_rates: list[float]) -> None:
         super().__init__()
         channels, self.grid = config.dims[level], 4 >> level
         if level > 0:
@@ -104,7 +104,7 @@ class _Level(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, self.grid**2, config.block_tokens, channels))
         self.transformer_encoder = nn.ModuleList(_Layer(channels, config.heads[level], rate) for rate in drop_rates)
 
-    def forward(self, x: Tensor, norm: "nn.LayerNorm | None") -> Tensor:
+    def forward(self, x: Tensor, norm: nn.LayerNorm | None) -> Tensor:
         """[B, h, h, C'] -> [B, h', h', C]; with ``norm``, of the last level, normalised."""
         if hasattr(self, "pool"):
             x = self.pool(x)
@@ -161,12 +161,12 @@ class HybridHash(nn.Module):
     """
 
     def __init__(self, image_size: int = 224, patch: int = 4, in_channels: int = 3,
-                 dims: "tuple[int, ...]" = (128, 256, 512), heads: "tuple[int, ...]" = (4, 8, 16),
-                 depths: "tuple[int, ...]" = (2, 2, 15), bits: int = 64, drop_path: float = 0.5) -> None:
+                 dims: tuple[int, ...] = (128, 256, 512), heads: tuple[int, ...] = (4, 8, 16),
+                 depths: tuple[int, ...] = (2, 2, 15), bits: int = 64, drop_path: float = 0.5) -> None:
         super().__init__()
         self.config = Config(image_size, patch, in_channels, tuple(dims), tuple(heads), tuple(depths), bits, drop_path)
         self.config.validate()
-        self.metadata: "dict[str, str]" = {}  # of the file it came from
+        self.metadata: dict[str, str] = {}  # of the file it came from
         rates = torch.linspace(0, drop_path, sum(depths)).tolist()
         self.patch_embed = _Patches(self.config)
         self.levels = nn.ModuleList(
@@ -184,7 +184,7 @@ class HybridHash(nn.Module):
                     parameter.zero_()
 
     @classmethod
-    def from_file(cls, path: "str | os.PathLike[str]") -> "HybridHash":
+    def from_file(cls, path: str | os.PathLike[str]) -> HybridHash:
         """The network and weights of a model file or checkpoint. ValueError, which starts with the path; OSError."""
         model = read_model(path)
         c = model.config
@@ -196,7 +196,7 @@ class HybridHash(nn.Module):
         net.shift.copy_(torch.from_numpy(mean / std))
         return net
 
-    def save(self, path: "str | os.PathLike[str]") -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Writes to ``path`` a model file with the present weights and what else the file had that this network came from: for
         hybridhash.Model and the program. ValueError where it came from none. Atomic."""
         if not self.metadata:

@@ -22,13 +22,15 @@ def _require(right: Any, message: str) -> None:
         raise ValueError(message)
 
 
-def _tensor(op: str, name: str, tensor: Tensor, shape: "Sequence[Any]", like: Tensor,
-            dtypes: "Sequence[torch.dtype]") -> None:
+def _tensor(op: str, name: str, tensor: Tensor, shape: Sequence[Any], like: Tensor,
+            dtypes: Sequence[torch.dtype]) -> None:
     """ValueError unless it has this shape (None: any extent), one of the types, and like's device."""
     wanted = "[" + ", ".join("any" if n is None else str(n) for n in shape) + "]"
     _require(tensor.dim() == len(shape) and all(n is None or n == m for n, m in zip(shape, tensor.shape)),
              f"{op}: {name} is {list(tensor.shape)}: use {wanted}")
-    _require(tensor.dtype in dtypes, f"{op}: {name} is {_name(tensor.dtype)}: use {' or '.join(map(_name, dtypes))}")
+    autocast = "; to compute in it, keep the network in float32 and use torch.autocast" if tensor.dtype.itemsize == 2 else ""
+    _require(tensor.dtype in dtypes,
+             f"{op}: {name} is {_name(tensor.dtype)}: use {' or '.join(map(_name, dtypes))}{autocast}")
     _require(tensor.device == like.device, f"{op}: {name} is on {tensor.device}, the rest on {like.device}")
 
 
@@ -36,7 +38,7 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).split(".")[1]
 
 
-def _activation(op: str, name: str, tensor: Tensor, shape: "Sequence[Any]") -> "tuple[torch.dtype]":
+def _activation(op: str, name: str, tensor: Tensor, shape: Sequence[Any]) -> tuple[torch.dtype]:
     """Checks the tensor whose type is that of all activations; gives that type."""
     types = [torch.float32, torch.bfloat16] + ([torch.float16] if tensor.device.type == "cuda" else [])
     _tensor(op, name, tensor, shape, tensor, types)
@@ -47,14 +49,14 @@ _F32 = (torch.float32,)
 _I64 = (torch.int64,)
 
 
-def _address(tensor: "Tensor | None") -> int:
+def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
 def _call(kernel: str, tensor: Tensor, *types: str, **fields: Any) -> None:
     """Runs a kernel where ``tensor`` is; tensors among the fields become addresses."""
     device = tensor.device
-    lent: "list[Tensor]" = []  # scratch memory: PyTorch reuses it in the order of the current stream
+    lent: list[Tensor] = []  # scratch memory: PyTorch reuses it in the order of the current stream
     if device.type == "cpu":
         place = _kernels.Place(-1, 0, torch.get_num_threads(), None)
     else:
@@ -74,7 +76,7 @@ def _call(kernel: str, tensor: Tensor, *types: str, **fields: Any) -> None:
                            f"-C cmake.define.HH_CUDA=ON, or move the tensors to the CPU ({error})") from None
 
 
-def _operator(schema: str, make: "Callable[..., Any]", run: "Callable[..., None]") -> "Callable[..., Any]":
+def _operator(schema: str, make: Callable[..., Any], run: Callable[..., None]) -> Callable[..., Any]:
     """Registers hybridhash::NAME. ``make(*arguments)`` gives the outputs, ``run(outputs, *arguments)`` fills them."""
     name = schema.split("(")[0]
     # Inductor may choose layouts; these are as the call says. Older PyTorch knows the order of strides alone.
@@ -97,8 +99,8 @@ def _operator(schema: str, make: "Callable[..., Any]", run: "Callable[..., None]
     return operator
 
 
-def _differentiable(name: str, save: "Callable[..., None]", backward: "Callable[..., Any]") -> None:
-    def setup(ctx: Any, inputs: "tuple[Any, ...]", output: Any) -> None:
+def _differentiable(name: str, save: Callable[..., None], backward: Callable[..., Any]) -> None:
+    def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.set_materialize_grads(False)
         save(ctx, output, *inputs)
 
@@ -111,13 +113,13 @@ def _differentiable(name: str, save: "Callable[..., None]", backward: "Callable[
         torch.library.register_autograd(f"hybridhash::{name}_backward", no_second, lib=_library)
 
 
-def _contiguous(gradient: "Tensor | None") -> "Tensor | None":
+def _contiguous(gradient: Tensor | None) -> Tensor | None:
     return None if gradient is None else gradient.contiguous()
 
 
 # Window attention.
 
-def _window_shape(qkv: Tensor, heads: int) -> "dict[str, int]":
+def _window_shape(qkv: Tensor, heads: int) -> dict[str, int]:
     op, width = "window_attention", qkv.shape[-1] if qkv.dim() else 0
     _require(qkv.dim() >= 2, f"{op}: qkv is {list(qkv.shape)}: use [..., N, 3 * heads * d]")
     _require(heads >= 1 and width % (3 * heads) == 0 and 1 <= width // (3 * heads) <= 128,
@@ -127,14 +129,14 @@ def _window_shape(qkv: Tensor, heads: int) -> "dict[str, int]":
             "head_dim": width // (3 * heads)}
 
 
-def _window_make(qkv: Tensor, heads: int) -> "tuple[Tensor, Tensor]":
+def _window_make(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor]:
     shape = _window_shape(qkv, heads)
     _activation("window_attention", "qkv", qkv, qkv.shape)
     return (qkv.new_empty(*qkv.shape[:-1], heads * shape["head_dim"]),
             qkv.new_empty(shape["windows"], heads, shape["tokens"], dtype=torch.float32))
 
 
-def _window_run(outputs: "tuple[Tensor, ...]", qkv: Tensor, heads: int) -> None:
+def _window_run(outputs: tuple[Tensor, ...], qkv: Tensor, heads: int) -> None:
     out, lse = outputs
     _call("window_attention_forward", qkv, _name(qkv.dtype), qkv=qkv, out=out, lse=lse, **_window_shape(qkv, heads))
 
@@ -155,13 +157,13 @@ _window_backward = _operator(
     _window_backward_make, _window_backward_run)
 
 
-def _window_save(ctx: Any, output: "tuple[Tensor, ...]", qkv: Tensor, heads: int) -> None:
+def _window_save(ctx: Any, output: tuple[Tensor, ...], qkv: Tensor, heads: int) -> None:
     ctx.save_for_backward(qkv, *output)
     ctx.mark_non_differentiable(output[1])
     ctx.heads = heads
 
 
-def _window_gradients(ctx: Any, dout: "Tensor | None", _: Any) -> Any:
+def _window_gradients(ctx: Any, dout: Tensor | None, _: Any) -> Any:
     if dout is None:
         return None, None
     return _window_backward(dout.contiguous(), *ctx.saved_tensors, ctx.heads), None
@@ -183,13 +185,13 @@ def window_attention(qkv: Tensor, heads: int) -> Tensor:
 
 # Residual addition and LayerNorm.
 
-def _norm_parameters(op: str, width: Any, like: Tensor, **named: "Tensor | None") -> None:
+def _norm_parameters(op: str, width: Any, like: Tensor, **named: Tensor | None) -> None:
     for name, tensor in named.items():
         if tensor is not None:
             _tensor(op, name, tensor, [width], like, _F32)
 
 
-def _image_rows(op: str, like: Tensor, image_scale: "Tensor | None") -> int:
+def _image_rows(op: str, like: Tensor, image_scale: Tensor | None) -> int:
     """Rows of an image, where each has a scale: the first axis is that of images."""
     rows = math.prod(like.shape[:-1])
     if image_scale is None:
@@ -198,8 +200,8 @@ def _image_rows(op: str, like: Tensor, image_scale: "Tensor | None") -> int:
     return max(rows // max(like.shape[0], 1), 1)
 
 
-def _residual_make(residual: Tensor, branch: Tensor, bias: "Tensor | None", image_scale: "Tensor | None",
-                   gamma: Tensor, beta: Tensor, eps: float) -> "tuple[Tensor, ...]":
+def _residual_make(residual: Tensor, branch: Tensor, bias: Tensor | None, image_scale: Tensor | None,
+                   gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tensor, ...]:
     op = "residual_layer_norm"
     _require(residual.dim() >= 2 and residual.shape[-1] >= 1,
              f"{op}: residual is {list(residual.shape)}: use [..., C], two axes or more")
@@ -213,21 +215,21 @@ def _residual_make(residual: Tensor, branch: Tensor, bias: "Tensor | None", imag
     return (residual.new_empty(residual.shape), residual.new_empty(residual.shape), *statistics)
 
 
-def _rows(tensor: Tensor, image_scale: "Tensor | None") -> "dict[str, int]":
+def _rows(tensor: Tensor, image_scale: Tensor | None) -> dict[str, int]:
     return {"rows": math.prod(tensor.shape[:-1]), "cols": tensor.shape[-1],
             "rows_per_image": _image_rows("residual_layer_norm", tensor, image_scale)}
 
 
-def _residual_run(outputs: "tuple[Tensor, ...]", residual: Tensor, branch: Tensor, bias: "Tensor | None",
-                  image_scale: "Tensor | None", gamma: Tensor, beta: Tensor, eps: float) -> None:
+def _residual_run(outputs: tuple[Tensor, ...], residual: Tensor, branch: Tensor, bias: Tensor | None,
+                  image_scale: Tensor | None, gamma: Tensor, beta: Tensor, eps: float) -> None:
     z, y, mean, rstd = outputs
     _call("residual_layer_norm_forward", residual, _name(residual.dtype), residual=residual, branch=branch, bias=bias,
           image_scale=image_scale, gamma=gamma, beta=beta, z=z, y=y, mean=mean, rstd=rstd, eps=eps,
           **_rows(residual, image_scale))
 
 
-def _residual_backward_make(z: Tensor, dz: "Tensor | None", dy: "Tensor | None", image_scale: "Tensor | None",
-                            gamma: Tensor, mean: Tensor, rstd: Tensor) -> "tuple[Tensor, ...]":
+def _residual_backward_make(z: Tensor, dz: Tensor | None, dy: Tensor | None, image_scale: Tensor | None,
+                            gamma: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, ...]:
     for gradient in (dz, dy):
         if gradient is not None:
             _tensor("residual_layer_norm", "the gradient of a result", gradient, z.shape, z, (z.dtype,))
@@ -236,8 +238,8 @@ def _residual_backward_make(z: Tensor, dz: "Tensor | None", dy: "Tensor | None",
     return (z.new_empty(z.shape), dbranch, *sums)
 
 
-def _residual_backward_run(outputs: "tuple[Tensor, ...]", z: Tensor, dz: "Tensor | None", dy: "Tensor | None",
-                           image_scale: "Tensor | None", gamma: Tensor, mean: Tensor, rstd: Tensor) -> None:
+def _residual_backward_run(outputs: tuple[Tensor, ...], z: Tensor, dz: Tensor | None, dy: Tensor | None,
+                           image_scale: Tensor | None, gamma: Tensor, mean: Tensor, rstd: Tensor) -> None:
     dresidual, dbranch, dbias, dgamma, dbeta = outputs
     _call("residual_layer_norm_backward", z, _name(z.dtype), dz=dz, dy=dy, z=z, image_scale=image_scale, gamma=gamma,
           mean=mean, rstd=rstd, dresidual=dresidual, dbranch=None if image_scale is None else dbranch, dbias=dbias,
@@ -252,15 +254,15 @@ _residual_backward = _operator(
     "Tensor rstd) -> (Tensor, Tensor, Tensor, Tensor, Tensor)", _residual_backward_make, _residual_backward_run)
 
 
-def _residual_save(ctx: Any, output: "tuple[Tensor, ...]", residual: Tensor, branch: Tensor, bias: "Tensor | None",
-                   image_scale: "Tensor | None", gamma: Tensor, beta: Tensor, eps: float) -> None:
+def _residual_save(ctx: Any, output: tuple[Tensor, ...], residual: Tensor, branch: Tensor, bias: Tensor | None,
+                   image_scale: Tensor | None, gamma: Tensor, beta: Tensor, eps: float) -> None:
     z, _, mean, rstd = output
     ctx.save_for_backward(z, image_scale, gamma, mean, rstd)
     ctx.mark_non_differentiable(mean, rstd)
     ctx.has_bias = bias is not None
 
 
-def _residual_gradients(ctx: Any, dz: "Tensor | None", dy: "Tensor | None", *_: Any) -> Any:
+def _residual_gradients(ctx: Any, dz: Tensor | None, dy: Tensor | None, *_: Any) -> Any:
     if dz is None and dy is None:
         return (None,) * 7
     z, image_scale, gamma, mean, rstd = ctx.saved_tensors
@@ -273,8 +275,8 @@ def _residual_gradients(ctx: Any, dz: "Tensor | None", dy: "Tensor | None", *_: 
 _differentiable("residual_layer_norm", _residual_save, _residual_gradients)
 
 
-def residual_layer_norm(residual: Tensor, branch: Tensor, bias: "Tensor | None", gamma: Tensor, beta: Tensor, *,
-                        image_scale: "Tensor | None" = None, eps: float = 1e-6) -> "tuple[Tensor, Tensor]":
+def residual_layer_norm(residual: Tensor, branch: Tensor, bias: Tensor | None, gamma: Tensor, beta: Tensor, *,
+                        image_scale: Tensor | None = None, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
     """What stands between two products of a transformer layer, in one pass:
     z = residual + image_scale * (branch + bias), y = LayerNorm(z) * gamma + beta over the last axis.
 
@@ -289,7 +291,7 @@ def residual_layer_norm(residual: Tensor, branch: Tensor, bias: "Tensor | None",
 
 # Blocks of an image.
 
-def _blockify_shape(x: Tensor, grid: int) -> "dict[str, Any]":
+def _blockify_shape(x: Tensor, grid: int) -> dict[str, Any]:
     op = "blockify_layer_norm"
     _require(x.dim() == 4, f"{op}: x is {list(x.shape)}: use [B, h, h, C]")
     _require(grid >= 1 and x.shape[1] == x.shape[2] and x.shape[1] >= 1 and x.shape[1] % grid == 0 and x.shape[3] >= 1,
@@ -297,7 +299,7 @@ def _blockify_shape(x: Tensor, grid: int) -> "dict[str, Any]":
     return {"images": x.shape[0], "grid": grid, "side": x.shape[1] // grid, "channels": x.shape[3]}
 
 
-def _blockify_make(x: Tensor, pos: Tensor, gamma: Tensor, beta: Tensor, grid: int, eps: float) -> "tuple[Tensor, ...]":
+def _blockify_make(x: Tensor, pos: Tensor, gamma: Tensor, beta: Tensor, grid: int, eps: float) -> tuple[Tensor, ...]:
     op = "blockify_layer_norm"
     shape = _blockify_shape(x, grid)
     _require(eps > 0, f"{op}: eps = {eps}: use more than 0")
@@ -310,15 +312,15 @@ def _blockify_make(x: Tensor, pos: Tensor, gamma: Tensor, beta: Tensor, grid: in
     return (x.new_empty(x.shape[0], *blocks), x.new_empty(x.shape[0], *blocks), *statistics)
 
 
-def _blockify_run(outputs: "tuple[Tensor, ...]", x: Tensor, pos: Tensor, gamma: Tensor, beta: Tensor, grid: int,
+def _blockify_run(outputs: tuple[Tensor, ...], x: Tensor, pos: Tensor, gamma: Tensor, beta: Tensor, grid: int,
                   eps: float) -> None:
     z, y, mean, rstd = outputs
     _call("blockify_layer_norm_forward", x, _name(x.dtype), x=x, pos=pos, gamma=gamma, beta=beta, z=z, y=y, mean=mean,
           rstd=rstd, eps=eps, **_blockify_shape(x, grid))
 
 
-def _blockify_backward_make(z: Tensor, dz: "Tensor | None", dy: Tensor, gamma: Tensor, mean: Tensor, rstd: Tensor,
-                            grid: int) -> "tuple[Tensor, ...]":
+def _blockify_backward_make(z: Tensor, dz: Tensor | None, dy: Tensor, gamma: Tensor, mean: Tensor, rstd: Tensor,
+                            grid: int) -> tuple[Tensor, ...]:
     for gradient in (dz, dy):
         if gradient is not None:
             _tensor("blockify_layer_norm", "the gradient of a result", gradient, z.shape, z, (z.dtype,))
@@ -327,7 +329,7 @@ def _blockify_backward_make(z: Tensor, dz: "Tensor | None", dy: Tensor, gamma: T
             gamma.new_zeros(gamma.shape), gamma.new_zeros(gamma.shape))
 
 
-def _blockify_backward_run(outputs: "tuple[Tensor, ...]", z: Tensor, dz: "Tensor | None", dy: Tensor, gamma: Tensor,
+def _blockify_backward_run(outputs: tuple[Tensor, ...], z: Tensor, dz: Tensor | None, dy: Tensor, gamma: Tensor,
                            mean: Tensor, rstd: Tensor, grid: int) -> None:
     dx, dpos, dgamma, dbeta = outputs
     _call("blockify_layer_norm_backward", z, _name(z.dtype), dz=dz, dy=dy, z=z, gamma=gamma, mean=mean, rstd=rstd,
@@ -342,7 +344,7 @@ _blockify_backward = _operator(
     "-> (Tensor, Tensor, Tensor, Tensor)", _blockify_backward_make, _blockify_backward_run)
 
 
-def _blockify_save(ctx: Any, output: "tuple[Tensor, ...]", x: Tensor, pos: Tensor, gamma: Tensor, beta: Tensor,
+def _blockify_save(ctx: Any, output: tuple[Tensor, ...], x: Tensor, pos: Tensor, gamma: Tensor, beta: Tensor,
                    grid: int, eps: float) -> None:
     z, _, mean, rstd = output
     ctx.save_for_backward(z, gamma, mean, rstd)
@@ -350,7 +352,7 @@ def _blockify_save(ctx: Any, output: "tuple[Tensor, ...]", x: Tensor, pos: Tenso
     ctx.grid = grid
 
 
-def _blockify_gradients(ctx: Any, dz: "Tensor | None", dy: "Tensor | None", *_: Any) -> Any:
+def _blockify_gradients(ctx: Any, dz: Tensor | None, dy: Tensor | None, *_: Any) -> Any:
     if dz is None and dy is None:
         return (None,) * 6
     z, gamma, mean, rstd = ctx.saved_tensors
@@ -362,7 +364,7 @@ _differentiable("blockify_layer_norm", _blockify_save, _blockify_gradients)
 
 
 def blockify_layer_norm(x: Tensor, pos: Tensor, gamma: Tensor, beta: Tensor, grid: int, *,
-                        eps: float = 1e-6) -> "tuple[Tensor, Tensor]":
+                        eps: float = 1e-6) -> tuple[Tensor, Tensor]:
     """Cuts images into blocks, adds the position embedding, and a LayerNorm over channels, in one pass:
     z[b, t, n] = x[b, i, j] + pos[t, n] with t = (i // s) * grid + j // s, n = (i % s) * s + j % s, s = h / grid;
     y = LayerNorm(z) * gamma + beta.
@@ -377,7 +379,7 @@ def blockify_layer_norm(x: Tensor, pos: Tensor, gamma: Tensor, beta: Tensor, gri
     return _blockify(x, pos, gamma, beta, grid, eps)[:2]
 
 
-def _deblockify_shape(z: Tensor) -> "dict[str, Any]":
+def _deblockify_shape(z: Tensor) -> dict[str, Any]:
     op = "deblockify_residual"
     _require(z.dim() == 4, f"{op}: z is {list(z.shape)}: use [B, T, N, C]")
     grid, side = _root(z.shape[1]), _root(z.shape[2])
@@ -390,7 +392,7 @@ def _root(n: Any) -> int:
     return math.isqrt(int(n))
 
 
-def _deblockify_make(z: Tensor, branch: Tensor, bias: Tensor, image_scale: "Tensor | None") -> Tensor:
+def _deblockify_make(z: Tensor, branch: Tensor, bias: Tensor, image_scale: Tensor | None) -> Tensor:
     op = "deblockify_residual"
     shape = _deblockify_shape(z)
     types = _activation(op, "z", z, z.shape)
@@ -401,12 +403,12 @@ def _deblockify_make(z: Tensor, branch: Tensor, bias: Tensor, image_scale: "Tens
     return z.new_empty(z.shape[0], side, side, z.shape[3])
 
 
-def _deblockify_run(out: Tensor, z: Tensor, branch: Tensor, bias: Tensor, image_scale: "Tensor | None") -> None:
+def _deblockify_run(out: Tensor, z: Tensor, branch: Tensor, bias: Tensor, image_scale: Tensor | None) -> None:
     _call("deblockify_residual_forward", z, _name(z.dtype), z=z, branch=branch, bias=bias, image_scale=image_scale,
           out=out, **_deblockify_shape(z))
 
 
-def _deblockify_backward_make(dout: Tensor, image_scale: "Tensor | None", blocks: int) -> "tuple[Tensor, ...]":
+def _deblockify_backward_make(dout: Tensor, image_scale: Tensor | None, blocks: int) -> tuple[Tensor, ...]:
     _activation("deblockify_residual", "the gradient of its result", dout, dout.shape)
     side = dout.shape[1] // _root(blocks)
     dz = dout.new_empty(dout.shape[0], blocks, side * side, dout.shape[3])
@@ -414,7 +416,7 @@ def _deblockify_backward_make(dout: Tensor, image_scale: "Tensor | None", blocks
     return dz, dbranch, dout.new_zeros(dout.shape[3], dtype=torch.float32)
 
 
-def _deblockify_backward_run(outputs: "tuple[Tensor, ...]", dout: Tensor, image_scale: "Tensor | None",
+def _deblockify_backward_run(outputs: tuple[Tensor, ...], dout: Tensor, image_scale: Tensor | None,
                              blocks: int) -> None:
     dz, dbranch, dbias = outputs
     _call("deblockify_residual_backward", dout, _name(dout.dtype), dout=dout, image_scale=image_scale, dz=dz,
@@ -430,12 +432,12 @@ _deblockify_backward = _operator(
 
 
 def _deblockify_save(ctx: Any, output: Tensor, z: Tensor, branch: Tensor, bias: Tensor,
-                     image_scale: "Tensor | None") -> None:
+                     image_scale: Tensor | None) -> None:
     ctx.save_for_backward(image_scale)
     ctx.blocks = z.shape[1]
 
 
-def _deblockify_gradients(ctx: Any, dout: "Tensor | None") -> Any:
+def _deblockify_gradients(ctx: Any, dout: Tensor | None) -> Any:
     if dout is None:
         return (None,) * 4
     image_scale, = ctx.saved_tensors
@@ -446,7 +448,7 @@ def _deblockify_gradients(ctx: Any, dout: "Tensor | None") -> Any:
 _differentiable("deblockify_residual", _deblockify_save, _deblockify_gradients)
 
 
-def deblockify_residual(z: Tensor, branch: Tensor, bias: Tensor, *, image_scale: "Tensor | None" = None) -> Tensor:
+def deblockify_residual(z: Tensor, branch: Tensor, bias: Tensor, *, image_scale: Tensor | None = None) -> Tensor:
     """Puts blocks together to images again, with the last residual addition of a level in the same pass:
     out[b, i, j] = z[b, t, n] + image_scale[b] * (branch[b, t, n] + bias), t and n as in blockify_layer_norm().
 
@@ -472,12 +474,12 @@ def _gelu_run(y: Tensor, x: Tensor, bias: Tensor) -> None:
     _call("bias_gelu_forward", x, _name(x.dtype), x=x, bias=bias, y=y, rows=math.prod(x.shape[:-1]), cols=x.shape[-1])
 
 
-def _gelu_backward_make(dy: Tensor, x: Tensor, bias: Tensor) -> "tuple[Tensor, Tensor]":
+def _gelu_backward_make(dy: Tensor, x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     _tensor("bias_gelu", "the gradient of its result", dy, x.shape, x, (x.dtype,))
     return x.new_empty(x.shape), bias.new_zeros(bias.shape)
 
 
-def _gelu_backward_run(outputs: "tuple[Tensor, Tensor]", dy: Tensor, x: Tensor, bias: Tensor) -> None:
+def _gelu_backward_run(outputs: tuple[Tensor, Tensor], dy: Tensor, x: Tensor, bias: Tensor) -> None:
     dx, dbias = outputs
     _call("bias_gelu_backward", x, _name(x.dtype), x=x, bias=bias, dy=dy, dx=dx, dbias=dbias,
           rows=math.prod(x.shape[:-1]), cols=x.shape[-1])
@@ -492,7 +494,7 @@ def _gelu_save(ctx: Any, output: Tensor, x: Tensor, bias: Tensor) -> None:
     ctx.save_for_backward(x, bias)
 
 
-def _gelu_gradients(ctx: Any, dy: "Tensor | None") -> Any:
+def _gelu_gradients(ctx: Any, dy: Tensor | None) -> Any:
     return (None, None) if dy is None else _gelu_backward(dy.contiguous(), *ctx.saved_tensors)
 
 
@@ -511,7 +513,7 @@ def bias_gelu(x: Tensor, bias: Tensor) -> Tensor:
 
 # The end of an interaction module.
 
-def _merge_shape(local: Tensor, glob: Tensor) -> "dict[str, Any]":
+def _merge_shape(local: Tensor, glob: Tensor) -> dict[str, Any]:
     op = "interaction_merge"
     _require(local.dim() == 4 and glob.dim() == 4,
              f"{op}: local is {list(local.shape)}, glob {list(glob.shape)}: use [B, h, h, C] and [B, m, m, C]")
@@ -524,7 +526,7 @@ def _merge_shape(local: Tensor, glob: Tensor) -> "dict[str, Any]":
     return {"images": images, "grid": grid, "factor": side // grid, "channels": channels}
 
 
-def _merge_make(local: Tensor, glob: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> "tuple[Tensor, ...]":
+def _merge_make(local: Tensor, glob: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tensor, ...]:
     op = "interaction_merge"
     _merge_shape(local, glob)
     _require(eps > 0, f"{op}: eps = {eps}: use more than 0")
@@ -537,7 +539,7 @@ def _merge_make(local: Tensor, glob: Tensor, gamma: Tensor, beta: Tensor, eps: f
     return (local.new_empty(pooled), local.new_empty(pooled, dtype=torch.uint8), *statistics)
 
 
-def _merge_run(outputs: "tuple[Tensor, ...]", local: Tensor, glob: Tensor, gamma: Tensor, beta: Tensor,
+def _merge_run(outputs: tuple[Tensor, ...], local: Tensor, glob: Tensor, gamma: Tensor, beta: Tensor,
                eps: float) -> None:
     out, argmax, mean, rstd = outputs
     _call("interaction_merge_forward", local, _name(local.dtype), local=local, glob=glob, gamma=gamma, beta=beta,
@@ -545,12 +547,12 @@ def _merge_run(outputs: "tuple[Tensor, ...]", local: Tensor, glob: Tensor, gamma
 
 
 def _merge_backward_make(dout: Tensor, argmax: Tensor, local: Tensor, glob: Tensor, gamma: Tensor, mean: Tensor,
-                         rstd: Tensor) -> "tuple[Tensor, ...]":
+                         rstd: Tensor) -> tuple[Tensor, ...]:
     _tensor("interaction_merge", "the gradient of its result", dout, argmax.shape, local, (local.dtype,))
     return local.new_empty(local.shape), glob.new_empty(glob.shape), gamma.new_zeros(gamma.shape), gamma.new_zeros(gamma.shape)
 
 
-def _merge_backward_run(outputs: "tuple[Tensor, ...]", dout: Tensor, argmax: Tensor, local: Tensor, glob: Tensor,
+def _merge_backward_run(outputs: tuple[Tensor, ...], dout: Tensor, argmax: Tensor, local: Tensor, glob: Tensor,
                         gamma: Tensor, mean: Tensor, rstd: Tensor) -> None:
     dlocal, dglob, dgamma, dbeta = outputs
     _call("interaction_merge_backward", local, _name(local.dtype), dout=dout, argmax=argmax, local=local, glob=glob,
@@ -566,14 +568,14 @@ _merge_backward = _operator(
     "Tensor rstd) -> (Tensor, Tensor, Tensor, Tensor)", _merge_backward_make, _merge_backward_run)
 
 
-def _merge_save(ctx: Any, output: "tuple[Tensor, ...]", local: Tensor, glob: Tensor, gamma: Tensor, beta: Tensor,
+def _merge_save(ctx: Any, output: tuple[Tensor, ...], local: Tensor, glob: Tensor, gamma: Tensor, beta: Tensor,
                 eps: float) -> None:
     _, argmax, mean, rstd = output
     ctx.save_for_backward(argmax, local, glob, gamma, mean, rstd)
     ctx.mark_non_differentiable(argmax, mean, rstd)
 
 
-def _merge_gradients(ctx: Any, dout: "Tensor | None", *_: Any) -> Any:
+def _merge_gradients(ctx: Any, dout: Tensor | None, *_: Any) -> Any:
     if dout is None:
         return (None,) * 5
     return (*_merge_backward(dout.contiguous(), *ctx.saved_tensors), None)
@@ -600,7 +602,7 @@ def interaction_merge(local: Tensor, glob: Tensor, gamma: Tensor, beta: Tensor, 
 _BANKS = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def _loss_make(u: Tensor, labels: Tensor, bank: Tensor, bank_labels: Tensor, alpha: float) -> "tuple[Tensor, ...]":
+def _loss_make(u: Tensor, labels: Tensor, bank: Tensor, bank_labels: Tensor, alpha: float) -> tuple[Tensor, ...]:
     op = "wml_loss"
     _tensor(op, "u", u, [None, None], u, _F32)
     _require(u.shape[0] >= 1 and 1 <= u.shape[1] <= 512, f"{op}: u is {list(u.shape)}: use [B, K], B from 1, K to 512")
@@ -612,7 +614,7 @@ def _loss_make(u: Tensor, labels: Tensor, bank: Tensor, bank_labels: Tensor, alp
     return u.new_empty(()), u.new_empty(2, dtype=torch.int64), u.new_empty(u.shape)
 
 
-def _loss_run(outputs: "tuple[Tensor, ...]", u: Tensor, labels: Tensor, bank: Tensor, bank_labels: Tensor,
+def _loss_run(outputs: tuple[Tensor, ...], u: Tensor, labels: Tensor, bank: Tensor, bank_labels: Tensor,
               alpha: float) -> None:
     loss, pairs, du = outputs
     _call("wml_loss", u, _name(bank.dtype), u=u, labels=labels, bank=bank, bank_labels=bank_labels, loss=loss,
@@ -625,13 +627,13 @@ _loss = _operator(
     _loss_make, _loss_run)
 
 
-def _loss_save(ctx: Any, output: "tuple[Tensor, ...]", *_: Any) -> None:
+def _loss_save(ctx: Any, output: tuple[Tensor, ...], *_: Any) -> None:
     _, pairs, du = output
     ctx.save_for_backward(du)
     ctx.mark_non_differentiable(pairs, du)
 
 
-def _loss_gradients(ctx: Any, dloss: "Tensor | None", *_: Any) -> Any:
+def _loss_gradients(ctx: Any, dloss: Tensor | None, *_: Any) -> Any:
     du, = ctx.saved_tensors
     return None if dloss is None else du * dloss, None, None, None, None
 
@@ -656,7 +658,7 @@ def wml_loss(u: Tensor, labels: Tensor, bank: Tensor, bank_labels: Tensor, alpha
 
 # Search.
 
-def _topk_make(queries: Tensor, database: Tensor, k: int, allowed: "Tensor | None") -> "tuple[Tensor, Tensor]":
+def _topk_make(queries: Tensor, database: Tensor, k: int, allowed: Tensor | None) -> tuple[Tensor, Tensor]:
     op = "hamming_topk"
     _tensor(op, "queries", queries, [None, None], queries, _I64)
     _require(1 <= queries.shape[1] <= 8, f"{op}: queries are {list(queries.shape)}: use [Q, words], 1 to 8 words")
@@ -668,8 +670,8 @@ def _topk_make(queries: Tensor, database: Tensor, k: int, allowed: "Tensor | Non
     return queries.new_empty(shape), queries.new_empty(shape, dtype=torch.int32)
 
 
-def _topk_run(outputs: "tuple[Tensor, Tensor]", queries: Tensor, database: Tensor, k: int,
-              allowed: "Tensor | None") -> None:
+def _topk_run(outputs: tuple[Tensor, Tensor], queries: Tensor, database: Tensor, k: int,
+              allowed: Tensor | None) -> None:
     rows, distances = outputs
     _call("hamming_topk", queries, queries=queries, database=database, allowed=allowed, rows=rows, distances=distances,
           query_count=queries.shape[0], row_count=database.shape[0], k=k, bits=64 * queries.shape[1])
@@ -680,7 +682,7 @@ _topk = _operator("hamming_topk(Tensor queries, Tensor database, int k, Tensor? 
 
 
 def hamming_topk(queries: Tensor, database: Tensor, k: int, *,
-                 allowed: "Tensor | None" = None) -> "tuple[Tensor, Tensor]":
+                 allowed: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The k rows of a database nearest to each query by Hamming distance, in order of (distance, row): exact.
 
     queries   int64 [Q, words], packed codes: pack_bits(outputs > 0); 1 to 8 words, of 64 bits each
