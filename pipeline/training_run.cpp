@@ -449,12 +449,11 @@ void TrainingRun::load_checkpoint() {
                  << position_.epoch + 1 << ", and an epoch has "
                  << counted(loader_->batches(), "batch", "batches")
                  << ": resume with the batch it was made with, or start a new run");
-  hooks_->listener.report(
-      position_.epoch < recipe_.train.epochs
-          ? fmt::format("continuing in epoch {} after {} batches", position_.epoch + 1,
-                        position_.batch)
-          : fmt::format("complete already: {} of {} epochs (train.epochs)", position_.epoch,
-                        recipe_.train.epochs));
+  hooks_->listener.report(position_.epoch < recipe_.train.epochs
+                              ? fmt::format("continuing in epoch {} after {} batches",
+                                            position_.epoch + 1, position_.batch)
+                              : fmt::format("complete already: {} of {} epochs (train.epochs)",
+                                            position_.epoch, recipe_.train.epochs));
 }
 
 }  // namespace hh::pipeline

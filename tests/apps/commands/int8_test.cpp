@@ -31,7 +31,9 @@ TEST_CASE("codes of int8 and f32 are told apart, and meet by --mix-int8", "[int8
   testing::make_tiny_images(folder / "images");
   testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
   const auto path = [&](const std::string& name) { return (folder / name).string(); };
-  const auto attempt = [&](const Words& words) { return testing::run_program(folder.path(), words); };
+  const auto attempt = [&](const Words& words) {
+    return testing::run_program(folder.path(), words);
+  };
   const auto run = [&](const Words& words) {
     const testing::Outcome outcome = attempt(words);
     INFO(outcome.err);
