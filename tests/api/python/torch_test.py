@@ -299,6 +299,33 @@ def test_no_second_derivative():
         grad.sum().backward()
 
 
+def test_no_second_derivative_of_the_loss():
+    u = torch.tanh(normal(2, 8)).requires_grad_()
+    one = torch.ones(2, 1, dtype=torch.int64)
+    grad, = torch.autograd.grad(ops.wml_loss(u, one, u.detach(), one), u, create_graph=True)
+    with pytest.raises(RuntimeError, match="wml_loss has no second derivative"):
+        grad.square().sum().backward()
+
+
+@pytest.mark.parametrize("name, arguments, message", [
+    ("bias_gelu_backward", (normal(3, 8), normal(3, 8), normal(1)), "bias is .1.: use .8."),
+    ("window_attention_backward", (normal(2, 4, 8), normal(2, 4, 24), normal(2, 4, 8), normal(1, 1, 1), 2), "lse"),
+    ("window_attention_backward", (normal(2, 4, 4), normal(2, 4, 24), normal(2, 4, 4), normal(2, 2, 4), 2), "its result"),
+    ("residual_layer_norm_backward", (normal(3, 8), normal(3, 8), None, None, normal(8), normal(1), normal(3)), "mean"),
+    ("residual_layer_norm_backward", (normal(3, 8), normal(3, 8), None, None, normal(1), normal(3), normal(3)), "gamma"),
+    ("blockify_layer_norm_backward", (normal(1, 4, 4, 8), None, normal(1, 4, 4, 8), normal(8), normal(16), normal(1), 2), "rstd"),
+    ("blockify_layer_norm_backward", (normal(1, 4, 4, 8), None, normal(1, 4, 4, 8), normal(8), normal(16), normal(16), 3), "grid = 3"),
+    ("deblockify_residual_backward", (normal(1, 6, 6, 8), None, 16), "blocks = 16"),
+    ("deblockify_residual_backward", (normal(1, 6, 6, 8), None, 0), "blocks = 0"),
+    ("interaction_merge_backward", (normal(1, 4, 4, 8), torch.zeros(1, 4, 4, 8, dtype=torch.uint8), normal(1, 8, 8, 8),
+                                    normal(1, 4, 4, 8), normal(8), normal(1), normal(1, 8, 8)), "mean"),
+])
+def test_sizes_of_what_is_saved(name, arguments, message):
+    """A backward operator called by hand reads and writes nothing beyond its tensors."""
+    with pytest.raises(ValueError, match=message):
+        getattr(torch.ops.hybridhash, name)(*arguments)
+
+
 def test_a_gradient_of_any_strides():
     x = normal(4, 8).requires_grad_()
     ops.bias_gelu(x, torch.zeros(8)).t().reshape(-1).sum().backward()

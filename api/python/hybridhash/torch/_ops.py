@@ -142,7 +142,10 @@ def _window_run(outputs: tuple[Tensor, ...], qkv: Tensor, heads: int) -> None:
 
 
 def _window_backward_make(dout: Tensor, qkv: Tensor, out: Tensor, lse: Tensor, heads: int) -> Tensor:
-    _tensor("window_attention", "the gradient of its result", dout, out.shape, qkv, (qkv.dtype,))
+    op, (like_out, like_lse) = "window_attention", _window_make(qkv, heads)
+    _tensor(op, "its result", out, like_out.shape, qkv, (qkv.dtype,))
+    _tensor(op, "lse", lse, like_lse.shape, qkv, _F32)
+    _tensor(op, "the gradient of its result", dout, out.shape, qkv, (qkv.dtype,))
     return qkv.new_empty(qkv.shape)
 
 
@@ -230,9 +233,15 @@ def _residual_run(outputs: tuple[Tensor, ...], residual: Tensor, branch: Tensor,
 
 def _residual_backward_make(z: Tensor, dz: Tensor | None, dy: Tensor | None, image_scale: Tensor | None,
                             gamma: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, ...]:
+    op = "residual_layer_norm"
+    _require(z.dim() >= 2 and z.shape[-1] >= 1, f"{op}: z is {list(z.shape)}: use [..., C], two axes or more")
+    types = _activation(op, "z", z, z.shape)
     for gradient in (dz, dy):
         if gradient is not None:
-            _tensor("residual_layer_norm", "the gradient of a result", gradient, z.shape, z, (z.dtype,))
+            _tensor(op, "the gradient of a result", gradient, z.shape, z, types)
+    _norm_parameters(op, z.shape[-1], z, gamma=gamma)
+    _norm_parameters(op, math.prod(z.shape[:-1]), z, mean=mean, rstd=rstd)
+    _image_rows(op, z, image_scale)
     dbranch = z.new_empty(z.shape) if image_scale is not None else z.new_empty(0)
     sums = [gamma.new_zeros(gamma.shape) for _ in range(3)]
     return (z.new_empty(z.shape), dbranch, *sums)
@@ -321,10 +330,16 @@ def _blockify_run(outputs: tuple[Tensor, ...], x: Tensor, pos: Tensor, gamma: Te
 
 def _blockify_backward_make(z: Tensor, dz: Tensor | None, dy: Tensor, gamma: Tensor, mean: Tensor, rstd: Tensor,
                             grid: int) -> tuple[Tensor, ...]:
+    op = "blockify_layer_norm"
+    _require(z.dim() == 4 and grid * grid == z.shape[1] and _root(z.shape[2]) ** 2 == z.shape[2] and z.shape[3] >= 1,
+             f"{op}: z is {list(z.shape)}, grid = {grid}: use [B, grid * grid, N, C] with N a square")
+    types = _activation(op, "z", z, z.shape)
     for gradient in (dz, dy):
         if gradient is not None:
-            _tensor("blockify_layer_norm", "the gradient of a result", gradient, z.shape, z, (z.dtype,))
-    side = math.isqrt(z.shape[2]) * grid
+            _tensor(op, "the gradient of a result", gradient, z.shape, z, types)
+    _norm_parameters(op, z.shape[3], z, gamma=gamma)
+    _norm_parameters(op, math.prod(z.shape[:3]), z, mean=mean, rstd=rstd)
+    side = _root(z.shape[2]) * grid
     return (z.new_empty(z.shape[0], side, side, z.shape[3]), z.new_zeros(z.shape[1:], dtype=torch.float32),
             gamma.new_zeros(gamma.shape), gamma.new_zeros(gamma.shape))
 
@@ -409,8 +424,15 @@ def _deblockify_run(out: Tensor, z: Tensor, branch: Tensor, bias: Tensor, image_
 
 
 def _deblockify_backward_make(dout: Tensor, image_scale: Tensor | None, blocks: int) -> tuple[Tensor, ...]:
-    _activation("deblockify_residual", "the gradient of its result", dout, dout.shape)
-    side = dout.shape[1] // _root(blocks)
+    op = "deblockify_residual"
+    _activation(op, "the gradient of its result", dout, dout.shape)
+    grid = _root(max(int(blocks), 0))
+    _require(dout.dim() == 4 and grid >= 1 and grid * grid == blocks and dout.shape[1] == dout.shape[2]
+             and dout.shape[1] >= 1 and dout.shape[1] % grid == 0 and dout.shape[3] >= 1,
+             f"{op}: the gradient of its result is {list(dout.shape)}, blocks = {blocks}: use [B, h, h, C], h a multiple of "
+             "the root of blocks")
+    _image_rows(op, dout, image_scale)
+    side = dout.shape[1] // grid
     dz = dout.new_empty(dout.shape[0], blocks, side * side, dout.shape[3])
     dbranch = dz.new_empty(dz.shape) if image_scale is not None else dz.new_empty(0)
     return dz, dbranch, dout.new_zeros(dout.shape[3], dtype=torch.float32)
@@ -475,6 +497,7 @@ def _gelu_run(y: Tensor, x: Tensor, bias: Tensor) -> None:
 
 
 def _gelu_backward_make(dy: Tensor, x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    _gelu_make(x, bias)
     _tensor("bias_gelu", "the gradient of its result", dy, x.shape, x, (x.dtype,))
     return x.new_empty(x.shape), bias.new_zeros(bias.shape)
 
@@ -548,7 +571,11 @@ def _merge_run(outputs: tuple[Tensor, ...], local: Tensor, glob: Tensor, gamma: 
 
 def _merge_backward_make(dout: Tensor, argmax: Tensor, local: Tensor, glob: Tensor, gamma: Tensor, mean: Tensor,
                          rstd: Tensor) -> tuple[Tensor, ...]:
-    _tensor("interaction_merge", "the gradient of its result", dout, argmax.shape, local, (local.dtype,))
+    op, (like_out, like_argmax, like_mean, _) = "interaction_merge", _merge_make(local, glob, gamma, gamma, 1.0)
+    _tensor(op, "argmax", argmax, like_argmax.shape, local, (torch.uint8,))
+    for name, statistic in (("mean", mean), ("rstd", rstd)):
+        _tensor(op, name, statistic, like_mean.shape, local, _F32)
+    _tensor(op, "the gradient of its result", dout, like_out.shape, local, (local.dtype,))
     return local.new_empty(local.shape), glob.new_empty(glob.shape), gamma.new_zeros(gamma.shape), gamma.new_zeros(gamma.shape)
 
 
@@ -627,15 +654,25 @@ _loss = _operator(
     _loss_make, _loss_run)
 
 
-def _loss_save(ctx: Any, output: tuple[Tensor, ...], *_: Any) -> None:
+def _loss_backward_make(dloss: Tensor, du: Tensor, u: Tensor) -> Tensor:
+    _tensor("wml_loss", "the gradient of its result", dloss, [], u, _F32)
+    _tensor("wml_loss", "du", du, u.shape, u, _F32)
+    return du.new_empty(du.shape)
+
+
+# An operator of its own that names u, so that a second derivative is refused: how du follows u isn't known.
+_loss_backward = _operator("wml_loss_backward(Tensor dloss, Tensor du, Tensor u) -> Tensor", _loss_backward_make,
+                           lambda out, dloss, du, u: torch.mul(du, dloss, out=out))
+
+
+def _loss_save(ctx: Any, output: tuple[Tensor, ...], u: Tensor, *_: Any) -> None:
     _, pairs, du = output
-    ctx.save_for_backward(du)
+    ctx.save_for_backward(du, u)
     ctx.mark_non_differentiable(pairs, du)
 
 
 def _loss_gradients(ctx: Any, dloss: Tensor | None, *_: Any) -> Any:
-    du, = ctx.saved_tensors
-    return None if dloss is None else du * dloss, None, None, None, None
+    return None if dloss is None else _loss_backward(dloss.contiguous(), *ctx.saved_tensors), None, None, None, None
 
 
 _differentiable("wml_loss", _loss_save, _loss_gradients)
