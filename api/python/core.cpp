@@ -23,6 +23,17 @@ using Ids = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::devic
 using Outputs = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Words = nb::ndarray<const std::uint64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
+/// Closed without the interpreter's lock: closing waits for a GPU that another thread may be using,
+/// which asks for the lock to tell its progress.
+struct Model : hybridhash::Model {
+  using hybridhash::Model::Model;
+  Model(Model&&) = default;
+  ~Model() {
+    const nb::gil_scoped_release unlocked;
+    const hybridhash::Model closed(std::move(*this));
+  }
+};
+
 /// A NumPy array that owns what was a vector.
 template <class T>
 nb::ndarray<nb::numpy, T> numpy(std::vector<T> values, std::initializer_list<std::size_t> shape) {
@@ -140,8 +151,8 @@ hh_encode_options encode_options(int batch, int workers, bool skip_bad, bool kee
   return options;
 }
 
-nb::tuple encode(const hybridhash::Model& model, const std::vector<Bytes>& arrays, int batch,
-                 int workers, nb::object progress) {
+nb::tuple encode(const Model& model, const std::vector<Bytes>& arrays, int batch, int workers,
+                 nb::object progress) {
   const std::vector<hh_image> images = images_of(arrays);
   Progress told{std::move(progress)};
   const hh_encode_options options = encode_options(batch, workers, false, false, 0, told);
@@ -153,7 +164,7 @@ nb::tuple encode(const hybridhash::Model& model, const std::vector<Bytes>& array
                         numpy(std::move(outputs), {n, bits}));
 }
 
-nb::ndarray<nb::numpy, std::uint8_t> transform(const hybridhash::Model& model,
+nb::ndarray<nb::numpy, std::uint8_t> transform(const Model& model,
                                                const std::vector<Bytes>& arrays) {
   const std::vector<hh_image> images = images_of(arrays);
   std::vector<std::uint8_t> pixels;
@@ -165,11 +176,11 @@ nb::ndarray<nb::numpy, std::uint8_t> transform(const hybridhash::Model& model,
   return numpy(std::move(pixels), {images.size(), side, side, std::size_t(model.channels())});
 }
 
-hybridhash::Codes encode_source(const hybridhash::Model& model,
-                                const std::vector<std::string>& files, const std::string& kind,
-                                const std::string& place, const std::string& image_root, int batch,
-                                int workers, bool skip_bad, bool keep_outputs,
-                                double max_megapixels, nb::object progress) {
+hybridhash::Codes encode_source(const Model& model, const std::vector<std::string>& files,
+                                const std::string& kind, const std::string& place,
+                                const std::string& image_root, int batch, int workers,
+                                bool skip_bad, bool keep_outputs, double max_megapixels,
+                                nb::object progress) {
   const auto paths = hybridhash::detail::pointers(files);
   hh_source source = HH_SOURCE_INIT;
   if (kind == "files") {
@@ -406,7 +417,9 @@ bool train(const std::optional<std::string>& recipe, const std::string& folder,
 void bind_errors(nb::module_& m) {
   static PyObject* error_type = PyErr_NewExceptionWithDoc(
       "hybridhash.Error",
-      "A file or a device that can't be used; what is wrong with it in one line.",
+      "A file or a device that can't be used; what is wrong with it in one line. `status` is its "
+      "kind: \"bad file\", "
+      "\"bad image\", \"busy\", \"disk full\", \"device error\" or \"internal error\".",
       PyExc_RuntimeError, nullptr);
   m.attr("Error") = nb::borrow(error_type);
   nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
@@ -418,7 +431,10 @@ void bind_errors(nb::module_& m) {
                              : error.status() == HH_OUT_OF_MEMORY  ? PyExc_MemoryError
                              : error.status() == HH_STOPPED        ? PyExc_InterruptedError
                                                                    : error_type;
-      PyErr_SetString(type, error.what());
+      if (type != error_type) return PyErr_SetString(type, error.what());
+      nb::object made = nb::borrow(type)(error.what());
+      made.attr("status") = hh_status_name(error.status());
+      PyErr_SetObject(type, made.ptr());
     }
   });
 }
@@ -484,23 +500,23 @@ void bind_codes(nb::module_& m) {
 }
 
 void bind_model(nb::module_& m) {
-  nb::class_<hybridhash::Model>(m, "Model")
+  nb::class_<Model>(m, "Model")
       .def(nb::init<const std::string&, const std::string&, const std::string&, int>(), "path"_a,
            "device"_a, "dtype"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>())
-      .def_prop_ro("bits", &hybridhash::Model::bits)
-      .def_prop_ro("image_size", &hybridhash::Model::image_size)
-      .def_prop_ro("channels", &hybridhash::Model::channels)
-      .def_prop_ro("exif_orientation", &hybridhash::Model::exif_orientation)
-      .def_prop_ro("hash", &hybridhash::Model::hash)
-      .def_prop_ro("class_names", &hybridhash::Model::class_names)
+      .def_prop_ro("bits", [](const Model& model) { return model.bits(); })
+      .def_prop_ro("image_size", [](const Model& model) { return model.image_size(); })
+      .def_prop_ro("channels", [](const Model& model) { return model.channels(); })
+      .def_prop_ro("exif_orientation", [](const Model& model) { return model.exif_orientation(); })
+      .def_prop_ro("hash", [](const Model& model) { return model.hash(); })
+      .def_prop_ro("class_names", [](const Model& model) { return model.class_names(); })
       .def("copies",
-           [](const hybridhash::Model& model) {
+           [](const Model& model) {
              const auto [copied, in_place] = model.copies();
              return nb::make_tuple(copied, in_place);
            })
       .def(
           "export_onnx",
-          [](const hybridhash::Model& model, const std::string& path, std::int64_t batch, int opset,
+          [](const Model& model, const std::string& path, std::int64_t batch, int opset,
              const std::string& inputs, const std::string& outputs) {
             hh_onnx_options options = HH_ONNX_OPTIONS_INIT;
             options.batch = batch;
@@ -565,8 +581,7 @@ NB_MODULE(_core, m) {
       "set_threads", [](int n) { hybridhash::detail::check(hh_set_threads(n)); }, "threads"_a,
       "CPU threads of this process for everything, but what torch's operators use; 0: one per "
       "core.");
-  m.def("threads", &hh_threads,
-        "How many CPU threads are in use: set_threads(), HH_THREADS, or one per core.");
+  m.def("threads", &hh_threads, "How many CPU threads are in use: set_threads(), or one per core.");
   bind_codes(m);
   bind_model(m);
   bind_index(m);

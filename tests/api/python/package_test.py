@@ -377,3 +377,9 @@ def test_onnx(model, tmp_path):
         model.export_onnx(tmp_path / "m.onnx", batch=0)
     with pytest.raises(ValueError, match="opset = 16: use 17 to 20"):
         model.export_onnx(tmp_path / "m.onnx", opset=16)
+
+
+def test_an_errors_kind(tmp_path):
+    with pytest.raises(hybridhash.Error) as caught:
+        hybridhash.Model(tmp_path / "none.safetensors")
+    assert caught.value.status == "bad file"
