@@ -31,7 +31,7 @@ repair() {
 # The wheel's own cases, which are fewer than the tree's: that is not there for who installs a wheel.
 verifies() {
   local said
-  said=$(hybridhash verify) && echo "$said" && grep -q "pass *micro_e" <<<"$said" && ! grep -q full224 <<<"$said"
+  said=$(env -u HH_GOLDENS hybridhash verify) && echo "$said" && grep -q "pass *micro_e" <<<"$said" && ! grep -q full224 <<<"$said"
 }
 # The command is the program: it needs nothing outside the wheel but what every manylinux system has.
 program() {
