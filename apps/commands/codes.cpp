@@ -39,6 +39,9 @@ void merge(const Options& o) {
   const std::vector<fs::path> files = files_of(o.parts);
   std::vector<NamedPath> inputs;
   for (const fs::path& file : files) inputs.push_back({"the part", file});
+  HH_REQUIRE(o.out != "-",
+             "--out -: merged codes go to a file; "
+             "use ./- for one of this name");
   check_output_files({{"--out", o.out}}, inputs);
   const std::int64_t count = retrieval::merge_parts(files, o.out);
   say("{}: {} of {}\n", o.out, counted(count, "code"), counted(files.size(), "part"));

@@ -16,6 +16,8 @@
 #include "apps/report/shown_text.h"
 #include "data/streams/input.h"
 #include "engine/files/counted.h"
+#include "engine/files/file_error.h"
+#include "pipeline/file_record.h"
 #include "pipeline/stream_encoder.h"
 #include "retrieval/codes/parts.h"
 
@@ -58,8 +60,28 @@ struct Options {
   }
 };
 
+/// The list or archive of shards, which is read once for its sum and again for its images: what
+/// changes between would make a part that says it is of the one and holds the other.
+class Unchanged {
+ public:
+  explicit Unchanged(const pipeline::SourceOptions& source)
+      : file_(source.list.empty() ? source.tar : source.list),
+        before_(pipeline::record_of(file_)) {}
+  void check() const {
+    const auto now = pipeline::record_of(file_);
+    if (now && before_ && now->same_time(*before_)) return;
+    throw TryAgain(file_ +
+                   ": it changed while it was encoded: leave it alone, and run the shards again");
+  }
+
+ private:
+  std::string file_;
+  std::optional<pipeline::FileRecord> before_;
+};
+
 /// For --on-bad; empty: right.
 std::string check_on_bad(const std::string& text) {
+  if (text == "skip:-") return "skip:-: the list goes to a file; use skip:./- for one of this name";
   const bool right =
       text == "fail" || text == "skip" || (text.starts_with("skip:") && text.size() > 5);
   return right ? "" : text + ": use fail, skip or skip:FILE";
@@ -111,6 +133,12 @@ void take_part_as_it_is(const Options& o, const std::string& file,
   const std::string differs = retrieval::other_part(file, about, o.encoder.keep_outputs);
   HH_REQUIRE(differs.empty(), file << ": it is there already, and " << differs
                                    << ": give another folder, or remove it");
+  for (const auto& [option, array] :
+       {std::pair("--npy", o.npy), std::pair("--npy-outputs", o.npy_outputs)}) {
+    HH_REQUIRE(array.empty() || fs::exists(array),
+               file << ": it is there already, and " << array << " isn't: leave " << option
+                    << " out, or remove the part so that both are made");
+  }
   nlohmann::ordered_json facts = facts_of(o, file, about);
   facts["already_there"] = true;
   tell(o, facts, file + ": is there already, of this list and this model");
@@ -143,6 +171,7 @@ pipeline::StreamEncoderOptions encoder_options(const Options& o, EncodeResults& 
 void run(const Options& o) {
   check_together(o);
   const std::optional<PartOfList> shard = shard_of(o);
+  const Unchanged unchanged(o.source);
   const pipeline::ModelHead head = pipeline::read_model_head(o.model, network_type(o.dtype));
   std::optional<PartOfList> part;
   if (shard) part = pipeline::describe_part(head.info, o.source, *shard, o.dtype);
@@ -178,6 +207,7 @@ void run(const Options& o) {
   const pipeline::StreamCounts counts = pipeline::encode_stream(*model, stream, about, options);
   const double seconds = std::max(
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 1e-9);
+  if (shard) unchanged.check();
   results.finish();
   if (counts.bad > 0) {
     options.listener.warn(counted(counts.bad, "bad image") + " skipped" +

@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "kernels/core/philox.h"
 #include "retrieval/codes/code_file.h"
@@ -133,6 +134,27 @@ TEST_CASE("parts of a list are taken together or refused", "[encode][worker]") {
     CHECK_THAT(w.run(w.encode({"--folder", w.path("images"), "--out", w.path("parts3/")}), 2),
                Contains("are for --list and --tar"));
   }
+}
+
+TEST_CASE("a list that changes while a shard runs makes no part", "[encode][worker]") {
+  const Worker at;
+  std::string many;
+  for (int i = 0; i < 400; ++i) many += at.lines;
+  testing::write_text(at.folder / "many.txt", many);
+  Program program(at.folder.path(), at.encode({"--list", at.path("many.txt"), "--shard", "0/2",
+                                               "--out", at.path("changed/")}));
+  // The list has been read once when the folder is made, and 12,000 images are still to come.
+  while (!fs::exists(at.folder / "changed")) std::this_thread::yield();
+  testing::write_text(at.folder / "many.txt", many);
+  CHECK(program.wait() == 75);
+  CHECK(at.files_in("changed") == 0);
+  // An array is missing beside a part that is there: said, not passed over.
+  at.run(at.encode({"--list", at.list, "--shard", "0/1", "--out", at.path("one/")}));
+  CHECK_THAT(at.run(at.encode({"--list", at.list, "--shard", "0/1", "--out", at.path("one/"),
+                               "--npy", at.path("one.npy")}),
+                    2),
+             Contains("one.npy isn't"));
+  CHECK_THAT(at.run({"codes", "merge", at.path("one"), "--out", "-"}, 2), Contains("use ./-"));
 }
 
 TEST_CASE("killed at any moment, a shard leaves its part whole or not at all", "[encode][worker]") {
