@@ -90,6 +90,7 @@ class Planner {
   std::vector<std::string> prefixes_;
   std::map<std::string, SyncFile> files_;  // those that aren't dealt with, by path
   std::vector<std::string> unreadable_;    // sorted by listing; kept as they are in the index
+  std::vector<std::string> away_;          // folders behind links that lead nowhere, kept likewise
   std::vector<Missing> missing_;
   std::vector<std::int64_t> found_, items_;  // of each root: files, items
   SyncPlan plan_;
@@ -103,6 +104,11 @@ void Planner::list_files() {
     found_.push_back(std::int64_t(listed.paths.size()));
     for (const std::string& note : listed.notes) {
       plan_.warnings.push_back(folder.string() + ": " + note);
+    }
+    for (const std::string& link : listed.dangling) {
+      plan_.warnings.push_back(prefix + link +
+                               ": a link that leads nowhere: what the index has below it is kept");
+      away_.push_back(prefix + link + "/");
     }
     for (const std::string& below : listed.paths) {
       SyncFile file{.path = prefix + below};
@@ -142,7 +148,10 @@ void Planner::compare_item(const retrieval::IndexItem& item) {
   const auto found = files_.find(description.path);
   if (found == files_.end()) {
     const bool kept =
-        std::find(unreadable_.begin(), unreadable_.end(), description.path) != unreadable_.end();
+        std::find(unreadable_.begin(), unreadable_.end(), description.path) != unreadable_.end() ||
+        std::any_of(away_.begin(), away_.end(), [&](const std::string& folder) {
+          return description.path.starts_with(folder);
+        });
     if (!record || kept) {
       ++plan_.others;
     } else if (ours(description.path)) {

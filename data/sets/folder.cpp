@@ -79,6 +79,9 @@ class Walk {
     return found_;
   }
 
+  /// Relative to `root`, of all calls so far.
+  const std::vector<std::string>& dangling() const { return dangling_; }
+
   /// One line, or none.
   std::vector<std::string> notes() const {
     if (passed_over_.empty()) return {};
@@ -127,6 +130,9 @@ class Walk {
       const std::string ending = ending_of(at->path());
       if (is_image_ending(ending)) {
         found_.push_back(at->path().lexically_relative(root).string());
+      } else if (at->is_symlink(ignored) && !at->exists(ignored)) {
+        dangling_.push_back(at->path().lexically_relative(root).string());
+        ++passed_over_["link that leads nowhere"];
       } else {
         ++passed_over_[ending.empty() ? "without ending" : ending];
       }
@@ -138,7 +144,7 @@ class Walk {
 
   std::set<std::pair<dev_t, ino_t>> seen_;
   std::map<std::string, std::int64_t> passed_over_;
-  std::vector<std::string> found_;
+  std::vector<std::string> found_, dangling_;
 };
 
 void require_folder(const fs::path& folder) {
@@ -222,13 +228,14 @@ std::unique_ptr<FileDataset> open_folder(const fs::path& folder, const DecodeOpt
 ImageFiles list_images(const fs::path& folder) {
   require_folder(folder);
   Walk walk;
-  ImageFiles files{.paths = walk.images_below(folder, folder), .notes = {}};
+  ImageFiles files{.paths = walk.images_below(folder, folder), .dangling = {}, .notes = {}};
+  files.dangling = walk.dangling();
   files.notes = walk.notes();
   return files;
 }
 
 std::unique_ptr<Dataset> open_images(const fs::path& folder, const DecodeOptions& decode) {
-  auto [paths, notes] = list_images(folder);
+  auto [paths, dangling, notes] = list_images(folder);
   std::vector<FileDataset::Item> items;
   for (std::string& path : paths) items.push_back({std::move(path), 0, 0});
   if (items.empty()) {

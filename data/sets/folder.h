@@ -27,6 +27,8 @@ std::unique_ptr<FileDataset> open_folder(const std::filesystem::path& folder,
 /// Image files of a folder, at any depth: their paths from there, sorted.
 struct ImageFiles {
   std::vector<std::string> paths;
+  std::vector<std::string>
+      dangling;                    // links that lead nowhere and aren't named as images: folders?
   std::vector<std::string> notes;  // of what was passed over, a line or none
 };
 /// Throws std::runtime_error where there is no such folder, or one below it can't be read.

@@ -176,6 +176,22 @@ TEST_CASE("what moved isn't encoded again, even with its folder", "[index][sync]
   CHECK_THAT(photos.sync({"--allow-empty"}).out, Contains("x: 1 new, 0 changed, 0 moved, 0 gone"));
 }
 
+TEST_CASE("a folder behind a link whose disk is away keeps its items", "[index][sync]") {
+  const Photos photos;
+  fs::rename(photos.photo("red"), photos / "disk");
+  fs::create_symlink(photos / "disk", photos.photo("red"));
+  photos.sync();
+  const auto before = photos.items();
+  REQUIRE(before.size() == 60);
+  fs::rename(photos / "disk", photos / "away");
+  const Outcome outcome = photos.sync();
+  CHECK_THAT(outcome.out, Contains("0 new, 0 changed, 0 moved, 0 gone"));
+  CHECK_THAT(outcome.err, Contains("red: a link that leads nowhere"));
+  fs::rename(photos / "away", photos / "disk");
+  photos.sync();
+  CHECK(photos.items().at("red/100.ppm").id == before.at("red/100.ppm").id);
+}
+
 TEST_CASE("an index follows several folders, and a part of them", "[index][sync]") {
   const Photos photos;
   const std::string model = models().path("3");
