@@ -152,12 +152,9 @@ void Planner::compare_item(const retrieval::IndexItem& item) {
         std::any_of(away_.begin(), away_.end(), [&](const std::string& folder) {
           return description.path.starts_with(folder);
         });
-    if (!record || kept) {
-      ++plan_.others;
-    } else if (ours(description.path)) {
-      missing_.push_back({item.id, description.path, *record, true});
-    } else if (!record_of(roots_.image_root / description.path)) {
-      missing_.push_back({item.id, description.path, *record, false});
+    const bool lies_here = ours(description.path);
+    if (record && !kept && (lies_here || !record_of(roots_.image_root / description.path))) {
+      missing_.push_back({item.id, description.path, *record, lies_here});
     } else {
       ++plan_.others;
     }
@@ -199,7 +196,8 @@ void Planner::find_moved() {
   std::vector<bool> moved(missing_.size());
   Progress progress(listener_, "looking for what moved", std::int64_t(files_.size()));
   std::int64_t done = 0;
-  for (auto& [path, file] : files_) {
+  for (auto& entry : files_) {
+    SyncFile& file = entry.second;
     progress.update(++done);
     const auto [begin, end] = by_bytes.equal_range(file.record.bytes);
     if (begin != end && read(file)) {
