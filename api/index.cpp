@@ -75,7 +75,7 @@ struct hh_index {
     const std::scoped_lock lock(changing);
     {
       const auto before = now();
-      retrieval::IndexWriter writer(folder, 10, &before->index);
+      retrieval::IndexWriter writer(folder, retrieval::kWriterWaitSeconds, &before->index);
       check_bits(writer.index());
       what(writer);
     }

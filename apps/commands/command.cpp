@@ -90,6 +90,13 @@ void add_allow_changed_data(CLI::App& command, bool& value) {
       "when images of the run's split are gone or changed, go on with what is still there");
 }
 
+void add_batches(CLI::App& command, int& batch, int& workers, const char* batch_help) {
+  command.add_option("--batch", batch, batch_help)->check(within(1, 65536))->capture_default_str();
+  command.add_option("--workers", workers, "threads that read images")
+      ->check(within(0, 256))
+      ->capture_default_str();
+}
+
 void add_max_pixels(CLI::App& command, double& value) {
   command
       .add_option("--max-pixels", value,

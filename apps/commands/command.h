@@ -59,6 +59,10 @@ void add_allow_changed_data(CLI::App& command, bool& value);
 /// --max-pixels: of the largest image that is read, in millions.
 void add_max_pixels(CLI::App& command, double& value);
 
+/// --batch and --workers of what encodes images; `batch_help` says what the first is.
+void add_batches(CLI::App& command, int& batch, int& workers,
+                 const char* batch_help = "images at once");
+
 /// The --exif of before it was the model's: says where it went.
 void add_exif_gone(CLI::App& command);
 

@@ -292,12 +292,7 @@ void add_encode(CLI::App& program) {
   add_sources(*command, options->source);
   add_results(*command, *options);
   pipeline::EncoderOptions& encoder = options->encoder;
-  command->add_option("--batch", encoder.batch, "images at once")
-      ->check(within(1, 65536))
-      ->capture_default_str();
-  command->add_option("--workers", encoder.workers, "threads that read images")
-      ->check(within(0, 256))
-      ->capture_default_str();
+  add_batches(*command, encoder.batch, encoder.workers);
   command->add_option("--dtype", options->dtype, "f32, bf16, int8 (on a CPU) or f16 (on a GPU)")
       ->check(CLI::IsMember({"f32", "bf16", "int8", "f16"}))
       ->capture_default_str();

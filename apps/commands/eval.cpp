@@ -147,12 +147,7 @@ void add_eval(CLI::App& program) {
       ->capture_default_str();
   command->add_option("--out", options->out, "folder for eval.json, plots and report.html");
   command->add_option("--json", options->json, "write the numbers here");
-  command->add_option("--batch", options->batch, "images at once, when encoding")
-      ->check(within(1, 65536))
-      ->capture_default_str();
-  command->add_option("--workers", options->workers, "threads that read images")
-      ->check(within(0, 256))
-      ->capture_default_str();
+  add_batches(*command, options->batch, options->workers, "images at once, when encoding");
   command
       ->add_option("--dtype", options->dtype,
                    "f32, bf16, int8 (on a CPU) or f16 (on a GPU), when encoding")

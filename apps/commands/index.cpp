@@ -203,12 +203,7 @@ void add_item_options(CLI::App& command, Options& o) {
   add_list_labels(command, o.source.list_labels, true);
   add_allow_changed_data(command, o.source.allow_changed_data);
   add_max_pixels(command, o.source.max_pixels);
-  command.add_option("--batch", o.encoder.batch, "images at once")
-      ->check(within(1, 65536))
-      ->capture_default_str();
-  command.add_option("--workers", o.encoder.workers, "threads that read images")
-      ->check(within(0, 256))
-      ->capture_default_str();
+  add_batches(command, o.encoder.batch, o.encoder.workers);
   command.add_flag("--skip-bad", o.encoder.skip_bad, "leave out images that can't be read");
   command.add_option("--dtype", o.dtype, "f32, bf16 or int8 (on a CPU), when encoding")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))

@@ -119,12 +119,7 @@ void reencode(const Options& o) {
 
 void add_encoder_options(CLI::App& command, Options& o) {
   add_max_pixels(command, o.max_pixels);
-  command.add_option("--batch", o.encoder.batch, "images at once")
-      ->check(within(1, 65536))
-      ->capture_default_str();
-  command.add_option("--workers", o.encoder.workers, "threads that read images")
-      ->check(within(0, 256))
-      ->capture_default_str();
+  add_batches(command, o.encoder.batch, o.encoder.workers);
   command.add_option("--dtype", o.dtype, "f32, bf16 or int8 (on a CPU)")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();

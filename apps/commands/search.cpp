@@ -126,12 +126,8 @@ void add_search(CLI::App& program) {
                       "data set of the pictures, if items are of one (Fashion-MNIST is found)");
   command->add_option("--data", o->pictures.data, "its folder");
   command->add_option("--image-root", o->pictures.image_root, "what relative paths start from");
-  command->add_option("--batch", o->queries.encoder.batch, "images at once, when encoding")
-      ->check(within(1, 65536))
-      ->capture_default_str();
-  command->add_option("--workers", o->queries.encoder.workers, "threads that read images")
-      ->check(within(0, 256))
-      ->capture_default_str();
+  add_batches(*command, o->queries.encoder.batch, o->queries.encoder.workers,
+              "images at once, when encoding");
   add_max_pixels(*command, o->queries.max_pixels);
   command->add_flag("--skip-bad", o->queries.encoder.skip_bad,
                     "leave out images that can't be read");

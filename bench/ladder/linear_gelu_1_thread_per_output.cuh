@@ -21,8 +21,7 @@ static __global__ void linear_gelu_thread_per_output_kernel(const LinearGelu p, 
 }
 
 inline void linear_gelu_thread_per_output(const LinearGelu& p, StreamHandle stream) {
-  const TileGrid<8, 32> grid(p);
-  gpu::launch(linear_gelu_thread_per_output_kernel, grid.blocks, 8 * 32, 0, stream, p, grid.across);
+  launch_tiles<8, 32>(linear_gelu_thread_per_output_kernel, 8 * 32, 0, p, stream);
 }
 
 }  // namespace hh::ladder

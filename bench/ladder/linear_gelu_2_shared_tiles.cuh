@@ -33,9 +33,7 @@ static __global__ void linear_gelu_shared_tiles_kernel(const LinearGelu p, int a
 }
 
 inline void linear_gelu_shared_tiles(const LinearGelu& p, StreamHandle stream) {
-  const TileGrid<kSide, kSide> grid(p);
-  gpu::launch(linear_gelu_shared_tiles_kernel, grid.blocks, kSide * kSide, 0, stream, p,
-              grid.across);
+  launch_tiles<kSide, kSide>(linear_gelu_shared_tiles_kernel, kSide * kSide, 0, p, stream);
 }
 
 }  // namespace hh::ladder

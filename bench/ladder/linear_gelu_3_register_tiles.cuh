@@ -71,8 +71,7 @@ static __global__ void __launch_bounds__(kThreads)
 
 inline void linear_gelu_register_tiles(const LinearGelu& p, StreamHandle stream) {
   using namespace register_tiles;
-  const TileGrid<kTile, kTile> grid(p);
-  gpu::launch(linear_gelu_register_tiles_kernel, grid.blocks, kThreads, 0, stream, p, grid.across);
+  launch_tiles<kTile, kTile>(linear_gelu_register_tiles_kernel, kThreads, 0, p, stream);
 }
 
 }  // namespace hh::ladder

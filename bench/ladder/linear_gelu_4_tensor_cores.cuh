@@ -40,9 +40,8 @@ static __global__ void __launch_bounds__(warps::kThreads)
 }
 
 inline void linear_gelu_tensor_cores(const LinearGelu& p, StreamHandle stream) {
-  const TileGrid<warps::kTile, warps::kTile> grid(p);
-  gpu::launch(linear_gelu_tensor_cores_kernel, grid.blocks, warps::kThreads, 0, stream, p,
-              grid.across);
+  launch_tiles<warps::kTile, warps::kTile>(linear_gelu_tensor_cores_kernel, warps::kThreads, 0, p,
+                                           stream);
 }
 
 }  // namespace hh::ladder

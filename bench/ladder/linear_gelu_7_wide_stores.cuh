@@ -48,9 +48,8 @@ static __global__ void __launch_bounds__(warps::kThreads)
 }
 
 inline void linear_gelu_wide_stores(const LinearGelu& p, StreamHandle stream) {
-  const TileGrid<warps::kTile, warps::kTile> grid(p);
-  gpu::launch(linear_gelu_wide_stores_kernel, grid.blocks, warps::kThreads, warps::kPipelineBytes,
-              stream, p, grid.across);
+  launch_tiles<warps::kTile, warps::kTile>(linear_gelu_wide_stores_kernel, warps::kThreads,
+                                           warps::kPipelineBytes, p, stream);
 }
 
 }  // namespace hh::ladder

@@ -8,15 +8,16 @@
 
 namespace hh::ladder {
 
-/// Of kRows x kCols each, the tiles of a row of tiles one after the other: they share rows of x.
+/// A block for each kRows x kCols, the tiles of a row of tiles one after the other: they share rows
+/// of x.
 template <int kRows, int kCols>
-struct TileGrid {
-  explicit TileGrid(const LinearGelu& p)
-      : across(gpu::ceil_div(p.hidden, kCols)),
-        blocks(gpu::ceil_div(p.rows, std::int64_t{kRows}) * across) {}
-  int across;
-  std::int64_t blocks;
-};
+void launch_tiles(void (*kernel)(LinearGelu, int), int threads, std::size_t bytes,
+                  const LinearGelu& p, StreamHandle stream) {
+  const int across = gpu::ceil_div(p.hidden, kCols);
+  gpu::launch(kernel, gpu::ceil_div(p.rows, std::int64_t{kRows}) * across, threads, bytes, stream,
+              p, across);
+}
+/// Where the block's tile begins.
 template <int kRows, int kCols>
 struct TilePlace {
   __device__ explicit TilePlace(int across)

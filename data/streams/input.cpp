@@ -31,6 +31,14 @@ Input::Input(const std::string& path) : name_(path == kStdin ? "stdin" : path) {
 
 Input::~Input() { ::close(descriptor_); }
 
+void Input::require_regular(const char* kind) const {
+  if (regular_) return;
+  throw std::runtime_error(name_ +
+                           ": it can be read only once, and shards and folders of parts need to "
+                           "know the whole " +
+                           kind + ": write it to a file first");
+}
+
 std::size_t Input::read(void* to, std::size_t room, const std::atomic<bool>& stop) {
   constexpr int kTick = 100;  // milliseconds
   for (;;) {

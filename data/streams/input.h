@@ -24,6 +24,10 @@ class Input {
   /// A file proper, whose bytes are there and can be read twice.
   bool is_regular() const { return regular_; }
 
+  /// Throws std::runtime_error unless it is regular: shards need to know the whole `kind`, "list"
+  /// say, before its images.
+  void require_regular(const char* kind) const;
+
   /// Up to `room` bytes; 0 at the end, or soon after `stop` is set while it waits for a pipe.
   /// Throws TryAgain or std::runtime_error.
   std::size_t read(void* to, std::size_t room, const std::atomic<bool>& stop);

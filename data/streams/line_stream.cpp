@@ -121,11 +121,7 @@ void LineStream::load(const StreamedImage& image, Image& pixels) const {
 
 ListFacts list_facts(const std::string& list, bool null) {
   LineReader reader(list, null);
-  if (!reader.input().is_regular()) {
-    throw std::runtime_error(reader.input().name() +
-                             ": it can be read only once, and shards and folders of parts need to "
-                             "know the whole list: write it to a file first");
-  }
+  reader.input().require_regular("list");
   ListFacts facts;
   Xxh64 sum;
   // Gathered, since the sum of many short pieces costs more than the copy.

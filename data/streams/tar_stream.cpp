@@ -283,11 +283,7 @@ void TarStream::load(const StreamedImage& image, Image& pixels) const {
 
 TarFacts tar_facts(const std::string& archive) {
   TarReader reader(archive);
-  if (!reader.input().is_regular()) {
-    throw std::runtime_error(reader.input().name() +
-                             ": it can be read only once, and shards and folders of parts need to "
-                             "know the whole archive: write it to a file first");
-  }
+  reader.input().require_regular("archive");
   TarFacts facts;
   Xxh64 sum;
   for (TarReader::Member member; reader.next(member, kNeverStopped);) {
