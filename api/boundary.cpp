@@ -11,7 +11,7 @@
 #include "engine/device/backend.h"
 #include "engine/files/file_error.h"
 #include "engine/files/folder_lock.h"
-#include "engine/files/log.h"
+#include "engine/text/log.h"
 #include "kernels/core/parallel.h"
 #include "pipeline/recipe.h"
 #include "retrieval/index/index.h"

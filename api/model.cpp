@@ -8,7 +8,7 @@
 #include "api/gpu_turn.h"
 #include "api/items.h"
 #include "engine/device/signal_stack.h"
-#include "engine/files/log.h"
+#include "engine/text/log.h"
 #include "kernels/core/parallel.h"
 #include "pipeline/data_source.h"
 #include "pipeline/model_file.h"

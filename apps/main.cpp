@@ -17,12 +17,12 @@
 #include <system_error>
 
 #include "apps/commands/command.h"
-#include "apps/report/shown_text.h"
-#include "apps/report/standard_streams.h"
+#include "apps/terminal/shown_text.h"
+#include "apps/terminal/standard_streams.h"
 #include "engine/device/backend.h"
 #include "engine/device/device.h"
 #include "engine/files/file_error.h"
-#include "engine/files/log.h"
+#include "engine/text/log.h"
 #include "kernels/core/simd.h"
 
 namespace {

@@ -11,7 +11,7 @@
 #include "data/sets/folder.h"
 #include "data/sets/list_file.h"
 #include "data/streams/line_stream.h"
-#include "engine/files/utf8.h"
+#include "engine/text/utf8.h"
 #include "pipeline/experiment.h"
 
 namespace hh::pipeline {

@@ -7,10 +7,10 @@
 #include <filesystem>
 #include <unordered_set>
 
-#include "engine/files/counted.h"
 #include "engine/files/file.h"
 #include "engine/files/sha256.h"
-#include "engine/files/utf8.h"
+#include "engine/text/counted.h"
+#include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 #include "kernels/core/parallel.h"
 

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "engine/files/counted.h"
+#include "engine/text/counted.h"
 #include "pipeline/model_file.h"
 
 namespace hh::pipeline {

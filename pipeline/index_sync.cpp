@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "engine/files/folder_in_making.h"
-#include "engine/files/utf8.h"
+#include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/index/index.h"
 

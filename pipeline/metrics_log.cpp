@@ -7,8 +7,8 @@
 #include <stdexcept>
 #include <string_view>
 
-#include "engine/files/counted.h"
 #include "engine/files/file.h"
+#include "engine/text/counted.h"
 
 namespace hh::pipeline {
 namespace {

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "engine/files/json_error.h"
-#include "engine/files/json_text.h"
 #include "engine/files/sha256.h"
+#include "engine/text/json_error.h"
+#include "engine/text/json_text.h"
 #include "retrieval/codes/model_hash.h"
 
 namespace hh::pipeline {

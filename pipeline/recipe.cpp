@@ -14,7 +14,7 @@
 #include <toml++/toml.h>
 
 #include "engine/files/file.h"
-#include "engine/files/utf8.h"
+#include "engine/text/utf8.h"
 #include "model/hybridhash/hybridhash.h"
 #include "pipeline/nearest_name.h"
 #include "pipeline/recipe_help.h"

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "engine/files/counted.h"
 #include "engine/files/folder_in_making.h"
+#include "engine/text/counted.h"
 #include "kernels/core/check.h"
 #include "pipeline/index_sync.h"
 #include "retrieval/index/index.h"

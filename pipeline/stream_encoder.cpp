@@ -6,7 +6,7 @@
 #include "data/experiments/loader.h"
 #include "data/streams/line_stream.h"
 #include "data/streams/tar_stream.h"
-#include "engine/files/utf8.h"
+#include "engine/text/utf8.h"
 
 namespace hh::pipeline {
 namespace {

@@ -9,9 +9,9 @@
 #include <unordered_map>
 
 #include "data/sets/folder.h"
-#include "engine/files/counted.h"
 #include "engine/files/file.h"
-#include "engine/files/utf8.h"
+#include "engine/text/counted.h"
+#include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 
 namespace hh::pipeline {

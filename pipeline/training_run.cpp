@@ -10,10 +10,10 @@
 #include <unordered_set>
 
 #include "data/experiments/split_file.h"
-#include "engine/files/counted.h"
 #include "engine/files/file.h"
-#include "engine/files/json_error.h"
-#include "engine/files/utf8.h"
+#include "engine/text/counted.h"
+#include "engine/text/json_error.h"
+#include "engine/text/utf8.h"
 #include "model/training/generator.h"
 #include "pipeline/encoder.h"
 #include "pipeline/experiment.h"

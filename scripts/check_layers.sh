@@ -52,11 +52,11 @@ subjects() {
     status=1
   fi
 }
-subjects engine device tensor ops optim files
+subjects engine device tensor ops optim files text
 subjects model hybridhash training
 subjects data images sets streams experiments
 subjects retrieval codes files index search metrics
-subjects apps commands serve verify report
+subjects apps commands serve verify report terminal
 
 # Kernels work in memory that the caller lends them. What is left: text (of errors, names of
 # instruction sets), the team's threads, and what oneDNN, cuBLASLt and cuDNN want for

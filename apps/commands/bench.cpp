@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/commands/command.h"
-#include "apps/report/shown_text.h"
+#include "apps/terminal/shown_text.h"
 #include "engine/device/backend.h"
 #include "engine/tensor/network_type.h"
 #include "kernels/core/parallel.h"

@@ -4,8 +4,8 @@
 
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
-#include "apps/report/shown_text.h"
-#include "engine/files/counted.h"
+#include "apps/terminal/shown_text.h"
+#include "engine/text/counted.h"
 #include "retrieval/codes/parts.h"
 
 namespace hh::apps {

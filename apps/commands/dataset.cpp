@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include "apps/commands/command.h"
-#include "apps/report/progress_bar.h"
-#include "apps/report/shown_text.h"
-#include "engine/files/utf8.h"
+#include "apps/terminal/progress_bar.h"
+#include "apps/terminal/shown_text.h"
+#include "engine/text/utf8.h"
 #include "pipeline/dataset_check.h"
 #include "pipeline/experiment.h"
 

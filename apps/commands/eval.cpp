@@ -9,10 +9,10 @@
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
 #include "apps/report/evaluation.h"
-#include "apps/report/progress_bar.h"
-#include "apps/report/shown_text.h"
+#include "apps/terminal/progress_bar.h"
+#include "apps/terminal/shown_text.h"
 #include "engine/files/file.h"
-#include "engine/files/json_text.h"
+#include "engine/text/json_text.h"
 #include "pipeline/data_source.h"
 
 namespace hh::apps {

@@ -4,7 +4,7 @@
 
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
-#include "apps/report/shown_text.h"
+#include "apps/terminal/shown_text.h"
 
 namespace hh::apps {
 namespace {

@@ -5,10 +5,10 @@
 
 #include "apps/commands/command.h"
 #include "apps/commands/index_follow.h"
-#include "apps/report/progress_bar.h"
-#include "apps/report/shown_text.h"
-#include "engine/files/counted.h"
-#include "engine/files/utf8.h"
+#include "apps/terminal/progress_bar.h"
+#include "apps/terminal/shown_text.h"
+#include "engine/text/counted.h"
+#include "engine/text/utf8.h"
 #include "pipeline/file_record.h"
 #include "retrieval/search/duplicates.h"
 

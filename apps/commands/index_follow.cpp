@@ -10,9 +10,9 @@
 
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
-#include "apps/report/progress_bar.h"
-#include "apps/report/shown_text.h"
-#include "engine/files/counted.h"
+#include "apps/terminal/progress_bar.h"
+#include "apps/terminal/shown_text.h"
+#include "engine/text/counted.h"
 #include "pipeline/index_sync.h"
 #include "pipeline/reencode.h"
 #include "retrieval/index/snapshot.h"

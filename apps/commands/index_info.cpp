@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "apps/report/shown_text.h"
+#include "apps/terminal/shown_text.h"
 #include "retrieval/index/index.h"
 
 namespace hh::apps {

@@ -6,7 +6,7 @@
 #include "apps/commands/outputs.h"
 #include "apps/commands/search_queries.h"
 #include "apps/report/search_report.h"
-#include "apps/report/shown_text.h"
+#include "apps/terminal/shown_text.h"
 #include "engine/files/file.h"
 #include "retrieval/search/index_search.h"
 

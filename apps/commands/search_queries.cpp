@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "apps/report/progress_bar.h"
+#include "apps/terminal/progress_bar.h"
 #include "data/experiments/shuffle.h"
 #include "kernels/core/check.h"
 #include "kernels/core/label_bits.h"

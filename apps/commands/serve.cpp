@@ -13,8 +13,8 @@
 #include <stdexcept>
 
 #include "apps/commands/command.h"
-#include "apps/report/shown_text.h"
-#include "apps/report/standard_streams.h"
+#include "apps/terminal/shown_text.h"
+#include "apps/terminal/standard_streams.h"
 
 namespace hh::apps {
 namespace {

@@ -7,9 +7,9 @@
 
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
-#include "apps/report/progress_bar.h"
-#include "apps/report/shown_text.h"
 #include "apps/report/training_plots.h"
+#include "apps/terminal/progress_bar.h"
+#include "apps/terminal/shown_text.h"
 #include "pipeline/training_run.h"
 
 namespace hh::apps {

@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/report/evaluation.h"
-#include "engine/files/counted.h"
 #include "engine/files/file.h"
-#include "engine/files/json_text.h"
-#include "engine/files/xml.h"
+#include "engine/text/counted.h"
+#include "engine/text/json_text.h"
+#include "engine/text/xml.h"
 
 namespace hh::apps {
 namespace {

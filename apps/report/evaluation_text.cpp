@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/report/evaluation.h"
-#include "engine/files/counted.h"
-#include "engine/files/utf8.h"
+#include "engine/text/counted.h"
+#include "engine/text/utf8.h"
 
 namespace hh::apps {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "engine/files/xml.h"
+#include "engine/text/xml.h"
 
 namespace hh::apps {
 namespace {

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/files/xml.h"
+#include "engine/text/xml.h"
 
 namespace hh::apps {
 namespace {

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "apps/report/shown_text.h"
-#include "engine/files/counted.h"
-#include "engine/files/utf8.h"
+#include "apps/terminal/shown_text.h"
+#include "engine/text/counted.h"
+#include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/codes/class_names.h"
 #include "retrieval/files/item_files.h"

@@ -7,7 +7,7 @@
 #include "apps/serve/compute.h"
 #include "data/images/decode.h"
 #include "engine/files/file_error.h"
-#include "engine/files/json_text.h"
+#include "engine/text/json_text.h"
 #include "kernels/core/check.h"
 #include "retrieval/index/index.h"
 

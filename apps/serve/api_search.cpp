@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/serve/answer.h"
-#include "engine/files/utf8.h"
+#include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/files/item_files.h"
 

@@ -8,7 +8,7 @@
 
 #include <algorithm>
 
-#include "engine/files/counted.h"
+#include "engine/text/counted.h"
 #include "kernels/core/parallel.h"
 
 namespace hh::apps {

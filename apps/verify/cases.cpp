@@ -7,7 +7,7 @@
 
 #include "engine/files/file.h"
 #include "engine/files/file_kind.h"
-#include "engine/files/json_error.h"
+#include "engine/text/json_error.h"
 
 namespace hh::apps {
 

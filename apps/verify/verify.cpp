@@ -8,11 +8,11 @@
 
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
-#include "apps/report/shown_text.h"
+#include "apps/terminal/shown_text.h"
 #include "apps/verify/cases.h"
 #include "apps/verify/golden_folders.h"
-#include "engine/files/counted.h"
 #include "engine/files/file.h"
+#include "engine/text/counted.h"
 #include "kernels/core/simd.h"
 
 namespace hh::apps {

@@ -7,7 +7,7 @@
 #include <stdexcept>
 
 #include "engine/files/file.h"
-#include "engine/files/xml.h"
+#include "engine/text/xml.h"
 
 namespace hh::bench {
 namespace {

@@ -13,8 +13,8 @@
 #include "data/sets/folder.h"
 #include "data/sets/idx.h"
 #include "data/sets/list_file.h"
-#include "engine/files/counted.h"
-#include "engine/files/utf8.h"
+#include "engine/text/counted.h"
+#include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "data/experiments/shuffle.h"
-#include "engine/files/counted.h"
+#include "engine/text/counted.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {

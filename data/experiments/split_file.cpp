@@ -9,12 +9,12 @@
 #include <unordered_map>
 #include <utility>
 
-#include "engine/files/counted.h"
 #include "engine/files/file.h"
 #include "engine/files/file_kind.h"
-#include "engine/files/json_error.h"
-#include "engine/files/json_text.h"
 #include "engine/files/sha256.h"
+#include "engine/text/counted.h"
+#include "engine/text/json_error.h"
+#include "engine/text/json_text.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {

@@ -11,7 +11,7 @@
 #include <string>
 
 #include "data/images/decode_formats.h"
-#include "engine/files/counted.h"
+#include "engine/text/counted.h"
 
 namespace hh::data {
 namespace {

@@ -4,8 +4,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "engine/files/counted.h"
 #include "engine/files/file.h"
+#include "engine/text/counted.h"
 
 namespace hh::data {
 namespace {

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/files/counted.h"
+#include "engine/text/counted.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {

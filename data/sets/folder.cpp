@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include "engine/files/counted.h"
-#include "engine/files/utf8.h"
+#include "engine/text/counted.h"
+#include "engine/text/utf8.h"
 
 namespace hh::data {
 namespace {

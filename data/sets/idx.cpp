@@ -5,8 +5,8 @@
 #include <string>
 
 #include "data/sets/gunzip.h"
-#include "engine/files/counted.h"
 #include "engine/files/file.h"
+#include "engine/text/counted.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {

@@ -3,7 +3,7 @@
 
 #include <bit>
 
-#include "engine/files/counted.h"
+#include "engine/text/counted.h"
 #include "kernels/core/check.h"
 #include "kernels/core/label_bits.h"
 

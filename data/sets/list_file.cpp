@@ -7,8 +7,8 @@
 #include <stdexcept>
 #include <utility>
 
-#include "engine/files/counted.h"
 #include "engine/files/file.h"
+#include "engine/text/counted.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {

@@ -15,7 +15,7 @@
 #include "engine/device/backend.h"
 #include "engine/device/kernel_table.h"
 #include "engine/device/memory.h"
-#include "engine/files/log.h"
+#include "engine/text/log.h"
 #include "kernels/core/simd.h"
 
 namespace hh {

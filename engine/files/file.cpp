@@ -18,7 +18,7 @@
 #include <utility>
 
 #include "engine/files/file_error.h"
-#include "engine/files/log.h"
+#include "engine/text/log.h"
 
 namespace hh {
 namespace {

@@ -7,7 +7,7 @@
 #include <cctype>
 #include <string_view>
 
-#include "engine/files/utf8.h"
+#include "engine/text/utf8.h"
 
 namespace hh {
 namespace {

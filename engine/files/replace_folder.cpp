@@ -11,7 +11,7 @@
 #include <string>
 #include <system_error>
 
-#include "engine/files/log.h"
+#include "engine/text/log.h"
 
 namespace hh {
 namespace {

@@ -9,10 +9,10 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "engine/files/counted.h"
 #include "engine/files/file_kind.h"
-#include "engine/files/json_error.h"
-#include "engine/files/json_text.h"
+#include "engine/text/counted.h"
+#include "engine/text/json_error.h"
+#include "engine/text/json_text.h"
 
 namespace hh {
 namespace {

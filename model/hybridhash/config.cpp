@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/files/json_error.h"
+#include "engine/text/json_error.h"
 #include "kernels/core/check.h"
 
 namespace hh {

@@ -6,8 +6,8 @@
 
 #include "engine/device/launch.h"
 #include "engine/device/profiler.h"
-#include "engine/files/log.h"
 #include "engine/tensor/tape.h"
+#include "engine/text/log.h"
 #include "kernels/random/drop_path_scale.h"
 
 namespace hh {

@@ -7,9 +7,9 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "engine/files/counted.h"
-#include "engine/files/json_text.h"
 #include "engine/files/xxh64.h"
+#include "engine/text/counted.h"
+#include "engine/text/json_text.h"
 #include "kernels/core/check.h"
 #include "retrieval/codes/parts.h"
 #include "retrieval/files/npy.h"

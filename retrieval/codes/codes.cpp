@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "engine/device/launch.h"
-#include "engine/files/counted.h"
+#include "engine/text/counted.h"
 #include "kernels/hamming/pack_codes.h"
 
 namespace hh::retrieval {

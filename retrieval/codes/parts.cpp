@@ -6,8 +6,8 @@
 #include <regex>
 #include <stdexcept>
 
-#include "engine/files/counted.h"
 #include "engine/files/file.h"
+#include "engine/text/counted.h"
 #include "kernels/core/check.h"
 
 namespace hh::retrieval {

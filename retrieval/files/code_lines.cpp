@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/files/json_text.h"
+#include "engine/text/json_text.h"
 #include "retrieval/files/item_files.h"
 
 namespace hh::retrieval {

@@ -11,7 +11,7 @@ namespace hh::retrieval {
 enum class CodeLines { kTsv, kJson };
 
 /// A line an item. kTsv: id, code in hexadecimal (byte 0 first) and name, with tabs between; kJson:
-/// {"code":"0fa0","id":0,"name":"a.jpg"}, names as engine/files/utf8.h says.
+/// {"code":"0fa0","id":0,"name":"a.jpg"}, names as engine/text/utf8.h says.
 std::string code_lines(const CodeSet& set, CodeLines format);
 
 /// A field of a line with tabs: \t, \n, \r and \\ in place of these characters; other bytes as they are.

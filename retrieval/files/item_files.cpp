@@ -5,7 +5,7 @@
 #include <stdexcept>
 
 #include "engine/files/file.h"
-#include "engine/files/utf8.h"
+#include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/files/faiss_file.h"
 #include "retrieval/files/npy.h"

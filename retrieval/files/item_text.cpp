@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
-#include "engine/files/json_text.h"
+#include "engine/text/json_text.h"
 #include "kernels/core/check.h"
 #include "retrieval/files/item_files.h"
 

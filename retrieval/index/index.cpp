@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
-#include "engine/files/counted.h"
-#include "engine/files/utf8.h"
 #include "engine/files/xxh64.h"
+#include "engine/text/counted.h"
+#include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/index/filter.h"
 

@@ -5,9 +5,9 @@
 #include <stdexcept>
 
 #include "engine/files/file.h"
-#include "engine/files/json_error.h"
-#include "engine/files/json_text.h"
 #include "engine/files/xxh64.h"
+#include "engine/text/json_error.h"
+#include "engine/text/json_text.h"
 #include "retrieval/codes/code_file.h"
 
 namespace hh::retrieval {

@@ -14,10 +14,10 @@
 #include <stdexcept>
 #include <thread>
 
-#include "engine/files/counted.h"
 #include "engine/files/file_error.h"
 #include "engine/files/folder_in_making.h"
 #include "engine/files/xxh64.h"
+#include "engine/text/counted.h"
 #include "kernels/core/check.h"
 #include "retrieval/codes/class_names.h"
 #include "retrieval/index/index.h"

@@ -5,7 +5,7 @@
 #include <bit>
 #include <numeric>
 
-#include "engine/files/counted.h"
+#include "engine/text/counted.h"
 #include "kernels/core/parallel.h"
 #include "retrieval/metrics/average_precision.h"
 #include "retrieval/metrics/ranker.h"

@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include "engine/files/utf8.h"
+#include "engine/text/utf8.h"
 #include "pipeline/model_file.h"
 #include "retrieval/codes/code_file.h"
 #include "tests/apps/program.h"

@@ -3,11 +3,11 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "engine/files/utf8.h"
+#include "engine/text/utf8.h"
 
 namespace hh {
 
-/// Escapes what isn't UTF-8 (engine/files/utf8.h) in all strings and keys, which the library
+/// Escapes what isn't UTF-8 (engine/text/utf8.h) in all strings and keys, which the library
 /// refuses to write.
 template <class Json>
 Json valid_json(const Json& value) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/files/utf8.h"
+#include "engine/text/utf8.h"
 
 #include <cstddef>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Text of others reaches a terminal without what it would act on; files keep it.
-#include "apps/report/shown_text.h"
+#include "apps/terminal/shown_text.h"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/report/progress_bar.h"
+#include "apps/terminal/progress_bar.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -12,8 +12,8 @@
 #include <memory>
 #include <string_view>
 
-#include "apps/report/shown_text.h"
-#include "apps/report/standard_streams.h"
+#include "apps/terminal/shown_text.h"
+#include "apps/terminal/standard_streams.h"
 
 namespace hh::apps {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/report/standard_streams.h"
+#include "apps/terminal/standard_streams.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

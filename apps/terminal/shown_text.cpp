@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/report/shown_text.h"
+#include "apps/terminal/shown_text.h"
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
 
-#include "engine/files/json_text.h"
+#include "engine/text/json_text.h"
 
 namespace hh::apps {
 namespace {

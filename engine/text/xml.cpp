@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/files/xml.h"
+#include "engine/text/xml.h"
 
-#include "engine/files/utf8.h"
+#include "engine/text/utf8.h"
 
 namespace hh {
 

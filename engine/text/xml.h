@@ -6,7 +6,7 @@
 namespace hh {
 
 /// & < > " as entities, for text and attributes of SVG and HTML; what isn't UTF-8 is escaped
-/// (engine/files/utf8.h).
+/// (engine/text/utf8.h).
 std::string escape_xml(std::string_view text);
 
 }  // namespace hh

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/files/log.h"
+#include "engine/text/log.h"
 
 #include <mutex>
 #include <utility>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/files/xml.h"
+#include "engine/text/xml.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What terminals of all kinds get while the program works.
-#include "apps/report/progress_bar.h"
+#include "apps/terminal/progress_bar.h"
 
 #include <pty.h>
 #include <sys/wait.h>

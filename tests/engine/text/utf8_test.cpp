@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/files/utf8.h"
+#include "engine/text/utf8.h"
 
 #include <catch2/catch.hpp>
 
-#include "engine/files/json_text.h"
+#include "engine/text/json_text.h"
 
 namespace hh {
 namespace {

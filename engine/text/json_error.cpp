@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/files/json_error.h"
+#include "engine/text/json_error.h"
 
 #include <nlohmann/json.hpp>
 
