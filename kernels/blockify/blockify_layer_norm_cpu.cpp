@@ -102,10 +102,6 @@ void backward_bf16(const BlockifyLayerNormBackward<bf16>& p, std::int64_t begin,
                    float* partial) {
   backward_runs(p, begin, end, partial);
 }
-void add_up(const float* partials, std::int64_t chunks, std::size_t pitch, std::size_t cols,
-            float* to) {
-  add_chunks(kFloats, partials, std::size_t(chunks), pitch, cols, to);
-}
 
 }  // namespace
 }  // namespace hh::cpu::HWY_NAMESPACE
@@ -119,7 +115,6 @@ HWY_EXPORT(forward_f32);
 HWY_EXPORT(forward_bf16);
 HWY_EXPORT(backward_f32);
 HWY_EXPORT(backward_bf16);
-HWY_EXPORT(add_up);
 
 constexpr std::int64_t kGrain = 16384;  // elements per thread; a guess: some microseconds of work
 
@@ -138,9 +133,11 @@ void run_range(const BlockifyLayerNormBackward<bf16>& p, std::int64_t begin, std
   HWY_DYNAMIC_DISPATCH(backward_bf16)(p, begin, end, partial);
 }
 
-RowChunks position_chunks(const BlockGrid& shape) {
-  return RowChunks(BlockRuns(shape).per_image,
-                   std::int64_t{shape.images} * shape.side * shape.channels);
+/// Of dgamma and dbeta, in chunks of positions.
+ChunkSums parameter_sums(const BlockGrid& shape) {
+  return {RowChunks(BlockRuns(shape).per_image,
+                    std::int64_t{shape.images} * shape.side * shape.channels),
+          2 * std::int64_t{shape.channels}};
 }
 
 }  // namespace
@@ -158,20 +155,17 @@ void run(const BlockifyLayerNormBackward<T>& p) {
   p.validate();
   HH_REQUIRE_WORKSPACE(p);
   if (p.shape.images == 0) return;
-  const RowChunks chunks = position_chunks(p.shape);
-  const auto cols = std::size_t(p.shape.channels), pitch = partial_pitch(2 * cols);
-  float* partials = static_cast<float*>(p.workspace);
-  parallel_chunks(chunks.count, [&](std::int64_t i) {
-    run_range(p, chunks.begin(i), chunks.end(i), partials + std::size_t(i) * pitch);
+  ChunkSums sums = parameter_sums(p.shape);
+  sums.for_each(p.workspace, [&](std::int64_t begin, std::int64_t end, float* partial) {
+    run_range(p, begin, end, partial);
   });
-  HWY_DYNAMIC_DISPATCH(add_up)(partials, chunks.count, pitch, cols, p.dgamma);
-  HWY_DYNAMIC_DISPATCH(add_up)(partials + cols, chunks.count, pitch, cols, p.dbeta);
+  sums.add_to(p.dgamma, 0, p.shape.channels);
+  sums.add_to(p.dbeta, p.shape.channels, p.shape.channels);
 }
 
 template <class T>
 std::size_t workspace_bytes(const BlockifyLayerNormBackward<T>& p) {
-  return std::size_t(position_chunks(p.shape).count) *
-         partial_pitch(2 * std::size_t(p.shape.channels)) * sizeof(float);
+  return parameter_sums(p.shape).workspace_bytes();
 }
 
 template void run(const BlockifyLayerNormForward<float>&);

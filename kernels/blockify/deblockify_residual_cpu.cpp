@@ -13,7 +13,7 @@
 #include "kernels/core/check_workspace.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/row_chunks.h"
-#include "kernels/core/row_norm-inl.h"
+#include "kernels/core/simd_loop-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {
@@ -83,10 +83,6 @@ void backward_bf16(const DeblockifyResidualBackward<bf16>& p, std::int64_t begin
                    float* partial) {
   backward_runs(p, begin, end, partial);
 }
-void add_up(const float* partials, std::int64_t chunks, std::size_t pitch, std::size_t cols,
-            float* to) {
-  add_chunks(kFloats, partials, std::size_t(chunks), pitch, cols, to);
-}
 
 }  // namespace
 }  // namespace hh::cpu::HWY_NAMESPACE
@@ -100,7 +96,6 @@ HWY_EXPORT(forward_f32);
 HWY_EXPORT(forward_bf16);
 HWY_EXPORT(backward_f32);
 HWY_EXPORT(backward_bf16);
-HWY_EXPORT(add_up);
 
 constexpr std::int64_t kGrain = 16384;  // elements per thread; a guess: some microseconds of work
 
@@ -119,8 +114,9 @@ void run_range(const DeblockifyResidualBackward<bf16>& p, std::int64_t begin, st
   HWY_DYNAMIC_DISPATCH(backward_bf16)(p, begin, end, partial);
 }
 
-RowChunks run_chunks(const BlockGrid& shape) {
-  return RowChunks(BlockRuns(shape).count, std::int64_t{shape.side} * shape.channels);
+ChunkSums bias_sums(const BlockGrid& shape) {
+  return {RowChunks(BlockRuns(shape).count, std::int64_t{shape.side} * shape.channels),
+          shape.channels};
 }
 
 }  // namespace
@@ -138,19 +134,16 @@ void run(const DeblockifyResidualBackward<T>& p) {
   p.validate();
   HH_REQUIRE_WORKSPACE(p);
   if (p.shape.images == 0) return;
-  const RowChunks chunks = run_chunks(p.shape);
-  const auto cols = std::size_t(p.shape.channels), pitch = partial_pitch(cols);
-  float* partials = static_cast<float*>(p.workspace);
-  parallel_chunks(chunks.count, [&](std::int64_t i) {
-    run_range(p, chunks.begin(i), chunks.end(i), partials + std::size_t(i) * pitch);
+  ChunkSums sums = bias_sums(p.shape);
+  sums.for_each(p.workspace, [&](std::int64_t begin, std::int64_t end, float* partial) {
+    run_range(p, begin, end, partial);
   });
-  HWY_DYNAMIC_DISPATCH(add_up)(partials, chunks.count, pitch, cols, p.dbias);
+  sums.add_to(p.dbias, 0, p.shape.channels);
 }
 
 template <class T>
 std::size_t workspace_bytes(const DeblockifyResidualBackward<T>& p) {
-  return std::size_t(run_chunks(p.shape).count) * partial_pitch(std::size_t(p.shape.channels)) *
-         sizeof(float);
+  return bias_sums(p.shape).workspace_bytes();
 }
 
 template void run(const DeblockifyResidualForward<float>&);

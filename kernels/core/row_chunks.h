@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// How rows are cut into chunks for sums over rows, such as the gradient of a bias: by the sizes
-// alone, so that the sums don't depend on the number of threads.
+// Sums over rows, such as the gradient of a bias: cut into chunks by the sizes alone, so that they
+// don't depend on the number of threads, and the chunks' sums added up in order.
 #pragma once
 #include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+
+#include "kernels/core/parallel.h"
 
 namespace hh::cpu {
 
@@ -25,8 +27,32 @@ struct RowChunks {
   std::int64_t end(std::int64_t chunk) const { return begin(chunk + 1); }
 };
 
-/// Floats between the partial sums of two chunks: a whole number of cache lines, so that threads
-/// don't share any.
-inline std::size_t partial_pitch(std::size_t floats) { return (floats + 15) / 16 * 16; }
+/// The chunks' sums, `floats` of them each, in a workspace.
+class ChunkSums {
+ public:
+  ChunkSums(RowChunks chunks, std::int64_t floats)
+      : chunks_(chunks), pitch_((std::size_t(floats) + 15) / 16 * 16) {}
+
+  std::size_t workspace_bytes() const {
+    return std::size_t(chunks_.count) * pitch_ * sizeof(float);
+  }
+
+  /// body(begin, end, sums) for each chunk's rows; it sets all its sums.
+  template <class Body>
+  void for_each(void* workspace, Body&& body) {
+    sums_ = static_cast<float*>(workspace);
+    parallel_chunks(chunks_.count, [&](std::int64_t i) {
+      body(chunks_.begin(i), chunks_.end(i), sums_ + std::size_t(i) * pitch_);
+    });
+  }
+
+  /// to[0, cols) += the sums [first, first + cols) of all chunks.
+  void add_to(float* to, std::int64_t first, std::int64_t cols) const;
+
+ private:
+  RowChunks chunks_;
+  std::size_t pitch_;  // floats between two chunks: whole cache lines, so that threads share none
+  float* sums_ = nullptr;
+};
 
 }  // namespace hh::cpu

@@ -142,17 +142,6 @@ class RowGradient {
   V mean_, rstd_, mean_g_, mean_gh_;
 };
 
-/// to[0, cols) += sum over the chunks, in their order, of from[chunk * pitch + column].
-template <class D>
-HWY_INLINE void add_chunks(D d, const float* from, std::size_t chunks, std::size_t pitch,
-                           std::size_t cols, float* to) {
-  for_each_vector(d, cols, [&](std::size_t c, auto at) HWY_ATTR {
-    auto sum = hn::Zero(d);
-    for (std::size_t i = 0; i < chunks; ++i) sum = hn::Add(sum, at.load(d, from + i * pitch + c));
-    at.store(d, hn::Add(sum, at.load(d, to + c)), to + c);
-  });
-}
-
 }  // namespace hh::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #endif

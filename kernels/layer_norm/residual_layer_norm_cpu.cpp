@@ -128,10 +128,6 @@ void backward_bf16(const ResidualLayerNormBackward<bf16>& p, std::int64_t begin,
                    float* partial) {
   backward_rows(p, begin, end, partial);
 }
-void add_up(const float* partials, std::int64_t chunks, std::size_t pitch, std::size_t cols,
-            float* to) {
-  add_chunks(kFloats, partials, std::size_t(chunks), pitch, cols, to);
-}
 
 }  // namespace
 }  // namespace hh::cpu::HWY_NAMESPACE
@@ -145,7 +141,6 @@ HWY_EXPORT(forward_f32);
 HWY_EXPORT(forward_bf16);
 HWY_EXPORT(backward_f32);
 HWY_EXPORT(backward_bf16);
-HWY_EXPORT(add_up);
 
 constexpr std::int64_t kGrain = 16384;  // elements per thread; a guess: some microseconds of work
 
@@ -164,6 +159,12 @@ void rows(const ResidualLayerNormBackward<bf16>& p, std::int64_t begin, std::int
   HWY_DYNAMIC_DISPATCH(backward_bf16)(p, begin, end, partial);
 }
 
+/// Of dgamma, dbeta and dbias.
+template <class T>
+ChunkSums parameter_sums(const ResidualLayerNormBackward<T>& p) {
+  return {RowChunks(p.rows, p.cols), 3 * p.cols};
+}
+
 }  // namespace
 
 template <class T>
@@ -178,26 +179,20 @@ void run(const ResidualLayerNormBackward<T>& p) {
   p.validate();
   HH_REQUIRE_WORKSPACE(p);
   if (p.rows == 0) return;
-  const RowChunks chunks(p.rows, p.cols);
-  const auto cols = std::size_t(p.cols), pitch = partial_pitch(3 * cols);
-  float* partials = static_cast<float*>(p.workspace);
-  parallel_chunks(chunks.count, [&](std::int64_t i) {
-    rows(p, chunks.begin(i), chunks.end(i), partials + std::size_t(i) * pitch);
+  ChunkSums sums = parameter_sums(p);
+  sums.for_each(p.workspace, [&](std::int64_t begin, std::int64_t end, float* partial) {
+    rows(p, begin, end, partial);
   });
-  const auto add = [&](std::size_t which, float* to) {
-    HWY_DYNAMIC_DISPATCH(add_up)(partials + which * cols, chunks.count, pitch, cols, to);
-  };
   if (p.dy != nullptr) {
-    add(0, p.dgamma);
-    add(1, p.dbeta);
+    sums.add_to(p.dgamma, 0, p.cols);
+    sums.add_to(p.dbeta, p.cols, p.cols);
   }
-  if (p.dbias != nullptr) add(2, p.dbias);
+  if (p.dbias != nullptr) sums.add_to(p.dbias, 2 * p.cols, p.cols);
 }
 
 template <class T>
 std::size_t workspace_bytes(const ResidualLayerNormBackward<T>& p) {
-  const RowChunks chunks(p.rows, p.cols);
-  return std::size_t(chunks.count) * partial_pitch(3 * std::size_t(p.cols)) * sizeof(float);
+  return parameter_sums(p).workspace_bytes();
 }
 
 template void run(const ResidualLayerNormForward<float>&);

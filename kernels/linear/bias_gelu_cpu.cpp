@@ -13,7 +13,7 @@
 #include "kernels/core/check_workspace.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/row_chunks.h"
-#include "kernels/core/row_norm-inl.h"
+#include "kernels/core/simd_loop-inl.h"
 #include "kernels/linear/bias_gelu.h"
 #include "kernels/linear/gelu-inl.h"
 
@@ -70,10 +70,6 @@ void backward_bf16(const BiasGeluBackward<bf16>& p, std::int64_t begin, std::int
                    float* partial) {
   backward_rows(p, begin, end, partial);
 }
-void add_up(const float* partials, std::int64_t chunks, std::size_t pitch, std::size_t cols,
-            float* to) {
-  add_chunks(kFloats, partials, std::size_t(chunks), pitch, cols, to);
-}
 
 }  // namespace
 }  // namespace hh::cpu::HWY_NAMESPACE
@@ -87,7 +83,6 @@ HWY_EXPORT(forward_f32);
 HWY_EXPORT(forward_bf16);
 HWY_EXPORT(backward_f32);
 HWY_EXPORT(backward_bf16);
-HWY_EXPORT(add_up);
 
 constexpr std::int64_t kGrain = 8192;  // elements per thread; a guess: some microseconds of work
 
@@ -104,6 +99,11 @@ void rows(const BiasGeluBackward<bf16>& p, std::int64_t begin, std::int64_t end,
   HWY_DYNAMIC_DISPATCH(backward_bf16)(p, begin, end, partial);
 }
 
+template <class T>
+ChunkSums bias_sums(const BiasGeluBackward<T>& p) {
+  return {RowChunks(p.rows, p.cols), p.cols};
+}
+
 }  // namespace
 
 template <class T>
@@ -118,19 +118,16 @@ void run(const BiasGeluBackward<T>& p) {
   p.validate();
   HH_REQUIRE_WORKSPACE(p);
   if (p.rows == 0) return;
-  const RowChunks chunks(p.rows, p.cols);
-  const auto cols = std::size_t(p.cols), pitch = partial_pitch(cols);
-  float* partials = static_cast<float*>(p.workspace);
-  parallel_chunks(chunks.count, [&](std::int64_t i) {
-    rows(p, chunks.begin(i), chunks.end(i), partials + std::size_t(i) * pitch);
+  ChunkSums sums = bias_sums(p);
+  sums.for_each(p.workspace, [&](std::int64_t begin, std::int64_t end, float* partial) {
+    rows(p, begin, end, partial);
   });
-  HWY_DYNAMIC_DISPATCH(add_up)(partials, chunks.count, pitch, cols, p.dbias);
+  sums.add_to(p.dbias, 0, p.cols);
 }
 
 template <class T>
 std::size_t workspace_bytes(const BiasGeluBackward<T>& p) {
-  return std::size_t(RowChunks(p.rows, p.cols).count) * partial_pitch(std::size_t(p.cols)) *
-         sizeof(float);
+  return bias_sums(p).workspace_bytes();
 }
 
 template void run(const BiasGeluForward<float>&);
