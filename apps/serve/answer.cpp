@@ -17,24 +17,31 @@ HttpResponse json_response(const nlohmann::json& value, int status) {
   return {.status = status, .body = json_text(value) + "\n"};
 }
 
+std::optional<ApiError> failure_of(const std::function<void()>& work) {
+  try {
+    work();
+    return std::nullopt;
+  } catch (const ApiError& error) {
+    return error;
+  } catch (const std::invalid_argument& error) {
+    return ApiError{400, error.what()};
+  } catch (const data::ImageError& error) {
+    return ApiError{400, std::string("the picture can't be used: ") + error.what()};
+  } catch (const DiskFull& error) {
+    return ApiError{507, std::string("nothing was changed: ") + error.what()};
+  } catch (const retrieval::IndexBusy& error) {
+    return ApiError{503, error.what()};
+  } catch (const ComputeBusy& error) {
+    return ApiError{503, error.what()};
+  }
+}
+
 HttpResponse answered_as(const std::string& route, const std::function<HttpResponse()>& answer) {
   HttpResponse response;
-  try {
-    response = answer();
-  } catch (const ApiError& error) {
-    response = error_response(error.status, error.message);
-    if (error.status == 401)
+  if (const auto error = failure_of([&] { response = answer(); })) {
+    response = error_response(error->status, error->message);
+    if (error->status == 401)
       response.headers.emplace_back("WWW-Authenticate", "Basic realm=\"hybridhash\", Bearer");
-  } catch (const std::invalid_argument& error) {
-    response = error_response(400, error.what());
-  } catch (const data::ImageError& error) {
-    response = error_response(400, std::string("the picture can't be used: ") + error.what());
-  } catch (const DiskFull& error) {
-    response = error_response(507, std::string("nothing was changed: ") + error.what());
-  } catch (const retrieval::IndexBusy& error) {
-    response = error_response(503, error.what());
-  } catch (const ComputeBusy& error) {
-    response = error_response(503, error.what());
   }
   response.route = route;
   return response;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 
 #include "apps/serve/http.h"
@@ -17,6 +18,10 @@ struct ApiError {
 };
 
 HttpResponse json_response(const nlohmann::json& value, int status = 200);
+
+/// Runs `work`. What it throws because of what was asked, or because it is to be asked again; what
+/// isn't known here is passed on.
+std::optional<ApiError> failure_of(const std::function<void()>& work);
 
 /// Runs `answer`, and turns what it throws into answers. What isn't known here is passed on.
 HttpResponse answered_as(const std::string& route, const std::function<HttpResponse()>& answer);

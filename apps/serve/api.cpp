@@ -7,26 +7,26 @@
 
 #include "apps/serve/answer.h"
 #include "apps/serve/api_items.h"
-#include "apps/serve/api_search.h"
 #include "apps/serve/page.h"
 #include "apps/serve/routes.h"
 #include "apps/serve/upload.h"
 #include "data/images/decode.h"
 #include "kernels/core/check.h"
 #include "pipeline/pixel_encoder.h"
-#include "retrieval/files/item_files.h"
 
 namespace hh::apps {
 namespace {
 
 using nlohmann::json;
-using retrieval::IndexItem, retrieval::PackedCodes;
-
-constexpr std::size_t kMaxText = 1024, kMaxMetadata = std::size_t{64} << 10;
+using retrieval::PackedCodes;
 
 /// What a request may bring.
 const std::vector<std::string>& values_of(const HttpRequest& request) {
   return route_of(request.path).method(request.method)->values;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 HttpResponse page_response(const std::string& path) {
@@ -92,11 +92,8 @@ std::optional<HttpResponse> Api::before_body(const HttpRequest& request) {
     if (route.name != "/healthz" && route.name != "/readyz") check_read(options_.access, request);
     if (route.path.starts_with("/api/")) check_names(request.params, values_of(request));
     if (request.method != "POST") return without_body(request, route.name);
-    if (route.name == "/api/items") check_write(options_.access, request);
-    if (!model_)
-      throw ApiError{501,
-                     "the server was started without --model, so pictures can't be encoded: search "
-                     "by id or code, or start it with the model"};
+    if (route.name.starts_with("/api/items")) check_write(options_.access, request);
+    if (!route.name.ends_with("/batch")) require_model();  // batches need not be of pictures
     return HttpResponse{.status = kBodyFirst};
   });
   if (answer.status == kBodyFirst) return std::nullopt;
@@ -132,6 +129,8 @@ HttpResponse Api::with_body(const HttpRequest& request) {
   return answered_as(route, [&] {
     if (route == "/api/encode") return encode_picture(request);
     if (route == "/api/search") return search_picture(request);
+    if (route == "/api/search/batch") return search_batch(request);
+    if (route == "/api/items/batch") return add_batch(request);
     return add(request);
   });
 }
@@ -141,6 +140,13 @@ HttpResponse Api::ready() {
   retrieval::read_index_manifest(state->index.folder());  // it is still there
   if (model_) require_model_of(state->index);
   return {.body = "ready\n", .type = "text/plain"};
+}
+
+void Api::require_model() const {
+  if (model_) return;
+  throw ApiError{501,
+                 "the server was started without --model, so pictures can't be encoded: search "
+                 "by id or code, or start it with the model"};
 }
 
 void Api::require_model_of(const retrieval::Index& index) const {
@@ -201,26 +207,9 @@ HttpResponse Api::info() {
 
 HttpResponse Api::search(const HttpRequest& request) {
   const auto state = index_.state();
-  const retrieval::Index& index = state->index;
-  SearchParameters parameters(index, Upload(request, values_of(request)));
-  const auto id = request.param("id"), code = request.param("code");
-  HH_REQUIRE(id.has_value() != code.has_value(), "what to search? Give either id or code");
-  const auto tables = index_.tables(state);
-  if (code) {
-    const PackedCodes query = retrieval::parse_code(*code, index.bits());
-    json answer = search_json(*state, tables.get(), {.code = query}, parameters, compute_);
-    answer["query"] = code_json(query);
-    return json_response(answer);
-  }
-  const auto row = index.row_of(number("id", *id, 0, std::numeric_limits<std::int64_t>::max()));
-  if (!row) throw ApiError{404, "the index has no item with id " + *id};
-  const IndexItem item = index.item(*row);
-  if (parameters.labels.empty()) parameters.labels = item.description.labels;
-  const ApiQuery query{
-      .code = index.codes().slice(*row, *row + 1), .outputs = index.outputs_of(*row), .row = *row};
-  json answer = search_json(*state, tables.get(), query, parameters, compute_);
-  answer["query"] = item_json(index, item);
-  return json_response(answer);
+  const Values sent(request.params, values_of(request));
+  const SearchParameters parameters(state->index, sent);
+  return found(state, query_of(state->index, sent), parameters);
 }
 
 HttpResponse Api::search_picture(const HttpRequest& request) {
@@ -229,15 +218,18 @@ HttpResponse Api::search_picture(const HttpRequest& request) {
   require_model_of(state->index);
   const SearchParameters parameters(state->index, sent);
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<float> outputs = encode(sent.picture());
-  const PackedCodes query = PackedCodes::from_floats(outputs, 1, state->index.bits());
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const ApiQuery query = query_of(state->index, encode(sent.picture()), sent);
+  return found(state, query, parameters, seconds_since(start));
+}
+
+HttpResponse Api::found(const std::shared_ptr<const IndexState>& state, const ApiQuery& query,
+                        const SearchParameters& parameters, double encode_seconds) {
   const auto tables = index_.tables(state);
-  json answer =
-      search_json(*state, tables.get(), {.code = query, .outputs = outputs}, parameters, compute_);
-  answer["query"] = code_json(query);
-  answer["encode_seconds"] = seconds;
+  ApiAnswers all = search_all(*state, tables.get(), std::span(&query, 1), parameters, compute_);
+  json& answer = all.answers[0];
+  answer["method"] = all.method;
+  answer["search_seconds"] = all.seconds;
+  if (encode_seconds > 0) answer["encode_seconds"] = encode_seconds;
   return json_response(answer);
 }
 
@@ -253,39 +245,22 @@ HttpResponse Api::add(const HttpRequest& request) {
   const Upload sent(request, values_of(request));
   const auto state = index_.state();
   require_model_of(state->index);
-  retrieval::ItemSet items;
-  const std::string name = sent.one("name", kMaxText);
-  const std::filesystem::path path = name;
-  // Whoever may add items must not thereby read pictures from all over the disk.
-  HH_REQUIRE(!path.is_absolute() && std::find(path.begin(), path.end(), "..") == path.end(),
-             "name = '" << name << "': use a relative path without '..'");
-  const std::string metadata = sent.one("metadata", kMaxMetadata);
-  const std::vector<int> labels = classes_named(state->index, sent.one("label", kMaxText));
-  const std::string id = sent.one("id", 20);
-  const std::int64_t wanted =
-      id.empty() ? -1 : number("id", id, 0, std::numeric_limits<std::int64_t>::max() - 1);
-  const std::string replace_text = sent.one("replace", 20);
-  const bool replace = !replace_text.empty() && number("replace", replace_text, 0, 1) == 1;
-  if (wanted >= 0 && state->index.row_of(wanted) && !replace) {
-    throw ApiError{409, "there is an item with id " + id + "; replace it by replace=1"};
+  NewItem item = new_item(state->index, sent);
+  const bool replace = replace_wanted(sent);
+  check_ids(state->index, std::span(&item, 1), replace);  // before the work
+  item.take(encode(sent.picture()));
+  return json_response(added(std::span(&item, 1), replace, model_->hash)[0], 201);
+}
+
+json Api::added(std::span<const NewItem> items, bool replace, const std::string& model_hash) {
+  const auto check = [&](const retrieval::Index& index) { check_ids(index, items, replace); };
+  const auto ids = index_.add(item_set(items, model_hash), items[0].id < 0, check);
+  json answer = json::array();
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    answer.push_back(code_json(items[i].code));
+    answer.back()["id"] = ids[i];
   }
-  const std::vector<float> outputs = encode(sent.picture());
-  retrieval::CodeSet& set = items.set;
-  set.codes = PackedCodes::from_floats(outputs, 1, int(outputs.size()));
-  set.ids = {0};
-  if (!name.empty()) set.names = {name};
-  if (!metadata.empty()) items.metadata = {metadata};
-  if (!labels.empty()) {
-    set.classes = labels.back() + 1;
-    retrieval::append_labels(set.labels, set.classes, labels);
-  }
-  if (state->index.manifest().outputs) set.outputs = outputs;
-  set.model_hash = model_->hash;
-  set.source = "added through hybridhash serve";
-  items.validate();
-  json answer = code_json(set.codes);
-  answer["id"] = index_.add(std::move(items), wanted);
-  return json_response(answer, 201);
+  return answer;
 }
 
 HttpResponse Api::remove(std::int64_t id) {

@@ -3,15 +3,19 @@
 #pragma once
 #include <memory>
 #include <mutex>
+#include <nlohmann/json_fwd.hpp>
 #include <semaphore>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "apps/report/thumbnail.h"
 #include "apps/serve/access.h"
+#include "apps/serve/api_search.h"
 #include "apps/serve/compute.h"
 #include "apps/serve/http.h"
 #include "apps/serve/metrics.h"
+#include "apps/serve/new_items.h"
 #include "apps/serve/served_index.h"
 #include "pipeline/model_file.h"
 
@@ -39,9 +43,10 @@ class Api final : public HttpApplication {
 
  private:
   HttpResponse without_body(const HttpRequest& request, const std::string& route);
-  /// The network's outputs for a picture that is decoded here.
+  void require_model() const;
   /// Throws where the index has been replaced by one of another model meanwhile.
   void require_model_of(const retrieval::Index& index) const;
+  /// The network's outputs for a picture that is decoded here.
   std::vector<float> encode(std::string_view picture);
   std::vector<float> encode(const data::Image& image);
 
@@ -49,7 +54,13 @@ class Api final : public HttpApplication {
   HttpResponse search(const HttpRequest& request);
   HttpResponse search_picture(const HttpRequest& request);
   HttpResponse encode_picture(const HttpRequest& request);
+  HttpResponse search_batch(const HttpRequest& request);
+  HttpResponse found(const std::shared_ptr<const IndexState>& state, const ApiQuery& query,
+                     const SearchParameters& parameters, double encode_seconds = 0);
   HttpResponse add(const HttpRequest& request);
+  HttpResponse add_batch(const HttpRequest& request);
+  /// Adds them, all or none. The answer for each.
+  nlohmann::json added(std::span<const NewItem> items, bool replace, const std::string& model_hash);
   HttpResponse remove(std::int64_t id);
   HttpResponse item(std::int64_t id);
   HttpResponse picture(const HttpRequest& request);

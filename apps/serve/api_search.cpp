@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "apps/serve/answer.h"
@@ -14,7 +15,7 @@ namespace hh::apps {
 namespace {
 
 using nlohmann::json;
-using retrieval::SearchAnswer, retrieval::SearchMethod;
+using retrieval::PackedCodes, retrieval::SearchAnswer, retrieval::SearchMethod;
 
 constexpr std::int64_t kMaxRerank = 10'000;
 constexpr std::size_t kMaxFilters = 16, kMaxText = 1024;
@@ -25,9 +26,24 @@ bool share(const std::vector<int>& a, const std::vector<int>& b) {
 }
 
 SearchAnswer search(const IndexState& state, const retrieval::MultiIndex* tables,
-                    const ApiQuery& query, const SearchParameters& parameters, Compute& compute) {
-  retrieval::SearchQueries queries{.codes = query.code, .outputs = query.outputs, .rows = {}};
-  if (query.row >= 0) queries.rows = std::span(&query.row, 1);
+                    std::span<const ApiQuery> queries, const SearchParameters& parameters,
+                    Compute& compute) {
+  PackedCodes codes;
+  std::vector<float> outputs;
+  std::vector<std::int64_t> rows;
+  bool items = false;
+  for (const ApiQuery& query : queries) {
+    codes.append(query.code);
+    // Without those of one there are none; of codes alone nobody knows them.
+    HH_REQUIRE(parameters.rerank == 0 || !query.outputs.empty(),
+               "re-ranking takes the network's outputs of each query: search by pictures, or by "
+               "items of an index that was built with --keep-outputs");
+    if (parameters.rerank > 0) {
+      outputs.insert(outputs.end(), query.outputs.begin(), query.outputs.end());
+    }
+    rows.push_back(query.row);
+    items = items || query.row >= 0;
+  }
   const retrieval::SearchRequest request{
       .k = parameters.k,
       .radius = parameters.radius,
@@ -36,13 +52,55 @@ SearchAnswer search(const IndexState& state, const retrieval::MultiIndex* tables
       .rerank = parameters.rerank,
       .method = tables != nullptr ? SearchMethod::kMultiIndex : SearchMethod::kScan,
       .tables = tables};
+  if (!items) rows.clear();
   SearchAnswer answer;
-  const auto work = [&] { answer = state.search.run(queries, request); };
-  if (state.search.gains_by_threads(request)) {
+  const auto work = [&] {
+    answer = state.search.run({.codes = codes, .outputs = outputs, .rows = rows}, request);
+  };
+  if (queries.size() > 1 || state.search.gains_by_threads(request)) {
     compute.on_all_threads(work);
   } else {
     compute.on_one_thread(work);
   }
+  return answer;
+}
+
+/// How many queries take one turn together.
+std::size_t together(const retrieval::Index& index, const SearchParameters& parameters) {
+  constexpr std::int64_t kTurn = 64;                         // others wait meanwhile
+  constexpr std::int64_t kMostHits = std::int64_t{1} << 24;  // in memory
+  if (parameters.radius) {
+    return std::size_t(
+        std::clamp(kMostHits / std::max<std::int64_t>(index.rows(), 1), std::int64_t{1}, kTurn));
+  }
+  return kTurn;
+}
+
+json described(const retrieval::Index& index, const ApiQuery& query,
+               const SearchParameters& parameters, std::vector<retrieval::Hit> hits, bool real) {
+  json answer;
+  answer["query"] =
+      query.row >= 0 ? item_json(index, index.item(query.row)) : code_json(query.code);
+  if (parameters.rerank > 0) answer["rerank"] = parameters.rerank;
+  if (parameters.radius) answer["within_radius"] = hits.size();
+  if (std::int64_t(hits.size()) > parameters.k) hits.resize(std::size_t(parameters.k));
+  json results = json::array();
+  std::size_t same = 0, known = 0;
+  for (const retrieval::Hit& hit : hits) {
+    const retrieval::IndexItem item = index.item(hit.row);
+    json value = item_json(index, item);
+    value["distance"] = real ? json(hit.distance) : json(int(hit.distance));
+    if (!query.labels.empty() && !item.description.labels.empty()) {
+      const bool is_same = share(query.labels, item.description.labels);
+      value["same_class"] = is_same;
+      same += is_same;
+      ++known;
+    }
+    results.push_back(std::move(value));
+  }
+  answer["results"] = std::move(results);
+  answer["precision"] =
+      known > 0 && known == hits.size() ? json(double(same) / double(known)) : json(nullptr);
   return answer;
 }
 
@@ -58,7 +116,7 @@ std::vector<std::string> checked_filters(std::vector<std::string> filters) {
   return filters;
 }
 
-SearchParameters::SearchParameters(const retrieval::Index& index, const Upload& sent) {
+SearchParameters::SearchParameters(const retrieval::Index& index, const Values& sent) {
   if (const auto values = sent.all("k"); !values.empty()) k = number("k", values[0], 1, kMaxK);
   if (const auto values = sent.all("radius"); !values.empty()) {
     radius = int(number("radius", values[0], 0, index.bits()));
@@ -67,45 +125,52 @@ SearchParameters::SearchParameters(const retrieval::Index& index, const Upload& 
     rerank = number("rerank", values[0], 1, kMaxRerank);
   }
   filters = checked_filters(sent.all("filter"));
-  if (const auto values = sent.all("label"); !values.empty()) {
-    HH_REQUIRE(values[0].size() <= kMaxText,
-               "a label of " << values[0].size() << " bytes: use at most " << kMaxText);
-    labels = classes_named(index, values[0]);
-  }
 }
 
-json search_json(const IndexState& state, const retrieval::MultiIndex* tables,
-                 const ApiQuery& query, const SearchParameters& parameters, Compute& compute) {
-  const retrieval::Index& index = state.index;
-  const auto start = std::chrono::steady_clock::now();
-  SearchAnswer found = search(state, tables, query, parameters, compute);
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  auto& hits = found.hits[0];
-  json answer;
-  answer["method"] = found.scanned > 0 ? "scan" : to_string(found.method);
-  if (parameters.rerank > 0) answer["rerank"] = parameters.rerank;
-  if (parameters.radius) answer["within_radius"] = hits.size();
-  if (std::int64_t(hits.size()) > parameters.k) hits.resize(std::size_t(parameters.k));
-  json results = json::array();
-  std::size_t same = 0, known = 0;
-  for (const retrieval::Hit& hit : hits) {
-    const retrieval::IndexItem item = index.item(hit.row);
-    json value = item_json(index, item);
-    value["distance"] = found.real ? json(hit.distance) : json(int(hit.distance));
-    if (!parameters.labels.empty() && !item.description.labels.empty()) {
-      const bool is_same = share(parameters.labels, item.description.labels);
-      value["same_class"] = is_same;
-      same += is_same;
-      ++known;
-    }
-    results.push_back(std::move(value));
+ApiQuery query_of(const retrieval::Index& index, const Values& sent) {
+  const auto ids = sent.all("id"), codes = sent.all("code");
+  HH_REQUIRE(ids.empty() != codes.empty(), "what to search? Give either id or code");
+  ApiQuery query{.code = {}, .outputs = {}, .labels = labels_of(index, sent)};
+  if (!codes.empty()) {
+    query.code = retrieval::parse_code(codes[0], index.bits());
+    return query;
   }
-  answer["results"] = std::move(results);
-  answer["precision"] =
-      known > 0 && known == hits.size() ? json(double(same) / double(known)) : json(nullptr);
-  answer["search_seconds"] = seconds;
-  return answer;
+  const auto row = index.row_of(number("id", ids[0], 0, std::numeric_limits<std::int64_t>::max()));
+  if (!row) throw ApiError{404, "the index has no item with id " + ids[0]};
+  query.row = *row;
+  query.code.append(index.codes().slice(*row, *row + 1));
+  const auto outputs = index.outputs_of(*row);
+  query.outputs.assign(outputs.begin(), outputs.end());
+  if (query.labels.empty()) query.labels = index.item(*row).description.labels;
+  return query;
+}
+
+ApiQuery query_of(const retrieval::Index& index, std::vector<float> outputs, const Values& sent) {
+  ApiQuery query{.code = PackedCodes::from_floats(outputs, 1, int(outputs.size())),
+                 .outputs = {},
+                 .labels = labels_of(index, sent)};
+  query.outputs = std::move(outputs);
+  return query;
+}
+
+ApiAnswers search_all(const IndexState& state, const retrieval::MultiIndex* tables,
+                      std::span<const ApiQuery> queries, const SearchParameters& parameters,
+                      Compute& compute) {
+  using Clock = std::chrono::steady_clock;
+  ApiAnswers all;
+  while (all.answers.size() < queries.size()) {
+    const auto left = queries.subspan(all.answers.size());
+    const auto turn = left.first(std::min(left.size(), together(state.index, parameters)));
+    const auto start = Clock::now();
+    SearchAnswer found = search(state, tables, turn, parameters, compute);
+    all.seconds += std::chrono::duration<double>(Clock::now() - start).count();
+    all.method = found.scanned > 0 ? "scan" : to_string(found.method);
+    for (std::size_t q = 0; q < turn.size(); ++q) {
+      all.answers.push_back(
+          described(state.index, turn[q], parameters, std::move(found.hits[q]), found.real));
+    }
+  }
+  return all;
 }
 
 json item_json(const retrieval::Index& index, const retrieval::IndexItem& item) {
@@ -126,7 +191,8 @@ json code_json(retrieval::CodesView code) {
   return {{"code", retrieval::code_to_hex(code, 0)}, {"bits", retrieval::code_to_bits(code, 0)}};
 }
 
-std::vector<int> classes_named(const retrieval::Index& index, const std::string& text) {
+std::vector<int> labels_of(const retrieval::Index& index, const Values& sent) {
+  const std::string text = sent.one("label", kMaxText);
   std::vector<int> classes;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t comma = std::min(text.find(',', at), text.size());

@@ -19,36 +19,48 @@ inline constexpr std::int64_t kMaxK = 1000;
 /// Throws std::invalid_argument: too many filters, or a long one.
 std::vector<std::string> checked_filters(std::vector<std::string> filters);
 
-/// Values k, radius, rerank, filter and label.
+/// Values k, radius, rerank and filter.
 struct SearchParameters {
   std::int64_t k = 20;
   std::optional<int> radius;
   std::int64_t rerank = 0;
   std::vector<std::string> filters;
-  std::vector<int> labels;  // of the query, for precision
 
   /// Throws std::invalid_argument.
-  SearchParameters(const retrieval::Index& index, const Upload& sent);
+  SearchParameters(const retrieval::Index& index, const Values& sent);
 };
 
 /// What is searched for.
 struct ApiQuery {
-  retrieval::CodesView code;       // one
-  std::span<const float> outputs;  // of the network; may be empty
-  std::int64_t row = -1;           // where it is an item, which is left out then
+  retrieval::PackedCodes code;  // one
+  std::vector<float> outputs;   // of the network; may be empty
+  std::int64_t row = -1;        // where it is an item, which is left out then
+  std::vector<int> labels;      // for precision
 };
 
-/// Searches on its share of `compute` and describes the results. `tables`: null to scan.
-/// Throws what IndexSearch::run() and Compute throw.
-nlohmann::json search_json(const IndexState& state, const retrieval::MultiIndex* tables,
-                           const ApiQuery& query, const SearchParameters& parameters,
-                           Compute& compute);
+/// Values id and label, or code and label. Throws std::invalid_argument, and ApiError for an item
+/// that isn't there.
+ApiQuery query_of(const retrieval::Index& index, const Values& sent);
+/// Value label. Throws std::invalid_argument.
+ApiQuery query_of(const retrieval::Index& index, std::vector<float> outputs, const Values& sent);
+
+struct ApiAnswers {
+  std::vector<nlohmann::json> answers;  // query, results, precision, rerank and within_radius
+  std::string method;                   // of the last of them
+  double seconds = 0;
+};
+
+/// Searches on its share of `compute`, together what gains by it, and describes the results.
+/// `tables`: null to scan. Throws what IndexSearch::run() and Compute throw.
+ApiAnswers search_all(const IndexState& state, const retrieval::MultiIndex* tables,
+                      std::span<const ApiQuery> queries, const SearchParameters& parameters,
+                      Compute& compute);
 
 nlohmann::json item_json(const retrieval::Index& index, const retrieval::IndexItem& item);
 /// Of the first code.
 nlohmann::json code_json(retrieval::CodesView code);
 
-/// Classes named in "dog,3", ascending. Throws std::invalid_argument.
-std::vector<int> classes_named(const retrieval::Index& index, const std::string& text);
+/// Classes named in the value label, "dog,3", ascending. Throws std::invalid_argument.
+std::vector<int> labels_of(const retrieval::Index& index, const Values& sent);
 
 }  // namespace hh::apps

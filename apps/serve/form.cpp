@@ -10,7 +10,7 @@
 namespace hh::apps {
 namespace {
 
-constexpr std::size_t kMaxParts = 32, kMaxPartHead = 4096, kMaxBoundary = 70;
+constexpr std::size_t kMaxPartHead = 4096, kMaxBoundary = 70;
 
 std::string lower(std::string_view text) {
   std::string result(text);
@@ -101,7 +101,8 @@ bool is_form(const std::string& content_type) {
   return lower(content_type).starts_with("multipart/form-data");
 }
 
-std::vector<FormPart> parse_form(const std::string& content_type, std::string_view body) {
+std::vector<FormPart> parse_form(const std::string& content_type, std::string_view body,
+                                 std::size_t most) {
   const std::string boundary = attribute(content_type, "boundary");
   HH_REQUIRE(!boundary.empty() && boundary.size() <= kMaxBoundary,
              "multipart/form-data needs a boundary of 1 to 70 characters");
@@ -111,7 +112,7 @@ std::vector<FormPart> parse_form(const std::string& content_type, std::string_vi
   HH_REQUIRE(mark, "the form has no line --" << boundary << ", its boundary");
   std::vector<FormPart> parts;
   while (!mark->last) {
-    HH_REQUIRE(parts.size() < kMaxParts, "the form has more than " << kMaxParts << " parts");
+    HH_REQUIRE(parts.size() < most, "the form has more than " << most << " parts");
     const std::size_t begin = mark->end;
     mark = find_delimiter(body, boundary, begin);
     HH_REQUIRE(mark, "the form ends early: its last line must be --" << boundary << "--");

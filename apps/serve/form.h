@@ -15,8 +15,9 @@ struct FormPart {
 /// Whether a Content-Type says so.
 bool is_form(const std::string& content_type);
 
-/// At most 32 parts. Throws std::invalid_argument: no boundary, a part without a name, an end that
-/// is missing.
-std::vector<FormPart> parse_form(const std::string& content_type, std::string_view body);
+/// Throws std::invalid_argument: no boundary, a part without a name, an end that is missing, more
+/// than `most` parts.
+std::vector<FormPart> parse_form(const std::string& content_type, std::string_view body,
+                                 std::size_t most = 32);
 
 }  // namespace hh::apps

@@ -203,7 +203,7 @@ class HttpServer::Library final : public httplib::Server {
     set_keep_alive_max_count(kMaxRequests);
     set_keep_alive_timeout(kIdleSeconds);
     set_pre_routing_handler([this](const auto&, auto& response) { return route(response); });
-    Post("/api/(v1/)?[a-z]+",
+    Post("/api/(v1/)?[a-z]+(/batch)?",
          [this](const auto&, auto& response, const auto& reader) { read_body(response, reader); });
     // Whoever asks first whether a body is welcome is told without sending it.
     set_expect_100_continue_handler([this](const auto&, auto& response) {

@@ -52,11 +52,14 @@ auto ServedIndex::change(const Change& change) {
   return change(writer);
 }
 
-std::int64_t ServedIndex::add(retrieval::ItemSet item, std::int64_t id) {
+std::vector<std::int64_t> ServedIndex::add(
+    const retrieval::ItemSet& items, bool new_ids,
+    const std::function<void(const retrieval::Index&)>& check) {
   return change([&](retrieval::IndexWriter& writer) {
-    item.set.ids = {std::max<std::int64_t>(id, 0)};
-    writer.add(item, id < 0 ? retrieval::SameId::kRenumber : retrieval::SameId::kReplace);
-    return writer.index().ids().back();
+    check(writer.index());
+    writer.add(items, new_ids ? retrieval::SameId::kRenumber : retrieval::SameId::kReplace);
+    const auto ids = writer.index().ids().last(std::size_t(items.set.count()));
+    return std::vector<std::int64_t>(ids.begin(), ids.end());
   });
 }
 

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <ctime>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "apps/serve/tables.h"
 #include "retrieval/index/index.h"
@@ -36,9 +38,11 @@ class ServedIndex {
     return tables_.of(state);
   }
 
-  /// Appends one item, with a new id or, where `id` >= 0, that one (SameId::kReplace). Returns the
-  /// id. Lasts when this returns. Throws what IndexWriter throws.
-  std::int64_t add(retrieval::ItemSet item, std::int64_t id);
+  /// Appends items, all or none, with new ids or by their own, those of which that are there are
+  /// replaced unless `check` throws: it sees the index that is changed. Returns their ids. Lasts when
+  /// this returns. Throws what IndexWriter throws.
+  std::vector<std::int64_t> add(const retrieval::ItemSet& items, bool new_ids,
+                                const std::function<void(const retrieval::Index&)>& check);
   /// Whether there was such an item.
   bool remove(std::int64_t id);
 

@@ -2,6 +2,7 @@
 #include "apps/serve/upload.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "apps/serve/form.h"
 #include "kernels/core/check.h"
@@ -26,30 +27,35 @@ void check_names(const std::multimap<std::string, std::string>& values,
 }
 
 Upload::Upload(const HttpRequest& request, const std::vector<std::string>& names)
-    : values_(request.params) {
-  if (is_form(request.content_type)) {
-    read_form(request);
-  } else {
-    picture_ = request.body;
-  }
-  check_names(values_, names);
-}
+    : Upload(parts_of(request), names) {}
 
-void Upload::read_form(const HttpRequest& request) {
+Upload::Upload(Parts parts, const std::vector<std::string>& names)
+    : Values(std::move(parts.values), names), picture_(parts.picture) {}
+
+Upload::Parts Upload::parts_of(const HttpRequest& request) {
+  Parts parts{.values = request.params, .picture = request.body};
+  if (!is_form(request.content_type)) return parts;
   bool found = false;
   for (const FormPart& part : parse_form(request.content_type, request.body)) {
     if (part.name != "image") {
-      values_.emplace(part.name, part.data);
+      parts.values.emplace(part.name, part.data);
       continue;
     }
     HH_REQUIRE(!found, "the form has more than one 'image'");
-    picture_ = part.data;
+    parts.picture = part.data;
     found = true;
   }
   HH_REQUIRE(found, "the form has no part 'image'");
+  return parts;
 }
 
-std::vector<std::string> Upload::all(const std::string& name) const {
+Values::Values(std::multimap<std::string, std::string> values,
+               const std::vector<std::string>& names)
+    : values_(std::move(values)) {
+  check_names(values_, names);
+}
+
+std::vector<std::string> Values::all(const std::string& name) const {
   std::vector<std::string> values;
   for (const auto& [key, value] : values_) {
     if (key == name) values.push_back(value);
@@ -57,7 +63,7 @@ std::vector<std::string> Upload::all(const std::string& name) const {
   return values;
 }
 
-std::string Upload::one(const std::string& name, std::size_t most) const {
+std::string Values::one(const std::string& name, std::size_t most) const {
   const auto values = all(name);
   HH_REQUIRE(values.empty() || values[0].size() <= most,
              name << " of more than " << most << " bytes");

@@ -15,22 +15,37 @@ namespace hh::apps {
 void check_names(const std::multimap<std::string, std::string>& values,
                  const std::vector<std::string>& names);
 
-class Upload {
+class Values {
  public:
-  /// Keeps the reference. Throws std::invalid_argument: a form that is broken or has no 'image', a
-  /// value of none of the `names`, or several of one that isn't `filter`.
-  Upload(const HttpRequest& request, const std::vector<std::string>& names);
+  /// Throws std::invalid_argument: a value of none of the `names`, or several of one that isn't
+  /// `filter`.
+  Values(std::multimap<std::string, std::string> values, const std::vector<std::string>& names);
 
-  std::string_view picture() const { return picture_; }  // empty: none was sent
   std::vector<std::string> all(const std::string& name) const;
   /// The value of that name, or "". Throws std::invalid_argument: more than `most` bytes.
   std::string one(const std::string& name, std::size_t most) const;
 
  private:
-  void read_form(const HttpRequest& request);
+  std::multimap<std::string, std::string> values_;
+};
+
+class Upload : public Values {
+ public:
+  /// Keeps the reference. Throws std::invalid_argument also for a form that is broken or has no
+  /// 'image'.
+  Upload(const HttpRequest& request, const std::vector<std::string>& names);
+
+  std::string_view picture() const { return picture_; }  // empty: none was sent
+
+ private:
+  struct Parts {
+    std::multimap<std::string, std::string> values;
+    std::string_view picture;
+  };
+  static Parts parts_of(const HttpRequest& request);
+  Upload(Parts parts, const std::vector<std::string>& names);
 
   std::string_view picture_;
-  std::multimap<std::string, std::string> values_;
 };
 
 }  // namespace hh::apps

@@ -433,6 +433,178 @@ TEST_CASE("items are listed page by page, and by chance", "[serve]") {
   CHECK(client.Get("/api/v1/items/3/image?side=16")->status == 200);
 }
 
+const char* const kJson = "application/json";
+
+/// A search's answer without what a batch says once for all.
+json alone(json answer) {
+  for (const char* key : {"method", "search_seconds", "encode_seconds"}) answer.erase(key);
+  return answer;
+}
+
+TEST_CASE("many searches in a request give what single ones give", "[serve][batch]") {
+  const testing::TemporaryFolder folder;
+  REQUIRE(testing::run_program(folder.path(), {"index", "build", "--model", material().model(),
+                                               "--class-folder", material().path("images"),
+                                               "--keep-outputs", "--out", folder / "index"})
+              .status == 0);
+  const std::string method = GENERATE("scan", "multi-index");
+  Served served({"--method", method}, true, folder / "index");
+  auto client = served.client();
+  const auto batch = [&](const json& request) {
+    return parsed(client.Post("/api/v1/search/batch", request.dump(), kJson), 200).at("answers");
+  };
+  SECTION("by codes and items") {
+    json queries = json::array(), singles = json::array();
+    for (int i = 0; i < 150; ++i) {  // more than take one turn
+      const json query = i % 2 == 0
+                             ? json{{"id", i % 60}}
+                             : json{{"code", fmt::format("{:04x}", 97 * i)}, {"label", "red"}};
+      const std::string one =
+          i % 2 == 0 ? fmt::format("id={}", i % 60) : fmt::format("code={:04x}&label=red", 97 * i);
+      queries.push_back(query);
+      singles.push_back(one);
+    }
+    const auto check = [&](json request, const std::string& values) {
+      INFO(values);
+      request["queries"] = queries;
+      const json answers = batch(request);
+      REQUIRE(answers.size() == queries.size());
+      for (std::size_t i = 0; i < queries.size(); ++i) {
+        const std::string target = "/api/v1/search?" + singles[i].get<std::string>() + values;
+        REQUIRE(answers[i] == alone(parsed(client.Get(target), 200)));
+      }
+    };
+    check({{"k", 7}}, "&k=7");
+    check({{"radius", 5}, {"k", 9}}, "&radius=5&k=9");
+    check({{"filter", {"label=blue", "id<30"}}}, "&filter=label=blue&filter=id%3C30");
+    CHECK(batch({{"queries", {{{"id", 3}}, {{"id", 4}}}}, {"rerank", 30}, {"k", 5}}) ==
+          json{alone(parsed(client.Get("/api/v1/search?id=3&rerank=30&k=5"), 200)),
+               alone(parsed(client.Get("/api/v1/search?id=4&rerank=30&k=5"), 200))});
+  }
+  SECTION("by pictures, among which one is broken") {
+    const std::string red = material().picture("red/100.ppm");
+    const std::string blue = material().picture("blue/105.ppm");
+    const httplib::MultipartFormDataItems form{
+        {"image", red, "a", ""},
+        {"image", "P6 broken", "b", ""},
+        {"image", blue, "c", ""},
+        {"request",
+         R"({"k":4,"queries":[{"image":0,"label":"red"},{"image":1},{"id":99},{"image":2},{"code":"1"},
+            {"id":1,"code":"0000"},{},{"code":"0000"}]})",
+         "", ""}};
+    const json answers = parsed(client.Post("/api/v1/search/batch", form), 200).at("answers");
+    REQUIRE(answers.size() == 8);
+    CHECK(answers[0] == alone(parsed(client.Post("/api/v1/search?k=4&label=red", red, ""), 200)));
+    CHECK(answers[3] == alone(parsed(client.Post("/api/v1/search?k=4", blue, ""), 200)));
+    CHECK(answers[7] == alone(parsed(client.Get("/api/v1/search?k=4&code=0000"), 200)));
+    CHECK_THAT(answers[1].at("error").get<std::string>(), Contains("the picture can't be used"));
+    CHECK(answers[1].at("status") == 400);
+    CHECK(answers[2].at("status") == 404);
+    CHECK(answers[4].at("status") == 400);
+    CHECK(answers[5].at("status") == 400);
+    CHECK_THAT(answers[6].at("error").get<std::string>(), Contains("what to search?"));
+  }
+  SECTION("with limits") {
+    const auto refused = [&](const json& request, const std::string& why) {
+      const json answer = parsed(client.Post("/api/v1/search/batch", request.dump(), kJson), 400);
+      CHECK_THAT(answer.at("error").get<std::string>(), Contains(why));
+    };
+    const json query{{"code", "0000"}};
+    refused({{"k", 1000}, {"queries", std::vector<json>(21, query)}},
+            "the limit is 20000 together");
+    refused({{"rerank", 10000}, {"queries", std::vector<json>(21, {{"id", 1}})}},
+            "the limit is 200000 together");
+    refused({{"k", 2.5}, {"queries", {query}}}, "k = '2.5': use a whole number");
+    refused({{"rerank", 5}, {"queries", {query}}}, "takes the network's outputs of each query");
+    refused({{"filter", std::vector<std::string>(17, "id<3")}, {"queries", {query}}}, "17 filters");
+    parsed(client.Post("/api/v1/search/batch?k=3", "{}", kJson), 400);
+    parsed(client.Get("/api/v1/search/batch"), 405);
+  }
+}
+
+TEST_CASE("many items are added in a request, all or none", "[serve][batch]") {
+  Served served;
+  auto client = served.client();
+  const std::string red = material().picture("red/100.ppm");
+  const auto count = [&] { return retrieval::Index::open(served.index()).count(); };
+  const json hash = parsed(client.Get("/api/v1/info"), 200).at("model_hash");
+  const auto refused = [&](int status, const json& request, const std::string& why) {
+    INFO(request);
+    const json answer = parsed(client.Post("/api/v1/items/batch", request.dump(), kJson), status);
+    CHECK_THAT(answer.at("error").get<std::string>(), Contains(why));
+    CHECK(count() == 60);
+  };
+  SECTION("by codes, outputs and pictures") {
+    const json single = parsed(client.Post("/api/v1/encode", red, ""), 200);
+    const httplib::MultipartFormDataItems form{
+        {"image", red, "a", ""},
+        {"request",
+         json{{"items",
+               {{{"code", "0182"}, {"name", "a/b.jpg"}, {"label", "red,blue"}},
+                {{"image", 0}, {"metadata", {{"year", 2024}}}},
+                {{"outputs", single.at("outputs")}, {"label", "green"}}}},
+              {"model_hash", hash}}
+             .dump(),
+         "", ""}};
+    const json added = parsed(client.Post("/api/v1/items/batch", form), 201).at("added");
+    REQUIRE(added.size() == 3);
+    for (int i = 0; i < 3; ++i) CHECK(added[std::size_t(i)].at("id") == 60 + i);
+    CHECK(added[0].at("code") == "0182");
+    CHECK(added[1].at("code") == single.at("code"));
+    CHECK(added[2].at("code") == single.at("code"));
+    const json first = parsed(client.Get("/api/v1/items/60"), 200);
+    CHECK(first.at("name") == "a/b.jpg");
+    CHECK(first.at("labels") == json{"blue", "red"});
+    const json second = parsed(client.Get("/api/v1/items/61"), 200);
+    CHECK(second.at("metadata") == json{{"year", 2024}});
+    CHECK(second.at("labels").empty());
+    CHECK(parsed(client.Get("/api/v1/items/62"), 200).at("labels") == json{"green"});
+    CHECK(count() == 63);
+  }
+  SECTION("by ids of their own, which are replaced when that is asked for") {
+    const json two{{{"id", 5}, {"code", "ffff"}}, {{"id", 100}, {"code", "0000"}}};
+    refused(409, {{"items", two}}, "there is an item with id 5");
+    const json replaced = parsed(
+        client.Post("/api/v1/items/batch", json{{"items", two}, {"replace", true}}.dump(), kJson),
+        201);
+    CHECK(replaced.at("added")[1].at("id") == 100);
+    CHECK(parsed(client.Get("/api/v1/items/5"), 200).at("code") == "ffff");
+    CHECK(count() == 61);
+  }
+  SECTION("and none of them where one can't be") {
+    const json good{{"code", "0000"}};
+    refused(400, {{"items", {good, {{"code", "00"}}}}}, "items[1]: ");
+    refused(400, {{"items", {good, {{"code", "0000"}, {"label", "pink"}}}}}, "items[1]: ");
+    refused(400, {{"items", {{{"code", "0000"}, {"name", "../x"}}}}}, "items[0]: name = '../x'");
+    refused(400, {{"items", {good, {{"outputs", {1, 2}}}}}}, "items[1]: outputs: 2 for an index");
+    refused(400, {{"items", {good, {{"name", "x"}}}}}, "items[1]: what to add?");
+    refused(400, {{"items", {{{"code", "0000"}, {"outputs", {1}}}}}}, "items[0]: what to add?");
+    refused(400, {{"items", {good, {{"code", "0000"}, {"id", 100}}}}}, "give all of them one");
+    refused(400, {{"items", {{{"code", "0000"}, {"id", 100}}, {{"code", "0000"}, {"id", 100}}}}},
+            "two of the items have the id 100");
+    refused(400, {{"items", {good}}, {"model_hash", "0123456789abcdef"}}, "codes of the model");
+    refused(400, {{"items", {good}}, {"replace", 2}}, "replace = '2'");
+    const httplib::MultipartFormDataItems form{{"image", red, "a", ""}, {"image", "P6", "b", ""}};
+    const json broken = parsed(client.Post("/api/v1/items/batch", form), 400);
+    CHECK_THAT(broken.at("error").get<std::string>(), Contains("items[1]: the picture can't be"));
+    CHECK(count() == 60);
+  }
+  SECTION("with the token") {
+    Served guarded({"--token", "secret"});
+    auto other = guarded.client();
+    const std::string body = R"({"items":[{"code":"0000"}]})";
+    parsed(other.Post("/api/v1/items/batch", body, kJson), 401);
+    const httplib::Headers token{{"Authorization", "Bearer secret"}};
+    parsed(other.Post("/api/v1/items/batch", token, body, kJson), 201);
+    Served no_model({}, false);
+    auto third = no_model.client();
+    parsed(third.Post("/api/v1/items/batch", body, kJson), 201);
+    const httplib::MultipartFormDataItems form{{"image", red, "a", ""}};
+    parsed(third.Post("/api/v1/items/batch", form), 501);
+    parsed(third.Post("/api/v1/search/batch", form), 501);
+  }
+}
+
 TEST_CASE("reading takes the token where there is one", "[serve]") {
   const testing::TemporaryFolder folder;
   testing::write_text(folder / "read", "look\n");
@@ -831,6 +1003,8 @@ TEST_CASE("malformed pictures get 4xx and nothing else", "[serve]") {
 TEST_CASE("acknowledged changes survive kill -9", "[serve]") {
   Served served;
   const std::string red = material().picture("red/100.ppm");
+  const std::size_t together = GENERATE(1, 3);  // pictures of a request
+  const httplib::MultipartFormDataItems form(together, {"image", red, "x", ""});
   std::vector<std::int64_t> ids;
   Draws draws(13);
   const int rounds = full_run() ? 30 : 3;
@@ -840,9 +1014,11 @@ TEST_CASE("acknowledged changes survive kill -9", "[serve]") {
     std::thread adding([&] {
       httplib::Client client = served.client();
       for (;;) {
-        const auto result = client.Post("/api/items", red, "");
+        const auto result = together == 1 ? client.Post("/api/items", red, "")
+                                          : client.Post("/api/items/batch", form);
         if (!result || result->status != 201) return;
-        ids.push_back(json::parse(result->body).at("id").get<std::int64_t>());
+        const json answer = json::parse(result->body);
+        for (const json& item : answer.value("added", json{answer})) ids.push_back(item.at("id"));
         ++acknowledged;
       }
     });
@@ -853,9 +1029,11 @@ TEST_CASE("acknowledged changes survive kill -9", "[serve]") {
     CHECK(served.program().wait() == 128 + SIGKILL);
     const auto index = retrieval::Index::open(served.index());
     for (const std::int64_t id : ids) CHECK(index.row_of(id));
-    // At most the one in flight, of each round, is there without having been acknowledged.
+    // At most the one in flight, of each round, is there without having been acknowledged; and it
+    // is there as a whole.
     CHECK(index.count() >= 60 + std::int64_t(ids.size()));
-    CHECK(index.count() <= 60 + std::int64_t(ids.size()) + round + 1);
+    CHECK(index.count() <= 60 + std::int64_t(ids.size() + together * std::size_t(round + 1)));
+    CHECK((index.count() - 60) % std::int64_t(together) == 0);
   }
 }
 
