@@ -92,6 +92,9 @@ fi
 # docs/own-photos.md, followed word by word.
 script "own photos" tests/scripts/own_photos_test.sh $bin/hybridhash
 
+# docs/kernels/your-own.md, followed word by word.
+script "a kernel of one's own" tests/scripts/your_own_test.sh
+
 # The GPU side: on a GPU, or else in the simulator, which also checks memory, uninitialised reads, races,
 # barriers and (lazy) the order of streams.
 simulator=${PTXSIM_HOME:-../shared/ptxsim}/bin/ptxsim

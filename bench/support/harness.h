@@ -13,6 +13,7 @@
 #include "engine/device/launch.h"
 #include "engine/tensor/tensor.h"
 #include "tests/support/values.h"
+#include "tests/support/variants.h"
 
 namespace hh::bench {
 
@@ -24,13 +25,11 @@ bool wanted(const std::string& name);
 void time_case(const std::string& name, Device device, Work work,
                const std::function<void()>& call);
 
-/// A call of a kernel of the device's table, to its end. Its workspace is lent now, outside the
-/// timing.
+/// A call of a kernel, to its end. Its workspace is lent now, outside the timing.
 template <class Args>
-std::function<void()> prepared(Device device, Args args) {
+std::function<void()> prepared(Device device, Args args, const Kernel<Args>& kernel) {
   Backend& on = backend(device);
   const UseDevice current(on);
-  const Kernel<Args>& kernel = on.kernels().of<Args>();
   Tensor workspace;
   if constexpr (requires { args.workspace; }) {
     const std::size_t bytes = kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0;
@@ -39,23 +38,32 @@ std::function<void()> prepared(Device device, Args args) {
       args.workspace = workspace.raw();
     }
   }
-  return [&on, &kernel, args, workspace] {
+  return [&on, kernel, args, workspace] {
     const UseDevice same(on);
     kernel.run(args, on.stream());
     on.synchronize();
   };
 }
 
+/// A call of the kernel of the device's table.
+template <class Args>
+std::function<void()> prepared(Device device, const Args& args) {
+  return prepared(device, args, backend(device).kernels().of<Args>());
+}
+
 /// Whether --peers was given.
 bool with_peers();
 
-/// Times a kernel of the device's table; on a GPU, if asked, also its peers, as NAME/unfused and
-/// NAME/library.
+/// Times a kernel of the device's table, and other versions of it (tests/support/variants.h) as
+/// NAME/VERSION; on a GPU, if asked, also its peers, as NAME/unfused and NAME/library.
 template <class Args>
 void measure(const std::string& name, Device device, const Args& args) {
   if (!wanted(name)) return;
   const Work work = args.work();
   time_case(name, device, work, prepared(device, args));
+  for (const auto& variant : testing::variants_of<Args>(device)) {
+    time_case(name + "/" + variant.name, device, work, prepared(device, args, variant.kernel));
+  }
   if (device == kCpu || !with_peers()) return;
   Backend& on = backend(device);
   const auto beside = [&](const char* as, typename PeerOf<Args>::Make PeerOf<Args>::*which) {

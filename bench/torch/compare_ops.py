@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fused kernels beside PyTorch, op by op, float32: compare_ops.py HH_BENCH [--threads 2] [--filter REGEX] [--seconds 0.1]
+[--device cuda]. Other versions of an op that are built in (docs/kernels/your-own.md) have a line each.
 The shapes are those of hh_bench's cases at the preset `paper`. PyTorch is the faster of eager and torch.compile. A case
 is timed in turns, ours and then PyTorch's, --rounds times, each side by its median; the ratio is the median of the
 rounds' ratios, so that a machine whose speed changes slows both. A backward pass is timed alone, on a graph that is kept.
@@ -73,17 +74,17 @@ OPS = {"residual_layer_norm": layer_norm, "bias_gelu": bias_gelu, "window_attent
        "interaction_merge": merge, "wml_loss": wml}
 
 
-def median_us(call, seconds):
-    call(), call()
+def median_us(call, seconds, wait):
+    call(), call(), wait()
     times, start = [], time.perf_counter()
     while len(times) < 15 or time.perf_counter() - start < seconds:
         before = time.perf_counter()
-        call()
+        call(), wait()
         times.append(time.perf_counter() - before)
     return sorted(times)[len(times) // 2] * 1e6
 
 
-def torch_calls(name, compiled):
+def torch_calls(name, compiled, device):
     """(label, call) for each way of doing a case."""
     op = next(o for o in OPS if name.startswith(o))
     mode, shape = name.split("/")[0][len(op) + 1:], [int(x) for x in name.split("/")[-1].split("x")]
@@ -92,7 +93,7 @@ def torch_calls(name, compiled):
     for label, wrap in (("eager", lambda f: f), *((("compiled", torch.compile),) if compiled else ())):
         for way in ways:
             f = wrap(way)
-            inputs = [a.clone().requires_grad_(mode != "forward" and i in wanted) for i, a in enumerate(arguments)]
+            inputs = [a.to(device, copy=True).requires_grad_(mode != "forward" and i in wanted) for i, a in enumerate(arguments)]
             leaves = [inputs[i] for i in wanted]
             if mode == "forward":
                 def call(f=f, inputs=inputs):
@@ -112,12 +113,14 @@ def torch_calls(name, compiled):
 
 
 def our_us(a, name):
-    """Of hh_bench's 12 rounds, each of a.seconds: as long and as warm as a turn of PyTorch's."""
+    """By name, of the product's kernel and of each other version of it. Of hh_bench's 12 rounds, each of a.seconds: as long
+    and as warm as a turn of PyTorch's."""
     with tempfile.NamedTemporaryFile() as f:
         subprocess.run([a.hh_bench, "run", "--preset", "paper", "--filter", f"^{name}$", "--threads", str(a.threads),
-                        "--min-time", str(12 * a.seconds), "--json", f.name], check=True, stdout=subprocess.DEVNULL)
-        with open(f.name) as record:  # by name: hh_bench puts another file in its place
-            return json.load(record)["median_us"]
+                        "--min-time", str(12 * a.seconds), "--device", a.device, "--json", f.name],
+                       check=True, stdout=subprocess.DEVNULL)
+        with open(f.name) as records:  # by name: hh_bench puts another file in its place
+            return {r["bench"]: r["median_us"] for r in map(json.loads, records)}
 
 
 def main():
@@ -127,28 +130,32 @@ def main():
     p.add_argument("--filter", default=".")
     p.add_argument("--seconds", type=float, default=0.1)
     p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--device", default="cpu")
     p.add_argument("--eager", action="store_true", help="without torch.compile")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(1)
+    wait = torch.cuda.synchronize if a.device.startswith("cuda") else lambda: None
     listed = subprocess.run([a.hh_bench, "list", "--preset", "paper", "--filter", CASES], check=True, text=True,
                             stdout=subprocess.PIPE).stdout.split()
-    print(f"{'case, float32, ' + str(a.threads) + ' threads':52} {'ours us':>9} {'eager us':>9} {'compiled':>9} {'ratio':>6}"
+    print(f"{'case, float32, ' + (str(a.threads) + ' threads' if a.device == 'cpu' else a.device):52} {'ours us':>9} {'eager us':>9} {'compiled':>9} {'ratio':>6}"
           f"   of {a.rounds} rounds")
     for name in listed:
         if not re.search(a.filter, name):
             continue
-        calls, seen = torch_calls(name, not a.eager), []
+        calls, seen = torch_calls(name, not a.eager, a.device), {}
         for _ in range(a.rounds):
-            times = {"ours": our_us(a, name)}
-            for label in ("eager", "compiled"):
-                times[label] = min((median_us(call, a.seconds) for way, call in calls if way == label), default=math.nan)
-            times["ratio"] = min(t for t in (times["eager"], times["compiled"]) if t == t) / times["ours"]
-            seen.append(times)
-        middle = {key: statistics.median(t[key] for t in seen) for key in seen[0]}
-        ratios = sorted(t["ratio"] for t in seen)
-        print(f"{name:52} {middle['ours']:9.0f} {middle['eager']:9.0f} {middle['compiled']:9.0f} {middle['ratio']:6.2f}   "
-              f"{ratios[0]:.2f} to {ratios[-1]:.2f}", flush=True)
+            ours = our_us(a, name)
+            times = {label: min((median_us(call, a.seconds, wait) for way, call in calls if way == label), default=math.nan)
+                     for label in ("eager", "compiled")}
+            best = min(t for t in times.values() if t == t)
+            for version, us in ours.items():
+                seen.setdefault(version, []).append({"ours": us, "ratio": best / us, **times})
+        for version, rounds in seen.items():
+            middle = {key: statistics.median(t[key] for t in rounds) for key in rounds[0]}
+            ratios = sorted(t["ratio"] for t in rounds)
+            print(f"{version:52} {middle['ours']:9.0f} {middle['eager']:9.0f} {middle['compiled']:9.0f} {middle['ratio']:6.2f}   "
+                  f"{ratios[0]:.2f} to {ratios[-1]:.2f}", flush=True)
 
 
 if __name__ == "__main__":

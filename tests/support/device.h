@@ -9,6 +9,7 @@
 
 #include "engine/device/backend.h"
 #include "engine/device/kernel_table.h"
+#include "tests/support/variants.h"
 
 namespace Catch {
 template <>
@@ -72,13 +73,13 @@ class Array {
   std::shared_ptr<GuardedBytes> bytes_;
 };
 
-/// Runs the device's kernel for `args` and waits. Its workspace is exactly as large as it asked
+/// Runs the device's kernel for `args`, or another version of it (variants.h), and waits. Its workspace is exactly as large as it asked
 /// for, full of NaN bytes, and guarded.
 template <class Args>
 void run(Device device, Args args) {
   Backend& on = backend(device);
   const UseDevice current(on);
-  const Kernel<Args>& kernel = on.kernels().of<Args>();
+  const Kernel<Args> kernel = kernel_under_test(device, on.kernels().of<Args>());
   std::unique_ptr<Array<std::uint8_t>> workspace;
   if constexpr (requires { args.workspace; }) {
     const std::size_t bytes = kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0;
