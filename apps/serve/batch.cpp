@@ -9,7 +9,7 @@
 
 #include "apps/serve/answer.h"
 #include "apps/serve/form.h"
-#include "engine/files/counted.h"
+#include "engine/text/counted.h"
 #include "kernels/core/check.h"
 #include "retrieval/codes/codes.h"
 
