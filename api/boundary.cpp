@@ -76,6 +76,19 @@ hh_status record(hh_status status, const char* text) noexcept {
   return status;
 }
 
+/// Of what the standard library throws: of files, and where no thread can be had.
+hh_status record_system_error(const std::system_error& error) noexcept {
+  const int code = error.code().value();
+  const hh_status status = means_full(code)        ? HH_DISK_FULL
+                           : means_try_again(code) ? HH_BUSY
+                                                   : HH_BAD_FILE;
+  try {
+    return record(status, text_of(error).c_str());
+  } catch (...) {
+    return record(status, error.what());
+  }
+}
+
 }  // namespace
 
 hh_status record_error() noexcept {
@@ -97,9 +110,13 @@ hh_status record_error() noexcept {
     return record(HH_BUSY, error.what());
   } catch (const DiskFull& error) {
     return record(HH_DISK_FULL, error.what());
+  } catch (const TryAgain& error) {
+    return record(HH_BUSY, error.what());
   } catch (const std::invalid_argument& error) {
     return record(HH_INVALID_ARGUMENT, error.what());
-  } catch (const std::runtime_error& error) {  // files; std::system_error is one too
+  } catch (const std::system_error& error) {
+    return record_system_error(error);
+  } catch (const std::runtime_error& error) {  // files
     return record(HH_BAD_FILE, error.what());
   } catch (const std::length_error&) {
     return record(HH_INVALID_ARGUMENT, "a count is larger than any array; check the counts given");

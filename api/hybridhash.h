@@ -14,6 +14,10 @@
  * call encode, export or train need SA_ONSTACK and an alternate stack: oneDNN keeps data where a
  * handler on the thread's own stack would write.
  *
+ * What the system says by a signal comes to the program as to any other: SIGXFSZ past its limit of a
+ * file's size (ignored, it is HH_DISK_FULL), SIGBUS when another program cuts a file of an open index
+ * short, which is mapped. The library itself replaces files and never cuts one.
+ *
  * Structs of options begin with their size, so that a program built against an older header keeps
  * its meaning: start from HH_..._INIT. A null pointer in place of options means the same. Sizes are
  * numbers of elements, strides are bytes. Text is UTF-8 (paths: the bytes of the file system).
@@ -46,7 +50,8 @@ typedef enum hh_status {
   HH_BAD_IMAGE = 3,        /* an image can't be read */
   HH_DEVICE_ERROR = 4,     /* no such device here, or it failed */
   HH_OUT_OF_MEMORY = 5,
-  HH_BUSY = 6,      /* another process writes to the index */
+  HH_BUSY = 6, /* worth another try: another process writes to the index or the run's folder, or the
+                     * system has no thread, no descriptor, or an error of a disk, for the moment */
   HH_DISK_FULL = 7, /* what was to be written wasn't; what was there is as it was */
   HH_STOPPED = 8,   /* a callback asked for it */
   HH_INTERNAL = 9   /* an error of the library itself: please report it */

@@ -46,10 +46,19 @@ struct Close {
 template <class T, void (*close)(T*)>
 using Handle = std::unique_ptr<T, Close<T, close>>;
 
+/// As C takes it. Throws for a text that C would take for a shorter one.
+inline const char* c_text(const std::string& text) {
+  if (const std::size_t at = text.find('\0'); at != std::string::npos) {
+    throw Error(HH_INVALID_ARGUMENT,
+                "\"" + text.substr(0, at) + "\" is followed by a NUL character: leave it out");
+  }
+  return text.c_str();
+}
+
 inline std::vector<const char*> pointers(const std::vector<std::string>& texts) {
   std::vector<const char*> out;
   out.reserve(texts.size());
-  for (const std::string& text : texts) out.push_back(text.c_str());
+  for (const std::string& text : texts) out.push_back(c_text(text));
   return out;
 }
 
@@ -86,11 +95,11 @@ class Codes {
   /// `bits` of a code, where the file knows bytes alone; 0: as many as it has.
   static Codes read(const std::string& path, int bits = 0) {
     hh_codes* handle = nullptr;
-    detail::check(hh_codes_read(path.c_str(), bits, &handle));
+    detail::check(hh_codes_read(detail::c_text(path), bits, &handle));
     return Codes(handle);
   }
   void write(const std::string& path) const {
-    detail::check(hh_codes_write(handle_.get(), path.c_str()));
+    detail::check(hh_codes_write(handle_.get(), detail::c_text(path)));
   }
   /// Pointers into this object.
   hh_codes_data view() const {
@@ -135,11 +144,11 @@ class Model {
   explicit Model(const std::string& path, const std::string& device = "cpu",
                  const std::string& dtype = "f32", int threads = 0) {
     hh_model_options options = HH_MODEL_OPTIONS_INIT;
-    options.device = device.c_str();
-    options.dtype = dtype.c_str();
+    options.device = detail::c_text(device);
+    options.dtype = detail::c_text(dtype);
     options.threads = threads;
     hh_model* handle = nullptr;
-    detail::check(hh_model_open(path.c_str(), &options, &handle));
+    detail::check(hh_model_open(detail::c_text(path), &options, &handle));
     handle_.reset(handle);
   }
   int bits() const { return hh_model_bits(handle_.get()); }
@@ -199,12 +208,12 @@ class Model {
   Codes encode_folder(const std::string& folder,
                       const hh_encode_options& options = HH_ENCODE_OPTIONS_INIT) const {
     hh_source source = HH_SOURCE_INIT;
-    source.folder = folder.c_str();
+    source.folder = detail::c_text(folder);
     return encode_source(source, options);
   }
   void export_onnx(const std::string& path,
                    const hh_onnx_options& options = HH_ONNX_OPTIONS_INIT) const {
-    detail::check(hh_model_export_onnx(handle_.get(), path.c_str(), &options));
+    detail::check(hh_model_export_onnx(handle_.get(), detail::c_text(path), &options));
   }
   hh_model* get() const { return handle_.get(); }
 
@@ -240,12 +249,12 @@ class Index {
  public:
   explicit Index(const std::string& folder) {
     hh_index* handle = nullptr;
-    detail::check(hh_index_open(folder.c_str(), &handle));
+    detail::check(hh_index_open(detail::c_text(folder), &handle));
     handle_.reset(handle);
   }
   static Index build(const std::string& folder, const Codes& codes, bool overwrite = false,
                      bool keep_outputs = false) {
-    detail::check(hh_index_build(folder.c_str(), codes.get(), overwrite, keep_outputs));
+    detail::check(hh_index_build(detail::c_text(folder), codes.get(), overwrite, keep_outputs));
     return Index(folder);
   }
   int bits() const { return hh_index_bits(handle_.get()); }
@@ -326,7 +335,7 @@ inline hh_evaluation evaluate(const Codes& queries, const Codes& database,
 inline bool train(const std::string& recipe, const std::string& folder,
                   const hh_train_options& options = HH_TRAIN_OPTIONS_INIT) {
   const hh_status status =
-      hh_train(recipe.empty() ? nullptr : recipe.c_str(), folder.c_str(), &options);
+      hh_train(recipe.empty() ? nullptr : detail::c_text(recipe), detail::c_text(folder), &options);
   if (status == HH_STOPPED) return false;
   detail::check(status);
   return true;
@@ -365,7 +374,7 @@ inline bool train(const std::string& recipe, const std::string& folder, const Tr
   detail::TrainingCall call{training, {}};
   const auto settings = detail::pointers(training.settings);
   hh_train_options options = HH_TRAIN_OPTIONS_INIT;
-  options.device = training.device.c_str();
+  options.device = detail::c_text(training.device);
   options.settings = settings.data();
   options.setting_count = std::int64_t(settings.size());
   options.resume = training.resume;
@@ -389,7 +398,7 @@ inline bool train(const std::string& recipe, const std::string& folder, const Tr
     };
   }
   const hh_status status =
-      hh_train(recipe.empty() ? nullptr : recipe.c_str(), folder.c_str(), &options);
+      hh_train(recipe.empty() ? nullptr : detail::c_text(recipe), detail::c_text(folder), &options);
   if (call.thrown) std::rethrow_exception(call.thrown);
   if (status == HH_STOPPED) return false;
   detail::check(status);

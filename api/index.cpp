@@ -152,8 +152,8 @@ retrieval::SearchAnswer run(const State& state, const retrieval::SearchQueries& 
 hh_status hh_index_build(const char* folder, const hh_codes* codes, int overwrite,
                          int keep_outputs) {
   return guarded([&] {
-    retrieval::build_index(&needed(folder, "folder"), needed(codes, "codes").items, overwrite != 0,
-                           keep_outputs != 0);
+    HH_REQUIRE(needed(folder, "folder") != '\0', "folder is empty: name where the index goes");
+    retrieval::build_index(folder, needed(codes, "codes").items, overwrite != 0, keep_outputs != 0);
   });
 }
 

@@ -186,6 +186,9 @@ hh_status hh_model_encode_source(hh_model* model, const hh_source* source,
                                      .image_root = text_or_empty(s.image_root),
                                      .files = texts(s.files, s.file_count, "files"),
                                      .max_pixels = o.max_megapixels};
+    HH_REQUIRE(o.max_megapixels >= 0 && o.max_megapixels <= hh::data::kMostMegapixels,
+               "max_megapixels = " << o.max_megapixels << ": use up to "
+                                   << hh::data::kMostMegapixels << ", or 0 for the model's limit");
     const int kinds = !from.part.empty() + !from.folder.empty() + !from.class_folder.empty() +
                       !from.list.empty() + !from.files.empty();
     HH_REQUIRE(kinds == 1, "source: " << kinds

@@ -82,7 +82,7 @@ int status_of_error() {
       note_output_error(error.code().value());
       return 0;
     }
-    print_error(error.what());
+    print_error(hh::text_of(error));
     return hh::means_try_again(error.code().value()) ? kTryAgain : 2;
   } catch (const std::runtime_error& error) {  // files, devices
     print_error(error.what());

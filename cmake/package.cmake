@@ -15,7 +15,9 @@ set(CPACK_HYBRIDHASH_LIBDIR ${CMAKE_INSTALL_LIBDIR})
 set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_CURRENT_LIST_DIR}/package/prepare.cmake)
 
 set(CPACK_DEB_COMPONENT_INSTALL ON)
-set(CPACK_DEBIAN_PACKAGE_MAINTAINER "HybridHash maintainers <maintainers@hybridhash.invalid>")
+set(HH_PACKAGE_MAINTAINER "HybridHash maintainers <maintainers@hybridhash.invalid>" CACHE STRING
+  "Name <address> of who makes the .deb; the default's domain is one that can't exist")
+set(CPACK_DEBIAN_PACKAGE_MAINTAINER "${HH_PACKAGE_MAINTAINER}")
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)

@@ -4,7 +4,6 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <hybridhash/hybridhash.hpp>
@@ -12,8 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "api/python/calls.h"
+#include "api/python/texts.h"
+
 namespace nb = nanobind;
 using namespace nb::literals;
+using hh::python::Unlocked;
 
 namespace {
 
@@ -29,7 +32,7 @@ struct Model : hybridhash::Model {
   using hybridhash::Model::Model;
   Model(Model&&) = default;
   ~Model() {
-    const nb::gil_scoped_release unlocked;
+    const Unlocked unlocked{Unlocked::AtAnyTime{}};
     const hybridhash::Model closed(std::move(*this));
   }
 };
@@ -122,7 +125,7 @@ struct Progress {
     const nb::gil_scoped_acquire lock;
     self->failed = PyErr_CheckSignals() != 0 ||
                    (!self->function.is_none() && !called([&] { self->function(done, total); }));
-    return int(self->failed);
+    return int(self->failed || hh::python::calls.must_stop());
   }
 };
 
@@ -130,7 +133,7 @@ struct Progress {
 template <class F>
 void run(Progress& progress, F&& call) {
   try {
-    const nb::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     call();
   } catch (const hybridhash::Error&) {
     if (progress.failed) throw nb::python_error();
@@ -169,7 +172,7 @@ nb::ndarray<nb::numpy, std::uint8_t> transform(const Model& model,
   const std::vector<hh_image> images = images_of(arrays);
   std::vector<std::uint8_t> pixels;
   {
-    const nb::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     pixels = model.transform(images);
   }
   const auto side = std::size_t(model.image_size());
@@ -190,9 +193,9 @@ hybridhash::Codes encode_source(const Model& model, const std::vector<std::strin
     (kind == "folder"         ? source.folder
      : kind == "class_folder" ? source.class_folder
      : kind == "list"         ? source.list
-                              : source.part) = place.c_str();
+                              : source.part) = hybridhash::detail::c_text(place);
   }
-  if (!image_root.empty()) source.image_root = image_root.c_str();
+  if (!image_root.empty()) source.image_root = hybridhash::detail::c_text(image_root);
   Progress told{std::move(progress)};
   std::optional<hybridhash::Codes> codes;
   run(told, [&] {
@@ -215,7 +218,7 @@ hybridhash::Codes make_codes(const Rows& codes, int bits, std::optional<Ids> ids
   data.bits = bits;
   data.count = std::int64_t(n);
   data.codes = codes.data();
-  data.model_hash = model_hash.c_str();
+  data.model_hash = hybridhash::detail::c_text(model_hash);
   data.classes = classes;
   if (ids) {
     check_size(ids->shape(0), n, "ids");
@@ -287,11 +290,11 @@ nb::tuple search(const hybridhash::Index& index, std::optional<Rows> codes, std:
   options.filter_count = std::int64_t(texts_of.size());
   options.exclude_self = exclude_self;
   options.rerank = rerank;
-  options.method = method.c_str();
+  options.method = hybridhash::detail::c_text(method);
   options.threads = threads;
   std::optional<hybridhash::Hits> hits;
   {
-    const nb::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     hits.emplace(index.search(queries, options));
   }
   const hh_hits_data& data = hits->data();
@@ -309,7 +312,7 @@ nb::tuple nearest(const hybridhash::Index& index, const Rows& codes, std::int64_
   const std::size_t n = codes.shape(0), width = std::size_t(k);
   hybridhash::Index::Nearest found;
   {
-    const nb::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     found = index.nearest({codes.data(), codes.size()}, k);
   }
   return nb::make_tuple(numpy(std::move(found.ids), {n, width}),
@@ -327,7 +330,7 @@ nb::dict evaluate(const hybridhash::Codes& queries, const hybridhash::Codes& dat
   options.seed = seed;
   hh_evaluation e{};
   {
-    const nb::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     e = hybridhash::evaluate(queries, database, options);
   }
   nb::dict result;
@@ -365,7 +368,7 @@ bool train(const std::optional<std::string>& recipe, const std::string& folder,
   Training told{std::move(epoch), std::move(message), std::move(progress)};
   const auto texts_of = hybridhash::detail::pointers(settings);
   hh_train_options options = HH_TRAIN_OPTIONS_INIT;
-  options.device = device.c_str();
+  options.device = hybridhash::detail::c_text(device);
   options.settings = texts_of.data();
   options.setting_count = std::int64_t(texts_of.size());
   options.resume = resume;
@@ -375,7 +378,7 @@ bool train(const std::optional<std::string>& recipe, const std::string& folder,
     auto* const self = static_cast<Training*>(user);
     const nb::gil_scoped_acquire lock;
     if (!self->failed && PyErr_CheckSignals() != 0) self->failed = true;
-    return int(self->failed);
+    return int(self->failed || hh::python::calls.must_stop());
   };
   if (!told.epoch.is_none()) {
     options.epoch = [](const hh_epoch* e, void* user) {
@@ -407,11 +410,39 @@ bool train(const std::optional<std::string>& recipe, const std::string& folder,
   }
   bool ended = false;
   {
-    const nb::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     ended = hybridhash::train(recipe.value_or(""), folder, options);
   }
   if (told.failed) throw nb::python_error();
   return ended;
+}
+
+/// Where the library's messages go. Never destroyed: Python may have ended before.
+nb::object& log_function() {
+  static auto& function = *new nb::object;
+  return function;
+}
+
+void set_log(nb::object function) {
+  const bool none = function.is_none();
+  {
+    // A message under way asks for the interpreter's lock.
+    const Unlocked unlocked{Unlocked::AtAnyTime{}};
+    hybridhash::detail::check(hh_set_log(nullptr, nullptr));
+  }
+  log_function() = std::move(function);
+  if (none) return;
+  const Unlocked unlocked;
+  hybridhash::detail::check(hh_set_log(
+      [](hh_log_level level, const char* line, void*) {
+        const nb::gil_scoped_acquire lock;
+        try {
+          log_function()(10 * (int(level) + 1), text(line));
+        } catch (nb::python_error& error) {
+          error.discard_as_unraisable(log_function());
+        }
+      },
+      nullptr));
 }
 
 void bind_errors(nb::module_& m) {
@@ -431,8 +462,9 @@ void bind_errors(nb::module_& m) {
                              : error.status() == HH_OUT_OF_MEMORY  ? PyExc_MemoryError
                              : error.status() == HH_STOPPED        ? PyExc_InterruptedError
                                                                    : error_type;
-      if (type != error_type) return PyErr_SetString(type, error.what());
-      nb::object made = nb::borrow(type)(error.what());
+      const nb::object said = text(error.what());
+      if (type != error_type) return PyErr_SetObject(type, said.ptr());
+      nb::object made = nb::borrow(type)(said);
       made.attr("status") = hh_status_name(error.status());
       PyErr_SetObject(type, made.ptr());
     }
@@ -444,11 +476,11 @@ void bind_codes(nb::module_& m) {
       .def_static(
           "read",
           [](const std::string& path, int bits) {
-            const nb::gil_scoped_release unlocked;
+            const Unlocked unlocked;
             return hybridhash::Codes::read(path, bits);
           },
           "path"_a, "bits"_a)
-      .def("write", &hybridhash::Codes::write, nb::call_guard<nb::gil_scoped_release>())
+      .def("write", &hybridhash::Codes::write, nb::call_guard<Unlocked>())
       .def("__len__", &hybridhash::Codes::count)
       .def_prop_ro("bits", &hybridhash::Codes::bits)
       .def_prop_ro(
@@ -502,7 +534,7 @@ void bind_codes(nb::module_& m) {
 void bind_model(nb::module_& m) {
   nb::class_<Model>(m, "Model")
       .def(nb::init<const std::string&, const std::string&, const std::string&, int>(), "path"_a,
-           "device"_a, "dtype"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>())
+           "device"_a, "dtype"_a, "threads"_a, nb::call_guard<Unlocked>())
       .def_prop_ro("bits", [](const Model& model) { return model.bits(); })
       .def_prop_ro("image_size", [](const Model& model) { return model.image_size(); })
       .def_prop_ro("channels", [](const Model& model) { return model.channels(); })
@@ -521,9 +553,9 @@ void bind_model(nb::module_& m) {
             hh_onnx_options options = HH_ONNX_OPTIONS_INIT;
             options.batch = batch;
             options.opset = opset;
-            options.inputs = inputs.c_str();
-            options.outputs = outputs.c_str();
-            const nb::gil_scoped_release unlocked;
+            options.inputs = hybridhash::detail::c_text(inputs);
+            options.outputs = hybridhash::detail::c_text(outputs);
+            const Unlocked unlocked;
             model.export_onnx(path, options);
           },
           "path"_a, "batch"_a, "opset"_a, "inputs"_a, "outputs"_a)
@@ -536,37 +568,36 @@ void bind_model(nb::module_& m) {
 
 void bind_index(nb::module_& m) {
   nb::class_<hybridhash::Index>(m, "Index")
-      .def(nb::init<const std::string&>(), "folder"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def(nb::init<const std::string&>(), "folder"_a, nb::call_guard<Unlocked>())
       .def_static("build", &hybridhash::Index::build, "folder"_a, "codes"_a, "overwrite"_a,
-                  "keep_outputs"_a, nb::call_guard<nb::gil_scoped_release>())
+                  "keep_outputs"_a, nb::call_guard<Unlocked>())
       .def("__len__", &hybridhash::Index::count)
       .def_prop_ro("bits", &hybridhash::Index::bits)
       .def_prop_ro("model_hash", &hybridhash::Index::model_hash)
-      .def("refresh", &hybridhash::Index::refresh, nb::call_guard<nb::gil_scoped_release>())
-      .def("compact", &hybridhash::Index::compact, nb::call_guard<nb::gil_scoped_release>())
+      .def("refresh", &hybridhash::Index::refresh, nb::call_guard<Unlocked>())
+      .def("compact", &hybridhash::Index::compact, nb::call_guard<Unlocked>())
       .def(
           "add",
           [](hybridhash::Index& index, const hybridhash::Codes& codes, int same_id) {
-            const nb::gil_scoped_release unlocked;
+            const Unlocked unlocked;
             return index.add(codes, hh_same_id(same_id));
           },
           "codes"_a, "same_id"_a)
       .def(
           "remove",
           [](hybridhash::Index& index, const Ids& ids) {
-            const nb::gil_scoped_release unlocked;
+            const Unlocked unlocked;
             return index.remove({ids.data(), ids.shape(0)});
           },
           "ids"_a)
       .def(
           "items",
           [](const hybridhash::Index& index, const Ids& ids) {
-            const nb::gil_scoped_release unlocked;
+            const Unlocked unlocked;
             return index.items({ids.data(), ids.shape(0)});
           },
           "ids"_a)
-      .def("select", &hybridhash::Index::select, "filters"_a,
-           nb::call_guard<nb::gil_scoped_release>())
+      .def("select", &hybridhash::Index::select, "filters"_a, nb::call_guard<Unlocked>())
       .def("search", &search, "codes"_a.none(), "ids"_a.none(), "outputs"_a.none(), "k"_a,
            "radius"_a.none(), "filters"_a, "exclude_self"_a, "rerank"_a, "method"_a, "threads"_a)
       .def("nearest", &nearest, "codes"_a, "k"_a);
@@ -575,6 +606,7 @@ void bind_index(nb::module_& m) {
 }  // namespace
 
 NB_MODULE(_core, m) {
+  nb::set_leak_warnings(false);  // what a daemon thread still holds at the end is no leak of ours
   bind_errors(m);
   m.attr("__version__") = hh_version();
   m.def(
@@ -582,6 +614,15 @@ NB_MODULE(_core, m) {
       "CPU threads of this process for everything, but what torch's operators use; 0: one per "
       "core.");
   m.def("threads", &hh_threads, "How many CPU threads are in use: set_threads(), or one per core.");
+  m.def("set_log", &set_log, "log"_a.none(),
+        "Where warnings and what else the library has to say go: log(level, line), with the levels "
+        "of "
+        "Python's logging, so `set_log(logging.getLogger(\"hybridhash\").log)`. None, as at the "
+        "start: "
+        "nowhere. For the whole process; called from any thread, one call at a time. It must not "
+        "call "
+        "the library.");
+  hh::python::wait_at_exit([] { set_log(nb::none()); });
   bind_codes(m);
   bind_model(m);
   bind_index(m);

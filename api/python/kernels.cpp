@@ -4,13 +4,14 @@
 // name, arrays as addresses (0: null), and queues on the stream it is given; on the CPU it returns
 // when done. The interpreter's lock is released meanwhile.
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/string.h>
 
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 
+#include "api/python/calls.h"
+#include "api/python/texts.h"
 #include "engine/device/backend.h"
 #include "engine/device/kernel_table.h"
 #include "engine/device/memory.h"
@@ -53,7 +54,7 @@ void launch(const Place& place, Args args) {
       args.workspace = reinterpret_cast<void*>(nb::cast<std::uintptr_t>(place.scratch(bytes)));
     }
   }
-  const nb::gil_scoped_release unlocked;
+  const hh::python::Unlocked unlocked;
   kernel.run(args, place.stream);
 }
 
@@ -246,6 +247,7 @@ void define(nb::module_& m, const char* name) {
 }  // namespace
 
 NB_MODULE(_kernels, m) {
+  nb::set_leak_warnings(false);  // what a daemon thread still holds at the end is no leak of ours
   nb::class_<Place>(m, "Place")
       .def(
           "__init__",
@@ -272,4 +274,5 @@ NB_MODULE(_kernels, m) {
         [](const Place& place, const nb::kwargs& fields) { call<hh::HammingTopk>(place, fields); });
   m.def("pack_codes",
         [](const Place& place, const nb::kwargs& fields) { call<hh::PackCodes>(place, fields); });
+  hh::python::wait_at_exit([] {});
 }

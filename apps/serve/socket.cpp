@@ -2,7 +2,6 @@
 #include "apps/serve/socket.h"
 
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -163,18 +162,7 @@ void Socket::close_gently(double seconds) {
 bool Socket::is_readable() const { return begin_ < end_ || wait(POLLIN, read_until_); }
 bool Socket::is_writable() const { return wait(POLLOUT, write_until_); }
 
-std::string Socket::client() const {
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  char name[NI_MAXHOST] = "";
-  auto* const any = reinterpret_cast<sockaddr*>(&address);
-  if (::getpeername(descriptor_, any, &size) != 0) return "gone";
-  if (address.ss_family == AF_UNIX) return "unix";
-  const bool known = ::getnameinfo(any, size, name, sizeof name, nullptr, 0, NI_NUMERICHOST) == 0;
-  return known ? name : "unknown";
-}
-
-// The library has no use for addresses.
+// Addresses of clients are told to nobody.
 void Socket::get_remote_ip_and_port(std::string& ip, int& port) const { ip.clear(), port = 0; }
 void Socket::get_local_ip_and_port(std::string& ip, int& port) const { ip.clear(), port = 0; }
 

@@ -40,4 +40,12 @@ void throw_file_error(const std::filesystem::path& path, const char* what) {
   throw std::runtime_error(text);
 }
 
+std::string text_of(const std::system_error& error) {
+  const auto* of_file = dynamic_cast<const std::filesystem::filesystem_error*>(&error);
+  if (of_file == nullptr || of_file->path1().empty()) return error.what();
+  std::string text = of_file->path1().string();
+  if (!of_file->path2().empty()) text += ", " + of_file->path2().string();
+  return text + ": " + error.code().message();
+}
+
 }  // namespace hh

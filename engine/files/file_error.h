@@ -3,6 +3,8 @@
 #pragma once
 #include <filesystem>
 #include <stdexcept>
+#include <string>
+#include <system_error>
 
 namespace hh {
 
@@ -24,5 +26,9 @@ bool means_try_again(int error);
 
 /// Throws "PATH: WHAT: the system's reason" by errno: DiskFull, TryAgain or another std::runtime_error.
 [[noreturn]] void throw_file_error(const std::filesystem::path& path, const char* what);
+
+/// The same of what the standard library throws: "PATH: the system's reason", of two paths
+/// "PATH, PATH: ...", and its own text where it names none.
+std::string text_of(const std::system_error& error);
 
 }  // namespace hh

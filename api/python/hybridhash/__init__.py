@@ -15,7 +15,7 @@ interpreter's lock while it works.
 
 from __future__ import annotations
 
-from ._core import Error, __version__, set_threads, threads
+from ._core import Error, __version__, set_log, set_threads, threads
 from ._codes import Codes
 from ._index import Hits, Index, Nearest
 from ._model import Encoded, Model
@@ -23,4 +23,4 @@ from ._train import Recipe, Run, train
 from ._evaluate import evaluate
 
 __all__ = ["Codes", "Encoded", "Error", "Hits", "Index", "Model", "Nearest", "Recipe", "Run", "evaluate",
-           "set_threads", "threads", "train", "__version__"]
+           "set_log", "set_threads", "threads", "train", "__version__"]

@@ -13,8 +13,10 @@ from . import _core
 
 
 def path_text(path: str | os.PathLike[str]) -> str:
-    """The path as the library takes it."""
-    return os.fspath(path)
+    """The path as the library takes it; a path of bytes too, and names that aren't UTF-8 (PEP 383)."""
+    text = os.fsdecode(os.fspath(path))
+    os.fsencode(text)  # raises for a text that can be no name
+    return text
 
 
 def rows(codes: Any, bits: int) -> np.ndarray:

@@ -383,3 +383,84 @@ def test_an_errors_kind(tmp_path):
     with pytest.raises(hybridhash.Error) as caught:
         hybridhash.Model(tmp_path / "none.safetensors")
     assert caught.value.status == "bad file"
+
+
+def test_names_of_bytes(model, photos, tmp_path):
+    """Names that aren't UTF-8 go in and come out as Python has them (PEP 383)."""
+    name = os.fsdecode(b"caf\xe9 \xff.png")
+    (tmp_path / name).write_bytes((photos / "red/03.png").read_bytes())
+    assert (model.encode(tmp_path / name).codes == model.encode(photos / "red/03.png").codes).all()
+    found = model.encode_folder(tmp_path)
+    assert [os.path.basename(one) for one in found.names] == [name]
+    assert (model.encode_files([tmp_path / name]).codes == found.codes).all()
+    with pytest.raises(hybridhash.Error) as caught:
+        model.encode_files([name])
+    assert name in str(caught.value)
+    index = hybridhash.Index.build(tmp_path / os.fsdecode(b"\xe9.index"), found)
+    assert index.select().names == found.names
+    assert len(hybridhash.Index(os.fsencode(tmp_path) + b"/\xe9.index")) == 1
+    with pytest.raises(UnicodeEncodeError):
+        hybridhash.Index("\ud800")
+
+
+def test_a_text_that_c_would_cut(model, codes, tmp_path):
+    for call in [lambda: hybridhash.Model(model.path + "\0x"), lambda: hybridhash.Model(model.path, device="cpu\0"),
+                 lambda: hybridhash.Index.build(str(tmp_path / "a\0b"), codes), lambda: codes.write("a\0b"),
+                 lambda: model.encode_files(["a\0b"]), lambda: hybridhash.Codes(codes.codes, 20, names=["a\0"] * len(codes)),
+                 lambda: hybridhash.train(None, tmp_path / "run", settings={"data.protocol\0": "folder"})]:
+        with pytest.raises(ValueError, match="NUL character: leave it out"):
+            call()
+    assert not os.listdir(tmp_path)
+
+
+def test_numbers_that_are_none(model, photos, tmp_path):
+    for millions in [float("nan"), float("inf"), -1.0]:
+        with pytest.raises(ValueError, match="max_megapixels = .*: use up to 1000"):
+            model.encode_folder(photos, max_megapixels=millions)
+    with pytest.raises(ValueError, match="folder is empty: name where the index goes"):
+        hybridhash.Index.build("", model.encode_folder(photos))
+
+
+def test_log(model):
+    said = []
+    hybridhash.set_log(lambda level, line: said.append((level, line)))
+    try:
+        hybridhash.Model(model.path, device="auto")
+    finally:
+        hybridhash.set_log(None)
+    if not os.path.exists("/dev/nvidiactl"):
+        assert [(level, line[:20]) for level, line in said] == [(said[0][0], "running on the CPU: ")] and said[0][0] in (20, 30)
+    count = len(said)
+    hybridhash.Model(model.path, device="auto")
+    assert len(said) == count
+
+
+@pytest.mark.parametrize("work", ["model.encode_folder(photos)", "index.search(codes, k=40)",
+                                  "hybridhash.train(None, f'{folder}/{time.time()}', settings=settings)"])
+def test_the_interpreter_ends_during_a_call(model, codes, photos, tmp_path, work):
+    """Python ends a daemon thread that asks for its lock; in the middle of a C++ call that was an abort."""
+    codes.write(tmp_path / "a.codes")
+    program = f"""
+import atexit
+atexit.register(lambda: print(len(model.encode_folder(photos))))  # before the import: it runs after the wait
+import hybridhash, threading, time
+folder, photos, settings = {str(tmp_path)!r}, {str(photos)!r}, {({**SETTINGS, "data.path": str(photos), "train.epochs": 10000})!r}
+model, codes = hybridhash.Model({model.path!r}), hybridhash.Codes.read(folder + "/a.codes")
+index = hybridhash.Index.build(folder + "/index", codes)
+begun = threading.Event()
+def go():
+    try:
+        while True:
+            begun.set()
+            {work}
+    except (RuntimeError, InterruptedError):  # no more calls; stopped
+        time.sleep(60)
+threading.Thread(target=go, daemon=True).start()
+begun.wait()
+time.sleep(0.3)
+hybridhash.set_log(print)
+"""
+    for _ in range(3):
+        child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+        assert (child.returncode, child.stderr, child.stdout) == (0, "", "40\n")
+        subprocess.run(["rm", "-rf", tmp_path / "index"], check=True)

@@ -34,5 +34,22 @@ TEST_CASE("an error of a disk is worth another try, a missing file isn't", "[fil
   for (const int error : {ENOENT, EACCES, ENOSPC}) CHECK(!means_try_again(error));
 }
 
+TEST_CASE("what the standard library throws is told with its path first", "[file_error]") {
+  const auto text = [](auto&& call) -> std::string {
+    try {
+      call();
+    } catch (const std::system_error& error) {
+      return text_of(error);
+    }
+    return "nothing";
+  };
+  CHECK(text([] { std::filesystem::create_directory("/proc/none/at/all"); }) ==
+        "/proc/none/at/all: No such file or directory");
+  CHECK(text([] { std::filesystem::rename("/proc/none", "/proc/other"); }) ==
+        "/proc/none, /proc/other: No such file or directory");
+  CHECK(text([] { throw std::system_error(EAGAIN, std::generic_category(), "a thread"); }) ==
+        "a thread: Resource temporarily unavailable");
+}
+
 }  // namespace
 }  // namespace hh
