@@ -51,6 +51,8 @@ void run(const Options& o) {
   options.api.max_pixels = std::int64_t(o.max_megapixels * 1e6);
   catch_stop_signals();
   std::signal(SIGPIPE, SIG_IGN);
+  // What rotates logs may send it; the log is found anew without.
+  if (!options.access_log.empty()) std::signal(SIGHUP, SIG_IGN);
   // With --port 0 nobody would ever find a server whose address wasn't printed.
   serve(options, stop_requested, [](const std::string& line) {
     if (print_now(shown_text(line))) return;
@@ -97,6 +99,9 @@ void add_serve(CLI::App& program) {
   command->add_option("--image-root", options->serve.api.image_root,
                       "what the items' paths start from, for their pictures");
   add_exif_gone(*command);
+  command->add_option(
+      "--access-log", options->serve.access_log,
+      "file that gets a line of JSON for each answer, behind those it has; -: stdout");
   command->add_option("--max-body", options->max_body_mib, "largest request, MiB")
       ->check(within(.001, 4096.))
       ->capture_default_str();

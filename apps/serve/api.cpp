@@ -74,8 +74,9 @@ Api::Api(ServedIndex& index, std::unique_ptr<pipeline::Model> model, Compute& co
 
 Api::~Api() = default;
 
-void Api::answered(const std::string& route, int status, double seconds) {
-  metrics_.observe(route, status, seconds);
+void Api::answered(const HttpAnswered& answered) {
+  metrics_.observe(answered.route, answered.status, answered.seconds);
+  if (options_.log != nullptr) options_.log->write(answered);
 }
 
 std::optional<HttpResponse> Api::before_body(const HttpRequest& request) {

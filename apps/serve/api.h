@@ -11,6 +11,7 @@
 
 #include "apps/report/thumbnail.h"
 #include "apps/serve/access.h"
+#include "apps/serve/access_log.h"
 #include "apps/serve/api_search.h"
 #include "apps/serve/compute.h"
 #include "apps/serve/http.h"
@@ -26,6 +27,7 @@ struct ApiOptions {
   std::string image_root;       // what the items' paths start from
   std::int64_t max_pixels = 0;  // of a picture; 0: no limit
   double seconds = 30;          // that a picture may wait for the network
+  AccessLog* log = nullptr;     // kept; null: none
   bool mix_int8 = false;        // the model's codes may be of int8 where the index's aren't
 };
 
@@ -39,7 +41,7 @@ class Api final : public HttpApplication {
 
   std::optional<HttpResponse> before_body(const HttpRequest& request) override;
   HttpResponse with_body(const HttpRequest& request) override;
-  void answered(const std::string& route, int status, double seconds) override;
+  void answered(const HttpAnswered& answered) override;
 
  private:
   HttpResponse without_body(const HttpRequest& request, const std::string& route);

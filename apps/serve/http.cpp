@@ -328,10 +328,23 @@ class HttpServer::Library final : public httplib::Server {
         return;
       }
       if (socket.sent() > 0) {
-        application_.answered(current.route, socket.status(), seconds_since(current.start));
+        told(socket, current.route, current.start);
       }
       if (!done || closed || current.close) return;
     }
+  }
+
+  void told(const Socket& socket, const std::string& route, Clock::time_point start) {
+    HttpAnswered answered{.route = route,
+                          .client = socket.client(),
+                          .status = socket.status(),
+                          .bytes = socket.sent(),
+                          .seconds = seconds_since(start)};
+    if (exchange != nullptr && exchange->request != nullptr) {
+      answered.method = exchange->request->method;
+      answered.path = exchange->ours.path;
+    }
+    application_.answered(answered);
   }
 
   /// For what the library has no answer.
@@ -346,7 +359,7 @@ class HttpServer::Library final : public httplib::Server {
         "Connection: close\r\n\r\n{}",
         status, reason, body.size(), status == 503 ? "Retry-After: 1\r\n" : "", body);
     static_cast<httplib::Stream&>(socket).write(text.data(), text.size());
-    application_.answered("other", status, seconds_since(start));
+    told(socket, "other", start);
   }
 
   template <class Answer>

@@ -37,6 +37,17 @@ struct HttpResponse {
 /// {"error": message}; of status 503 with Retry-After.
 HttpResponse error_response(int status, const std::string& message);
 
+/// What happened to a request.
+struct HttpAnswered {
+  std::string route;   // of HttpResponse
+  std::string client;  // its address; "unix" where it has none
+  std::string method,
+      path;  // as asked for, the path decoded and without the query; empty where nobody could read them
+  int status = 0;
+  std::size_t bytes = 0;  // of the answer, its head included
+  double seconds = 0;     // since the request's first byte
+};
+
 struct HttpLimits {
   std::size_t body = std::size_t{32} << 20;  // bytes, also after decompression
   int concurrent = 64;                       // connections served at once; others get 503
@@ -50,8 +61,8 @@ class HttpApplication {
   /// The answer of a request, or nothing where its body is needed first. The body is still unread.
   virtual std::optional<HttpResponse> before_body(const HttpRequest& request) = 0;
   virtual HttpResponse with_body(const HttpRequest& request) = 0;
-  /// After each answer, with the seconds since the request's first byte.
-  virtual void answered(const std::string& route, int status, double seconds) = 0;
+  /// After each answer.
+  virtual void answered(const HttpAnswered& answered) = 0;
 };
 
 class HttpServer {

@@ -38,6 +38,8 @@ void serve(const ServeOptions& options, const std::function<bool()>& stop,
   ApiOptions api_options = options.api;
   api_options.access.loopback = is_loopback(options.host);
   api_options.seconds = options.limits.seconds;
+  std::optional<AccessLog> log;
+  if (!options.access_log.empty()) api_options.log = &log.emplace(options.access_log);
   std::unique_ptr<pipeline::Model> model;
   if (!options.model.empty()) {
     model = pipeline::load_model(options.model, options.device, options.type);

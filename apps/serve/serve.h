@@ -20,7 +20,8 @@ struct ServeOptions {
   Device device = kCpu;           // of the network
   NetworkType type = DType::f32;  // of the network
   HttpLimits limits;
-  ApiOptions api;  // access.loopback and seconds follow from host and limits
+  std::string access_log;  // file, "-": stdout; empty: none
+  ApiOptions api;          // access.loopback and seconds follow from host and limits
 };
 
 /// Serves until `stop` says so, on cpu::num_threads() threads however many connections there are.

@@ -2,6 +2,7 @@
 #include "apps/serve/socket.h"
 
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -162,7 +163,18 @@ void Socket::close_gently(double seconds) {
 bool Socket::is_readable() const { return begin_ < end_ || wait(POLLIN, read_until_); }
 bool Socket::is_writable() const { return wait(POLLOUT, write_until_); }
 
-// Addresses of clients are told to nobody.
+std::string Socket::client() const {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  char name[NI_MAXHOST] = "";
+  auto* const any = reinterpret_cast<sockaddr*>(&address);
+  if (::getpeername(descriptor_, any, &size) != 0) return "gone";
+  if (address.ss_family == AF_UNIX) return "unix";
+  const bool known = ::getnameinfo(any, size, name, sizeof name, nullptr, 0, NI_NUMERICHOST) == 0;
+  return known ? name : "unknown";
+}
+
+// The library has no use for addresses.
 void Socket::get_remote_ip_and_port(std::string& ip, int& port) const { ip.clear(), port = 0; }
 void Socket::get_local_ip_and_port(std::string& ip, int& port) const { ip.clear(), port = 0; }
 

@@ -37,6 +37,8 @@ class Socket final : public httplib::Stream {
   /// Bytes of the answer so far, and its status.
   std::size_t sent() const { return sent_; }
   int status() const { return status_; }
+  /// The other side's address; "unix" where it has none.
+  std::string client() const;
   /// Ends the connection so that the client still gets the answer: takes what it sends for so many
   /// seconds at most. (Closing with unread data would make its kernel drop what we sent.)
   void close_gently(double seconds);

@@ -28,7 +28,7 @@ class Failing final : public HttpApplication {
     return answer(request.path);
   }
   HttpResponse with_body(const HttpRequest& request) override { return answer(request.path); }
-  void answered(const std::string&, int, double) override {
+  void answered(const HttpAnswered&) override {
     if (fail_afterwards_.exchange(false)) throw std::runtime_error("afterwards");
   }
 

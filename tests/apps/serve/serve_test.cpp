@@ -657,6 +657,53 @@ TEST_CASE("an index that another model made anew is searched, but not by the old
   CHECK(client.Get("/healthz")->status == 200);
 }
 
+TEST_CASE("the access log has a line for each answer, and no token", "[serve][access_log]") {
+  const testing::TemporaryFolder folder;
+  const std::filesystem::path log = folder / "access.jsonl";
+  Served served({"--access-log", log.string(), "--token", "secret-7"});
+  auto client = served.client();
+  std::vector<json> lines;
+  // An answer may be here before its line.
+  const auto logged = [&](std::size_t count) {
+    return testing::wait_for([&] {
+      lines.clear();
+      std::istringstream text(testing::read_text(log));
+      for (std::string line; std::getline(text, line);) lines.push_back(json::parse(line));
+      return lines.size() == count;
+    });
+  };
+  const auto length = client.Get("/api/info?x=secret-7")->body.size();
+  REQUIRE(logged(1));
+  parsed(client.Delete("/api/items/1", {{"Authorization", "Bearer secret-7"}}), 200);
+  REQUIRE(logged(2));
+  CHECK_THAT(answer_to(served.port(), get("/a%22%0a%1b\"b?token=secret-7")), Contains(" 404 "));
+  REQUIRE(logged(3));
+  CHECK_THAT(answer_to(served.port(), "\x01nothing\r\n\r\n"), Contains(" 400 "));
+  REQUIRE(logged(4));
+  REQUIRE(client.Head("/healthz"));
+  REQUIRE(logged(5));
+  CHECK_THAT(testing::read_text(log), !Contains("secret-7"));
+  CHECK(lines[0].at("path") == "/api/info");
+  CHECK(lines[0].at("status") == 400);
+  CHECK(lines[0].at("bytes") > length);
+  CHECK(lines[0].at("client") == "127.0.0.1");
+  CHECK(lines[0].at("ms") > 0);
+  CHECK(lines[1].at("method") == "DELETE");
+  CHECK(lines[2].at("path") == "/a\"\n\x1b\"b");
+  CHECK(lines[3].at("path") == "");
+  CHECK(lines[4].at("method") == "HEAD");
+  // As logrotate does it, with a signal or without.
+  std::filesystem::rename(log, folder / "access.1");
+  served.program().signal(SIGHUP);
+  REQUIRE(client.Get("/healthz"));
+  CHECK(testing::wait_for([&] { return std::filesystem::exists(log); }));
+  const testing::Outcome refused =
+      testing::run_program(folder.path(), {"serve", "--index", served.index().string(),
+                                           "--access-log", material().model(), "--port", "0"});
+  CHECK(refused.status == 2);
+  CHECK_THAT(refused.err, Contains("is no access log"));
+}
+
 TEST_CASE("what the server refuses, it explains", "[serve]") {
   Served served;
   httplib::Client client = served.client();
