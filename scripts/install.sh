@@ -10,13 +10,13 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache ca-certificates
-  libhwy-dev libdnnl-dev libjpeg-dev libpng-dev libwebp-dev libgif-dev libtiff-dev libheif-dev libstb-dev zlib1g-dev libsqlite3-dev libcpp-httplib-dev
+  libhwy-dev libdnnl-dev libjpeg-dev libpng-dev libwebp-dev libgif-dev libtiff-dev libheif-dev libstb-dev zlib1g-dev libsqlite3-dev libcpp-httplib-dev libssl-dev
   libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libonnx-dev libprotobuf-dev
   dataset-fashion-mnist)
 case "${1:-run}" in
   use)
     packages=(ca-certificates libcpp-httplib0.11 libdnnl2 libfmt9 libgif7 libgomp1 libheif1 libhwy1 libjpeg62-turbo
-      libonnx1 libpng16-16 libprotobuf32 libspdlog1.10 libsqlite3-0 libtiff6 libwebp7 libwebpdemux2 zlib1g) ;;
+      libonnx1 libpng16-16 libprotobuf32 libspdlog1.10 libsqlite3-0 libssl3 libtiff6 libwebp7 libwebpdemux2 zlib1g) ;;
   run) ;;
   test) packages+=(abigail-tools catch2 pkg-config) ;;
   packages) packages+=(debootstrap dpkg-dev lintian patchelf pkg-config) ;;

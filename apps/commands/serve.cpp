@@ -86,6 +86,17 @@ void add_serve(CLI::App& program) {
   command->add_option("--port", options->serve.port, "0: any that is free")
       ->check(within(0, 65535))
       ->capture_default_str();
+  CLI::Option* certificate =
+      command
+          ->add_option("--tls-cert", options->serve.tls_certificate,
+                       "PEM file with a certificate: HTTPS and no plain HTTP")
+          ->check(existing_file());
+  CLI::Option* key = command
+                         ->add_option("--tls-key", options->serve.tls_key,
+                                      "PEM file with the certificate's key, without a passphrase")
+                         ->check(existing_file());
+  certificate->needs(key);
+  key->needs(certificate);
   command->add_option("--token", options->token,
                       "what adding and deleting take (better: --token-file, or HH_SERVE_TOKEN)");
   command->add_option("--token-file", options->token_file, "file with the token in its first line")

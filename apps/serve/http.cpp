@@ -23,6 +23,7 @@ namespace {
 
 constexpr int kMaxRequests = 1000;  // on one connection
 constexpr int kIdleSeconds = 5;     // a connection may wait between its requests
+constexpr double kHandshakeSeconds = 10;
 constexpr const char* kTooSlow = "the request took too long to arrive (--timeout)";
 constexpr const char* kHeadTooLong = "the head of the request is too long, or a line of it";
 constexpr const char* kTrailersTooLong = "the trailers of the body are too long, or a line of them";
@@ -264,9 +265,14 @@ class HttpServer::Library final : public httplib::Server {
   }
 
   bool process(socket_t descriptor) {
-    Socket socket(descriptor, limits_.seconds);
-    if (treatment() == Treatment::kDrop) return false;
-    if (treatment() == Treatment::kRefuse) {
+    const bool drop = treatment() == Treatment::kDrop;
+    Socket socket(descriptor, limits_.seconds, drop ? nullptr : limits_.tls);
+    if (drop) return false;
+    const bool refuse = treatment() == Treatment::kRefuse;
+    // One thread refuses all: it has no time for those who are slow.
+    const double wait = refuse ? .2 : std::min(limits_.seconds, kHandshakeSeconds);
+    if (!socket.handshake(wait)) return false;
+    if (refuse) {
       answer_raw(socket, 503,
                  fmt::format("{} connections are served already (--max-concurrent); try again",
                              limits_.concurrent),

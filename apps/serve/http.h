@@ -14,6 +14,8 @@
 
 namespace hh::apps {
 
+class TlsCertificate;
+
 struct HttpRequest {
   std::string method;  // HEAD comes as GET
   std::string path;    // decoded, without the query
@@ -52,6 +54,7 @@ struct HttpLimits {
   std::size_t body = std::size_t{32} << 20;  // bytes, also after decompression
   int concurrent = 64;                       // connections served at once; others get 503
   double seconds = 30;                       // for reading a request, and again for its answer
+  TlsCertificate* tls = nullptr;             // kept; null: plain HTTP
 };
 
 /// What answers requests. Called from many threads.

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "apps/serve/tls.h"
 #include "engine/text/counted.h"
 #include "kernels/core/parallel.h"
 
@@ -40,6 +41,11 @@ void serve(const ServeOptions& options, const std::function<bool()>& stop,
   api_options.seconds = options.limits.seconds;
   std::optional<AccessLog> log;
   if (!options.access_log.empty()) api_options.log = &log.emplace(options.access_log);
+  HttpLimits limits = options.limits;
+  std::optional<TlsCertificate> tls;
+  if (!options.tls_certificate.empty()) {
+    limits.tls = &tls.emplace(options.tls_certificate, options.tls_key);
+  }
   std::unique_ptr<pipeline::Model> model;
   if (!options.model.empty()) {
     model = pipeline::load_model(options.model, options.device, options.type);
@@ -47,12 +53,12 @@ void serve(const ServeOptions& options, const std::function<bool()>& stop,
   ServedIndex index(options.index, std::min(kMaxWriteWait, options.limits.seconds), options.method);
   Compute compute(cpu::num_threads(), options.limits.seconds);
   Api api(index, std::move(model), compute, api_options);
-  HttpServer server(api, options.limits);
+  HttpServer server(api, limits);
   const int port = server.bind(options.host, options.port);
   const bool v6 = options.host.find(':') != std::string::npos;
   const auto state = index.state();
-  started(fmt::format("{} of {} at http://{}:{}/", counted(state->index.count(), "item"),
-                      counted(state->index.bits(), "bit"),
+  started(fmt::format("{} of {} at {}://{}:{}/", counted(state->index.count(), "item"),
+                      counted(state->index.bits(), "bit"), tls ? "https" : "http",
                       v6 ? "[" + options.host + "]" : options.host, port));
   server.run(stop);
 }

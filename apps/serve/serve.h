@@ -20,8 +20,9 @@ struct ServeOptions {
   Device device = kCpu;           // of the network
   NetworkType type = DType::f32;  // of the network
   HttpLimits limits;
-  std::string access_log;  // file, "-": stdout; empty: none
-  ApiOptions api;          // access.loopback and seconds follow from host and limits
+  std::string tls_certificate, tls_key;  // files; empty: plain HTTP
+  std::string access_log;                // file, "-": stdout; empty: none
+  ApiOptions api;                        // access.loopback and seconds follow from host and limits
 };
 
 /// Serves until `stop` says so, on cpu::num_threads() threads however many connections there are.

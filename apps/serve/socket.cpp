@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -20,7 +22,7 @@ constexpr std::size_t kBuffer = std::size_t{16} << 10;
 constexpr std::size_t kMaxDrained = std::size_t{256} << 20;
 }  // namespace
 
-Socket::Socket(int descriptor, double seconds)
+Socket::Socket(int descriptor, double seconds, TlsCertificate* certificate)
     : descriptor_{descriptor}, seconds_(seconds), buffer_(kBuffer) {
   ::fcntl(descriptor, F_SETFL, ::fcntl(descriptor, F_GETFL) | O_NONBLOCK);
   // Head and body of an answer are sent one after the other: without this the second waits for
@@ -28,6 +30,52 @@ Socket::Socket(int descriptor, double seconds)
   const int yes = 1;
   ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   read_until_ = write_until_ = in(seconds);
+  if (certificate != nullptr) tls_ = certificate->session(descriptor);
+}
+
+bool Socket::handshake(double seconds) {
+  if (!tls_) return true;
+  const auto until = in(seconds);
+  for (;;) {
+    ERR_clear_error();
+    const int done = SSL_accept(tls_.get());
+    if (done == 1) return true;
+    const int error = SSL_get_error(tls_.get(), done);
+    if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) break;
+    // A client that drips bytes never lets a wait end.
+    if (!wait(error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, until) || Clock::now() > until)
+      break;
+  }
+  ERR_clear_error();
+  tls_.reset();  // nothing more can be said by it
+  return false;
+}
+
+ssize_t Socket::tls_result(int done, std::size_t count) {
+  if (done == 1) return ssize_t(count);
+  const int error = SSL_get_error(tls_.get(), done);
+  ERR_clear_error();
+  if (error == SSL_ERROR_ZERO_RETURN) return 0;
+  errno = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
+  return -1;
+}
+
+ssize_t Socket::receive(char* data, std::size_t size) {
+  if (!tls_) return ::recv(descriptor_, data, size, 0);
+  std::size_t count = 0;
+  ERR_clear_error();
+  const int done = SSL_read_ex(tls_.get(), data, size, &count);
+  receive_event_ = SSL_want_write(tls_.get()) ? POLLOUT : POLLIN;
+  return tls_result(done, count);
+}
+
+ssize_t Socket::put(const char* data, std::size_t size) {
+  if (!tls_) return ::send(descriptor_, data, size, MSG_NOSIGNAL);
+  std::size_t count = 0;
+  ERR_clear_error();
+  const int done = SSL_write_ex(tls_.get(), data, size, &count);
+  put_event_ = SSL_want_read(tls_.get()) ? POLLIN : POLLOUT;
+  return tls_result(done, count);
 }
 
 Socket::Descriptor::~Descriptor() { ::close(value); }
@@ -58,11 +106,13 @@ bool Socket::wait_for_request(const std::function<bool(double waited)>& give_up)
     while (begin_ < end_ && (buffer_[begin_] == '\r' || buffer_[begin_] == '\n')) ++begin_;
     if (begin_ < end_) break;
     if (!first && given_up()) return false;  // who sends nothing but these would never be
-    while (!wait(POLLIN, in(.1))) {
-      if (given_up()) return false;
+    ssize_t got = 0;
+    // TLS may have what it received already, so that no wait would end.
+    while ((got = receive(buffer_.data(), buffer_.size())) < 0) {
+      if (errno != EAGAIN && errno != EINTR) return false;
+      if (!wait(receive_event_, in(.1)) && given_up()) return false;
     }
-    const ssize_t got = ::recv(descriptor_, buffer_.data(), buffer_.size(), 0);
-    if (got <= 0) return false;
+    if (got == 0) return false;
     begin_ = 0;
     end_ = std::size_t(got);
   }
@@ -101,15 +151,15 @@ ssize_t Socket::read_bytes(char* data, std::size_t size) {
     return -1;
   }
   if (begin_ == end_) {
-    ssize_t got = -1;
-    do {
-      if (!wait(POLLIN, read_until_)) {
+    ssize_t got = 0;
+    while ((got = receive(buffer_.data(), buffer_.size())) < 0) {
+      if (errno != EAGAIN && errno != EINTR) return got;
+      if (!wait(receive_event_, read_until_)) {
         timed_out_ = true;
         return -1;
       }
-      got = ::recv(descriptor_, buffer_.data(), buffer_.size(), 0);
-    } while (got < 0 && (errno == EAGAIN || errno == EINTR));
-    if (got <= 0) return got;
+    }
+    if (got == 0) return got;
     // A client that drips bytes never lets a wait end.
     if (Clock::now() > read_until_) {
       timed_out_ = true;
@@ -136,12 +186,12 @@ ssize_t Socket::write(const char* data, std::size_t size) {
   }
   std::size_t done = 0;
   while (done < size) {
-    const ssize_t put = ::send(descriptor_, data + done, size - done, MSG_NOSIGNAL);
-    if (put > 0) {
-      done += std::size_t(put);
-    } else if (put < 0 && errno == EAGAIN) {
-      if (!wait(POLLOUT, write_until_) || Clock::now() > write_until_) return -1;
-    } else if (put == 0 || errno != EINTR) {
+    const ssize_t count = put(data + done, size - done);
+    if (count > 0) {
+      done += std::size_t(count);
+    } else if (count < 0 && errno == EAGAIN) {
+      if (!wait(put_event_, write_until_) || Clock::now() > write_until_) return -1;
+    } else if (count == 0 || errno != EINTR) {
       return -1;
     }
   }
@@ -150,6 +200,11 @@ ssize_t Socket::write(const char* data, std::size_t size) {
 }
 
 void Socket::close_gently(double seconds) {
+  if (tls_) {
+    ERR_clear_error();
+    SSL_shutdown(tls_.get());  // says so, as far as there is room
+    ERR_clear_error();
+  }
   ::shutdown(descriptor_, SHUT_WR);
   const auto until = in(seconds);
   std::size_t drained = 0;

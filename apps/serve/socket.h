@@ -3,6 +3,7 @@
 // limit on its head.
 #pragma once
 #include <httplib.h>
+#include <poll.h>
 
 #include <chrono>
 #include <functional>
@@ -10,17 +11,20 @@
 #include <string>
 #include <vector>
 
+#include "apps/serve/tls.h"
 #include "apps/serve/trailers.h"
 
 namespace hh::apps {
 
 class Socket final : public httplib::Stream {
  public:
-  /// Closes the descriptor at its end.
-  Socket(int descriptor, double seconds);
+  /// Closes the descriptor at its end. With `certificate` all that passes is TLS.
+  Socket(int descriptor, double seconds, TlsCertificate* certificate = nullptr);
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
 
+  /// TLS's, which takes so many seconds at most. True where there is nothing to do.
+  bool handshake(double seconds);
   /// Waits for the first byte of a request and starts its time. False: the client is gone, or
   /// `give_up(seconds waited)` was true; it is asked ten times a second.
   bool wait_for_request(const std::function<bool(double waited)>& give_up);
@@ -54,6 +58,11 @@ class Socket final : public httplib::Stream {
  private:
   using Clock = std::chrono::steady_clock;
   ssize_t read_bytes(char* data, std::size_t size);
+  /// As recv() and send() of a socket that doesn't wait, by TLS where that is spoken. Errors of it
+  /// are EPROTO.
+  ssize_t receive(char* data, std::size_t size);
+  ssize_t put(const char* data, std::size_t size);
+  ssize_t tls_result(int done, std::size_t count);
   void check_head(char c);
   /// Whether data or room came before `until`.
   bool wait(short events, Clock::time_point until) const;
@@ -67,6 +76,9 @@ class Socket final : public httplib::Stream {
   };
 
   Descriptor descriptor_;
+  TlsSession tls_;  // null: none
+  // What receive() and put() wait for: TLS may have to send before it receives, and the other way.
+  short receive_event_ = POLLIN, put_event_ = POLLOUT;
   double seconds_;
   Clock::time_point read_until_, write_until_;
   std::vector<char> buffer_;
