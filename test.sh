@@ -89,6 +89,17 @@ if command -v python3 >/dev/null; then
   count "page in a browser" python3 tests/apps/serve/page_in_browser.py $bin/hybridhash
 fi
 
+# Training on several processes: the same tests on each rank, and the program as users start it.
+if [ ! -e $bin/libhh_mpi.so ]; then
+  echo "skipped: training on several processes, since MPI isn't installed"
+else
+  for ranks in 2 4; do
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1 \
+      count "hh_dist_tests on $ranks ranks" mpirun -np $ranks --oversubscribe $bin/hh_dist_tests
+  done
+  command -v python3 >/dev/null && script "distributed" python3 tests/distributed/train_test.py $bin/hybridhash
+fi
+
 # docs/own-photos.md, followed word by word.
 script "own photos" tests/scripts/own_photos_test.sh $bin/hybridhash
 

@@ -21,6 +21,7 @@
 #include "apps/terminal/standard_streams.h"
 #include "engine/device/backend.h"
 #include "engine/device/device.h"
+#include "engine/distributed/ranks.h"
 #include "engine/files/file_error.h"
 #include "engine/text/log.h"
 #include "kernels/core/simd.h"
@@ -30,7 +31,10 @@ namespace {
 constexpr int kTryAgain = 75;  // EX_TEMPFAIL of sysexits.h, which batch systems know
 
 void print_error(const std::string& text) {
-  fmt::print(stderr, "hybridhash: {}\n", hh::apps::shown_text(text));
+  const hh::Communicator& all = hh::ranks();
+  fmt::print(stderr, "hybridhash: {}{}\n",
+             all.size() == 1 ? "" : fmt::format("rank {}: ", all.rank()),
+             hh::apps::shown_text(text));
 }
 
 /// A warning's text, on one line and without what a terminal would act on.
@@ -63,6 +67,8 @@ int status_of_error() {
     throw;
   } catch (const Unsuccessful&) {
     return 1;
+  } catch (const hh::OtherRankFailed&) {
+    return 0;  // leave_ranks() gives the other's
   } catch (const Stopped& stopped) {
     return 128 + stopped.signal;
   } catch (const std::bad_alloc&) {
@@ -158,7 +164,9 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   hh::apps::open_standard_streams();
-  const int status = run(argc, argv);
+  int status = run(argc, argv);
+  if (hh::ranks().size() > 1) std::fflush(stdout);  // leaving them may end this process
+  status = hh::leave_ranks(status);
   hh::close_devices();
   return hh::apps::flush_output(status);
 }

@@ -38,6 +38,8 @@ class Encoder {
   retrieval::CodeSet encode(const data::Dataset& dataset, const std::vector<std::int64_t>& items,
                             const std::string& what) const;
 
+  int bits() const { return network_.config().bits; }
+
  private:
   const HybridHash& network_;
   data::TransformSpec transform_;

@@ -4,19 +4,24 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <unordered_set>
 
 #include "data/experiments/split_file.h"
+#include "engine/distributed/together.h"
 #include "engine/files/file.h"
 #include "engine/text/counted.h"
 #include "engine/text/json_error.h"
 #include "engine/text/utf8.h"
 #include "model/training/generator.h"
+#include "model/training/same_weights.h"
 #include "pipeline/encoder.h"
 #include "pipeline/experiment.h"
+#include "pipeline/shared_run.h"
 #include "retrieval/metrics/metrics.h"
 
 namespace hh::pipeline {
@@ -27,7 +32,8 @@ constexpr const char* kMetricsFile = "metrics.csv";
 constexpr const char* kCheckpointFile = "last.safetensors";
 constexpr const char* kBestFile = "best.safetensors";
 constexpr const char* kBestByQueryFile = "best_by_query.safetensors";
-constexpr std::int64_t kStepsPerPoint = 10;  // of TensorBoard's loss within epochs
+constexpr std::int64_t kStepsPerPoint = 10;   // of TensorBoard's loss within epochs
+constexpr std::int64_t kStop = 1, kSave = 2;  // what a rank may wish after a step
 constexpr const char* kMetricsHeader =
     "epoch,steps,loss,learning_rate,images_per_s,seconds,held_out_map,query_map\n";
 
@@ -69,18 +75,75 @@ TrainingRun TrainingRun::resume(const Recipe& recipe, const std::filesystem::pat
   return TrainingRun(recipe, folder, device, hooks, /*resuming=*/true, allow_changed_data);
 }
 
+namespace {
+
+TrainingRun::Hooks hooks_of_rank(const TrainingRun::Hooks& hooks) {
+  TrainingRun::Hooks own = hooks;
+  own.listener = listener_of(*hooks.ranks, hooks.listener);
+  if (hooks.ranks->rank() != 0) own.epoch_ended = [](const MetricsLog&) {};
+  return own;
+}
+
+}  // namespace
+
 TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
                          const Hooks& hooks, bool resuming, bool allow_changed_data)
     : recipe_(recipe.with_absolute_paths()),
       folder_(folder),
-      lock_(lock_of(folder, resuming)),
       device_(device),
-      hooks_(std::make_unique<const Hooks>(hooks)) {
-  for (const char* file : {kCheckpointFile, kBestFile, kBestByQueryFile}) {
-    remove_left_temporaries(folder / file);  // of a run that was killed while it wrote
+      hooks_(std::make_unique<const Hooks>(hooks_of_rank(hooks))) {
+  check_same_recipe(ranks(), recipe_, device);
+  together(ranks(), [&] { prepare(recipe, resuming, allow_changed_data); });
+  check_same_data(ranks(), *experiment_.dataset, experiment_.split, train_items_);
+  together(ranks(), [&] {
+    if (resuming) return load_checkpoint();
+    initialise();
+    if (!writes()) return;
+    write_file_atomically(folder / kMetricsFile, kMetricsHeader);
+    data::write_split(folder / kSplitFile, experiment_.split, held_out_items_, *experiment_.dataset,
+                      recipe.data.protocol, std::uint64_t(recipe.data.split_seed));
+  });
+  if (resuming) {
+    check_same_weights(*trainer_);
+  } else {
+    save_checkpoint();
   }
-  experiment_ = open_experiment(recipe, resuming ? folder / kSplitFile : std::filesystem::path(),
+  together(ranks(), [&] {
+    if (!writes()) return;
+    // Last: a folder with a recipe can be resumed, whenever the run was killed.
+    write_file_atomically(folder / kRecipeFile, recipe_.to_toml());
+    const std::int64_t next_step = trainer_->optimizer().steps() + 1;
+    events_ = std::make_unique<EventFile>(
+        folder, resuming ? std::optional<std::int64_t>(next_step) : std::nullopt);
+  });
+}
+
+void TrainingRun::prepare(const Recipe& recipe, bool resuming, bool allow_changed_data) {
+  if (writes()) {
+    lock_.emplace(lock_of(folder_, resuming));
+    for (const char* file : {kCheckpointFile, kBestFile, kBestByQueryFile}) {
+      remove_left_temporaries(folder_ / file);  // of a run that was killed while it wrote
+    }
+  }
+  experiment_ = open_experiment(recipe, resuming ? folder_ / kSplitFile : std::filesystem::path(),
                                 allow_changed_data);
+  choose_held_out(recipe);
+  std::string described = data::describe(experiment_);
+  if (described.ends_with('\n')) described.pop_back();
+  hooks_->listener.report(described);
+  loader_ = std::make_unique<data::Loader>(
+      *experiment_.dataset, train_items_, experiment_.train_transform,
+      data::LoaderOptions{.batch_size = recipe.train.batch,
+                          .shuffle = true,
+                          .seed = std::uint64_t(recipe.train.seed),
+                          .workers = recipe.data.workers,
+                          .skip_bad = recipe.data.skip_bad,
+                          .slice = ranks().rank(),
+                          .slices = ranks().size()});
+  make_trainer(recipe);
+}
+
+void TrainingRun::choose_held_out(const Recipe& recipe) {
   train_items_ = experiment_.split.train;
   HH_REQUIRE(recipe.evaluate.hold_out < std::int64_t(train_items_.size()),
              "evaluate.hold_out = " << recipe.evaluate.hold_out << ": use fewer than the "
@@ -95,17 +158,9 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
     std::tie(train_items_, held_out_items_) = data::hold_out(train_items_, recipe.evaluate.hold_out,
                                                              std::uint64_t(recipe.data.split_seed));
   }
-  std::string described = data::describe(experiment_);
-  if (described.ends_with('\n')) described.pop_back();
-  hooks_->listener.report(described);
+}
 
-  loader_ = std::make_unique<data::Loader>(
-      *experiment_.dataset, train_items_, experiment_.train_transform,
-      data::LoaderOptions{.batch_size = recipe.train.batch,
-                          .shuffle = true,
-                          .seed = std::uint64_t(recipe.train.seed),
-                          .workers = recipe.data.workers,
-                          .skip_bad = recipe.data.skip_bad});
+void TrainingRun::make_trainer(const Recipe& recipe) {
   trainer_ = std::make_unique<Trainer>(
       TrainerConfig{.model = recipe.model,
                     .optimizer = recipe.optimizer,
@@ -117,8 +172,9 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
                     .alpha = recipe.train.alpha,
                     .seed = std::uint64_t(recipe.train.seed),
                     .recompute = recompute_named(recipe.train.recompute),
-                    .graph = recipe.train.graph},
-      device);
+                    .graph = recipe.train.graph,
+                    .ranks = hooks_->ranks},
+      device_);
   const std::int64_t steps = steps_per_epoch();
   schedule_ = {.kind = recipe.schedule.kind,
                .base = recipe.schedule.learning_rate,
@@ -126,24 +182,10 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
                .total_steps = steps * recipe.train.epochs,
                .final_fraction = recipe.schedule.final_fraction};
   schedule_.validate();
-  hooks_->listener.report(fmt::format("network: {} parameters, {} bits, {} on {}",
-                                      trainer_->parameters().count(), recipe.model.bits,
-                                      recipe.train.dtype, to_string(device)));
-
-  if (resuming) {
-    load_checkpoint();
-  } else {
-    initialise();
-    write_file_atomically(folder / kMetricsFile, kMetricsHeader);
-    data::write_split(folder / kSplitFile, experiment_.split, held_out_items_, *experiment_.dataset,
-                      recipe.data.protocol, std::uint64_t(recipe.data.split_seed));
-    save_checkpoint();
-  }
-  // Last: a folder with a recipe can be resumed, whenever the run was killed.
-  write_file_atomically(folder / kRecipeFile, recipe_.to_toml());
-  const std::int64_t next_step = trainer_->optimizer().steps() + 1;
-  events_ = std::make_unique<EventFile>(
-      folder, resuming ? std::optional<std::int64_t>(next_step) : std::nullopt);
+  hooks_->listener.report(fmt::format(
+      "network: {} parameters, {} bits, {} on {}{}", trainer_->parameters().count(),
+      recipe.model.bits, recipe.train.dtype, to_string(device_),
+      ranks().size() == 1 ? "" : fmt::format(", {} ranks by {}", ranks().size(), ranks().name())));
 }
 
 void TrainingRun::initialise() {
@@ -181,7 +223,8 @@ bool TrainingRun::run_epochs() {
       save_checkpoint();
     }
     if (out_of_patience()) break;
-    if (hooks_->stop() && position_.epoch < recipe_.train.epochs) {
+    if (wishes_of_all(hooks_->stop() ? kStop : 0) != 0 && position_.epoch < recipe_.train.epochs) {
+      ranks().end_together();
       hooks_->listener.report(fmt::format("stopped in epoch {} after {} batches",
                                           position_.epoch + 1, position_.batch));
       return false;
@@ -208,6 +251,14 @@ double TrainingRun::seconds_left() const {
              double(evaluations);
 }
 
+std::int64_t TrainingRun::wishes_of_all(std::int64_t wishes) const {
+  std::int64_t all = 0;
+  for (const std::int64_t own : ranks().gather(std::span<const std::int64_t>(&wishes, 1))) {
+    all |= own;
+  }
+  return all;
+}
+
 bool TrainingRun::run_epoch() {
   using Clock = std::chrono::steady_clock;
   const auto since = [](Clock::time_point start) {
@@ -218,11 +269,13 @@ bool TrainingRun::run_epoch() {
                     std::int64_t(train_items_.size()), position_.images);
   loader_->start(std::uint32_t(position_.epoch), position_.batch);
   data::Batch batch;
+  std::vector<std::int64_t> slices;
   auto before = Clock::now(), saved = before;
-  while (loader_->next(batch)) {
+  while (next_batch(batch, slices)) {
+    const std::int64_t images_before = position_.images + unsettled_.images;
     if (profile_) {
       profile_->batch([&] {
-        take_batch(batch);
+        take_batch(batch, slices);
         return trainer_->accumulated() == 0;
       });
       if (profile_->finished()) {
@@ -230,11 +283,11 @@ bool TrainingRun::run_epoch() {
         trainer_->use_graph(recipe_.train.graph);
       }
     } else {
-      take_batch(batch);
+      take_batch(batch, slices);
     }
     position_.seconds += since(before);
     batch_seconds_ += since(before);
-    batch_images_ += batch.images;
+    batch_images_ += position_.images + unsettled_.images - images_before;
     before = Clock::now();
     if (position_.images > 0) {
       const double mean = position_.loss_sum / double(position_.images);
@@ -242,28 +295,49 @@ bool TrainingRun::run_epoch() {
     }
     // Gradients that wait for a step aren't in a checkpoint.
     if (trainer_->accumulated() > 0 || position_.batch == loader_->batches()) continue;
-    if (hooks_->stop()) return false;
     const double minutes = recipe_.train.checkpoint_minutes;
-    if (minutes > 0 && since(saved) > 60 * minutes) {
+    const bool due = minutes > 0 && since(saved) > 60 * minutes;
+    const std::int64_t wishes = wishes_of_all((hooks_->stop() ? kStop : 0) | (due ? kSave : 0));
+    if ((wishes & kStop) != 0) return false;
+    if (wishes != 0) {
       save_checkpoint();
       before = saved = Clock::now();
     }
   }
   settle_loss();
+  together(ranks(), [&] { check_loss(); });
   position_.seconds += since(before);
   // Batches of nothing but bad images can leave a step open at the end.
   if (trainer_->accumulated() > 0) trainer_->step(schedule_.at(trainer_->optimizer().steps()));
   report_bad(*loader_, hooks_->listener);
-  HH_REQUIRE(position_.images > 0,
-             "not one of the training images can be read: hybridhash dataset check "
-             "names what is wrong with them");
+  together(ranks(), [&] {
+    HH_REQUIRE(position_.images > 0,
+               "not one of the training images can be read: hybridhash dataset check "
+               "names what is wrong with them");
+  });
   return true;
 }
 
-void TrainingRun::take_batch(const data::Batch& batch) {
-  const Tensor loss = trainer_->accumulate(batch.pixels, batch.labels, batch.indices);
+bool TrainingRun::next_batch(data::Batch& batch, std::vector<std::int64_t>& slices) {
+  while (true) {
+    bool more = false;
+    together(ranks(), [&] {
+      check_loss();
+      more = loader_->next(batch);
+    });
+    if (!more || ranks().size() == 1) return more;
+    const std::int64_t own = batch.images;
+    slices = ranks().gather(std::span<const std::int64_t>(&own, 1));
+    if (std::accumulate(slices.begin(), slices.end(), std::int64_t{0}) > 0) return true;
+  }
+}
+
+void TrainingRun::take_batch(const data::Batch& batch, const std::vector<std::int64_t>& slices) {
+  const Tensor loss = trainer_->accumulate(batch.pixels, batch.labels, batch.indices, slices);
   BatchLoss latest{.value = backend(trainer_->device()).read_later(loss.data<float>()),
-                   .images = batch.images,
+                   .images = slices.empty() ? batch.images
+                                            : int(std::accumulate(slices.begin(), slices.end(),
+                                                                  std::int64_t{0})),
                    .step = {}};
   position_.batch = batch.number + 1;
   const bool last = position_.batch == loader_->batches();
@@ -279,25 +353,26 @@ void TrainingRun::take_batch(const data::Batch& batch) {
 void TrainingRun::settle_loss() {
   if (!unsettled_.value) return;
   const double value = double(unsettled_.value->wait());
-  HH_REQUIRE(std::isfinite(value), "the loss is no longer finite in epoch "
-                                       << position_.epoch + 1
-                                       << ": lower schedule.learning_rate, lengthen "
-                                          "schedule.warmup_epochs or set optimizer.clip_norm");
+  lost_ = lost_ || !std::isfinite(value);
   position_.loss_sum += value * unsettled_.images;
   position_.images += unsettled_.images;
-  if (unsettled_.step && *unsettled_.step % kStepsPerPoint == 1) {
+  if (events_ && unsettled_.step && *unsettled_.step % kStepsPerPoint == 1) {
     events_->scalar("batch_loss", value, *unsettled_.step);
   }
   unsettled_ = {};
 }
 
+void TrainingRun::check_loss() const {
+  HH_REQUIRE(!lost_, "the loss is no longer finite in epoch "
+                         << position_.epoch + 1
+                         << ": lower schedule.learning_rate, lengthen "
+                            "schedule.warmup_epochs or set optimizer.clip_norm");
+}
+
 void TrainingRun::end_epoch() {
   const bool last = position_.epoch + 1 == recipe_.train.epochs;
   const bool evaluate = evaluates(position_.epoch);
-  const std::int64_t steps = trainer_->optimizer().steps();
   const double loss = position_.loss_sum / double(std::max<std::int64_t>(position_.images, 1));
-  const double rate = double(position_.images) / std::max(position_.seconds, 1e-9);
-  const float learning_rate = schedule_.at(std::max<std::int64_t>(steps - 1, 0));
   double held_out = NAN, query = NAN;
   const auto start = std::chrono::steady_clock::now();
   if (evaluate && !held_out_items_.empty())
@@ -315,23 +390,9 @@ void TrainingRun::end_epoch() {
   }
 
   ++position_.epoch;
-  const auto cell = [](double v) {
-    return std::isnan(v) ? std::string() : fmt::format("{:.6f}", v);
-  };
-  append_line(folder_ / kMetricsFile,
-              fmt::format("{},{},{:.6f},{:.6g},{:.1f},{:.2f},{},{}\n", position_.epoch, steps, loss,
-                          learning_rate, rate, position_.seconds, cell(held_out), cell(query)));
-  events_->scalar("loss", loss, steps);
-  events_->scalar("learning_rate", double(learning_rate), steps);
-  events_->scalar("images_per_second", rate, steps);
-  if (!std::isnan(held_out)) events_->scalar("held_out_map", held_out, steps);
-  if (!std::isnan(query)) events_->scalar("query_map", query, steps);
-  events_->flush();
-  hooks_->epoch_ended(MetricsLog::read(folder_ / kMetricsFile));
-  hooks_->listener.report(
-      fmt::format("epoch {:>3}  loss {:.4f}  {:.0f} images/s{}{}", position_.epoch, loss, rate,
-                  std::isnan(held_out) ? "" : fmt::format("  held-out mAP {:.4f}", held_out),
-                  std::isnan(query) ? "" : fmt::format("  query mAP {:.4f}", query)));
+  together(ranks(), [&] {
+    if (writes()) log_epoch(loss, held_out, query);
+  });
 
   // Without a held-out slice nothing but the training loss could choose, so the last epoch stands.
   if (held_out_items_.empty() ? last : held_out > position_.best) {
@@ -350,6 +411,29 @@ void TrainingRun::end_epoch() {
   save_checkpoint();
 }
 
+void TrainingRun::log_epoch(double loss, double held_out, double query) {
+  const std::int64_t steps = trainer_->optimizer().steps();
+  const double rate = double(position_.images) / std::max(position_.seconds, 1e-9);
+  const float learning_rate = schedule_.at(std::max<std::int64_t>(steps - 1, 0));
+  const auto cell = [](double v) {
+    return std::isnan(v) ? std::string() : fmt::format("{:.6f}", v);
+  };
+  append_line(folder_ / kMetricsFile,
+              fmt::format("{},{},{:.6f},{:.6g},{:.1f},{:.2f},{},{}\n", position_.epoch, steps, loss,
+                          learning_rate, rate, position_.seconds, cell(held_out), cell(query)));
+  events_->scalar("loss", loss, steps);
+  events_->scalar("learning_rate", double(learning_rate), steps);
+  events_->scalar("images_per_second", rate, steps);
+  if (!std::isnan(held_out)) events_->scalar("held_out_map", held_out, steps);
+  if (!std::isnan(query)) events_->scalar("query_map", query, steps);
+  events_->flush();
+  hooks_->epoch_ended(MetricsLog::read(folder_ / kMetricsFile));
+  hooks_->listener.report(
+      fmt::format("epoch {:>3}  loss {:.4f}  {:.0f} images/s{}{}", position_.epoch, loss, rate,
+                  std::isnan(held_out) ? "" : fmt::format("  held-out mAP {:.4f}", held_out),
+                  std::isnan(query) ? "" : fmt::format("  query mAP {:.4f}", query)));
+}
+
 double TrainingRun::retrieval_map(const std::vector<std::int64_t>& queries,
                                   const std::vector<std::int64_t>& database, int top_k) const {
   const Encoder encoder(trainer_->network(), experiment_.eval_transform, trainer_->config().dtype,
@@ -357,13 +441,24 @@ double TrainingRun::retrieval_map(const std::vector<std::int64_t>& queries,
                         {.batch = recipe_.evaluate.batch,
                          .workers = recipe_.data.workers,
                          .skip_bad = recipe_.data.skip_bad,
+                         .may_be_none = ranks().size() > 1,
                          .listener = hooks_->listener});
-  const retrieval::CodeSet query_codes = encoder.encode(*experiment_.dataset, queries, "queries");
-  const retrieval::CodeSet database_codes =
-      encoder.encode(*experiment_.dataset, database, "database");
-  return retrieval::evaluate(retrieval::labelled(query_codes), retrieval::labelled(database_codes),
-                             {.top_k = top_k, .ks = {}, .bootstrap_samples = 0})
-      .map[retrieval::TieRule::kStable];
+  const auto encode = [&](const std::vector<std::int64_t>& items, const char* what) {
+    return encode_together(ranks(), encoder, *experiment_.dataset, items, recipe_.evaluate.batch,
+                           what);
+  };
+  const retrieval::CodeSet query_codes = encode(queries, "queries");
+  const retrieval::CodeSet database_codes = encode(database, "database");
+  double map = 0;
+  together(ranks(), [&] {
+    if (!writes()) return;
+    map = retrieval::evaluate(retrieval::labelled(query_codes), retrieval::labelled(database_codes),
+                              {.top_k = top_k, .ks = {}, .bootstrap_samples = 0})
+              .map[retrieval::TieRule::kStable];
+  });
+  // The bits of rank 0's, as a number of the host.
+  const auto bits = std::bit_cast<std::int64_t>(map);
+  return std::bit_cast<double>(ranks().gather(std::span(&bits, 1)).front());
 }
 
 ModelInfo TrainingRun::model_info() const {
@@ -376,7 +471,9 @@ ModelInfo TrainingRun::model_info() const {
 }
 
 void TrainingRun::save_model(const std::string& file) const {
-  pipeline::save_model(folder_ / file, trainer_->parameters(), model_info());
+  together(*hooks_->ranks, [&] {
+    if (writes()) pipeline::save_model(folder_ / file, trainer_->parameters(), model_info());
+  });
 }
 
 std::string TrainingRun::summary() const {
@@ -401,8 +498,12 @@ std::string TrainingRun::summary() const {
 
 void TrainingRun::save_checkpoint() {
   settle_loss();
-  // A run that goes on from here logs what comes behind, so what comes before must be on the disk.
-  if (events_) events_->flush();
+  together(ranks(), [&] {
+    check_loss();
+    // A run that goes on from here logs what comes behind, so what comes before must be on the disk.
+    if (events_) events_->flush();
+  });
+  check_same_weights(*trainer_);
   const nlohmann::json position{{"epoch", position_.epoch},
                                 {"batch", position_.batch},
                                 {"loss_sum", position_.loss_sum},
@@ -442,7 +543,7 @@ void TrainingRun::load_checkpoint() {
     position_.loss_sum = position_.seconds = 0;
   }
   // Lines of epochs after the checkpoint (a killed run) are dropped: they will be written again.
-  keep_lines(folder_ / kMetricsFile, std::size_t(position_.epoch) + 1);
+  if (writes()) keep_lines(folder_ / kMetricsFile, std::size_t(position_.epoch) + 1);
   HH_REQUIRE(position_.epoch >= 0 && position_.batch >= 0 && position_.batch < loader_->batches(),
              (folder_ / kCheckpointFile).string()
                  << ": it stands at batch " << position_.batch << " of epoch "

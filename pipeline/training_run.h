@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One training run: its folder, its data, its trainer, and the loop over epochs. It can be stopped
-// after any batch and resumed bit for bit.
+// after any batch and resumed bit for bit. Several processes may train together, on one machine or
+// many: the recipe's batch is theirs together, rank 0 alone writes the run's folder, and what it
+// writes doesn't know how many they are. One that resumes reads the folder on every rank.
 //
 // The run folder:
 //   recipe.toml            the recipe as it was used
@@ -19,6 +21,7 @@
 #include <vector>
 
 #include "data/experiments/loader.h"
+#include "engine/distributed/communicator.h"
 #include "engine/files/event_file.h"
 #include "engine/files/folder_lock.h"
 #include "model/training/trainer.h"
@@ -46,9 +49,12 @@ class TrainingRun {
     /// After each epoch, with all of metrics.csv so far.
     std::function<void(const MetricsLog&)> epoch_ended = [](const MetricsLog&) {};
     Listener listener;
+    /// The processes that train together, each of which makes a TrainingRun.
+    Communicator* ranks = &single_rank();
   };
 
-  /// Starts a run in a new or empty folder.
+  /// Starts a run in a new or empty folder. With several ranks all make one, of the same recipe and
+  /// data; an error of one is the error of all (engine/distributed/together.h), here and below.
   /// Throws std::invalid_argument if it would overwrite an old one, FolderBusy
   /// (engine/files/folder_lock.h) while another run, of this process or another, writes to it.
   TrainingRun(const Recipe& recipe, const std::filesystem::path& folder, Device device,
@@ -97,12 +103,26 @@ class TrainingRun {
   }
   /// Of the whole run, by what this process took so far.
   double seconds_left() const;
+  Communicator& ranks() const { return *hooks_->ranks; }
+  /// Whether this process writes the run's files.
+  bool writes() const { return ranks().rank() == 0; }
+  /// What each rank does by itself before training: opens the data, makes loader and trainer.
+  void prepare(const Recipe& recipe, bool resuming, bool allow_changed_data);
+  void choose_held_out(const Recipe& recipe);
+  void make_trainer(const Recipe& recipe);
+  /// The bits of `wishes` that any rank has.
+  std::int64_t wishes_of_all(std::int64_t wishes) const;
   bool run_epoch();
   void end_epoch();
+  void log_epoch(double loss, double held_out, double query);
   void initialise();
-  void take_batch(const data::Batch& batch);
-  /// Adds the loss that is still on its way to position_. Throws if it isn't finite.
+  /// The next slice, and how many images each rank has of its batch ([ranks]; empty: one rank).
+  bool next_batch(data::Batch& batch, std::vector<std::int64_t>& slices);
+  void take_batch(const data::Batch& batch, const std::vector<std::int64_t>& slices);
+  /// Adds the loss that is still on its way to position_.
   void settle_loss();
+  /// Throws if a loss wasn't finite.
+  void check_loss() const;
   double retrieval_map(const std::vector<std::int64_t>& queries,
                        const std::vector<std::int64_t>& database, int top_k) const;
   void save_checkpoint();
@@ -113,7 +133,7 @@ class TrainingRun {
 
   Recipe recipe_;
   std::filesystem::path folder_;
-  FolderLock lock_;  // of the folder, for as long as the run is there
+  std::optional<FolderLock> lock_;  // of the folder, for as long as the run is there; rank 0's
   Device device_;
   std::unique_ptr<const Hooks> hooks_;  // the profile refers to them wherever the run is moved
   data::Experiment experiment_;
@@ -123,10 +143,11 @@ class TrainingRun {
   LearningRateSchedule schedule_;
   Position position_;
   BatchLoss unsettled_;
+  bool lost_ = false;  // a loss wasn't finite
   /// Of this process.
   double batch_seconds_ = 0, evaluation_seconds_ = 0;
   std::int64_t batch_images_ = 0, evaluations_ = 0;
-  std::unique_ptr<EventFile> events_;
+  std::unique_ptr<EventFile> events_;     // rank 0's
   std::unique_ptr<StepProfile> profile_;  // null: none is asked for
 };
 

@@ -52,7 +52,7 @@ subjects() {
     status=1
   fi
 }
-subjects engine device tensor ops optim files text
+subjects engine device distributed tensor ops optim files text
 subjects model hybridhash training
 subjects data images sets streams experiments
 subjects retrieval codes files index search metrics

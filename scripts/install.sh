@@ -18,9 +18,9 @@ case "${1:-run}" in
     packages=(ca-certificates libcpp-httplib0.11 libdnnl2 libfmt9 libgif7 libgomp1 libheif1 libhwy1 libjpeg62-turbo
       libonnx1 libpng16-16 libprotobuf32 libspdlog1.10 libsqlite3-0 libssl3 libtiff6 libwebp7 libwebpdemux2 zlib1g) ;;
   run) ;;
-  test) packages+=(abigail-tools catch2 pkg-config) ;;
+  test) packages+=(abigail-tools catch2 libopenmpi-dev openmpi-bin pkg-config) ;;
   packages) packages+=(debootstrap dpkg-dev lintian patchelf pkg-config) ;;
-  checks) packages+=(abigail-tools catch2 pkg-config clang libclang-rt-dev clang-format clang-tidy doxygen valgrind
+  checks) packages+=(abigail-tools catch2 libopenmpi-dev openmpi-bin pkg-config clang libclang-rt-dev clang-format clang-tidy doxygen valgrind
     munge slurm-client slurmctld slurmd) ;;
   *) echo "scripts/install.sh: use, run, test, checks or packages, not '$1'" >&2; exit 2 ;;
 esac

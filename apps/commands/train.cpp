@@ -2,14 +2,20 @@
 // hybridhash train: a recipe to a run folder.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <optional>
+#include <thread>
 
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
 #include "apps/report/training_plots.h"
 #include "apps/terminal/progress_bar.h"
 #include "apps/terminal/shown_text.h"
+#include "engine/distributed/ranks.h"
+#include "engine/distributed/together.h"
+#include "kernels/core/parallel.h"
 #include "pipeline/training_run.h"
 
 namespace hh::apps {
@@ -19,15 +25,35 @@ struct Options {
   std::string recipe, out, resume;
   std::vector<std::string> settings;
   std::optional<std::string> profile_steps;
+  std::string distributed = "auto";
   bool skip_bad = false, print_recipe = false, profile = false, allow_changed_data = false;
   ComputeOptions compute;
 };
 
+/// What each of several processes of this machine takes of its processors, unless their launcher
+/// has bound them: then 0, which is all that each may use.
+int share_of_threads(const Communicator& all) {
+  const int most = int(std::thread::hardware_concurrency());
+  cpu::set_num_threads(0);
+  if (all.local_size() == 1 || cpu::num_threads() < most) return 0;
+  return std::max(1, most / all.local_size());
+}
+
 /// The recipe's number of threads, where the command line leaves it open.
-Device apply(const Options& o, const pipeline::Recipe& recipe) {
+Device apply(const Options& o, const pipeline::Recipe& recipe, const Communicator& all) {
   ComputeOptions compute = o.compute;
-  compute.verbose = true;  // a long run on the wrong device should show at its start
+  compute.verbose = all.rank() == 0;  // a long run on the wrong device should show at its start
   if (compute.threads == 0) compute.threads = recipe.train.threads;
+  if (compute.threads == 0 && std::getenv("HH_THREADS") == nullptr) {
+    compute.threads = share_of_threads(all);
+  }
+  if (all.size() > 1) {
+    HH_REQUIRE(!compute.device.starts_with("cuda"),
+               "--device " << compute.device
+                           << ": several processes train on CPUs only; use --device cpu, or one "
+                              "process on one GPU");
+    compute.device = "cpu";
+  }
   return compute.apply();
 }
 
@@ -48,21 +74,23 @@ pipeline::ProfiledSteps parse_steps(const std::string& text) {
   return steps;
 }
 
-pipeline::TrainingRun::Hooks hooks(const std::filesystem::path& folder) {
+pipeline::TrainingRun::Hooks hooks(const std::filesystem::path& folder, Communicator& all) {
   return {.stop = stop_requested,
           .epoch_ended =
               [folder](const pipeline::MetricsLog& log) { write_training_plots(folder, log); },
-          .listener = terminal_listener()};
+          .listener = terminal_listener(),
+          .ranks = &all};
 }
 
 void finish(pipeline::TrainingRun run, const std::filesystem::path& folder,
-            const std::optional<pipeline::ProfiledSteps>& profiled) {
+            const std::optional<pipeline::ProfiledSteps>& profiled, bool tells) {
   catch_stop_signals();
-  if (profiled) run.profile(*profiled);
+  if (profiled && tells) run.profile(*profiled);
   if (!run.run()) {
-    say("continue with: hybridhash train --resume {}\n", folder.string());
+    if (tells) say("continue with: hybridhash train --resume {}\n", folder.string());
     throw Stopped{stop_signal()};
   }
+  if (!tells) return;
   fmt::print("{}", shown_lines(run.summary()));
   for (const auto& [file, what] :
        {std::pair("loss.svg", "plot of the loss"), std::pair("map.svg", "plot of the mAP")}) {
@@ -70,27 +98,8 @@ void finish(pipeline::TrainingRun run, const std::filesystem::path& folder,
   }
 }
 
-void run(const Options& o) {
-  std::optional<pipeline::ProfiledSteps> profiled;
-  if (o.profile) profiled.emplace();
-  if (o.profile_steps) profiled = parse_steps(*o.profile_steps);
-  std::vector<std::string> settings = o.settings;
-  if (o.skip_bad) settings.push_back("data.skip_bad=true");
-  if (!o.resume.empty()) {
-    HH_REQUIRE(o.recipe.empty() && o.out.empty(), "--resume goes on with the recipe in "
-                                                      << o.resume
-                                                      << ": leave out RECIPE and --out");
-    const pipeline::Recipe recipe = pipeline::TrainingRun::recipe_of(o.resume, settings);
-    return finish(pipeline::TrainingRun::resume(recipe, o.resume, apply(o, recipe), hooks(o.resume),
-                                                o.allow_changed_data),
-                  o.resume, profiled);
-  }
-  const pipeline::Recipe recipe = pipeline::Recipe::read(o.recipe, settings);
-  if (o.print_recipe) return fmt::print("{}", shown_lines(recipe.to_commented_toml()));
-  HH_REQUIRE(!o.recipe.empty() || !settings.empty(),
-             "no RECIPE: give one, as recipes/micro_fashion.toml, or --set some of its keys "
-             "(--print-recipe "
-             "shows them all)");
+/// The folder of a new run, which must not be in the way of anything.
+std::string new_folder(const Options& o, const pipeline::Recipe& recipe) {
   const std::string name =
       o.recipe.empty() ? "default" : std::filesystem::path(o.recipe).stem().string();
   const std::string folder = o.out.empty() ? "runs/" + name : o.out;
@@ -107,7 +116,46 @@ void run(const Options& o) {
       check_output_files({{"--out", place / file}}, inputs);
     }
   }
-  finish(pipeline::TrainingRun(recipe, folder, apply(o, recipe), hooks(folder)), folder, profiled);
+  return folder;
+}
+
+void run(const Options& o) {
+  std::vector<std::string> settings = o.settings;
+  if (o.skip_bad) settings.push_back("data.skip_bad=true");
+  if (o.print_recipe && o.resume.empty()) {
+    const pipeline::Recipe recipe = pipeline::Recipe::read(o.recipe, settings);
+    return fmt::print("{}", shown_lines(recipe.to_commented_toml()));
+  }
+  Communicator& all = join_ranks(choose_launcher(o.distributed, process_environment()));
+  std::optional<pipeline::ProfiledSteps> profiled;
+  pipeline::Recipe recipe;
+  std::string folder = o.resume;
+  Device device;
+  together(all, [&] {
+    if (o.profile) profiled.emplace();
+    if (o.profile_steps) profiled = parse_steps(*o.profile_steps);
+    if (!o.resume.empty()) {
+      HH_REQUIRE(o.recipe.empty() && o.out.empty(), "--resume goes on with the recipe in "
+                                                        << o.resume
+                                                        << ": leave out RECIPE and --out");
+      recipe = pipeline::TrainingRun::recipe_of(o.resume, settings);
+    } else {
+      recipe = pipeline::Recipe::read(o.recipe, settings);
+      HH_REQUIRE(!o.recipe.empty() || !settings.empty(),
+                 "no RECIPE: give one, as recipes/micro_fashion.toml, or --set some of its keys "
+                 "(--print-recipe "
+                 "shows them all)");
+      folder = new_folder(o, recipe);
+    }
+    device = apply(o, recipe, all);
+  });
+  const bool tells = all.rank() == 0;
+  const auto told = hooks(folder, all);
+  if (o.resume.empty()) {
+    return finish(pipeline::TrainingRun(recipe, folder, device, told), folder, profiled, tells);
+  }
+  finish(pipeline::TrainingRun::resume(recipe, folder, device, told, o.allow_changed_data), folder,
+         profiled, tells);
 }
 
 }  // namespace
@@ -130,6 +178,11 @@ void add_train(CLI::App& program) {
                     "of the run's folder");
   command->add_option("--profile-steps", options->profile_steps,
                       "FIRST:LAST, other steps to profile; the first of this process is 1");
+  command
+      ->add_option("--distributed", options->distributed,
+                   "train with the other processes that mpirun or srun started: auto, where one "
+                   "of them did; off, mpi or env (docs/distributed.md)")
+      ->capture_default_str();
   add_allow_changed_data(*command, options->allow_changed_data);
   options->compute.add_to(*command);
   add_examples(
@@ -138,6 +191,7 @@ void add_train(CLI::App& program) {
       "  hybridhash train recipes/micro_fashion.toml --set model.bits=64 --set train.epochs=3\n"
       "  hybridhash train --resume runs/mine\n"
       "  hybridhash train recipes/micro_fashion.toml --out runs/profiled --profile-steps 100:109\n"
+      "  mpirun -np 4 hybridhash train recipes/micro_fashion.toml --out runs/mine\n"
       "Ctrl-C saves and stops (exit status 130); a second Ctrl-C stops at once.\n");
   command->callback([options] { run(*options); });
 }

@@ -75,6 +75,8 @@ struct Loader::State {
                "batch_size = " << options.batch_size << ": use 1 to 65536");
     HH_REQUIRE(options.workers >= 0 && options.workers <= 256,
                "workers = " << options.workers << ": use 0 to 256");
+    HH_PRECONDITION(options.slices >= 1 && options.slice >= 0 && options.slice < options.slices,
+                    "loader: slice " << options.slice << " of " << options.slices);
     HH_PRECONDITION(options.ahead >= 0 && options.ahead <= 4096,
                     "loader: ahead = " << options.ahead);
     for (const std::int64_t i : items) {
@@ -115,6 +117,15 @@ struct Loader::State {
     for (int i = 0; i < options.workers; ++i) threads.emplace_back([this] { run_worker(); });
   }
 
+  /// Of a batch's images those to be made: [first, second) of `order`.
+  std::pair<std::int64_t, std::int64_t> slice_of(std::int64_t number) const {
+    const std::int64_t begin = number * options.batch_size;
+    const std::int64_t end = std::min(begin + options.batch_size, std::int64_t(items.size()));
+    const std::int64_t per = (end - begin + options.slices - 1) / options.slices;
+    return {std::min(begin + per * options.slice, end),
+            std::min(begin + per * (options.slice + 1), end)};
+  }
+
   void make(std::int64_t number, Transformer& transformer, Image& image, Slot& slot) const {
     slot.bad.clear();
     slot.error = nullptr;
@@ -124,8 +135,7 @@ struct Loader::State {
     batch.indices.clear();
     batch.labels.clear();
     try {
-      const std::int64_t begin = number * options.batch_size;
-      const std::int64_t end = std::min(begin + options.batch_size, std::int64_t(items.size()));
+      const auto [begin, end] = slice_of(number);
       const std::size_t image_bytes =
           std::size_t(spec.size) * std::size_t(spec.size) * std::size_t(spec.channels);
       batch.pixels.resize(std::size_t(end - begin) * image_bytes);
@@ -213,7 +223,7 @@ struct Loader::State {
       for (BadImage& b : found) {
         if (bad_seen.insert(b.index).second) bad.push_back(std::move(b));
       }
-      if (batch.images > 0) return true;
+      if (batch.images > 0 || options.slices > 1) return true;
     }
     return false;
   }

@@ -22,6 +22,9 @@ struct LoaderOptions {
   int ahead = 0;           // batches ready or in work at once; 0: workers + 2
   bool drop_last = false;  // a short last batch is left out
   bool skip_bad = false;   // leave bad images out (their batch is shorter) in place of an error
+  /// Each batch is cut into `slices` runs of images, ceil(images / slices) each but the last ones,
+  /// and this loader makes run number `slice`: for processes that train together. Runs may be empty.
+  int slice = 0, slices = 1;
 };
 
 struct BadImage {
@@ -52,7 +55,8 @@ class Loader {
 
   /// Begins an epoch, at a later batch when a run is resumed. Ends one that is under way.
   void start(std::uint32_t epoch, std::int64_t first_batch = 0);
-  /// The next batch in order; false at the end of the epoch. `batch`'s memory is reused. Throws
+  /// The next batch in order; false at the end of the epoch. Batches without a readable image are
+  /// left out, but not when they are cut into slices. `batch`'s memory is reused. Throws
   /// std::runtime_error, which lists the batch's bad images, unless skip_bad; the epoch is then
   /// over.
   bool next(Batch& batch);

@@ -29,6 +29,7 @@
 #include "kernels/loss/wml_loss.h"
 #include "kernels/optimizer/gradient_norm.h"
 #include "kernels/optimizer/optimizer_update.h"
+#include "kernels/optimizer/shard_sum.h"
 #include "kernels/random/drop_path_scale.h"
 
 namespace hh {

@@ -81,6 +81,7 @@ struct Cast;
 struct AdamwUpdate;
 struct DropPathScale;
 struct GradientNorm;
+struct GradientSquares;
 struct HammingAveragePrecision;
 struct HammingRadius;
 struct HammingTopk;
@@ -90,6 +91,7 @@ struct Int8Pack;
 struct PackCodes;
 struct RmspropUpdate;
 struct SgdUpdate;
+struct ShardSum;
 
 template <class... Args>
 struct KernelList {};
@@ -111,8 +113,8 @@ using ActivationKernels = KernelList<
 using OtherKernels =
     KernelList<AdamwUpdate, BankUpdate<float>, BankUpdate<bf16>, BankUpdate<f16>, Cast<float, bf16>,
                Cast<bf16, float>, Cast<float, f16>, Cast<f16, float>, DropPathScale, GradientNorm,
-               HammingAveragePrecision, HammingRadius, HammingTopk, PackCodes, RmspropUpdate,
-               SgdUpdate, WmlLoss<float>, WmlLoss<bf16>, WmlLoss<f16>>;
+               GradientSquares, HammingAveragePrecision, HammingRadius, HammingTopk, PackCodes,
+               RmspropUpdate, SgdUpdate, ShardSum, WmlLoss<float>, WmlLoss<bf16>, WmlLoss<f16>>;
 
 /// Those that only the CPU has.
 using CpuKernels = KernelList<Int8LinearForward, Int8MlpForward, Int8Pack>;

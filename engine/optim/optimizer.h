@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Optimisers over all parameters of a network, in one pass over the flat arrays.
+// Optimisers over all parameters of a network, in one pass over the flat arrays. Ranks that train
+// together each keep the running averages of a shard of them, and update it: ZeRO, stage 1
+// (Rajbhandari and others, arXiv 1910.02054, section 5.1).
 #pragma once
 #include <memory>
 #include <string>
@@ -7,6 +9,7 @@
 #include <vector>
 
 #include "engine/device/backend.h"
+#include "engine/distributed/communicator.h"
 #include "engine/tensor/parameter.h"
 
 namespace hh {
@@ -26,11 +29,14 @@ struct OptimizerConfig {
 
 class Optimizer {
  public:
-  /// Keeps a reference to `parameters`, which must be placed and trainable.
-  Optimizer(const OptimizerConfig& config, Parameters& parameters);
+  /// Keeps references to `parameters`, which must be placed, trainable and the same on all ranks,
+  /// and to `ranks`.
+  Optimizer(const OptimizerConfig& config, Parameters& parameters,
+            Communicator& ranks = single_rank());
 
-  /// One step with the gradients as they are, each multiplied by `gradient_scale` first (1 / number
-  /// of accumulated batches). Skipped, on the device and without a word to the host, when the
+  /// One step with the gradients as they are, summed over the ranks in their order, each multiplied
+  /// by `gradient_scale` first (1 / number of accumulated batches). Afterwards all ranks have the
+  /// same weights, and gradients that are only good to be cleared. Skipped, on the device and without a word to the host, when the
   /// gradient isn't finite; norm() and skipped() tell.
   void step(float learning_rate, float gradient_scale = 1);
 
@@ -45,14 +51,41 @@ class Optimizer {
 
   std::int64_t steps() const { return steps_; }
   void set_steps(std::int64_t steps) { steps_ = steps; }
-  /// Running averages by name ("square", "mean", "momentum"), flat like the parameters.
-  const std::vector<std::pair<std::string, Tensor>>& state() const { return state_; }
+  /// Running averages by name ("square", "mean", "momentum"), flat like the parameters: elements
+  /// [shard().begin, shard().end) of them.
+  using State = std::vector<std::pair<std::string, Tensor>>;
+  const State& state() const { return state_; }
+  /// The same of all elements: state() with one rank, else gathered to rank 0, on the CPU; the
+  /// other ranks, which must call it too, get none.
+  State whole_state() const;
+  /// Elements from `begin` on of average number `which` become `values`, as bytes of f32; those of
+  /// other shards are left out.
+  void set_state(std::size_t which, std::int64_t begin, std::span<const std::byte> values);
+
+  /// Elements of the flat arrays.
+  struct Range {
+    std::int64_t begin = 0, end = 0;
+    std::int64_t count() const { return end - begin; }
+  };
+  /// What this rank updates. Shards begin where chunks of the gradient's norm do, so that its bits
+  /// don't depend on the number of ranks; a small network's may be empty.
+  const Range& shard() const { return shards_[std::size_t(ranks_.rank())]; }
 
  private:
+  /// The rule of the optimiser on the shard.
+  void update(const OptimizerArrays& arrays);
+  /// The shard's gradients become the sums over the ranks.
+  void sum_gradients();
+  /// Shards as parts of an array of `bytes` a flat element, or one every `per` elements.
+  std::vector<Part> parts_of_shards(std::size_t bytes, std::int64_t per = 1) const;
+
   OptimizerConfig config_;
   Parameters& parameters_;
-  std::vector<OptimizerSegment> segments_;
-  std::vector<std::pair<std::string, Tensor>> state_;
+  Communicator& ranks_;
+  std::vector<Range> shards_;               // [ranks]
+  std::vector<OptimizerSegment> segments_;  // of the shard, counted from its begin
+  State state_;
+  Tensor squares_;  // [chunks] f64: of the gradient, by kernels/optimizer/gradient_norm.h
   Tensor norm_, scale_, skip_;
   std::int64_t steps_ = 0;
 };

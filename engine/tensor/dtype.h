@@ -10,7 +10,7 @@
 
 namespace hh {
 
-/// f64 appears in files and reference results only: no kernel computes in it.
+/// f64 appears in files, reference results and sums only: no network computes in it.
 enum class DType : std::uint8_t { f32, bf16, f16, u8, i32, i64, u64, f64 };
 
 constexpr std::size_t size_bytes(DType dtype) {

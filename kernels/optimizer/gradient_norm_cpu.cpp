@@ -3,11 +3,9 @@
 // Numerics  A square of a float32 is exact in float64 and their sum can't overflow it, so the norm
 //           is good to a unit of float32, and not finite exactly when a gradient isn't or the norm
 //           itself is past float32.
-// Threads   Chunks of 65,536 elements, whose sums are added up in order.
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/core/check_workspace.h"
 #include "kernels/core/parallel.h"
 #include "kernels/optimizer/gradient_norm.h"
 
@@ -54,34 +52,26 @@ namespace {
 
 HWY_EXPORT(sum_of_squares);
 
-constexpr std::int64_t kChunk = 65536;
-
-std::int64_t chunks_of(std::int64_t n) { return (n + kChunk - 1) / kChunk; }
-
 }  // namespace
+
+void run(const GradientSquares& p) {
+  p.validate();
+  parallel_chunks(GradientSquares::chunks(p.n), [&](std::int64_t c) {
+    const std::int64_t begin = c * GradientSquares::kChunk;
+    p.squares[c] = HWY_DYNAMIC_DISPATCH(sum_of_squares)(
+        p.gradient + begin, std::min(GradientSquares::kChunk, p.n - begin));
+  });
+}
 
 void run(const GradientNorm& p) {
   p.validate();
-  HH_REQUIRE_WORKSPACE(p);
-  const std::int64_t chunks = chunks_of(p.n);
-  auto* sums = static_cast<double*>(p.workspace);
-  parallel_chunks(chunks, [&](std::int64_t c) {
-    const std::int64_t begin = c * kChunk;
-    sums[c] =
-        HWY_DYNAMIC_DISPATCH(sum_of_squares)(p.gradient + begin, std::min(kChunk, p.n - begin));
-  });
   double sum = 0;
-  for (std::int64_t c = 0; c < chunks; ++c) sum += sums[c];
+  for (std::int64_t c = 0; c < p.chunks; ++c) sum += p.squares[c];
   const double norm = double(p.inverse_loss_scale) * std::sqrt(sum);
   const bool clip = p.max_norm > 0 && norm > double(p.max_norm);
   p.norm[0] = float(norm);
   p.scale[0] = float(double(p.inverse_loss_scale) * (clip ? double(p.max_norm) / norm : 1.0));
   p.skip[0] = std::isfinite(p.norm[0]) ? 0 : 1;
-}
-
-std::size_t workspace_bytes(const GradientNorm& p) {
-  p.validate();
-  return std::size_t(chunks_of(p.n)) * sizeof(double);
 }
 
 }  // namespace hh::cpu

@@ -23,8 +23,9 @@ __global__ void __launch_bounds__(kThreads)
   const int r = i / p.images, b = i % p.images, row = first_row + r;
   const Philox random(p.seed, RandomPurpose::kDropPath, std::uint32_t(row));
   const float rate = rates.v[r];
-  const Philox::Block block = random.block((p.step << 30) + std::uint64_t(b / 4));
-  const bool dropped = float(block.v[b % 4] >> 8) * 0x1p-24f < rate;
+  const int at = p.first + b;
+  const Philox::Block block = random.block((p.step << 30) + std::uint64_t(at / 4));
+  const bool dropped = float(block.v[at % 4] >> 8) * 0x1p-24f < rate;
   p.scale[std::int64_t{row} * p.images + b] = dropped ? 0 : 1 / (1 - rate);
 }
 

@@ -3,9 +3,10 @@
 //
 //   scale[r, b] = 0 if draw(r, b) < rate[r], else 1 / (1 - rate[r])
 //
-// Row r is one branch of one layer. The draw is Philox::uniform of number b of the stream (seed,
-// kDropPath, r) advanced by step * 2^32: word b % 4 of block step * 2^30 + b / 4. So it doesn't
-// depend on device, threads or batch size; it repeats after 2^34 steps.
+// Row r is one branch of one layer. The draw is Philox::uniform of number i = first + b of the
+// stream (seed, kDropPath, r) advanced by step * 2^32: word i % 4 of block step * 2^30 + i / 4. So
+// it doesn't depend on device, threads or batch size, nor on how a batch is cut among processes; it
+// repeats after 2^34 steps.
 // Source: docs/specification.md, section 3, "drop path".
 #pragma once
 #include <cstdint>
@@ -21,6 +22,7 @@ struct DropPathScale {
   float* scale = nullptr;       // [rows, images] out
   int rows = 0;                 // >= 0
   int images = 0;               // >= 0
+  int first = 0;                // >= 0: images of the batch before these, on other processes
   std::uint64_t seed = 0;
   std::uint64_t step = 0;
 
@@ -28,6 +30,7 @@ struct DropPathScale {
   void validate() const {
     HH_PRECONDITION(rows >= 0, "drop_path_scale: rows = " << rows);
     HH_PRECONDITION(images >= 0, "drop_path_scale: images = " << images);
+    HH_PRECONDITION(first >= 0, "drop_path_scale: first = " << first);
     if (rows == 0 || images == 0) return;
     HH_PRECONDITION(rate && scale, "drop_path_scale: an array is null");
     for (int r = 0; r < rows; ++r) {

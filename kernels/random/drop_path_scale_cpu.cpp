@@ -12,11 +12,12 @@ void run(const DropPathScale& p) {
     const Philox random(p.seed, RandomPurpose::kDropPath, std::uint32_t(r));
     const float rate = p.rate[r], kept = 1 / (1 - rate);
     float* row = p.scale + std::int64_t{r} * p.images;
-    for (int b = 0; b < p.images; b += 4) {
-      const Philox::Block block = random.block((p.step << 30) + std::uint64_t(b / 4));
-      for (int i = 0; i < std::min(4, p.images - b); ++i) {
-        const float draw = float(block.v[i] >> 8) * 0x1p-24f;
-        row[b + i] = draw < rate ? 0 : kept;
+    const int end = p.first + p.images;
+    for (int i = p.first; i < end; i = (i / 4 + 1) * 4) {
+      const Philox::Block block = random.block((p.step << 30) + std::uint64_t(i / 4));
+      for (int at = i; at < std::min((i / 4 + 1) * 4, end); ++at) {
+        const float draw = float(block.v[at % 4] >> 8) * 0x1p-24f;
+        row[at - p.first] = draw < rate ? 0 : kept;
       }
     }
   }

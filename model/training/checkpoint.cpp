@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "engine/device/backend.h"
+#include "engine/distributed/together.h"
 #include "engine/tensor/extents.h"
 
 namespace hh {
@@ -36,16 +37,6 @@ SafetensorsItem item_of(const std::string& name, const Tensor& tensor,
           host_bytes(tensor, store)};
 }
 
-/// Each running average of each parameter as a tensor of its own: the flat arrays' padding is ours.
-template <class Visit>
-void for_each_state(Trainer& trainer, Visit visit) {
-  for (const auto& [state, values] : trainer.optimizer().state()) {
-    for (const Parameter& p : trainer.parameters().all()) {
-      visit(optimizer_name(state, p.name()), values.part(p.begin(), p.shape()));
-    }
-  }
-}
-
 /// Whether the entry's elements are the tensor's. Labels of older checkpoints are I64 with the same
 /// bits.
 bool same_type(const SafetensorsFile::Entry& entry, const Tensor& tensor) {
@@ -53,8 +44,9 @@ bool same_type(const SafetensorsFile::Entry& entry, const Tensor& tensor) {
          (entry.dtype == "I64" && tensor.dtype() == DType::u64);
 }
 
-void load_exact(const SafetensorsFile& file, const std::string& path, const std::string& name,
-                const Tensor& tensor) {
+/// The file's bytes of what is to become a tensor like this one.
+std::span<const std::byte> exact_bytes(const SafetensorsFile& file, const std::string& path,
+                                       const std::string& name, const Tensor& tensor) {
   HH_REQUIRE(file.contains(name),
              path << ": it has no " << name << ": it is of a run with another optimiser or bank");
   const SafetensorsFile::Entry& entry = file.entry(name);
@@ -62,7 +54,13 @@ void load_exact(const SafetensorsFile& file, const std::string& path, const std:
              path << ": " << name << " is " << entry.dtype << " " << extents_text(entry.shape)
                   << "; this run's is " << safetensors_dtype(tensor.dtype()) << " "
                   << to_string(tensor.shape()) << ": " << kGoOn);
-  backend(tensor.device()).copy_from_host(tensor.raw(), entry.bytes.data(), entry.bytes.size());
+  return entry.bytes;
+}
+
+void load_exact(const SafetensorsFile& file, const std::string& path, const std::string& name,
+                const Tensor& tensor) {
+  const std::span<const std::byte> bytes = exact_bytes(file, path, name, tensor);
+  backend(tensor.device()).copy_from_host(tensor.raw(), bytes.data(), bytes.size());
 }
 
 /// The same of some rows of the file's tensor.
@@ -183,12 +181,20 @@ std::vector<SafetensorsItem> weight_items(const Parameters& parameters,
   return items;
 }
 
-void save_checkpoint(const std::filesystem::path& path, Trainer& trainer, const Metadata& extra) {
+namespace {
+
+/// `state`: Optimizer::whole_state().
+void write_checkpoint(const std::filesystem::path& path, Trainer& trainer,
+                      const Optimizer::State& state, const Metadata& extra) {
   std::vector<std::vector<std::byte>> store;
   std::vector<SafetensorsItem> items = weight_items(trainer.parameters(), store);
-  for_each_state(trainer, [&](const std::string& name, const Tensor& values) {
-    items.push_back(item_of(name, values, store));
-  });
+  // A tensor for each parameter: the flat arrays' padding is ours.
+  for (const auto& [name, values] : state) {
+    for (const Parameter& p : trainer.parameters().all()) {
+      items.push_back(
+          item_of(optimizer_name(name, p.name()), values.part(p.begin(), p.shape()), store));
+    }
+  }
   items.push_back(item_of(kBankCodes, trainer.bank().view().codes, store));
   items.push_back(item_of(kBankLabels, trainer.bank().view().labels, store));
   Metadata metadata = extra;
@@ -203,6 +209,16 @@ void save_checkpoint(const std::filesystem::path& path, Trainer& trainer, const 
     metadata[kLastFinite] = std::to_string(scaling->last_finite ? int(*scaling->last_finite) : 2);
   }
   write_safetensors(path, items, metadata);
+}
+
+}  // namespace
+
+void save_checkpoint(const std::filesystem::path& path, Trainer& trainer, const Metadata& extra) {
+  Communicator& ranks = *trainer.config().ranks;
+  const Optimizer::State state = trainer.optimizer().whole_state();
+  together(ranks, [&] {
+    if (ranks.rank() == 0) write_checkpoint(path, trainer, state, extra);
+  });
 }
 
 Metadata load_checkpoint(const std::filesystem::path& path, Trainer& trainer,
@@ -233,9 +249,14 @@ Metadata load_checkpoint(const std::filesystem::path& path, Trainer& trainer,
   // Weights of a checkpoint are F32; in another type they wouldn't go on bit for bit.
   for (const Parameter& p : trainer.parameters().all())
     load_exact(file, name, p.name(), p.weight());
-  for_each_state(trainer, [&](const std::string& state, const Tensor& values) {
-    load_exact(file, name, state, values);
-  });
+  const Optimizer::State& state = trainer.optimizer().state();
+  for (std::size_t i = 0; i < state.size(); ++i) {
+    for (const Parameter& p : trainer.parameters().all()) {
+      trainer.optimizer().set_state(
+          i, p.begin(),
+          exact_bytes(file, name, optimizer_name(state[i].first, p.name()), p.weight()));
+    }
+  }
   load_rows(file, name, kBankCodes, trainer.bank().view().codes, bank_rows);
   load_rows(file, name, kBankLabels, trainer.bank().view().labels, bank_rows);
   trainer.optimizer().set_steps(metadata_number(metadata, name, "steps"));

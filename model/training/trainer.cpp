@@ -2,10 +2,12 @@
 #include "model/training/trainer.h"
 
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "engine/device/launch.h"
 #include "engine/device/profiler.h"
+#include "engine/ops/gather_rows.h"
 #include "engine/tensor/tape.h"
 #include "engine/text/log.h"
 #include "kernels/random/drop_path_scale.h"
@@ -19,19 +21,21 @@ Trainer::Trainer(const TrainerConfig& config, Device device)
       bank_(config.bank_rows, config.model.bits, config.classes, config.bank_dtype, device),
       drop_path_rates_(network_.drop_path_rates()) {
   parameters_.place(device, config.dtype, /*trainable=*/true);
-  optimizer_ = std::make_unique<Optimizer>(config.optimizer, parameters_);
+  optimizer_ = std::make_unique<Optimizer>(config.optimizer, parameters_, *config.ranks);
+  use_graph(config.graph);
   if (config.dtype == DType::f16) {
     loss_scale_ = Tensor::from(std::span<const float>(&scaler_.scale, 1), {1}, device);
   }
 }
 
-void Trainer::draw_drop_path(const Tensor& scale) const {
+void Trainer::draw_drop_path(const Tensor& scale, std::int64_t first) const {
   // Batches of one step must not repeat each other's draws.
   const auto draw = std::uint64_t(optimizer_->steps()) << 16 | std::uint64_t(accumulated_);
   launch(device_, DropPathScale{.rate = drop_path_rates_.data(),
                                 .scale = scale.data<float>(),
                                 .rows = int(scale.dim(0)),
                                 .images = int(scale.dim(1)),
+                                .first = int(first),
                                 .seed = config_.seed,
                                 .step = draw});
 }
@@ -55,10 +59,29 @@ void Trainer::fill(Step& step, std::span<const std::uint8_t> pixels,
     bank_.refill(step.batch, labels, rows);
   }
   step.pixels.copy_from(pixels);
-  if (step.drop_path) draw_drop_path(step.drop_path);
+  if (!step.drop_path) return;
+  const auto before = step.slices.begin() + (step.slices.empty() ? 0 : config_.ranks->rank());
+  draw_drop_path(step.drop_path, std::accumulate(step.slices.begin(), before, std::int64_t{0}));
+}
+
+Tensor Trainer::loss_of(const Tensor& code, const Step& step) {
+  const UseLayer layer({.layer = "loss"});
+  const ProfileRange range("loss");
+  if (step.slices.empty()) {
+    return bank_.loss(code, step.batch, config_.alpha, loss_scale_).loss;
+  }
+  // The loss divides by the pairs of the whole batch, and the bank takes all of its codes: both are
+  // everybody's.
+  const auto all = [&](const Tensor& own) { return gather_rows(own, step.slices, *config_.ranks); };
+  const MemoryBank::Batch whole{all(step.batch.labels), all(step.batch.indices)};
+  return bank_.loss(all(code), whole, config_.alpha, loss_scale_).loss;
 }
 
 void Trainer::compute(Step& step) {
+  if (step.pixels.dim(0) == 0) {
+    step.loss = loss_of(Tensor({0, config_.model.bits}, DType::f32, device_), step);
+    return;
+  }
   const Tensor input = patch_rows(network_, step.pixels, config_.pixels, config_.dtype);
   const ForwardOptions options{.drop_path = step.drop_path, .recompute = config_.recompute};
   Tape tape;
@@ -68,9 +91,7 @@ void Trainer::compute(Step& step) {
       const ProfileRange range("forward");
       return network_.forward(input, options);
     }();
-    const UseLayer layer({.layer = "loss"});
-    const ProfileRange range("loss");
-    step.loss = bank_.loss(out.code, step.batch, config_.alpha, loss_scale_).loss;
+    step.loss = loss_of(out.code, step);
   }
   const ProfileRange range("backward");
   tape.backward();
@@ -106,7 +127,11 @@ bool Trainer::record(int images) {
 
 Tensor Trainer::accumulate(std::span<const std::uint8_t> pixels,
                            std::span<const std::uint64_t> labels,
-                           std::span<const std::int64_t> rows) {
+                           std::span<const std::int64_t> rows,
+                           std::span<const std::int64_t> slices) {
+  HH_PRECONDITION(std::int64_t(slices.size()) == (slices.empty() ? 0 : config_.ranks->size()),
+                  slices.size() << " slices of a batch for " << config_.ranks->size() << " ranks");
+  HH_PRECONDITION(config_.ranks->size() == 1 || !slices.empty(), "a batch without its slices");
   const int images = int(rows.size());
   const auto fits = [&] { return recorded_.graph && recorded_.step.pixels.dim(0) == images; };
   // The second batch of a size is worth a recording: libraries have chosen their algorithms by
@@ -123,6 +148,7 @@ Tensor Trainer::accumulate(std::span<const std::uint8_t> pixels,
   }
   eager_images_ = images;
   Step step;
+  if (config_.ranks->size() > 1) step.slices.assign(slices.begin(), slices.end());
   fill(step, pixels, labels, rows);
   compute(step);
   ++accumulated_;

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "engine/device/backend.h"
+#include "engine/distributed/communicator.h"
 #include "engine/optim/loss_scaler.h"
 #include "engine/optim/optimizer.h"
 #include "model/hybridhash/hybridhash.h"
@@ -27,6 +28,8 @@ struct TrainerConfig {
   std::uint64_t seed = 0;  // of drop path
   Recompute recompute = Recompute::kNone;
   bool graph = true;  // on a GPU: replay the recorded launches of a step; the same bits either way
+  /// Who trains together: each rank with a trainer of the same configuration.
+  Communicator* ranks = &single_rank();
 };
 
 class Trainer {
@@ -37,9 +40,13 @@ class Trainer {
   /// Forward and backward of one batch; gradients add up until step(). Returns the batch's loss,
   /// still on the device and valid until the next call. pixels [B, S, S, C], labels [B, words],
   /// rows [B] (bank rows).
+  /// With several ranks they are this rank's slice of the batch, which may be empty, and
+  /// slices [ranks] are the numbers of images of all slices, which are not all 0: the loss is the
+  /// whole batch's on all ranks, and the gradients are this slice's share of its gradient.
   Tensor accumulate(std::span<const std::uint8_t> pixels, std::span<const std::uint64_t> labels,
-                    std::span<const std::int64_t> rows);
-  /// Optimiser step with the mean of the gradients accumulated since the last one, which it clears.
+                    std::span<const std::int64_t> rows, std::span<const std::int64_t> slices = {});
+  /// Optimiser step with the mean of the gradients accumulated since the last one, which it clears;
+  /// with the sums over the ranks of them.
   void step(float learning_rate);
   /// Batches accumulated since the last step.
   int accumulated() const { return accumulated_; }
@@ -50,8 +57,9 @@ class Trainer {
   };
   std::optional<LossScaling> loss_scaling() const;
   void set_loss_scaling(const LossScaling& scaling);
-  /// Whether the steps to come may be recorded, as TrainerConfig::graph.
-  void use_graph(bool on) { config_.graph = on; }
+  /// Whether the steps to come may be recorded, as TrainerConfig::graph. Those of several ranks
+  /// aren't: what they say to each other is not recorded.
+  void use_graph(bool on) { config_.graph = on && config_.ranks->size() == 1; }
   /// Whether full batches are replayed from a recording.
   bool recorded() const { return recorded_.graph != nullptr; }
 
@@ -68,7 +76,8 @@ class Trainer {
     Tensor pixels;     // [B, S, S, C] u8
     Tensor drop_path;  // [2 * layers, B] scales; empty: none
     MemoryBank::Batch batch;
-    Tensor loss;  // [1]
+    std::vector<std::int64_t> slices;  // [ranks] images; empty: the batch is all here
+    Tensor loss;                       // [1]
   };
   /// A step recorded, with the memory that it works in.
   struct RecordedStep {
@@ -79,12 +88,15 @@ class Trainer {
 
   /// Tells the scaler of the last step but this one; the batches to come take its factor.
   void update_loss_scale();
-  void draw_drop_path(const Tensor& scale) const;
+  /// For images `first` and following of the batch.
+  void draw_drop_path(const Tensor& scale, std::int64_t first) const;
   /// Brings a batch to the tensors of `step`.
   void fill(Step& step, std::span<const std::uint8_t> pixels, std::span<const std::uint64_t> labels,
             std::span<const std::int64_t> rows) const;
   /// Forward and backward, nothing that waits or speaks to the host.
   void compute(Step& step);
+  /// The loss of the codes [images, bits] of step's images and those of the other ranks.
+  Tensor loss_of(const Tensor& code, const Step& step);
   /// Records compute() for batches of this size. False where that can't be done, for good.
   bool record(int images);
 

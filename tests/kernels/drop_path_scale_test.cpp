@@ -11,12 +11,13 @@ namespace {
 using testing::Array;
 
 std::vector<float> scales(Device device, const std::vector<float>& rate, int images,
-                          std::uint64_t seed, std::uint64_t step) {
+                          std::uint64_t seed, std::uint64_t step, int first = 0) {
   const Array scale(device, std::vector<float>(rate.size() * std::size_t(images), NAN));
   testing::run(device, DropPathScale{.rate = rate.data(),
                                      .scale = scale.data(),
                                      .rows = int(rate.size()),
                                      .images = images,
+                                     .first = first,
                                      .seed = seed,
                                      .step = step});
   return scale.host();
@@ -70,10 +71,25 @@ TEST_CASE("drop_path_scale: an image's draws don't depend on the batch, seeds an
   REQUIRE(std::vector<float>(two.begin() + 100, two.end()) != many);
 }
 
+TEST_CASE("drop_path_scale: a slice of a batch has the batch's draws", "[random]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const int first = GENERATE(0, 1, 2, 3, 4, 5, 62);
+  const int images = GENERATE(0, 1, 2, 3, 4, 5, 33);
+  CAPTURE(device, first, images);
+  const std::vector<float> rate{0.5f, 0.1f};
+  const std::vector<float> all = scales(device, rate, 100, 1, 5);
+  const std::vector<float> slice = scales(device, rate, images, 1, 5, first);
+  for (std::size_t r = 0; r < rate.size(); ++r) {
+    const auto row = all.begin() + std::ptrdiff_t(r) * 100 + first;
+    REQUIRE(std::equal(row, row + images, slice.begin() + std::ptrdiff_t(r) * images));
+  }
+}
+
 TEST_CASE("drop_path_scale names what it refuses", "[random]") {
   std::vector<float> scale(4), rate{0.5f, 1.0f};
   REQUIRE_THROWS_WITH(cpu::run(DropPathScale{.rows = -1}), Catch::Contains("rows = -1"));
   REQUIRE_THROWS_WITH(cpu::run(DropPathScale{.images = -1}), Catch::Contains("images = -1"));
+  REQUIRE_THROWS_WITH(cpu::run(DropPathScale{.first = -1}), Catch::Contains("first = -1"));
   REQUIRE_THROWS_WITH(cpu::run(DropPathScale{.rows = 2, .images = 2}), Catch::Contains("null"));
   DropPathScale p{.rate = rate.data(), .scale = scale.data(), .rows = 2, .images = 2};
   REQUIRE_THROWS_WITH(cpu::run(p), Catch::Contains("rate[1] = 1"));

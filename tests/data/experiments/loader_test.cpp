@@ -169,6 +169,49 @@ TEST_CASE("an epoch resumes at any batch", "[data][loader]") {
   }
 }
 
+TEST_CASE("the slices of a batch, end to end, are the batch", "[data][loader]") {
+  const TestDataset set(60);
+  const int slices = GENERATE(2, 3, 5, 9);
+  const int workers = GENERATE(0, 2);
+  CAPTURE(slices, workers);
+  LoaderOptions options{.batch_size = 8, .shuffle = true, .seed = 3, .workers = workers};
+  Loader whole(set, every_second(19), random_crop(), options);
+  const Epoch want = run(whole, 1);
+  REQUIRE(want.batches.back().images == 3);  // with more slices some are empty
+  options.slices = slices;
+  Epoch joined;
+  for (options.slice = 0; options.slice < slices; ++options.slice) {
+    Loader loader(set, every_second(19), random_crop(), options);
+    const Epoch epoch = run(loader, 1);
+    REQUIRE(epoch.batches.size() == want.batches.size());
+    joined.batches.resize(epoch.batches.size());
+    for (std::size_t b = 0; b < epoch.batches.size(); ++b) {
+      const Batch& slice = epoch.batches[b];
+      Batch& all = joined.batches[b];
+      const int per = (want.batches[b].images + slices - 1) / slices;
+      REQUIRE(slice.images <= per);
+      REQUIRE(all.images == std::min(options.slice * per, want.batches[b].images));
+      all.number = slice.number;
+      all.images += slice.images;
+      all.pixels.insert(all.pixels.end(), slice.pixels.begin(), slice.pixels.end());
+      all.indices.insert(all.indices.end(), slice.indices.begin(), slice.indices.end());
+      all.labels.insert(all.labels.end(), slice.labels.begin(), slice.labels.end());
+    }
+  }
+  REQUIRE(same(joined, want));
+}
+
+TEST_CASE("a slice without a readable image is a batch all the same", "[data][loader]") {
+  TestDataset set(8);
+  set.bad = {0, 1};
+  Loader loader(set, {0, 1, 2, 3, 4, 5}, random_crop(),
+                {.batch_size = 4, .skip_bad = true, .slice = 0, .slices = 2});
+  const Epoch epoch = run(loader, 0);
+  REQUIRE(epoch.batches.size() == 2);
+  CHECK(epoch.batches[0].images == 0);
+  CHECK(epoch.batches[1].images == 1);
+}
+
 TEST_CASE("drop_last leaves the short batch out", "[data][loader]") {
   const TestDataset set(60);
   Loader loader(set, every_second(30), random_crop(), {.batch_size = 8, .drop_last = true});

@@ -16,7 +16,6 @@
 #include "kernels/linear/bias_gelu.h"
 #include "kernels/linear/linear.h"
 #include "kernels/loss/wml_loss.h"
-#include "kernels/optimizer/gradient_norm.h"
 
 namespace hh {
 namespace {
@@ -85,7 +84,6 @@ TEST_CASE("an op of the network without its workspace is refused", "[workspace]"
 }
 
 TEST_CASE("an op of training or search without its workspace is refused", "[workspace]") {
-  refused(GradientNorm{.gradient = f, .n = 100, .norm = f, .scale = f, .skip = i32});
   refused(WmlLoss<float>{.u = f,
                          .labels = u64,
                          .bank = f,
