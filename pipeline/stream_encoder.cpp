@@ -141,6 +141,8 @@ StreamCounts encode_stream(const Model& model, OpenStream& stream, const retriev
   }
   options.check_stop();
   // A part may be empty: the others have the codes.
+  HH_REQUIRE(counts.codes + counts.bad > 0 || about.part || options.may_be_empty,
+             stream.name << ": it names no image: did what writes it fail?");
   HH_REQUIRE(
       counts.codes > 0 || about.part || options.may_be_empty,
       stream.name << ": there is not one readable image: hybridhash dataset check names what "

@@ -57,6 +57,8 @@ class Planner {
   void list_files();
   void compare();
   void find_moved();
+  /// Throws where there is nothing to make a new index of.
+  void check_new() const;
   /// Throws where a root lost all of its files.
   void check_empty() const;
   SyncPlan plan() && { return std::move(plan_); }
@@ -226,6 +228,14 @@ void Planner::find_moved() {
   }
 }
 
+void Planner::check_new() const {
+  HH_REQUIRE(index_ != nullptr || std::any_of(found_.begin(), found_.end(),
+                                              [](std::int64_t files) { return files > 0; }),
+             roots_.folders[0].string()
+                 << (found_.size() > 1 ? " and the other folders hold" : ": it holds")
+                 << " no image, and there is no index yet: is its disk there?");
+}
+
 void Planner::check_empty() const {
   for (std::size_t r = 0; r < prefixes_.size(); ++r) {
     HH_REQUIRE(found_[r] > 0 || items_[r] == 0,
@@ -295,6 +305,7 @@ SyncPlan plan_sync(const retrieval::Index* index, const SyncRoots& roots, bool c
   Planner planner(index, roots, class_folders, listener);
   planner.list_files();
   planner.compare();
+  planner.check_new();
   if (!allow_empty) planner.check_empty();
   planner.find_moved();
   return std::move(planner).plan();

@@ -57,7 +57,7 @@ struct SyncPlan {
 /// `index` null: there is none yet. With `class_folders` the folders in each of the roots are classes.
 /// Nothing is written.
 /// Throws std::invalid_argument where a folder that the index has items of holds no image at all, as a
-/// disk that isn't mounted does, unless `allow_empty`.
+/// disk that isn't mounted does, unless `allow_empty`; or where there is no index yet and no image either.
 SyncPlan plan_sync(const retrieval::Index* index, const SyncRoots& roots, bool class_folders,
                    bool allow_empty, const Listener& listener);
 

@@ -14,6 +14,7 @@
 #include "apps/commands/outputs.h"
 #include "apps/terminal/progress_bar.h"
 #include "apps/terminal/shown_text.h"
+#include "apps/terminal/standard_streams.h"
 #include "data/streams/input.h"
 #include "engine/files/file_error.h"
 #include "engine/text/counted.h"
@@ -95,6 +96,8 @@ std::optional<PartOfList> shard_of(const Options& o) {
 }
 
 void check_together(const Options& o) {
+  HH_REQUIRE(!o.to_stdout() || !output_was_closed(),
+             "--out -: stdout is closed: give it a reader, or a file by --out FILE");
   HH_REQUIRE(!o.out.empty() || !o.npy.empty() || !o.npy_outputs.empty(),
              "where to? Give --out, --npy or --npy-outputs");
   HH_REQUIRE(!o.json || !o.stdout_taken(),

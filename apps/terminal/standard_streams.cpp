@@ -14,15 +14,20 @@ namespace hh::apps {
 namespace {
 
 int first_error = 0;  // of writing to stdout
+bool had_no_output = false;
 
 }  // namespace
 
 void open_standard_streams() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(descriptor, F_GETFD) >= 0) continue;
+    if (descriptor == STDOUT_FILENO) had_no_output = true;
     // The lowest that is free is taken: this one.
-    if (::fcntl(descriptor, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) < 0) return;
+    if (::open("/dev/null", O_RDWR) < 0) return;
   }
 }
+
+bool output_was_closed() { return had_no_output; }
 
 void note_output_error(int error) {
   if (first_error == 0) first_error = error;

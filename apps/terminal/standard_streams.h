@@ -9,6 +9,9 @@ namespace hh::apps {
 /// what is printed. First of all in main().
 void open_standard_streams();
 
+/// Whether stdout was: what goes there is lost.
+bool output_was_closed();
+
 /// Prints a line and sees to it that it is read now. A failure doesn't throw, as fmt::print's does:
 /// a run of days needn't end because its log's disk is full. flush_output tells of it. False, with
 /// errno, where it failed.

@@ -71,6 +71,9 @@ bool LineReader::next(std::string_view& line, const std::atomic<bool>& stop) {
     }
     if (null_) {
       if (line.empty()) continue;
+      if (number_ == 1 && found == nullptr && line.find('\n') != std::string_view::npos) {
+        fail("it has lines and no zero byte: leave --null out, which is for paths that end in one");
+      }
       return true;
     }
     if (number_ == 1 && line.starts_with("\xef\xbb\xbf")) line.remove_prefix(3);

@@ -44,6 +44,11 @@ bool TarReader::read_all(char* to, std::size_t count, const std::atomic<bool>& s
     const std::size_t got = input_.read(to, count, stop);
     if (got == 0) {
       if (stop) return false;
+      if (place_ == 0) {
+        throw std::runtime_error(input_.name() +
+                                 ": it is empty, not a tar archive: did what "
+                                 "writes it fail?");
+      }
       fail(place_ == header_ ? "the archive ends here without the mark of its end: it is cut short"
                              : "the archive ends within this member, at byte " +
                                    std::to_string(place_) + ": it is cut short");
@@ -173,6 +178,20 @@ bool TarReader::finish(const std::atomic<bool>& stop) {
     fail("a block of zeros stands where a member's header should: the archive is damaged");
   }
   ended_ = true;
+  return read_record(stop);
+}
+
+/// Up to where tar ends what it writes, so that a tar that writes into our pipe isn't ended by a
+/// signal. False when stopped.
+bool TarReader::read_record(const std::atomic<bool>& stop) {
+  constexpr std::int64_t kRecord = 20 * std::int64_t(kBlock);
+  Block block;
+  while (!input_.is_regular() && place_ % kRecord != 0) {
+    const auto room = std::size_t(std::min(kRecord - place_ % kRecord, std::int64_t(kBlock)));
+    const std::size_t got = input_.read(block.data(), room, stop);
+    if (got == 0) return !stop;
+    place_ += std::int64_t(got);
+  }
   return true;
 }
 

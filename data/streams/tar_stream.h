@@ -51,6 +51,7 @@ class TarReader {
   bool read_all(char* to, std::size_t count, const std::atomic<bool>& stop);
   bool pass_over(std::int64_t bytes, const std::atomic<bool>& stop);
   bool finish(const std::atomic<bool>& stop);
+  bool read_record(const std::atomic<bool>& stop);
   bool read_text(std::int64_t bytes, std::string& text, const std::atomic<bool>& stop);
   void read_extended(const std::string& text, Extended& extended) const;
   std::int64_t number(const Block& block, std::size_t at, std::size_t size, const char* what) const;

@@ -192,6 +192,18 @@ TEST_CASE("a folder behind a link whose disk is away keeps its items", "[index][
   CHECK(photos.items().at("red/100.ppm").id == before.at("red/100.ppm").id);
 }
 
+TEST_CASE("there is no new index of a folder without images", "[index][sync]") {
+  const Photos photos;
+  const std::string empty = (photos / "empty").string();
+  fs::create_directories(empty);
+  for (const std::string more : {"--allow-empty", "--dry-run"}) {
+    CHECK_THAT(
+        photos.run({"sync", empty, "--model", models().path("3"), more}, 2).err,
+        Contains(empty + ": it holds no image, and there is no index yet: is its disk there?"));
+  }
+  CHECK_FALSE(fs::exists(photos / "x"));
+}
+
 TEST_CASE("an index follows several folders, and a part of them", "[index][sync]") {
   const Photos photos;
   const std::string model = models().path("3");

@@ -93,6 +93,12 @@ TEST_CASE("what is printed to closed descriptors reaches no file", "[program][tr
     CHECK_THAT(testing::read_text(entry.path()), !Contains("images/s") && !Contains("epoch 1/"));
   }
   CHECK(run_program(folder.path(), {"info", folder / "run/best.safetensors"}).status == 0);
+  // Codes that nobody gets are no success.
+  testing::write_text(folder / "list", "images/red/100.ppm\n");
+  const Outcome codes =
+      shell(folder.path(), "\"$0\" encode --model run/best.safetensors --list list --out - >&-");
+  CHECK(codes.status == 2);
+  CHECK_THAT(codes.err, Contains("--out -: stdout is closed"));
 }
 
 TEST_CASE("a training that a signal stops says so by its exit status", "[program][train]") {

@@ -2,7 +2,9 @@
 #include "apps/report/gallery.h"
 
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <thread>
 
 #include "tests/support/temporary_folder.h"
 #include "tests/support/text_file.h"
@@ -37,6 +39,36 @@ TEST_CASE("thumbnails are small pictures of the items", "[gallery]") {
   CHECK(thumbnails.of("#17").empty());
   testing::write_text(folder / "a.ppm", "P5\n1 1\n255\nx");
   CHECK(thumbnails.of("a.ppm").width == 1);
+}
+
+TEST_CASE("thumbnails are the same from many threads", "[gallery][thumbnails]") {
+  const testing::TemporaryFolder folder;
+  constexpr int kImages = 8, kThreads = 4, kRounds = 5;
+  for (int i = 0; i < kImages; ++i) {
+    const std::string pixels(std::size_t(200 * 150), char('a' + i));
+    testing::write_text(folder / (std::to_string(i) + ".pgm"), "P5\n200 150\n255\n" + pixels);
+  }
+  apps::Thumbnails thumbnails({.image_root = folder.path().string()});
+  std::vector<std::string> alone;
+  for (int i = 0; i < kImages; ++i) {
+    alone.push_back(thumbnails.of(std::to_string(i) + ".pgm").bytes);
+  }
+  REQUIRE(!alone[0].empty());
+  REQUIRE(alone[0] != alone[1]);
+  std::atomic<int> same = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int k = 0; k < kRounds * kImages; ++k) {
+        const int i = (k + t) % kImages;
+        same += thumbnails.of(std::to_string(i) + ".pgm").bytes == alone[std::size_t(i)];
+        // Looks for a data set, which is made for all threads at once.
+        same += thumbnails.of("other#" + std::to_string(k)).empty();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(same == 2 * kThreads * kRounds * kImages);
 }
 
 TEST_CASE("a gallery says in words what its colours say", "[gallery]") {

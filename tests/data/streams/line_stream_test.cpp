@@ -36,6 +36,11 @@ TEST_CASE("a list of paths is read as it stands", "[line_stream]") {
   CHECK(lines_of(zeros, true) == Lines{"a\nb.jpg", " \r", "c"});
   CHECK_THROWS_WITH(lines_of(zeros), Contains("l0:2: it holds a zero byte: say --null"));
 
+  testing::write_text(zeros, "a.jpg\nb.jpg\n");
+  CHECK_THROWS_WITH(lines_of(zeros, true), Contains("l0:1: it has lines and no zero byte"));
+  testing::write_text(zeros, "a.jpg");
+  CHECK(lines_of(zeros, true) == Lines{"a.jpg"});
+
   testing::write_text(list, std::string("a\0.\0j\0", 6));
   CHECK_THROWS_WITH(lines_of(list), Contains("UTF-16"));
   testing::write_text(list, "a\n" + std::string(LineReader::kMaxLine + 1, 'x') + "\n");

@@ -376,6 +376,23 @@ TEST_CASE("many small changes leave few segments and few files", "[index]") {
   CHECK(files == 6);  // manifest, codes, ids, items, deleted, lock
 }
 
+TEST_CASE("a change stands though what it leaves behind can't be removed", "[index]") {
+  const testing::TemporaryFolder folder;
+  const auto path = folder / "a.index";
+  build_index(path, make_items(0, 10));
+  // Names of files that nothing needs any more, which are folders that aren't empty.
+  for (const char* name : {"deleted-99", "manifest.json.1.tmp"}) {
+    std::filesystem::create_directories(path / name / "something");
+  }
+  IndexWriter writer(path);
+  CHECK(writer.add(make_items(10, 5)) == 0);
+  CHECK(writer.remove(Ids{3}) == 1);
+  writer.compact();
+  CHECK(writer.index().count() == 14);
+  CHECK(Index::open(path).count() == 14);
+  CHECK(std::filesystem::exists(path / "deleted-99"));
+}
+
 TEST_CASE("damage to an index is told, not searched", "[index]") {
   const testing::TemporaryFolder folder;
   const auto path = folder / "a";
