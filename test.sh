@@ -103,6 +103,8 @@ fi
 # docs/own-photos.md, followed word by word.
 script "own photos" tests/scripts/own_photos_test.sh $bin/hybridhash
 
+script "systemd units" tests/scripts/systemd_test.sh $bin/hybridhash
+
 # docs/kernels/your-own.md, followed word by word.
 script "a kernel of one's own" tests/scripts/your_own_test.sh
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -20,7 +21,7 @@ namespace hh::apps {
 namespace {
 
 struct Options {
-  std::string token, token_file, read_token_file, dtype = "f32";
+  std::string token, token_file, read_token_file, dtype = "f32", unix_mode = "660";
   double max_body_mib = 32, max_megapixels = 50;
   ServeOptions serve;
   ComputeOptions compute;
@@ -41,11 +42,23 @@ std::string token_of(std::string token, const std::string& token_file, const cha
   return token;
 }
 
+mode_t mode_of(const std::string& text) {
+  unsigned mode = 0;
+  const char* const end = text.data() + text.size();
+  constexpr int kOctal = 8;
+  constexpr unsigned kMost = 0777;
+  const auto read = std::from_chars(text.data(), end, mode, kOctal);
+  HH_REQUIRE(read.ec == std::errc() && read.ptr == end && mode <= kMost,
+             "--unix-mode " << text << ": use up to three octal digits, such as 660");
+  return mode;
+}
+
 void run(const Options& o) {
   ServeOptions options = o.serve;
   options.device = o.compute.apply();
   options.type = network_type(o.dtype);
   options.limits.body = std::size_t(o.max_body_mib * (1 << 20));
+  options.unix_mode = mode_of(o.unix_mode);
   options.api.access.token = token_of(o.token, o.token_file, "HH_SERVE_TOKEN");
   options.api.access.read_token = token_of("", o.read_token_file, "HH_SERVE_READ_TOKEN");
   options.api.max_pixels = std::int64_t(o.max_megapixels * 1e6);
@@ -79,12 +92,22 @@ void add_serve(CLI::App& program) {
                    "tables, once they are built, where they are measured to be twice as fast")
       ->check(CLI::IsMember({"auto", "scan", "multi-index"}))
       ->capture_default_str();
+  CLI::Option* host = command
+                          ->add_option("--host", options->serve.host,
+                                       "address to listen on; 0.0.0.0: all of the machine's")
+                          ->capture_default_str();
+  CLI::Option* port = command->add_option("--port", options->serve.port, "0: any that is free")
+                          ->check(within(0, 65535))
+                          ->capture_default_str();
+  CLI::Option* file =
+      command
+          ->add_option("--unix-socket", options->serve.unix_socket,
+                       "in place of --host and --port: path of a socket that proxies connect to")
+          ->excludes(host)
+          ->excludes(port);
   command
-      ->add_option("--host", options->serve.host,
-                   "address to listen on; 0.0.0.0: all of the machine's")
-      ->capture_default_str();
-  command->add_option("--port", options->serve.port, "0: any that is free")
-      ->check(within(0, 65535))
+      ->add_option("--unix-mode", options->unix_mode, "who may connect to it, octal as for chmod")
+      ->needs(file)
       ->capture_default_str();
   CLI::Option* certificate =
       command

@@ -5,6 +5,7 @@
 #include <httplib.h>
 #include <poll.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -239,6 +240,14 @@ class HttpServer::Library final : public httplib::Server {
     return bound;
   }
 
+  void adopt(int descriptor) {
+    svr_sock_ = adopted_ = descriptor;
+    ::listen(descriptor, kBacklog);
+    // Looks ten times a second whether it is to end: stop() would shut the socket down for who
+    // handed it over, too.
+    set_idle_interval(0, 100'000);
+  }
+
   void run(const std::function<bool()>& stop_wanted) {
     // Joined whatever listening throws: a thread that is left running would end the process.
     const std::jthread watch([&](const std::stop_token& finished) {
@@ -246,9 +255,10 @@ class HttpServer::Library final : public httplib::Server {
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       }
       stopping_ = true;
-      stop();
+      adopted_ < 0 ? stop() : void(svr_sock_ = INVALID_SOCKET);
     });
     listen_after_bind();
+    if (adopted_ >= 0) ::close(adopted_);
   }
 
  private:
@@ -436,6 +446,7 @@ class HttpServer::Library final : public httplib::Server {
 
   HttpApplication& application_;
   HttpLimits limits_;
+  int adopted_ = -1;
   std::atomic<int> active_ = 0;
   std::atomic<bool> stopping_ = false;
 };
@@ -445,6 +456,7 @@ HttpServer::HttpServer(HttpApplication& application, const HttpLimits& limits)
 HttpServer::~HttpServer() = default;
 
 int HttpServer::bind(const std::string& host, int port) { return library_->bind(host, port); }
+void HttpServer::adopt(int descriptor) { library_->adopt(descriptor); }
 void HttpServer::run(const std::function<bool()>& stop) { library_->run(stop); }
 
 }  // namespace hh::apps

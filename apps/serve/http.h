@@ -78,6 +78,8 @@ class HttpServer {
 
   /// Port 0: any that is free. Returns the port. Throws std::runtime_error when it can't be had.
   int bind(const std::string& host, int port);
+  /// In place of bind(): a socket that is bound, which this listens on, and closes.
+  void adopt(int descriptor);
   /// Serves until `stop` says so, which is asked a few times a second; then takes no more
   /// connections, finishes the requests that run, and returns. Call it once.
   void run(const std::function<bool()>& stop);

@@ -2,12 +2,10 @@
 #include "apps/serve/serve.h"
 
 #include <fmt/format.h>
-#include <netdb.h>
-#include <strings.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 
+#include "apps/serve/listening.h"
 #include "apps/serve/tls.h"
 #include "engine/text/counted.h"
 #include "kernels/core/parallel.h"
@@ -17,19 +15,20 @@ namespace {
 
 constexpr double kMaxWriteWait = 5;  // seconds for another process that writes to the index
 
-/// As bind() will read it: 127.1 and 0x7f.0.0.1 are addresses too.
-bool is_loopback(const std::string& host) {
-  addrinfo hints{};
-  hints.ai_flags = AI_NUMERICHOST;
-  addrinfo* found = nullptr;
-  if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) {
-    return strcasecmp(host.c_str(), "localhost") == 0;
+/// Takes the socket that the options, or who started this, mean. Returns its address for people.
+std::string listen_on(HttpServer& server, const ServeOptions& options,
+                      std::optional<int> handed_over, std::optional<UnixSocket>& file) {
+  const std::string scheme = options.tls_certificate.empty() ? "http" : "https";
+  if (handed_over || !options.unix_socket.empty()) {
+    if (!handed_over) file.emplace(options.unix_socket, options.unix_mode);
+    const int descriptor = handed_over ? *handed_over : file->descriptor();
+    server.adopt(descriptor);
+    const BoundTo place = bound_to(descriptor);
+    return place.file ? scheme + "+unix:" + place.address : scheme + "://" + place.address + "/";
   }
-  char text[NI_MAXHOST] = "";
-  ::getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
-  const bool v6 = found->ai_family == AF_INET6;
-  ::freeaddrinfo(found);
-  return is_own_machine(v6 ? "[" + std::string(text) + "]" : text);
+  const int port = server.bind(options.host, options.port);
+  const bool v6 = options.host.find(':') != std::string::npos;
+  return fmt::format("{}://{}:{}/", scheme, v6 ? "[" + options.host + "]" : options.host, port);
 }
 
 }  // namespace
@@ -37,7 +36,10 @@ bool is_loopback(const std::string& host) {
 void serve(const ServeOptions& options, const std::function<bool()>& stop,
            const std::function<void(const std::string& line)>& started) {
   ApiOptions api_options = options.api;
-  api_options.access.loopback = is_loopback(options.host);
+  const std::optional<int> handed_over = handed_over_socket();
+  api_options.access.loopback = handed_over                   ? bound_to(*handed_over).loopback
+                                : options.unix_socket.empty() ? is_loopback(options.host)
+                                                              : false;
   api_options.seconds = options.limits.seconds;
   std::optional<AccessLog> log;
   if (!options.access_log.empty()) api_options.log = &log.emplace(options.access_log);
@@ -54,12 +56,11 @@ void serve(const ServeOptions& options, const std::function<bool()>& stop,
   Compute compute(cpu::num_threads(), options.limits.seconds);
   Api api(index, std::move(model), compute, api_options);
   HttpServer server(api, limits);
-  const int port = server.bind(options.host, options.port);
-  const bool v6 = options.host.find(':') != std::string::npos;
+  std::optional<UnixSocket> file;
+  const std::string address = listen_on(server, options, handed_over, file);
   const auto state = index.state();
-  started(fmt::format("{} of {} at {}://{}:{}/", counted(state->index.count(), "item"),
-                      counted(state->index.bits(), "bit"), tls ? "https" : "http",
-                      v6 ? "[" + options.host + "]" : options.host, port));
+  started(fmt::format("{} of {} at {}", counted(state->index.count(), "item"),
+                      counted(state->index.bits(), "bit"), address));
   server.run(stop);
 }
 
