@@ -142,6 +142,10 @@ else
       "$simulator" run --strict --devices=2 --check=memory,init,race,sync,leak -- $bin/hh_engine_tests "[.two_gpus]"
     catch "hh_model_tests (full GPU)" "$simulator" run --strict --memory=256M -- $bin/hh_model_tests "[.full_gpu]"
     catch "hh_engine_tests (failed call)" "$simulator" run --strict -- $bin/hh_engine_tests "[.failed_call]"
+    if [ -e $bin/libhh_mpi.so ] && command -v python3 >/dev/null; then
+      HH_SIMULATOR="$simulator run --devices=2 --lazy --check=memory,init,sync --" \
+        script "distributed (two GPUs)" python3 tests/distributed/train_test.py $bin/hybridhash
+    fi
     denied malloc:all $bin/hh_engine_tests "[.unusable_gpu]"
     denied cublaslt:epilogue=bias,cublaslt:epilogue=bgradb $bin/hh_kernel_tests "[linear]"
     denied cudnn:conv $bin/hh_kernel_tests "[conv]"

@@ -148,6 +148,7 @@ Keys keys_of(Recipe& r) {
   add("train.weights", r.train.weights);
   add("train.threads", r.train.threads);
   add("train.checkpoint_minutes", r.train.checkpoint_minutes);
+  add("train.timeout_s", r.train.timeout_s);
   add("optimizer.kind", r.optimizer.kind);
   add("optimizer.weight_decay", r.optimizer.weight_decay);
   add("optimizer.decay_matrices_only", r.optimizer.decay_matrices_only);
@@ -292,6 +293,7 @@ void Recipe::validate() const {
   require_positive("train.alpha", train.alpha);
   require_positive("train.initial_std", train.initial_std);
   require_not_negative("train.checkpoint_minutes", train.checkpoint_minutes);
+  require_positive("train.timeout_s", train.timeout_s);
   recompute_named(train.recompute);
   model.validate();
   optimizer.validate();

@@ -55,6 +55,7 @@ struct Recipe {
     std::string weights;  // safetensors to start from; what it lacks keeps its initialisation
     int threads = 0;      // 0: all
     double checkpoint_minutes = 10;  // also save within an epoch, this often; 0: after epochs only
+    double timeout_s = 600;          // of several GPUs: how long one waits for the others
   } train;
 
   OptimizerConfig optimizer;

@@ -65,16 +65,14 @@ Listener listener_of(const Communicator& ranks, const Listener& listener) {
   return other;
 }
 
-void check_same_recipe(Communicator& ranks, const Recipe& recipe, Device device) {
+void check_same_recipe(Communicator& ranks, const Recipe& recipe) {
   if (ranks.size() == 1) return;
-  const std::string kind = device.kind == DeviceKind::kCpu ? "a CPU" : "a GPU";
-  check_same(ranks, fmt::format("--device {}\n{}", kind, recipe.to_toml()),
-             [&](std::string_view theirs, std::string_view first) {
-               return fmt::format(
-                   "rank {} has another recipe than rank 0: {}: start all with the "
-                   "same recipe and the same --set and --device",
-                   ranks.rank(), difference(theirs, first));
-             });
+  check_same(ranks, recipe.to_toml(), [&](std::string_view theirs, std::string_view first) {
+    return fmt::format(
+        "rank {} has another recipe than rank 0: {}: start all with the same recipe "
+        "and the same --set",
+        ranks.rank(), difference(theirs, first));
+  });
 }
 
 void check_same_data(Communicator& ranks, const data::Dataset& dataset, const data::Split& split,

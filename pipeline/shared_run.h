@@ -18,9 +18,9 @@ namespace hh::pipeline {
 /// of, as images that only they read, bears their number.
 Listener listener_of(const Communicator& ranks, const Listener& listener);
 
-/// All ranks end together when one has another recipe, or another kind of device, than rank 0: the
-/// first such rank throws std::invalid_argument with the key and both values.
-void check_same_recipe(Communicator& ranks, const Recipe& recipe, Device device);
+/// All ranks end together when one has another recipe than rank 0: the first such rank throws
+/// std::invalid_argument with the key and both values.
+void check_same_recipe(Communicator& ranks, const Recipe& recipe);
 
 /// The same for data: their number, the split, and the names of the training images.
 void check_same_data(Communicator& ranks, const data::Dataset& dataset, const data::Split& split,

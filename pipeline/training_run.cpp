@@ -92,7 +92,7 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
       folder_(folder),
       device_(device),
       hooks_(std::make_unique<const Hooks>(hooks_of_rank(hooks))) {
-  check_same_recipe(ranks(), recipe_, device);
+  check_same_recipe(ranks(), recipe_);
   together(ranks(), [&] { prepare(recipe, resuming, allow_changed_data); });
   check_same_data(ranks(), *experiment_.dataset, experiment_.split, train_items_);
   together(ranks(), [&] {

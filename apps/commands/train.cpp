@@ -47,13 +47,7 @@ Device apply(const Options& o, const pipeline::Recipe& recipe, const Communicato
   if (compute.threads == 0 && std::getenv("HH_THREADS") == nullptr) {
     compute.threads = share_of_threads(all);
   }
-  if (all.size() > 1) {
-    HH_REQUIRE(!compute.device.starts_with("cuda"),
-               "--device " << compute.device
-                           << ": several processes train on CPUs only; use --device cpu, or one "
-                              "process on one GPU");
-    compute.device = "cpu";
-  }
+  if (all.size() > 1) compute.device = to_string(all.device());
   return compute.apply();
 }
 
@@ -126,7 +120,8 @@ void run(const Options& o) {
     const pipeline::Recipe recipe = pipeline::Recipe::read(o.recipe, settings);
     return fmt::print("{}", shown_lines(recipe.to_commented_toml()));
   }
-  Communicator& all = join_ranks(choose_launcher(o.distributed, process_environment()));
+  Communicator& all =
+      join_ranks(choose_launcher(o.distributed, process_environment()), o.compute.device);
   std::optional<pipeline::ProfiledSteps> profiled;
   pipeline::Recipe recipe;
   std::string folder = o.resume;
@@ -149,6 +144,7 @@ void run(const Options& o) {
     }
     device = apply(o, recipe, all);
   });
+  all.limit_wait(recipe.train.timeout_s);
   const bool tells = all.rank() == 0;
   const auto told = hooks(folder, all);
   if (o.resume.empty()) {

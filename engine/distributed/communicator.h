@@ -57,6 +57,9 @@ class Communicator {
   void barrier();
   /// Ends all ranks at once, this one with `status`, without waiting for any.
   [[noreturn]] virtual void abort(int status) noexcept = 0;
+  /// From now on this process ends, with status 4, when the others haven't answered for so long, or
+  /// are gone. Where a launcher sees to that it does nothing.
+  virtual void limit_wait(double /*seconds*/) {}
 
   // The same for values of the host; they wait for the device.
 

@@ -3,16 +3,46 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
 #include <memory>
 
+#include "engine/device/backend.h"
+#include "engine/distributed/gpu_ranks.h"
 #include "engine/distributed/interface_identity.h"
+#include "engine/distributed/together.h"
+#include "engine/text/log.h"
 
 namespace hh {
 namespace {
 
-std::unique_ptr<Communicator>& joined() {
-  static std::unique_ptr<Communicator> communicator;
-  return communicator;
+constexpr const char* kCpuRanks =
+    "CPU ranks need mpirun or srun --mpi=pmix: start them so, or train in one process with "
+    "--distributed off";
+
+/// The communicators of this process. Ranks on GPUs that MPI started keep its own too: it ends them.
+struct Joined {
+  std::unique_ptr<Communicator> mpi, gpu;  // destroyed in the other order
+  Communicator* communicator() const { return gpu ? gpu.get() : mpi.get(); }
+};
+Joined& joined() {
+  static auto& communicators = *new Joined;  // left by leave_ranks() or not at all
+  return communicators;
+}
+
+/// A function that a loaded library exports; throws DeviceUnavailable where it is of another build.
+template <class Function>
+Function* function_of(void* library, const char* file, const char* name, const char* identity) {
+  void* const found = dlsym(library, name);
+  void* const build = dlsym(library, identity);
+  if (found == nullptr || build == nullptr ||
+      reinterpret_cast<CommunicatorIdentity*>(build)() != kCommunicatorIdentity) {
+    throw DeviceUnavailable(std::string(file) +
+                            " is of another build than this program; build and copy the two "
+                            "together, or use --distributed off");
+  }
+  return reinterpret_cast<Function*>(found);
 }
 
 Communicator* create_mpi_communicator() {
@@ -23,38 +53,142 @@ Communicator* create_mpi_communicator() {
                             "; build on this machine with libopenmpi-dev installed, or use "
                             "--distributed off");
   }
-  void* const create = dlsym(library, kCreateMpiCommunicator);
-  void* const identity = dlsym(library, kMpiBuildIdentity);
-  if (create == nullptr || identity == nullptr ||
-      reinterpret_cast<MpiBuildIdentity*>(identity)() != kCommunicatorIdentity) {
-    throw DeviceUnavailable(std::string(kMpiLibrary) +
-                            " is of another build than this program; build and copy the two "
-                            "together, or use --distributed off");
+  return function_of<CreateMpiCommunicator>(library, kMpiLibrary, kCreateMpiCommunicator,
+                                            kMpiBuildIdentity)();
+}
+
+/// Of libhh_cuda.so, which a backend has loaded by now.
+template <class Function>
+Function* gpu_function(const char* name) {
+  void* const library = dlopen(kCudaLibrary, RTLD_LAZY | RTLD_LOCAL);
+  if (library == nullptr) throw DeviceUnavailable(dlerror());
+  if (dlsym(library, name) == nullptr) {
+    throw DeviceUnavailable(std::string(kCudaLibrary) +
+                            " was built without NCCL; build it with libnccl-dev installed, or use "
+                            "--device cpu");
   }
-  return reinterpret_cast<CreateMpiCommunicator*>(create)();
+  return function_of<Function>(library, kCudaLibrary, name, kGpuCommunicatorIdentity);
+}
+
+void join_gpus(GpuRank place, const GpuMeeting& meeting) {
+  place.meeting = meeting;
+  place.stream = backend({DeviceKind::kCuda, place.index}).stream();
+  joined().gpu.reset(gpu_function<CreateGpuCommunicator>(kCreateGpuCommunicator)(place));
+}
+
+/// Why this rank can't have the GPU of its number; empty: it has it.
+std::string no_gpu(int index) {
+  try {
+    backend({DeviceKind::kCuda, index});
+    return "";
+  } catch (const DeviceUnavailable& why) {
+    return why.what();
+  }
+}
+
+/// The GPUs of ranks that MPI started, if they are to have some.
+void join_gpus_by_mpi(Communicator& mpi, const std::string& device) {
+  if (device == "cpu") return;
+  const int index = mpi.local_rank();
+  const std::string missing = no_gpu(index);
+  const std::int64_t has = missing.empty() ? 1 : 0;
+  const std::vector<std::int64_t> all = mpi.gather(std::span(&has, 1));
+  const auto gpus = std::count(all.begin(), all.end(), 1);
+  if (gpus == 0 && device == "auto") {
+    log(LogLevel::kInfo, "running on CPUs: " + missing);
+    return;
+  }
+  together(mpi, [&] {
+    if (has == 0) {
+      throw DeviceUnavailable("rank " + std::to_string(mpi.rank()) + " has no GPU of its own (" +
+                              missing + "): start as many ranks on each machine as it has GPUs");
+    }
+  });
+  GpuMeeting meeting{};
+  together(mpi, [&] {
+    if (mpi.rank() == 0) gpu_function<MakeGpuMeeting>(kMakeGpuMeeting)(meeting);
+  });
+  mpi.broadcast(meeting.data(), meeting.size(), 0);
+  together(mpi, [&] {
+    join_gpus({.rank = mpi.rank(),
+               .size = mpi.size(),
+               .local_rank = mpi.local_rank(),
+               .local_size = mpi.local_size(),
+               .index = index},
+              meeting);
+  });
+}
+
+/// A variable of torchrun's that is a number in [least, most].
+int number_of(const Environment& environment, const char* name, int least, int most) {
+  const std::string text = environment(name).value_or("");
+  int value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  HH_REQUIRE(
+      error == std::errc() && end == text.data() + text.size() && value >= least && value <= most,
+      name << " = '" << text << "': use a whole number from " << least << " to " << most);
+  return value;
+}
+
+void join_by_environment(const Environment& environment, const std::string& device) {
+  constexpr int kMostRanks = 65536;
+  GpuRank place{.size = number_of(environment, "WORLD_SIZE", 1, kMostRanks)};
+  if (place.size == 1) return;
+  place.rank = number_of(environment, "RANK", 0, place.size - 1);
+  for (const char* name : {"LOCAL_RANK", "SLURM_LOCALID"}) {
+    if (!environment(name)) continue;
+    place.local_rank = number_of(environment, name, 0, kMostRanks);
+    break;
+  }
+  place.local_size = environment("LOCAL_WORLD_SIZE")
+                         ? number_of(environment, "LOCAL_WORLD_SIZE", 1, kMostRanks)
+                         : place.local_rank + 1;
+  place.index = place.local_rank;
+  HH_REQUIRE(device != "cpu", kCpuRanks);
+  const std::string missing = no_gpu(place.index);
+  if (!missing.empty()) throw DeviceUnavailable(missing + "; " + kCpuRanks);
+  // With it each rank makes the same meeting, without speaking to another.
+  const bool taken = environment("TORCHELASTIC_USE_AGENT_STORE") == "True";  // by torchrun itself
+  const int port = number_of(environment, "MASTER_PORT", 1, 65534) + (taken ? 1 : 0);
+  const std::string address = *environment("MASTER_ADDR") + ":" + std::to_string(port);
+  ::setenv("NCCL_COMM_ID", address.c_str(), /*overwrite=*/1);
+  GpuMeeting meeting{};
+  gpu_function<MakeGpuMeeting>(kMakeGpuMeeting)(meeting);
+  join_gpus(place, meeting);
 }
 
 }  // namespace
 
-Communicator& join_ranks(Launcher launcher) {
-  HH_PRECONDITION(!joined(), "the ranks are joined already");
+Communicator& join_ranks(Launcher launcher, const std::string& device) {
+  HH_PRECONDITION(joined().communicator() == nullptr, "the ranks are joined already");
   if (launcher == Launcher::kNone) return single_rank();
+  HH_REQUIRE(!device.starts_with("cuda:"),
+             "--device " << device
+                         << ": each of several processes takes the GPU of its number on "
+                            "its machine: use cuda, cpu or auto");
   if (launcher == Launcher::kEnvironment) {
-    throw DeviceUnavailable(
-        "CPU ranks need mpirun or srun --mpi=pmix: start them so, or train in one process with "
-        "--distributed off");
+    join_by_environment(process_environment(), device);
+  } else {
+    joined().mpi.reset(create_mpi_communicator());
+    if (joined().mpi->size() > 1) join_gpus_by_mpi(*joined().mpi, device);
   }
-  joined().reset(create_mpi_communicator());
-  return *joined();
+  return ranks();
 }
 
-Communicator& ranks() { return joined() ? *joined() : single_rank(); }
+Communicator& ranks() {
+  Communicator* const communicator = joined().communicator();
+  return communicator == nullptr ? single_rank() : *communicator;
+}
 
 int leave_ranks(int status) {
-  if (!joined()) return status;
-  if (status != 0 && !joined()->ends_together()) joined()->abort(status);
-  status = int(joined()->largest(status));
-  joined().reset();
+  Joined& all = joined();
+  if (all.communicator() == nullptr) return status;
+  const bool together =
+      status == 0 || all.communicator()->ends_together() || (all.mpi && all.mpi->ends_together());
+  if (!together) (all.mpi ? *all.mpi : *all.gpu).abort(status);
+  status = int((all.mpi ? *all.mpi : *all.gpu).largest(status));
+  all.gpu.reset();
+  all.mpi.reset();
   return status;
 }
 

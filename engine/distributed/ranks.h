@@ -8,10 +8,12 @@
 
 namespace hh {
 
-/// Meets the other ranks, and gives their communicator; single_rank() for kNone. To be called once,
-/// by the thread that trains. Throws DeviceUnavailable, with a cure, where libhh_mpi.so can't be
-/// loaded or is of another build, and for kEnvironment, which is for GPUs.
-Communicator& join_ranks(Launcher launcher);
+/// Meets the other ranks, and gives their communicator, whose device is this rank's; single_rank()
+/// for kNone. To be called once, by the thread that trains. `device` is what was asked for: cpu; cuda,
+/// which is the GPU of the rank's number on its machine; auto, the same where every rank has one, else
+/// CPUs. Throws DeviceUnavailable, with a cure, where that isn't there, a library can't be loaded or is
+/// of another build, and for kEnvironment on CPUs; std::invalid_argument for another device.
+Communicator& join_ranks(Launcher launcher, const std::string& device);
 
 /// What join_ranks() gave; single_rank() before.
 Communicator& ranks();
@@ -24,7 +26,7 @@ int leave_ranks(int status);
 /// What libhh_mpi.so exports under these names: the communicator, which the caller deletes (that
 /// ends MPI, once all ranks do so), and the build_identity() of ranks.cpp.
 using CreateMpiCommunicator = Communicator*();
-using MpiBuildIdentity = std::uint64_t();
+using CommunicatorIdentity = std::uint64_t();  // of the communicator.h it was built with
 inline constexpr const char* kMpiLibrary = "libhh_mpi.so";
 inline constexpr const char* kCreateMpiCommunicator = "hh_create_mpi_communicator";
 inline constexpr const char* kMpiBuildIdentity = "hh_mpi_build_identity";

@@ -9,7 +9,7 @@
 
 int main(int argc, char** argv) {
   hh::cpu::set_num_threads(1);
-  hh::join_ranks(hh::choose_launcher("auto", hh::process_environment()));
+  hh::join_ranks(hh::choose_launcher("auto", hh::process_environment()), "cpu");
   const int status = Catch::Session().run(argc, argv);
   return hh::leave_ranks(status == 0 ? 0 : 1);
 }

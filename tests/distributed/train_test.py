@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """hybridhash train on several ranks, as users start it: train_test.py PROGRAM [TEST...]. The last line is
-"N passed, N failed"."""
+"N passed, N failed". With HH_SIMULATOR, the command that runs a program on two simulated GPUs, only the tests of GPUs run."""
 import json
 import os
 import pathlib
@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -48,7 +49,7 @@ batch = 8
 IMAGES = 30  # of each of three classes: 90 - 12 queries - 9 held out = 69 for training, the last batch is of 13
 ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
                "OMPI_MCA_mpi_yield_when_idle": "1", "HH_THREADS": "1"}
-LIMIT = 120  # seconds that a command may take
+LIMIT = 300  # seconds that a command may take
 EPOCHS = 16  # of runs that are stopped: enough that they aren't done before
 
 program = os.path.abspath(sys.argv[1])
@@ -300,12 +301,98 @@ def test_launchers():
     assert "another training writes to this folder" in text or "already holds a run" in text, text
 
 
+SIMULATOR = os.environ.get("HH_SIMULATOR", "").split()
+
+
+def two_steps(name):
+    """A recipe of two steps that evaluates nothing: a simulated GPU takes a second a step. Of SGD, whose weights are as far
+    apart as its gradients."""
+    path = folder / f"{name}.toml"
+    text = recipe(1).read_text().replace("hold_out = 9", "hold_out = 0").replace("by_query = true", "by_query = false")
+    path.write_text(text.replace("query_per_class = 4", "query_per_class = 25").replace("batch = 14", "batch = 8")
+                    .replace('kind = "adamw"', 'kind = "sgd"').replace("learning_rate = 1e-3", "learning_rate = 0.1"))
+    return path
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def torchrun(port, rank, *arguments):
+    """A process of two, as torchrun starts it, on a simulated GPU."""
+    environment = {**ENVIRONMENT, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+                   "MASTER_PORT": str(port), "PTXSIM_NCCL_TIMEOUT": "100"}
+    return subprocess.Popen([*SIMULATOR, program, "train", "--device", "cuda", *map(str, arguments)], env=environment,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def gpu_test_two_gpus():
+    """Two processes on two GPUs, by NCCL and torchrun's variables, take the steps of two on CPUs."""
+    run(words(2, two_steps("cpus"), "--out", folder / "cpus", "--device", "cpu"))
+    port = free_port()
+    ranks = [torchrun(port, rank, two_steps("gpus"), "--out", folder / "gpus") for rank in (0, 1)]
+    outputs = [rank.communicate(timeout=300)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], outputs
+    assert "2 ranks by NCCL" in outputs[0] and "epoch   1" not in outputs[1], outputs
+    assert position("gpus") == (1, 0)
+    run(words(1, two_steps("start"), "--out", folder / "start", "--device", "cpu", "--set", "schedule.learning_rate=1e-30"))
+    moved = distance("start", "cpus")
+    # Of float32 in another order, and the GPU's own exponentials: as in the tests of a trainer on each device.
+    assert distance("cpus", "gpus") < 1e-4 * moved, (distance("cpus", "gpus"), moved)
+    # Started by mpirun, they meet by MPI: the same bytes.
+    text = run(["mpirun", "-np", "2", "--oversubscribe", *SIMULATOR, program, "train", two_steps("gpus"), "--device", "cuda", "--out",
+                folder / "gpusmpi"])
+    assert "2 ranks by NCCL" in text, text
+    assert checkpoint("gpusmpi") == checkpoint("gpus")
+
+
+def lost_rank(name, number):
+    """A signal to the second of two GPUs' ranks, in its second epoch; gives what the first said and its exit status."""
+    port = free_port()
+    path = two_steps(name)
+    ranks = [torchrun(port, rank, path, "--out", folder / name, "--set", "train.epochs=100", "--set", "train.timeout_s=5")
+             for rank in (0, 1)]
+    try:
+        end = time.time() + LIMIT
+        table = folder / name / "metrics.csv"
+        while time.time() < end and not (table.exists() and table.read_text().count("\n") >= 2):
+            assert ranks[0].poll() is None, ranks[0].communicate()[0]
+            time.sleep(0.1)
+        begin = time.time()
+        os.killpg(ranks[1].pid, number)  # and what runs it
+        output, _ = ranks[0].communicate(timeout=60)
+        assert time.time() - begin <= 20, time.time() - begin
+        return output, ranks[0].returncode
+    finally:
+        for rank in ranks:
+            try:
+                os.killpg(rank.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            rank.communicate()
+
+
+def gpu_test_rank_gone():
+    """A GPU's rank that is killed ends the other, with status 4."""
+    output, status = lost_rank("gone", signal.SIGKILL)
+    assert status == 4 and "rank 0: another rank is gone" in output, (status, output)
+
+
+def gpu_test_rank_silent():
+    """One that doesn't answer for train.timeout_s ends the other, too."""
+    output, status = lost_rank("silent", signal.SIGSTOP)
+    assert status == 4 and "rank 0: the other ranks haven't answered for 5 s (train.timeout_s)" in output, (status, output)
+
+
 def main():
     make_images(folder / "images")
+    prefix = "gpu_test_" if SIMULATOR else "test_"
     wanted = sys.argv[2:]
     passed = failed = 0
     for name, test in list(globals().items()):
-        if not name.startswith("test_") or (wanted and name not in wanted):
+        if not name.startswith(prefix) or (wanted and name not in wanted):
             continue
         begin = time.time()
         try:

@@ -111,9 +111,10 @@ TEST_CASE("numbers of a recipe are finite, and counts aren't negative", "[recipe
   const auto set = [](const std::string& key, const std::string& value) {
     return Recipe::parse("", "", {key + "=" + value});
   };
-  for (const char* key : {"schedule.learning_rate", "optimizer.eps", "train.alpha",
-                          "train.initial_std", "optimizer.weight_decay", "optimizer.clip_norm",
-                          "schedule.warmup_epochs", "train.checkpoint_minutes"}) {
+  for (const char* key :
+       {"schedule.learning_rate", "optimizer.eps", "train.alpha", "train.initial_std",
+        "optimizer.weight_decay", "optimizer.clip_norm", "schedule.warmup_epochs",
+        "train.checkpoint_minutes", "train.timeout_s"}) {
     INFO(key);
     for (const char* value : {"inf", "1e99", "nan", "-1.0", "-inf"}) {
       INFO(value);
