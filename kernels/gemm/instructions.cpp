@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/gemm/instructions.h"
 
+#include <cpuid.h>
+
 #include <oneapi/dnnl/dnnl.hpp>
 
 namespace hh::cpu {
@@ -12,11 +14,17 @@ bool has(dnnl::cpu_isa set) {
   return (isa & unsigned(set)) == unsigned(set);
 }
 
+/// By CPUID: clang 14 has no name for it.
+bool has_avx512_fp16() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 23 & 1) != 0;
+}
+
 }  // namespace
 
 bool bf16_gains() {
   return has(dnnl::cpu_isa::avx512_core_amx) ||
-         (has(dnnl::cpu_isa::avx512_core_bf16) && !__builtin_cpu_supports("avx512fp16"));
+         (has(dnnl::cpu_isa::avx512_core_bf16) && !has_avx512_fp16());
 }
 
 bool has_int8_products() { return has(dnnl::cpu_isa::avx512_core_vnni); }
