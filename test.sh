@@ -95,7 +95,7 @@ if [ ! -e $bin/libhh_mpi.so ]; then
 else
   for ranks in 2 4; do
     OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1 \
-      count "hh_dist_tests on $ranks ranks" mpirun -np $ranks --oversubscribe $bin/hh_dist_tests
+      count "hh_dist_tests on $ranks ranks" timeout 300 mpirun -np $ranks --oversubscribe $bin/hh_dist_tests
   done
   command -v python3 >/dev/null && script "distributed" python3 tests/distributed/train_test.py $bin/hybridhash
 fi

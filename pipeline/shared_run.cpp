@@ -65,8 +65,15 @@ Listener listener_of(const Communicator& ranks, const Listener& listener) {
   return other;
 }
 
-void check_same_recipe(Communicator& ranks, const Recipe& recipe) {
+void check_same_recipe(Communicator& ranks, const Recipe& recipe,
+                       const std::filesystem::path& folder, bool resuming) {
   if (ranks.size() == 1) return;
+  const std::string own = fmt::format("{} {}", resuming ? "--resume" : "--out",
+                                      std::filesystem::absolute(folder).string());
+  check_same(ranks, own, [&](std::string_view theirs, std::string_view first) {
+    return fmt::format("rank {} has {}, and rank 0 {}: give all ranks the same", ranks.rank(),
+                       theirs, first);
+  });
   check_same(ranks, recipe.to_toml(), [&](std::string_view theirs, std::string_view first) {
     return fmt::format(
         "rank {} has another recipe than rank 0: {}: start all with the same recipe "

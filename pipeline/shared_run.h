@@ -20,7 +20,8 @@ Listener listener_of(const Communicator& ranks, const Listener& listener);
 
 /// All ranks end together when one has another recipe than rank 0: the first such rank throws
 /// std::invalid_argument with the key and both values.
-void check_same_recipe(Communicator& ranks, const Recipe& recipe);
+void check_same_recipe(Communicator& ranks, const Recipe& recipe,
+                       const std::filesystem::path& folder, bool resuming);
 
 /// The same for data: their number, the split, and the names of the training images.
 void check_same_data(Communicator& ranks, const data::Dataset& dataset, const data::Split& split,

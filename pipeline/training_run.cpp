@@ -92,7 +92,7 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
       folder_(folder),
       device_(device),
       hooks_(std::make_unique<const Hooks>(hooks_of_rank(hooks))) {
-  check_same_recipe(ranks(), recipe_);
+  check_same_recipe(ranks(), recipe_, folder_, resuming);
   together(ranks(), [&] { prepare(recipe, resuming, allow_changed_data); });
   check_same_data(ranks(), *experiment_.dataset, experiment_.split, train_items_);
   together(ranks(), [&] {
@@ -356,7 +356,7 @@ void TrainingRun::settle_loss() {
   lost_ = lost_ || !std::isfinite(value);
   position_.loss_sum += value * unsettled_.images;
   position_.images += unsettled_.images;
-  if (events_ && unsettled_.step && *unsettled_.step % kStepsPerPoint == 1) {
+  if (events_ && !lost_ && unsettled_.step && *unsettled_.step % kStepsPerPoint == 1) {
     events_->scalar("batch_loss", value, *unsettled_.step);
   }
   unsettled_ = {};

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // hybridhash train: a recipe to a run folder.
 #include <fmt/format.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <optional>
-#include <thread>
+#include <span>
+#include <vector>
 
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
@@ -15,6 +18,7 @@
 #include "apps/terminal/shown_text.h"
 #include "engine/distributed/ranks.h"
 #include "engine/distributed/together.h"
+#include "engine/files/xxh64.h"
 #include "kernels/core/parallel.h"
 #include "pipeline/training_run.h"
 
@@ -30,23 +34,31 @@ struct Options {
   ComputeOptions compute;
 };
 
-/// What each of several processes of this machine takes of its processors, unless their launcher
-/// has bound them: then 0, which is all that each may use.
-int share_of_threads(const Communicator& all) {
-  const int most = int(std::thread::hardware_concurrency());
+/// What each of several processes takes of its processors: its share of those that its launcher
+/// bound it to, with others or alone. 0: all that it may use.
+int share_of_threads(Communicator& all) {
+  if (all.size() == 1) return 0;
+  cpu_set_t bound;
+  CPU_ZERO(&bound);
+  ::sched_getaffinity(0, sizeof bound, &bound);
+  char machine[256] = {};
+  ::gethostname(machine, sizeof machine - 1);
+  Xxh64 sum;
+  sum.update(std::string_view(machine));
+  sum.update(std::as_bytes(std::span(&bound, 1)));
+  const auto own = std::int64_t(sum.value());
+  const std::vector<std::int64_t> places = all.gather(std::span(&own, 1));
+  const auto sharers = std::count(places.begin(), places.end(), own);
   cpu::set_num_threads(0);
-  if (all.local_size() == 1 || cpu::num_threads() < most) return 0;
-  return std::max(1, most / all.local_size());
+  return sharers == 1 ? 0 : int(std::max<std::int64_t>(1, cpu::num_threads() / sharers));
 }
 
 /// The recipe's number of threads, where the command line leaves it open.
-Device apply(const Options& o, const pipeline::Recipe& recipe, const Communicator& all) {
+Device apply(const Options& o, const pipeline::Recipe& recipe, const Communicator& all, int share) {
   ComputeOptions compute = o.compute;
   compute.verbose = all.rank() == 0;  // a long run on the wrong device should show at its start
   if (compute.threads == 0) compute.threads = recipe.train.threads;
-  if (compute.threads == 0 && std::getenv("HH_THREADS") == nullptr) {
-    compute.threads = share_of_threads(all);
-  }
+  if (compute.threads == 0 && std::getenv("HH_THREADS") == nullptr) compute.threads = share;
   if (all.size() > 1) compute.device = to_string(all.device());
   return compute.apply();
 }
@@ -122,6 +134,7 @@ void run(const Options& o) {
   }
   Communicator& all =
       join_ranks(choose_launcher(o.distributed, process_environment()), o.compute.device);
+  const int share = share_of_threads(all);
   std::optional<pipeline::ProfiledSteps> profiled;
   pipeline::Recipe recipe;
   std::string folder = o.resume;
@@ -142,7 +155,7 @@ void run(const Options& o) {
                  "shows them all)");
       folder = new_folder(o, recipe);
     }
-    device = apply(o, recipe, all);
+    device = apply(o, recipe, all, share);
   });
   all.limit_wait(recipe.train.timeout_s);
   const bool tells = all.rank() == 0;

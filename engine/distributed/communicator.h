@@ -69,7 +69,7 @@ class Communicator {
   std::vector<std::int64_t> gather(std::span<const std::int64_t> values);
   std::int64_t largest(std::int64_t value);
 
-  /// All ranks know that they end, and why: close_ranks() need not end the others.
+  /// All ranks know that they end, and why: leave_ranks() need not end the others.
   void end_together() { ends_together_ = true; }
   bool ends_together() const { return ends_together_; }
 

@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* kTorchrun[] = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"};
 
-/// Of torchrun's variables those that aren't set: "WORLD_SIZE and MASTER_PORT".
+/// Of torchrun's variables those that aren't set: "WORLD_SIZE, MASTER_PORT".
 std::string missing(const Environment& environment) {
   std::string names;
   for (const char* name : kTorchrun) {
@@ -19,7 +19,16 @@ std::string missing(const Environment& environment) {
   return names;
 }
 
-/// Each of them is set in a process that its launcher started, and in no other.
+/// Whether MPI's launcher started this process as one of several. Each of the variables is set in a
+/// process that it started, and in no other.
+bool one_of_several_by_mpi(const Environment& environment) {
+  for (const char* size : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}) {
+    if (const auto value = environment(size)) return value != "1";
+  }
+  // PMIx alone doesn't tell how many there are; Slurm does of its steps.
+  return environment("PMIX_RANK") && environment("SLURM_STEP_NUM_TASKS") != "1";
+}
+
 bool started_by_mpi(const Environment& environment) {
   return environment("OMPI_COMM_WORLD_SIZE") || environment("PMIX_RANK") || environment("PMI_SIZE");
 }
@@ -51,12 +60,12 @@ Launcher choose_launcher(const std::string& wish, const Environment& environment
                "hybridhash train ..., or by srun --mpi=pmix");
     return Launcher::kMpi;
   }
-  if (lacks.empty()) return Launcher::kEnvironment;
-  // A single process needs no library for it. PMIX_RANK alone doesn't tell how many there are.
-  for (const char* size : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}) {
-    if (environment(size) == "1") return Launcher::kNone;
-  }
-  return started_by_mpi(environment) ? Launcher::kMpi : Launcher::kNone;
+  const bool mpi = one_of_several_by_mpi(environment);
+  const bool torchrun = lacks.empty() && environment("WORLD_SIZE") != "1";
+  // Where both are set, one started the other: torchrun, when it says so, else a script's variables
+  // are for other programs.
+  if (torchrun && (!mpi || environment("TORCHELASTIC_RUN_ID"))) return Launcher::kEnvironment;
+  return mpi ? Launcher::kMpi : Launcher::kNone;
 }
 
 }  // namespace hh

@@ -17,9 +17,9 @@ enum class Launcher {
 using Environment = std::function<std::optional<std::string>(const char* name)>;
 Environment process_environment();
 
-/// `wish` is what --distributed says: auto, off, mpi or env. auto is kEnvironment where all four
-/// variables are set, else kMpi where one of Open MPI, PMIx or PMI is and says more than one
-/// process, else kNone. Slurm's own variables don't count: a batch script has them without srun.
+/// `wish` is what --distributed says: auto, off, mpi or env. auto is kMpi where a variable of Open
+/// MPI, PMIx or PMI says more than one process, kEnvironment where all four variables are set and say
+/// so, else kNone; of both it is kEnvironment under torchrun itself. Slurm's own variables don't count: a batch script has them without srun.
 /// Throws std::invalid_argument for another word, and where what is asked for isn't there.
 Launcher choose_launcher(const std::string& wish, const Environment& environment);
 

@@ -70,6 +70,20 @@ Function* gpu_function(const char* name) {
   return function_of<Function>(library, kCudaLibrary, name, kGpuCommunicatorIdentity);
 }
 
+/// What another MPI's launcher started is a process alone to ours: so many trainings of one process
+/// each.
+void check_size(const Environment& environment, int size) {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}) {
+    const auto said = environment(name);
+    if (!said) continue;
+    HH_REQUIRE(*said == std::to_string(size),
+               name << " says " << *said << " processes, and MPI has " << size
+                    << ": the launcher is of another MPI than " << kMpiLibrary
+                    << " was built with: use that one's mpirun, or build with this one");
+    return;
+  }
+}
+
 void join_gpus(GpuRank place, const GpuMeeting& meeting) {
   place.meeting = meeting;
   place.stream = backend({DeviceKind::kCuda, place.index}).stream();
@@ -170,6 +184,7 @@ Communicator& join_ranks(Launcher launcher, const std::string& device) {
     join_by_environment(process_environment(), device);
   } else {
     joined().mpi.reset(create_mpi_communicator());
+    check_size(process_environment(), joined().mpi->size());
     if (joined().mpi->size() > 1) join_gpus_by_mpi(*joined().mpi, device);
   }
   return ranks();
@@ -183,8 +198,9 @@ Communicator& ranks() {
 int leave_ranks(int status) {
   Joined& all = joined();
   if (all.communicator() == nullptr) return status;
-  const bool together =
-      status == 0 || all.communicator()->ends_together() || (all.mpi && all.mpi->ends_together());
+  const bool together = status == 0 || all.communicator()->size() == 1 ||
+                        all.communicator()->ends_together() ||
+                        (all.mpi && all.mpi->ends_together());
   if (!together) (all.mpi ? *all.mpi : *all.gpu).abort(status);
   status = int((all.mpi ? *all.mpi : *all.gpu).largest(status));
   all.gpu.reset();

@@ -24,9 +24,9 @@ Communicator& ranks();
 int leave_ranks(int status);
 
 /// What libhh_mpi.so exports under these names: the communicator, which the caller deletes (that
-/// ends MPI, once all ranks do so), and the build_identity() of ranks.cpp.
+/// ends MPI, once all ranks do so), and what communicator.h it was built with.
 using CreateMpiCommunicator = Communicator*();
-using CommunicatorIdentity = std::uint64_t();  // of the communicator.h it was built with
+using CommunicatorIdentity = std::uint64_t();
 inline constexpr const char* kMpiLibrary = "libhh_mpi.so";
 inline constexpr const char* kCreateMpiCommunicator = "hh_create_mpi_communicator";
 inline constexpr const char* kMpiBuildIdentity = "hh_mpi_build_identity";

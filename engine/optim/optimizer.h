@@ -36,8 +36,8 @@ class Optimizer {
 
   /// One step with the gradients as they are, summed over the ranks in their order, each multiplied
   /// by `gradient_scale` first (1 / number of accumulated batches). Afterwards all ranks have the
-  /// same weights, and gradients that are only good to be cleared. Skipped, on the device and without a word to the host, when the
-  /// gradient isn't finite; norm() and skipped() tell.
+  /// same weights, and gradients that are only good to be cleared. Skipped, on the device and
+  /// without a word to the host, when the gradient isn't finite; norm() and skipped() tell.
   void step(float learning_rate, float gradient_scale = 1);
 
   /// Of the last step: l2 norm of the scaled gradient before clipping; whether it was skipped. Both

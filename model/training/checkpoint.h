@@ -51,14 +51,14 @@ LoadReport load_weights(const SafetensorsFile& file, const std::string& name,
 std::vector<SafetensorsItem> weight_items(const Parameters& parameters,
                                           std::vector<std::vector<std::byte>>& store);
 
-/// Written atomically, by rank 0 of those that train together; all call it. The file doesn't know how
-/// many they are. Throws std::runtime_error; on the other ranks OtherRankFailed.
+/// Written atomically, by rank 0 of those that train together; all call it. The file doesn't know
+/// how many they are. Throws std::runtime_error; on the other ranks OtherRankFailed.
 void save_checkpoint(const std::filesystem::path& path, Trainer& trainer, const Metadata& extra);
 
 /// Sets weights, optimiser state, bank and steps of a trainer of the same configuration, on any
-/// number of ranks, each of which reads the file; returns the file's metadata. Throws std::runtime_error if the file is broken, std::invalid_argument if
-/// it is of another network, optimiser, bank or seed. After an exception the trainer must not be
-/// used.
+/// number of ranks, each of which reads the file; returns the file's metadata. Throws
+/// std::runtime_error if the file is broken, std::invalid_argument if it is of another network,
+/// optimiser, bank or seed. After an exception the trainer must not be used.
 /// `bank_rows`: the row of the file's bank for each row of the trainer's, ascending, when training
 /// images are gone since; empty: they are the same.
 Metadata load_checkpoint(const std::filesystem::path& path, Trainer& trainer,

@@ -35,6 +35,17 @@ TEST_CASE("--distributed auto goes by what a launcher sets", "[distributed]") {
   // One process needs no MPI.
   CHECK(chosen({{"OMPI_COMM_WORLD_SIZE", "1"}, {"PMIX_RANK", "0"}}) == Launcher::kNone);
   CHECK(chosen({{"PMI_SIZE", "1"}}) == Launcher::kNone);
+  CHECK(chosen({{"PMIX_RANK", "0"}, {"SLURM_STEP_NUM_TASKS", "1"}}) == Launcher::kNone);
+  CHECK(chosen({{"PMIX_RANK", "0"}, {"SLURM_STEP_NUM_TASKS", "2"}}) == Launcher::kMpi);
+  auto one = kTorchrun;
+  one["WORLD_SIZE"] = "1";
+  CHECK(chosen(one) == Launcher::kNone);
+  // mpirun in a script that has torchrun's variables for other programs, and torchrun in a step of Slurm's.
+  auto both = kTorchrun;
+  both["PMI_SIZE"] = "2";
+  CHECK(chosen(both) == Launcher::kMpi);
+  both["TORCHELASTIC_RUN_ID"] = "none";
+  CHECK(chosen(both) == Launcher::kEnvironment);
   // A batch script would wait for ranks that nobody starts.
   CHECK(chosen(kBatchScript) == Launcher::kNone);
   for (const auto& [name, value] : kTorchrun) {
