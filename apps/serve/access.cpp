@@ -122,6 +122,11 @@ void check_read(const AccessRules& rules, const HttpRequest& request) {
                  "reading needs a token: Authorization: Bearer TOKEN, or TOKEN as the password"};
 }
 
+const char* changes_take(const AccessRules& rules) {
+  if (rules.read_only || (rules.token.empty() && !rules.loopback)) return "refused";
+  return rules.token.empty() ? "free" : "token";
+}
+
 void check_write(const AccessRules& rules, const HttpRequest& request) {
   if (rules.read_only)
     throw ApiError{403,

@@ -23,6 +23,8 @@ void check_site(const AccessRules& rules, const HttpRequest& request);
 /// Throws ApiError: the request may not read. A token comes as "Bearer TOKEN", or, as browsers ask their
 /// users for it, as the password of "Basic".
 void check_read(const AccessRules& rules, const HttpRequest& request);
+/// What changes take: "free", "token", or "refused" for all.
+const char* changes_take(const AccessRules& rules);
 /// Throws ApiError: the request may not change anything.
 void check_write(const AccessRules& rules, const HttpRequest& request);
 

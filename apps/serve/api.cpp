@@ -203,6 +203,8 @@ HttpResponse Api::info() {
                         {"model_hash", manifest.model_hash},
                         {"source", manifest.source},
                         {"takes_pictures", model_ != nullptr},
+                        {"keeps_outputs", manifest.outputs},
+                        {"changes", changes_take(options_.access)},
                         {"max_k", kMaxK}});
 }
 

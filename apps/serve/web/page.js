@@ -3,6 +3,7 @@
 const $ = (id) => document.getElementById(id);
 let info = { classes: [], bits: 0, takes_pictures: false };
 let picture = null;   // the File that is searched; null: an item of the index
+let large = null;     // the item that is shown in full size
 let asked = 0;        // searches so far, so that a late answer of an older one is dropped
 const seen = new Set();  // those of which a picture came
 
@@ -66,7 +67,57 @@ function enlarge(item) {
   $("large_image").src = `/api/items/${item.id}/image?side=4096`;
   $("large_image").alt = item.name || `item ${item.id}`;
   $("large_name").textContent = [item.name || `item ${item.id}`, ...item.labels].join(", ");
+  large = item;
+  $("delete").hidden = !info.changes || info.changes === "refused";
+  sure(false);
   $("large").showModal();
+}
+
+function sure(yes) {
+  $("delete").classList.toggle("sure", yes);
+  $("delete").textContent = yes ? `Really delete item ${large.id}?` : "Delete this item";
+}
+
+// The token stays in this tab's memory of the session, and goes to this server alone.
+const token = () => $("token").value.trim();
+async function change(method, address, body) {
+  const headers = token() ? { "Authorization": `Bearer ${token()}` } : {};
+  if (body) headers["Content-Type"] = "application/octet-stream";
+  const response = await fetch(address, { method, body, headers });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  sessionStorage.setItem("token", token());
+  await showFacts();
+  return answer;
+}
+const complain = (error) =>
+  say(error instanceof TypeError ? "The server can't be reached." : error.message, true);
+
+async function addPicture() {
+  const values = new URLSearchParams();
+  if ($("new_name").value.trim()) values.set("name", $("new_name").value.trim());
+  if ($("new_label").value.trim()) values.set("label", $("new_label").value.trim());
+  try {
+    const { id } = await change("POST", `/api/v1/items?${values}`, picture);
+    say(`Added as item ${id}.`);
+    $("new_name").value = "";
+  } catch (error) {
+    complain(error);
+  }
+}
+
+async function deleteItem() {
+  if (!$("delete").classList.contains("sure")) return sure(true);
+  const { id } = large;
+  $("large").close();
+  try {
+    await change("DELETE", `/api/v1/items/${id}`);
+    for (const entry of document.querySelectorAll(`li[data-id="${id}"]`)) entry.remove();
+    say(`Deleted item ${id}.`);
+  } catch (error) {
+    complain(error);
+  }
+  $("results").focus({ preventScroll: true });
 }
 
 function enlarger(item) {
@@ -81,6 +132,7 @@ function enlarger(item) {
 // An item to begin a search with.
 function sample(item) {
   const entry = make("li"), button = make("button", "card");
+  entry.dataset.id = item.id;
   button.type = "button";
   button.append(frame(item));
   if (item.labels.length) button.append(make("span", "", item.labels.join(", ")));
@@ -115,12 +167,15 @@ async function browse() {
 
 function card(item, rank, queryBits) {
   const entry = make("li"), button = make("button", "card");
+  entry.dataset.id = item.id;
   button.type = "button";
   if ("same_class" in item) button.classList.add(item.same_class ? "good" : "bad");
   const top = make("span", "top");
-  top.append(make("span", "", `${rank}.`), make("span", "", `distance ${item.distance}`));
-  button.append(frame(item), top,
-                strip(differing(queryBits, item.bits), `${item.distance} bits differ`));
+  const bits = differing(queryBits, item.bits);
+  const differ = bits.replaceAll("0", "").length;  // re-ranked distances are none of bits
+  top.append(make("span", "", `${rank}.`),
+             make("span", "", `distance ${Number.isInteger(item.distance) ? item.distance : item.distance.toPrecision(2)}`));
+  button.append(frame(item), top, strip(bits, `${differ} bits differ`));
   if ("same_class" in item) {
     button.append(make("span", "verdict", item.same_class ? "✓ same class" : "✗ other class"));
   }
@@ -168,6 +223,8 @@ function parameters() {
   if ($("mode").value === "radius") {
     values.set("radius", $("radius").value || "0");
     values.set("k", String(info.max_k));
+  } else if ($("rerank").value && info.keeps_outputs) {
+    values.set("rerank", $("rerank").value);
   }
   if ($("only").value) values.append("filter", `label=${$("only").value}`);
   for (const line of $("filters").value.split("\n")) {
@@ -227,6 +284,8 @@ function searchPicture(file) {
   picture = file;
   $("id").value = "";
   $("truth_label").hidden = info.classes.length === 0;
+  $("add").disabled = false;
+  $("new_name").value = file.name;
   showPicture(URL.createObjectURL(file), "The picture that is searched");
   search();
 }
@@ -234,6 +293,7 @@ function searchPicture(file) {
 function takeItem(id) {
   if (picture) URL.revokeObjectURL($("shown").src);
   picture = null;
+  $("add").disabled = true;
   $("file").value = "";
   $("id").value = id;
   $("truth_label").hidden = true;
@@ -257,6 +317,7 @@ function fillClasses(select) {
 function showMode() {
   $("radius_label").hidden = $("mode").value !== "radius";
   $("k_label").hidden = $("mode").value === "radius";
+  $("rerank_label").hidden = $("mode").value === "radius" || !info.keeps_outputs;
 }
 
 $("form").onsubmit = (event) => {
@@ -264,7 +325,7 @@ $("form").onsubmit = (event) => {
   if ($("id").value.trim() !== "") searchItem($("id").value.trim());
   else search();
 };
-for (const name of ["mode", "k", "radius", "only", "truth"]) {
+for (const name of ["mode", "k", "radius", "rerank", "only", "truth"]) {
   $(name).onchange = () => {
     showMode();
     if (picture || $("id").value.trim()) search();
@@ -274,13 +335,17 @@ for (const name of ["mode", "k", "radius", "only", "truth"]) {
 $("browse").onclick = () => {
   if (picture) URL.revokeObjectURL($("shown").src);
   picture = null;
+  $("add").disabled = true;
   $("file").value = $("id").value = "";
   $("shown").hidden = $("truth_label").hidden = true;
   $("drop").classList.remove("full");
   history.replaceState(null, "", "#");
   browse();
 };
-$("large").onclick = () => $("large").close();
+$("large_image").onload = () => markSmall($("large_image"));
+$("large_image").onclick = () => $("large").close();
+$("add").onclick = addPicture;
+$("delete").onclick = deleteItem;
 $("file").onchange = () => { if ($("file").files.length) searchPicture($("file").files[0]); };
 document.addEventListener("paste", (event) => {
   if (event.clipboardData.files.length) searchPicture(event.clipboardData.files[0]);
@@ -309,6 +374,7 @@ function followLink() {
   } else if (linked.has("k")) {
     $("mode").value = "k";
     $("k").value = linked.get("k");
+    if (linked.has("rerank")) $("rerank").value = linked.get("rerank");
   }
   $("filters").value = linked.getAll("filter").join("\n");
   showMode();
@@ -316,15 +382,19 @@ function followLink() {
   else if (!picture) browse();
 }
 
-async function start() {
-  try {
-    info = await (await fetch("/api/info")).json();
-  } catch {
-    return say("The server can't be reached.", true);
-  }
+async function showFacts() {
+  info = await (await fetch("/api/v1/info")).json();
   $("facts").textContent = `${info.items.toLocaleString("en")} items, codes of ${info.bits} bits` +
     (info.classes.length ? `, ${info.classes.length} classes` : "") +
     (info.takes_pictures ? "" : "; without a model, so by item number only");
+}
+
+async function start() {
+  try {
+    await showFacts();
+  } catch {
+    return say("The server can't be reached.", true);
+  }
   $("radius").max = info.bits;
   $("k").max = info.max_k;
   $("radius").value = Math.round(info.bits / 8);
@@ -332,6 +402,9 @@ async function start() {
   fillClasses($("truth"));
   $("only_label").hidden = info.classes.length === 0;
   $("drop").hidden = !info.takes_pictures;
+  $("changes").hidden = info.changes === "refused";
+  $("token_label").hidden = info.changes !== "token";
+  $("token").value = sessionStorage.getItem("token") ?? "";
   followLink();
   window.addEventListener("hashchange", followLink);
 }

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The serve page in headless Chromium: page_in_browser.py PROGRAM | --url URL. Builds a small index of codes, serves it,
-opens links to searches, and looks at what the page then shows. Without Chromium it says so and passes."""
+"""The serve page in headless Chromium: page_in_browser.py PROGRAM | --url URL | --pictures URL FOLDER. Builds a small index of
+codes, serves it, opens links to searches, uses it by the keyboard alone, in both themes and at two widths, and looks at what
+the page then shows. Without Chromium it says so and passes. --pictures makes screenshots of any server's page instead."""
+import base64
 import json
 import os
 import random
@@ -11,9 +13,29 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 ROWS = 200
+TOKEN = "a-secret"
+# Elements whose own text stands out too little from what is behind it, by WCAG's formula.
+CONTRAST = """(() => {
+  const numbers = (c) => c.match(/[\\d.]+/g).map(Number);
+  const light = (c) => c.slice(0, 3).map((v) => v / 255).map((v) => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const behind = (e) => {
+    for (; e; e = e.parentElement) {
+      const c = numbers(getComputedStyle(e).backgroundColor);
+      if (c.length < 4 || c[3] > 0) return c;
+    }
+    return [255, 255, 255];
+  };
+  return [...document.querySelectorAll("body *")].filter((e) => e.offsetParent && !e.disabled && [...e.childNodes].some(
+    (n) => n.nodeType == 3 && n.textContent.trim())).map((e) => {
+      const a = light(numbers(getComputedStyle(e).color)), b = light(behind(e));
+      return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.textContent.trim().slice(0, 30)];
+    }).filter(([ratio]) => ratio < 4.5).map(([ratio, text]) => `${ratio.toFixed(1)} ${text}`).join("; ");
+})()"""
 
 
 def write_codes(path):
@@ -68,6 +90,29 @@ class Tab:
     def run(self, script):
         return self.call("Runtime.evaluate", expression=script)["result"].get("value")
 
+    def look(self, width, theme, height=900):
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+
+    def press(self, key, code, text=None):
+        common = {"key": key, "code": key if len(key) > 1 else "", "windowsVirtualKeyCode": code}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **common, **({"text": text} if text else {}))
+        self.call("Input.dispatchKeyEvent", type="keyUp", **common)
+
+    def tab_to(self, wanted):
+        """Presses the tabulator until what has the focus fits this condition of JavaScript, of `e`."""
+        for _ in range(200):
+            self.press("Tab", 9)
+            if self.run(f"(e => Boolean({wanted}))(document.activeElement)"):
+                return
+        raise SystemExit(f"FAILED: the tabulator doesn't come to {wanted}")
+
+    def enter(self):
+        self.press("Enter", 13, "\r")
+
+    def picture(self, path):
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
     def page_with(self, wanted):
         """The page's elements as soon as they hold this, or after 20 s."""
         for _ in range(200):
@@ -102,6 +147,97 @@ def check_one_page_after_another(browser, profile, url):
         tab.close()
 
 
+def check_by_keyboard(browser, profile, url):
+    """A search, full size and a deletion without a pointer."""
+    tab = Tab(browser, profile)
+    try:
+        tab.look(1280, "light")
+        tab.call("Page.navigate", url=url)
+        tab.page_with('class="card')
+        tab.tab_to("e.className == 'skip'")
+        tab.tab_to("e.id == 'id'")
+        tab.call("Input.insertText", text="14")
+        tab.enter()
+        page = tab.page_with(r"20 results by")
+        expect(page.count('class="card') == 20, "Enter searches", page)
+        tab.tab_to("e.className == 'enlarge'")
+        shown_id = tab.run("document.activeElement.parentElement.dataset.id")
+        tab.enter()
+        expect(tab.run("document.getElementById('large').open"), "Enter shows the full size", tab.page_with("x"))
+        tab.press("Escape", 27)
+        expect(not tab.run("document.getElementById('large').open"), "Escape closes it", tab.page_with("x"))
+        tab.enter()
+        tab.tab_to("e.id == 'delete'")
+        tab.enter()
+        expect("Really delete" in tab.page_with("Really delete"), "deleting asks once more", tab.page_with("x"))
+        tab.enter()
+        page = tab.page_with("isn't the token|need the token")
+        expect("need the token" in page, "without a token nothing is deleted", page)
+        tab.run("document.getElementById('changes').open = false; document.body.focus()")
+        tab.tab_to("e.tagName == 'SUMMARY'")
+        tab.enter()
+        tab.tab_to("e.id == 'token'")
+        tab.call("Input.insertText", text=TOKEN)
+        tab.tab_to(f"e.className == 'enlarge' && e.parentElement.dataset.id == {shown_id}")
+        tab.enter()
+        tab.tab_to("e.id == 'delete'")
+        tab.enter()
+        tab.enter()
+        page = tab.page_with(f"Deleted item {shown_id}")
+        expect(f"Deleted item {shown_id}" in page and page.count('class="card') == 19 and f"{ROWS - 1} items" in page,
+               "with the token it is deleted", page)
+        stored = tab.run("JSON.stringify([Object.values(sessionStorage), Object.values(localStorage), document.cookie])")
+        expect(json.loads(stored) == [[TOKEN], [], ""], f"the token is kept in the tab alone: {stored}", page)
+    finally:
+        tab.close()
+
+
+def check_layout(browser, profile, url):
+    """Nothing is wider than the window, no text is cut, and text stands out, at both widths and in both themes."""
+    tab = Tab(browser, profile)
+    try:
+        for width in (1280, 390):
+            for theme in ("light", "dark"):
+                tab.look(width, theme)
+                tab.call("Page.navigate", url="about:blank")
+                tab.call("Page.navigate", url=f"{url}#id=15&k=9")
+                page = tab.page_with('class="card')
+                at = f"at {width} pixels, {theme}"
+                expect(tab.run("document.documentElement.scrollWidth") <= width, f"nothing is wider than the window {at}", page)
+                cut = tab.run("[...document.querySelectorAll('.card span, h2, #status, label, button')].filter("
+                              "e => e.offsetParent && !e.classList.contains('frame') && e.scrollWidth > e.clientWidth + 1 && "
+                              "getComputedStyle(e).display != 'inline').map(e => e.className + e.textContent).join()")
+                expect(cut == "", f"no text is cut {at}: {cut}", page)
+                low = tab.run(CONTRAST)
+                expect(low == "", f"text stands out 4.5 to 1 {at}: {low}", page)
+    finally:
+        tab.close()
+
+
+def take_pictures(browser, profile, url, folder):
+    """Of the page as it opens, of a search and of a picture in full size, at 1280 and 390 pixels, in both themes."""
+    tab = Tab(browser, profile)
+    with urllib.request.urlopen(f"{url}api/v1/items?limit=1") as answer:
+        item = json.load(answer)["items"][0]["id"]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for width in (1280, 390):
+            for theme in ("light", "dark"):
+                tab.look(width, theme)
+                for name, place in (("start", ""), ("search", f"#id={item}&k=24"), ("large", f"#id={item}&k=24")):
+                    tab.call("Page.navigate", url="about:blank")
+                    tab.call("Page.navigate", url=url + place)
+                    tab.page_with('class="card')
+                    if name == "start":
+                        tab.run("document.getElementById('changes').open = true")
+                    if name == "large":
+                        tab.run("document.querySelector('.enlarge').click()")
+                    time.sleep(1.5)
+                    tab.picture(folder / f"{name}_{width}_{theme}.png")
+    finally:
+        tab.close()
+
+
 def expect(condition, what, page):
     if not condition:
         status = re.search(r'<p id="status".*?</p>', page, re.S)
@@ -131,6 +267,7 @@ def check(browser, profile, url):
     expect('class="error"' in page and 'class="card' not in page, "an item that isn't there is an error", page)
     expect(re.search(r'<div id="query" hidden', page), "no query is shown beside an error", page)
     check_one_page_after_another(browser, f"{profile}_tab", url)
+    check_layout(browser, f"{profile}_layout", url)
 
 
 def main():
@@ -143,13 +280,18 @@ def main():
         if sys.argv[1] == "--url":
             check(browser, folder / "profile", sys.argv[2])
             return
+        if sys.argv[1] == "--pictures":
+            take_pictures(browser, folder / "profile", sys.argv[2], Path(sys.argv[3]))
+            return
         write_codes(folder / "codes.npy")
         subprocess.run([sys.argv[1], "index", "build", "--codes", folder / "codes.npy", "--out", folder / "index"],
                        check=True, stdout=subprocess.DEVNULL)
-        with subprocess.Popen([sys.argv[1], "serve", "--index", folder / "index", "--port", "0"],
+        with subprocess.Popen([sys.argv[1], "serve", "--index", folder / "index", "--port", "0", "--token", TOKEN],
                               stdout=subprocess.PIPE, text=True) as server:
             try:
-                check(browser, folder / "profile", re.search(r"http://\S+", server.stdout.readline()).group())
+                url = re.search(r"http://\S+", server.stdout.readline()).group()
+                check(browser, folder / "profile", url)
+                check_by_keyboard(browser, folder / "profile_keys", url)  # the last: it changes the index
             finally:
                 server.terminate()
 
