@@ -25,9 +25,12 @@ struct LayerNormPartials {
     to[2 * cols] = sums.bias;
   }
   void add_up(const LayerNormBackward& p, StreamHandle stream) const {
-    gpu::add_column_sums<3>(
-        {.partials = at, .blocks = count, .cols = p.cols, .to = {p.dgamma, p.dbeta, p.dbias}},
-        stream);
+    gpu::finish_sums({.rows = at,
+                      .count = count,
+                      .arrays = 3,
+                      .cols = p.cols,
+                      .to = {p.dgamma, p.dbeta, p.dbias}},
+                     nullptr, stream);
   }
 };
 

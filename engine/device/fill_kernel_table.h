@@ -9,6 +9,7 @@
 #include "kernels/blockify/deblockify_residual.h"
 #include "kernels/conv/conv2d.h"
 #include "kernels/elementwise/add.h"
+#include "kernels/elementwise/add_partial_sums.h"
 #include "kernels/elementwise/cast.h"
 #include "kernels/hamming/hamming_average_precision.h"
 #include "kernels/hamming/hamming_radius.h"
@@ -34,13 +35,17 @@
 
 namespace hh {
 
-/// The kernel that runs On::run(args, stream), with On::workspace_bytes(args) of scratch memory if
-/// the device declares that for these arguments.
+/// The kernel that runs On::run(args, stream), with On::workspace_bytes(args) of scratch memory and
+/// On::partial_sums_bytes(args) of sums that it may leave, if the device declares those for these
+/// arguments.
 template <class On, class Args>
 Kernel<Args> kernel_on() {
   Kernel<Args> kernel{.run = [](const Args& args, StreamHandle s) { On::run(args, s); }};
   if constexpr (requires(const Args& args) { On::workspace_bytes(args); }) {
     kernel.workspace_bytes = [](const Args& args) { return On::workspace_bytes(args); };
+  }
+  if constexpr (requires(const Args& args) { On::partial_sums_bytes(args); }) {
+    kernel.partial_sums_bytes = [](const Args& args) { return On::partial_sums_bytes(args); };
   }
   return kernel;
 }

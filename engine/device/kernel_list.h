@@ -79,6 +79,7 @@ struct WmlLoss;
 template <class From, class To>
 struct Cast;
 struct AdamwUpdate;
+struct AddPartialSums;
 struct DropPathScale;
 struct GradientNorm;
 struct GradientSquares;
@@ -111,10 +112,11 @@ using ActivationKernels = KernelList<
 
 /// The others, which every device has.
 using OtherKernels =
-    KernelList<AdamwUpdate, BankUpdate<float>, BankUpdate<bf16>, BankUpdate<f16>, Cast<float, bf16>,
-               Cast<bf16, float>, Cast<float, f16>, Cast<f16, float>, DropPathScale, GradientNorm,
-               GradientSquares, HammingAveragePrecision, HammingRadius, HammingTopk, PackCodes,
-               RmspropUpdate, SgdUpdate, ShardSum, WmlLoss<float>, WmlLoss<bf16>, WmlLoss<f16>>;
+    KernelList<AdamwUpdate, AddPartialSums, BankUpdate<float>, BankUpdate<bf16>, BankUpdate<f16>,
+               Cast<float, bf16>, Cast<bf16, float>, Cast<float, f16>, Cast<f16, float>,
+               DropPathScale, GradientNorm, GradientSquares, HammingAveragePrecision, HammingRadius,
+               HammingTopk, PackCodes, RmspropUpdate, SgdUpdate, ShardSum, WmlLoss<float>,
+               WmlLoss<bf16>, WmlLoss<f16>>;
 
 /// Those that only the CPU has.
 using CpuKernels = KernelList<Int8LinearForward, Int8MlpForward, Int8Pack>;

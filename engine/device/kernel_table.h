@@ -12,11 +12,13 @@
 
 namespace hh {
 
-/// How to run the kernel whose arguments are `Args`, and how much scratch memory it wants.
+/// How to run the kernel whose arguments are `Args`, and how much memory it wants.
 template <class Args>
 struct Kernel {
   void (*run)(const Args&, StreamHandle) = nullptr;
   std::size_t (*workspace_bytes)(const Args&) = nullptr;  // null: none
+  // What args.left->rows takes (kernels/core/partial_sums.h); null: the op finishes its sums.
+  std::size_t (*partial_sums_bytes)(const Args&) = nullptr;
 };
 
 template <class List>

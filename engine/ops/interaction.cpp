@@ -25,10 +25,14 @@ Tensor block_average_pool(const Tensor& x, int grid) {
             images, grid, side, channels] {
       const Tensor dy = slot->take();
       if (!dy) return;
-      const Tensor dx = like(x);
+      // What has arrived, as from the convolution beside it, is added to in the same pass.
+      Tensor dx = x_slot->take();
+      const bool accumulate = dx && dx.unique();
+      if (dx && !accumulate) x_slot->add(dx);
+      if (!accumulate) dx = like(x);
       launch(dy.device(), BlockAveragePoolBackward<T>{.dy = dy.data<T>(),
                                                       .dx = dx.data<T>(),
-                                                      .accumulate = false,
+                                                      .accumulate = accumulate,
                                                       .images = images,
                                                       .grid = grid,
                                                       .side = side,

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/tensor/tape.h"
 
+#include <optional>
 #include <utility>
+
+#include "engine/device/late_sums.h"
 
 namespace hh {
 namespace {
@@ -20,6 +23,9 @@ void Tape::record(std::function<void()> step) {
 
 void Tape::backward() {
   const Recording none(nullptr);
+  // Not of a tape inside another's step: its sums wait for the outer one's.
+  std::optional<LateSums> sums;
+  if (LateSums::current() == nullptr) sums.emplace();
   while (!steps_.empty()) {
     // Taken off first, so that what it saved is freed before the next step allocates.
     Step step = std::move(steps_.back());
@@ -27,6 +33,9 @@ void Tape::backward() {
     const UseLayer layer(std::move(step.mark));
     step.run();
   }
+  if (!sums) return;
+  const UseLayer layer({.layer = "parameters", .backward = true});
+  sums->finish();
 }
 
 Recording::Recording(Tape* tape) : previous_(std::exchange(recording, tape)) {}

@@ -19,7 +19,8 @@ class Tape {
   void record(std::function<void()> step);
 
   /// Runs and drops all steps, last first. The gradients of the outputs must have been put into
-  /// their slots; those of inputs and parameters are in theirs afterwards.
+  /// their slots; those of inputs and parameters are in theirs afterwards. Not before: on a GPU
+  /// sums over rows of all steps are added up together at the end (device/late_sums.h).
   void backward();
 
   std::size_t size() const { return steps_.size(); }

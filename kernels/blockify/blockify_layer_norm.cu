@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(kRowThreads)
 template <class T, int kVec, int kItems>
 __global__ void __launch_bounds__(kRowThreads)
     blockify_layer_norm_backward_kernel(const BlockifyLayerNormBackward<T> p, int lanes,
-                                        const Share share) {
+                                        const Share share, float* partials) {
   extern __shared__ float4 memory[];
   constexpr int kGamma = 0;  // its row in shared memory
   const int channels = p.shape.channels;
@@ -167,8 +167,7 @@ __global__ void __launch_bounds__(kRowThreads)
       to[c] = sum;
     }
   }
-  float* partial =
-      static_cast<float*>(p.workspace) + std::int64_t{blockIdx.x} * kGradients * channels;
+  float* partial = partials + std::int64_t{blockIdx.x} * kGradients * channels;
   __syncthreads();
   group.store(dgamma, shared);
   sum_shared_rows(shared, group.count, partial + kDgamma * channels);
@@ -178,12 +177,13 @@ __global__ void __launch_bounds__(kRowThreads)
 
 template <class T>
 __global__ void __launch_bounds__(kRowThreads)
-    blockify_layer_norm_backward_long_kernel(const BlockifyLayerNormBackward<T> p) {
+    blockify_layer_norm_backward_long_kernel(const BlockifyLayerNormBackward<T> p,
+                                             float* partials) {
   // A thread has the same columns in every pass, so that the sums are its own.
   const int channels = p.shape.channels;
   const std::int64_t position = blockIdx.x, in_image = place_in_image(p.shape, position);
   float* dpos = p.dpos + position * channels;
-  float* dgamma = static_cast<float*>(p.workspace) + position * kGradients * channels;
+  float* dgamma = partials + position * kGradients * channels;
   float* dbeta = dgamma + channels;
   for (int c = threadIdx.x; c < channels; c += kRowThreads) dgamma[c] = dbeta[c] = 0;
   for (std::int64_t image = 0; image < p.shape.images; ++image) {
@@ -239,6 +239,7 @@ void run(const BlockifyLayerNormBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.images == 0) return;
   const int channels = p.shape.channels;
+  float* const partials = rows_of_sums(p.left, p.workspace);
   std::int64_t blocks = p.shape.positions();
   const bool aligned = all_aligned16(p.dz, p.dy, p.z, p.dx);
   const bool short_rows = choose_row_group<T>(channels, aligned, [&](auto vec, auto items) {
@@ -247,25 +248,31 @@ void run(const BlockifyLayerNormBackward<T>& p, StreamHandle stream) {
     blocks = share.blocks;
     blockify_layer_norm_backward_kernel<T, vec(), items()>
         <<<grid_of(blocks), kRowThreads, SharedRows<vec()>::bytes(groups, channels), stream>>>(
-            p, lanes, share);
+            p, lanes, share, partials);
   });
   if (!short_rows) {
-    blockify_layer_norm_backward_long_kernel<T><<<grid_of(blocks), kRowThreads, 0, stream>>>(p);
+    blockify_layer_norm_backward_long_kernel<T>
+        <<<grid_of(blocks), kRowThreads, 0, stream>>>(p, partials);
   }
   HH_CHECK_LAUNCH(stream);
-  add_column_sums<kGradients>({.partials = static_cast<const float*>(p.workspace),
-                               .blocks = blocks,
-                               .cols = channels,
-                               .to = {p.dgamma, p.dbeta}},
-                              stream);
+  finish_sums({.rows = partials,
+               .count = blocks,
+               .arrays = kGradients,
+               .cols = channels,
+               .to = {p.dgamma, p.dbeta}},
+              p.left, stream);
 }
 
 template <class T>
-std::size_t workspace_bytes(const BlockifyLayerNormBackward<T>& p) {
+std::size_t partial_sums_bytes(const BlockifyLayerNormBackward<T>& p) {
   if (p.shape.images == 0) return 0;
   // At most a block per position. The arrays' alignment, by which blocks get more, isn't known yet.
   return std::size_t(p.shape.positions()) * kGradients * std::size_t(p.shape.channels) *
          sizeof(float);
+}
+template <class T>
+std::size_t workspace_bytes(const BlockifyLayerNormBackward<T>& p) {
+  return p.left != nullptr ? 0 : partial_sums_bytes(p);
 }
 
 template void run(const BlockifyLayerNormForward<float>&, StreamHandle);
@@ -275,7 +282,10 @@ template void run(const BlockifyLayerNormBackward<float>&, StreamHandle);
 template void run(const BlockifyLayerNormBackward<bf16>&, StreamHandle);
 template void run(const BlockifyLayerNormBackward<f16>&, StreamHandle);
 template std::size_t workspace_bytes(const BlockifyLayerNormBackward<float>&);
+template std::size_t partial_sums_bytes(const BlockifyLayerNormBackward<float>&);
 template std::size_t workspace_bytes(const BlockifyLayerNormBackward<bf16>&);
+template std::size_t partial_sums_bytes(const BlockifyLayerNormBackward<bf16>&);
 template std::size_t workspace_bytes(const BlockifyLayerNormBackward<f16>&);
+template std::size_t partial_sums_bytes(const BlockifyLayerNormBackward<f16>&);
 
 }  // namespace hh::gpu

@@ -14,6 +14,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/partial_sums.h"
 #include "kernels/core/work.h"
 
 namespace hh {
@@ -75,7 +76,8 @@ struct BlockifyLayerNormBackward {
   float* dgamma = nullptr;       // [C] in/out  added to
   float* dbeta = nullptr;        // [C] in/out  added to
   BlockGrid shape;
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
+  void* workspace = nullptr;    // workspace_bytes(*this), aligned to 64
+  PartialSums* left = nullptr;  // GPU, host memory: takes the parameters' sums (partial_sums.h)
 
   void validate() const {
     shape.validate("blockify_layer_norm");
@@ -110,6 +112,8 @@ template <class T>
 void run(const BlockifyLayerNormBackward<T>& p, StreamHandle stream);
 template <class T>
 std::size_t workspace_bytes(const BlockifyLayerNormBackward<T>& p);
+template <class T>
+std::size_t partial_sums_bytes(const BlockifyLayerNormBackward<T>& p);
 }  // namespace gpu
 
 }  // namespace hh

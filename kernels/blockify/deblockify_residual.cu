@@ -111,6 +111,10 @@ template <class T>
 void run(const DeblockifyResidualBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.images == 0) return;
+  float* const partials = rows_of_sums(p.left, p.workspace);
+  // Not an argument of the kernel's own, which would take it ten registers more.
+  DeblockifyResidualBackward<T> with_rows = p;
+  with_rows.workspace = partials;
   std::int64_t blocks = 0;
   choose_vector<T>(p.shape.channels, all_aligned16(p.dout, p.dz, p.dbranch), [&](auto vec) {
     const Split split(p.shape, vec);
@@ -118,23 +122,24 @@ void run(const DeblockifyResidualBackward<T>& p, StreamHandle stream) {
         SharedRows<vec()>::bytes(kRowThreads / split.lanes, split.lanes * vec);
     blocks = split.blocks();
     deblockify_residual_backward_kernel<T, vec()>
-        <<<split.grid, kRowThreads, shared, stream>>>(p, split.lanes, split.images);
+        <<<split.grid, kRowThreads, shared, stream>>>(with_rows, split.lanes, split.images);
   });
   HH_CHECK_LAUNCH(stream);
-  add_column_sums<1>({.partials = static_cast<const float*>(p.workspace),
-                      .blocks = blocks,
-                      .cols = p.shape.channels,
-                      .to = {p.dbias}},
-                     stream);
+  finish_sums({.rows = partials, .count = blocks, .cols = p.shape.channels, .to = {p.dbias}},
+              p.left, stream);
 }
 
 template <class T>
-std::size_t workspace_bytes(const DeblockifyResidualBackward<T>& p) {
+std::size_t partial_sums_bytes(const DeblockifyResidualBackward<T>& p) {
   if (p.shape.images == 0) return 0;
   // The arrays' alignment, which decides between the two, isn't known yet.
   const std::int64_t blocks =
       std::max(Split(p.shape, kVector<T>).blocks(), Split(p.shape, 1).blocks());
   return std::size_t(blocks) * std::size_t(p.shape.channels) * sizeof(float);
+}
+template <class T>
+std::size_t workspace_bytes(const DeblockifyResidualBackward<T>& p) {
+  return p.left != nullptr ? 0 : partial_sums_bytes(p);
 }
 
 template void run(const DeblockifyResidualForward<float>&, StreamHandle);
@@ -144,7 +149,10 @@ template void run(const DeblockifyResidualBackward<float>&, StreamHandle);
 template void run(const DeblockifyResidualBackward<bf16>&, StreamHandle);
 template void run(const DeblockifyResidualBackward<f16>&, StreamHandle);
 template std::size_t workspace_bytes(const DeblockifyResidualBackward<float>&);
+template std::size_t partial_sums_bytes(const DeblockifyResidualBackward<float>&);
 template std::size_t workspace_bytes(const DeblockifyResidualBackward<bf16>&);
+template std::size_t partial_sums_bytes(const DeblockifyResidualBackward<bf16>&);
 template std::size_t workspace_bytes(const DeblockifyResidualBackward<f16>&);
+template std::size_t partial_sums_bytes(const DeblockifyResidualBackward<f16>&);
 
 }  // namespace hh::gpu

@@ -37,7 +37,8 @@ struct DeblockifyResidualBackward {
   T* dbranch = nullptr;    // [B, T, N, C] out  null exactly when image_scale is: it equals dz
   float* dbias = nullptr;  // [C] in/out  added to: sums of dbranch before its rounding to T
   BlockGrid shape;
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
+  void* workspace = nullptr;    // workspace_bytes(*this), aligned to 64
+  PartialSums* left = nullptr;  // GPU, host memory: takes the parameters' sums (partial_sums.h)
 
   void validate() const {
     shape.validate("deblockify_residual");
@@ -71,6 +72,8 @@ template <class T>
 void run(const DeblockifyResidualBackward<T>& p, StreamHandle stream);
 template <class T>
 std::size_t workspace_bytes(const DeblockifyResidualBackward<T>& p);
+template <class T>
+std::size_t partial_sums_bytes(const DeblockifyResidualBackward<T>& p);
 }  // namespace gpu
 
 }  // namespace hh

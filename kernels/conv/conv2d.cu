@@ -156,10 +156,14 @@ std::size_t workspace_bytes(const Conv2dBackwardInput<T>& p) {
   return Scratch<T>::before_rest(s) + either_way<T>(ConvPass::kBackwardInput, s, sizeof(float));
 }
 template <class T>
+std::size_t partial_sums_bytes(const Conv2dBackwardWeight<T>& p) {
+  return p.dbias != nullptr ? column_sum_bytes(p.shape.pixels(), p.shape.out_channels) : 0;
+}
+template <class T>
 std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p) {
   const Conv2dShape& s = p.shape;
   return Scratch<float>::before_rest(s) +
-         std::max(column_sum_bytes(s.pixels(), s.out_channels),
+         std::max(p.left != nullptr ? 0 : partial_sums_bytes(p),
                   either_way<T>(ConvPass::kBackwardWeight, s, sizeof(T)));
 }
 
@@ -170,9 +174,14 @@ void run(const Conv2dForward<T>& p, StreamHandle stream) {
   if (s.images == 0) return;
   const Scratch<T> scratch(p.workspace, s);
   weights_to_channels_last(p.weight, s, scratch.weights, stream);
-  if (cudnn_convolve(ConvPass::kForward, s, p.x, scratch.weights, p.y, scratch.rest, stream)) {
-    if (p.bias != nullptr) add_bias(p.y, p.bias, s.pixels(), s.out_channels, stream);
-    return;
+  switch (cudnn_convolve(ConvPass::kForward, s, p.x, scratch.weights, p.bias, p.y, scratch.rest,
+                         stream)) {
+    case CudnnDid::kAll:
+      return;
+    case CudnnDid::kAllButBias:
+      return add_bias(p.y, p.bias, s.pixels(), s.out_channels, stream);
+    case CudnnDid::kNothing:
+      break;
   }
   for_each_group(p.x, s, scratch.rest, stream,
                  [&](const Conv2dShape& g, std::int64_t pixel, const T* columns) {
@@ -195,8 +204,8 @@ void run(const Conv2dBackwardInput<T>& p, StreamHandle stream) {
   if (s.images == 0) return;
   const Scratch<T> scratch(p.workspace, s);
   weights_to_channels_last(p.weight, s, scratch.weights, stream);
-  if (cudnn_convolve(ConvPass::kBackwardInput, s, p.dy, scratch.weights, p.dx, scratch.rest,
-                     stream)) {
+  if (cudnn_convolve<T>(ConvPass::kBackwardInput, s, p.dy, scratch.weights, nullptr, p.dx,
+                        scratch.rest, stream) == CudnnDid::kAll) {
     return;
   }
   auto* const dcolumns = reinterpret_cast<float*>(scratch.rest);
@@ -227,14 +236,15 @@ void run(const Conv2dBackwardWeight<T>& p, StreamHandle stream) {
   if (s.images == 0) return;
   const Scratch<float> scratch(p.workspace, s);
   if (p.dbias != nullptr) {
-    // Its partial sums are done with before the columns need the scratch memory.
-    add_column_sums(p.dy, s.pixels(), s.out_channels, reinterpret_cast<float*>(scratch.rest),
-                    p.dbias, stream);
+    // Unless they are left, its partial sums are done with before the columns need the memory.
+    finish_sums(column_partial_sums(p.dy, s.pixels(), s.out_channels,
+                                    rows_of_sums(p.left, scratch.rest), p.dbias, stream),
+                p.left, stream);
   }
   bool done = false;
   if constexpr (std::is_same_v<T, float>) {
-    done = cudnn_convolve(ConvPass::kBackwardWeight, s, p.x, p.dy, scratch.weights, scratch.rest,
-                          stream);
+    done = cudnn_convolve<T>(ConvPass::kBackwardWeight, s, p.x, p.dy, nullptr, scratch.weights,
+                             scratch.rest, stream) == CudnnDid::kAll;
   }
   if (!done) {
     for_each_group(p.x, s, scratch.rest, stream,
@@ -253,12 +263,13 @@ void run(const Conv2dBackwardWeight<T>& p, StreamHandle stream) {
   add_from_channels_last(scratch.weights, s, p.dweight, stream);
 }
 
-#define HH_CONV2D_OF(T)                                                 \
-  template std::size_t workspace_bytes(const Conv2dForward<T>&);        \
-  template std::size_t workspace_bytes(const Conv2dBackwardInput<T>&);  \
-  template std::size_t workspace_bytes(const Conv2dBackwardWeight<T>&); \
-  template void run(const Conv2dForward<T>&, StreamHandle);             \
-  template void run(const Conv2dBackwardInput<T>&, StreamHandle);       \
+#define HH_CONV2D_OF(T)                                                    \
+  template std::size_t workspace_bytes(const Conv2dForward<T>&);           \
+  template std::size_t workspace_bytes(const Conv2dBackwardInput<T>&);     \
+  template std::size_t workspace_bytes(const Conv2dBackwardWeight<T>&);    \
+  template std::size_t partial_sums_bytes(const Conv2dBackwardWeight<T>&); \
+  template void run(const Conv2dForward<T>&, StreamHandle);                \
+  template void run(const Conv2dBackwardInput<T>&, StreamHandle);          \
   template void run(const Conv2dBackwardWeight<T>&, StreamHandle);
 HH_CONV2D_OF(float)
 HH_CONV2D_OF(bf16)

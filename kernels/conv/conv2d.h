@@ -5,7 +5,7 @@
 //
 // Images are channels-last [B, H, W, C]; weights keep the state dict's order [Cout, Cin, kh, kw].
 // Arrays don't overlap. Storage type T is float, bf16 or (GPU) f16, sums are float32; on a GPU
-// cuDNN rounds y to T once more before the bias is added. oneDNN on the CPU
+// y may be rounded to T once more before the bias is added. oneDNN on the CPU
 // (docs/decisions/gemm.md), cuDNN on the GPU where it is installed. A 1x1 kernel is a linear layer
 // on the pixels, which is faster: the engine's conv2d takes that.
 #pragma once
@@ -14,6 +14,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/partial_sums.h"
 #include "kernels/core/work.h"
 
 namespace hh {
@@ -87,7 +88,8 @@ struct Conv2dBackwardWeight {
   float* dweight = nullptr;  // [Cout, Cin, kh, kw] in/out, added to
   float* dbias = nullptr;    // [Cout] in/out, added to; may be null
   Conv2dShape shape;
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
+  void* workspace = nullptr;    // workspace_bytes(*this), aligned to 64 (GPU: 256)
+  PartialSums* left = nullptr;  // GPU, host memory: takes the parameters' sums (partial_sums.h)
 
   void validate() const {
     shape.validate("conv2d_backward_weight");
@@ -131,6 +133,8 @@ template <class T>
 std::size_t workspace_bytes(const Conv2dBackwardInput<T>& p);
 template <class T>
 std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p);
+template <class T>
+std::size_t partial_sums_bytes(const Conv2dBackwardWeight<T>& p);
 }  // namespace gpu
 
 }  // namespace hh

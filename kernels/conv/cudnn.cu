@@ -35,12 +35,15 @@ struct Cudnn {
   X(cudnnCreateFilterDescriptor)                   \
   X(cudnnSetFilter4dDescriptor)                    \
   X(cudnnCreateConvolutionDescriptor)              \
+  X(cudnnCreateActivationDescriptor)               \
+  X(cudnnSetActivationDescriptor)                  \
   X(cudnnSetConvolution2dDescriptor)               \
   X(cudnnSetConvolutionMathType)                   \
   X(cudnnGetConvolutionForwardAlgorithm_v7)        \
   X(cudnnGetConvolutionBackwardDataAlgorithm_v7)   \
   X(cudnnGetConvolutionBackwardFilterAlgorithm_v7) \
   X(cudnnConvolutionForward)                       \
+  X(cudnnConvolutionBiasActivationForward)         \
   X(cudnnConvolutionBackwardData)                  \
   X(cudnnConvolutionBackwardFilter)
 #define X(name) decltype(&::name) name = nullptr;
@@ -113,6 +116,9 @@ struct Plan {
   cudnnFilterDescriptor_t weight = nullptr;
   cudnnConvolutionDescriptor_t convolution = nullptr;
   int algorithm = -1;  // -1: none, or it was refused
+  // Forward's bias in the same call; null: this algorithm has none, or it was refused.
+  cudnnTensorDescriptor_t bias = nullptr;
+  cudnnActivationDescriptor_t identity = nullptr;
   std::size_t scratch = 0;
 
   Plan() = default;
@@ -153,6 +159,9 @@ struct Plan {
       const auto status = lib.cudnnGetConvolutionForwardAlgorithm_v7(
           handle, x, weight, convolution, y, kCandidates, &found, list.data());
       pick(list, status);
+      // Without an activation cuDNN has the bias with this one only.
+      if (algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM)
+        describe_bias(lib, s, type);
     } else if (pass == ConvPass::kBackwardInput) {
       std::vector<cudnnConvolutionBwdDataAlgoPerf_t> list(kCandidates);
       const auto status = lib.cudnnGetConvolutionBackwardDataAlgorithm_v7(
@@ -164,6 +173,16 @@ struct Plan {
           handle, x, y, convolution, weight, kCandidates, &found, list.data());
       pick(list, status);
     }
+  }
+
+ private:
+  void describe_bias(const Cudnn& lib, const Conv2dShape& s, cudnnDataType_t type) {
+    HH_CUDNN_CHECK(lib.cudnnCreateTensorDescriptor(&bias));
+    HH_CUDNN_CHECK(
+        lib.cudnnSetTensor4dDescriptor(bias, CUDNN_TENSOR_NHWC, type, 1, s.out_channels, 1, 1));
+    HH_CUDNN_CHECK(lib.cudnnCreateActivationDescriptor(&identity));
+    HH_CUDNN_CHECK(lib.cudnnSetActivationDescriptor(identity, CUDNN_ACTIVATION_IDENTITY,
+                                                    CUDNN_PROPAGATE_NAN, 0));
   }
 };
 
@@ -209,19 +228,25 @@ std::size_t cudnn_workspace_bytes(ConvPass pass, const Conv2dShape& s) {
 }
 
 template <class T>
-bool cudnn_convolve(ConvPass pass, const Conv2dShape& s, const T* left, const T* right, T* to,
-                    void* scratch, StreamHandle stream) {
-  if (!may_take<T>(pass, s)) return false;
+CudnnDid cudnn_convolve(ConvPass pass, const Conv2dShape& s, const T* left, const T* right,
+                        const T* bias, T* to, void* scratch, StreamHandle stream) {
+  if (!may_take<T>(pass, s)) return CudnnDid::kNothing;
   const Cudnn& lib = Cudnn::instance();
   const std::scoped_lock lock(Plans::instance().mutex);  // the handle's stream is set for the call
   Plan& plan = plan_of(pass, s, kType<T>);
-  if (plan.algorithm < 0) return false;
+  if (plan.algorithm < 0) return CudnnDid::kNothing;
   const cudnnHandle_t handle = handle_of_gpu();
   const float one = 1, zero = 0;
+  if (lib.cudnnSetStream(handle, stream) != CUDNN_STATUS_SUCCESS) return CudnnDid::kNothing;
+  if (bias != nullptr && plan.bias != nullptr) {
+    const cudnnStatus_t status = lib.cudnnConvolutionBiasActivationForward(
+        handle, &one, plan.x, left, plan.weight, right, plan.convolution,
+        cudnnConvolutionFwdAlgo_t(plan.algorithm), scratch, plan.scratch, &zero, plan.y, to,
+        plan.bias, bias, plan.identity, plan.y, to);
+    if (status == CUDNN_STATUS_SUCCESS) return CudnnDid::kAll;
+    plan.bias = nullptr;
+  }
   const auto call = [&] {
-    if (const auto set = lib.cudnnSetStream(handle, stream); set != CUDNN_STATUS_SUCCESS) {
-      return set;
-    }
     if (pass == ConvPass::kForward) {
       return lib.cudnnConvolutionForward(
           handle, &one, plan.x, left, plan.weight, right, plan.convolution,
@@ -237,8 +262,11 @@ bool cudnn_convolve(ConvPass pass, const Conv2dShape& s, const T* left, const T*
                                               cudnnConvolutionBwdFilterAlgo_t(plan.algorithm),
                                               scratch, plan.scratch, &zero, plan.weight, to);
   };
-  if (call() != CUDNN_STATUS_SUCCESS) plan.algorithm = -1;
-  return plan.algorithm >= 0;
+  if (call() != CUDNN_STATUS_SUCCESS) {
+    plan.algorithm = -1;
+    return CudnnDid::kNothing;
+  }
+  return bias != nullptr ? CudnnDid::kAllButBias : CudnnDid::kAll;
 }
 
 #else  // built without cuDNN's header
@@ -252,16 +280,17 @@ std::size_t cudnn_workspace_bytes(ConvPass, const Conv2dShape&) {
   return 0;
 }
 template <class T>
-bool cudnn_convolve(ConvPass, const Conv2dShape&, const T*, const T*, T*, void*, StreamHandle) {
-  return false;
+CudnnDid cudnn_convolve(ConvPass, const Conv2dShape&, const T*, const T*, const T*, T*, void*,
+                        StreamHandle) {
+  return CudnnDid::kNothing;
 }
 
 #endif
 
-#define HH_CUDNN_OF(T)                                                                      \
-  template std::size_t cudnn_workspace_bytes<T>(ConvPass, const Conv2dShape&);              \
-  template bool cudnn_convolve(ConvPass, const Conv2dShape&, const T*, const T*, T*, void*, \
-                               StreamHandle);
+#define HH_CUDNN_OF(T)                                                                             \
+  template std::size_t cudnn_workspace_bytes<T>(ConvPass, const Conv2dShape&);                     \
+  template CudnnDid cudnn_convolve(ConvPass, const Conv2dShape&, const T*, const T*, const T*, T*, \
+                                   void*, StreamHandle);
 HH_CUDNN_OF(float)
 HH_CUDNN_OF(bf16)
 HH_CUDNN_OF(f16)

@@ -17,15 +17,20 @@ const std::string& cudnn_missing();
 template <class T>
 std::size_t cudnn_workspace_bytes(ConvPass pass, const Conv2dShape& shape);
 
-/// Enqueues the pass without its bias; weights are channels-last, [Cout, kh, kw, Cin], in which
-/// cuDNN is fast. `scratch` is aligned to 256. False when cuDNN isn't here, has no repeatable
-/// algorithm for this pass or refuses it: then `to` has to be made otherwise, and the pass isn't
-/// tried again.
+enum class CudnnDid : unsigned char {
+  kNothing,     // cuDNN isn't here, has no repeatable algorithm for this pass, or refuses it: `to`
+                // has to be made otherwise, and the pass isn't tried again
+  kAllButBias,  // which has to be added
+  kAll,
+};
+
+/// Enqueues the pass; weights are channels-last, [Cout, kh, kw, Cin], in which cuDNN is fast. `bias`
+/// is forward's, else null. `scratch` is aligned to 256.
 ///   forward           left = x   right = weight   to = y
 ///   backward input    left = dy  right = weight   to = dx
 ///   backward weight   left = x   right = dy       to = dweight   (float only)
 template <class T>
-bool cudnn_convolve(ConvPass pass, const Conv2dShape& shape, const T* left, const T* right, T* to,
-                    void* scratch, StreamHandle stream);
+CudnnDid cudnn_convolve(ConvPass pass, const Conv2dShape& shape, const T* left, const T* right,
+                        const T* bias, T* to, void* scratch, StreamHandle stream);
 
 }  // namespace hh::gpu

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sums over the rows of a matrix, such as the gradient of a bias, without atomics: each block
-// leaves a row of partial sums in scratch memory, and one small kernel adds those up, in a fixed
-// order.
+// leaves a row of partial sums in scratch memory, and one small kernel adds those up, of one op or
+// of many, in a fixed order.
 #pragma once
+#include "kernels/core/partial_sums.h"
 #include "kernels/core/row_groups.cuh"
 
 namespace hh::gpu {
@@ -20,34 +21,36 @@ __device__ void sum_shared_rows(const SharedRows<kVec>& shared, int rows, float*
   __syncthreads();
 }
 
-/// Partial sums of kArrays parameters of `cols` columns each: block k's of array a begin at
-/// partials + (k * kArrays + a) * cols.
-template <int kArrays>
-struct ColumnSums {
-  const float* partials = nullptr;
-  std::int64_t blocks = 0;
-  int cols = 0;
-  float* to[kArrays] = {};  // added to; null: not wanted
-};
-
 constexpr int kSumColumns = 32, kSumRows = 32;  // of a block's threads
 
-template <int kArrays>
+/// Sums of up to kMost ops, and each one's first block: 32 columns of an array are a block's.
+template <int kMost>
+struct SumsInOneLaunch {
+  PartialSums sums[kMost];
+  unsigned first_block[kMost];
+  int count = 0;
+};
+
+template <int kMost>
 __global__ void __launch_bounds__(kSumColumns* kSumRows)
-    column_sums_kernel(const ColumnSums<kArrays> p) {
+    partial_sums_kernel(const __grid_constant__ SumsInOneLaunch<kMost> all) {
+  static_assert((kMost & (kMost - 1)) == 0);
   __shared__ float partial[kSumRows][kSumColumns];
-  const int c = blockIdx.x * kSumColumns + threadIdx.x;
-  // Not p.to[blockIdx.y], for which the compiler would copy the arguments to local memory.
-  float* to = p.to[0];
-  if constexpr (kArrays > 1) to = blockIdx.y == 1 ? p.to[1] : to;
-  if constexpr (kArrays > 2) to = blockIdx.y == 2 ? p.to[2] : to;
-  static_assert(kArrays <= 3);
+  int op = 0;  // the last whose first block is at or before this one
+  for (int step = kMost / 2; step > 0; step /= 2) {
+    if (op + step < all.count && all.first_block[op + step] <= blockIdx.x) op += step;
+  }
+  const PartialSums& p = all.sums[op];
+  const unsigned tiles = unsigned(p.cols + kSumColumns - 1) / kSumColumns;
+  const unsigned block = blockIdx.x - all.first_block[op], array = block / tiles;
+  float* const to = p.to[array];
   if (to == nullptr) return;  // the whole block
+  const int c = int(block - array * tiles) * kSumColumns + int(threadIdx.x);
   float sum = 0;
   if (c < p.cols) {
 #pragma unroll 4
-    for (std::int64_t k = threadIdx.y; k < p.blocks; k += kSumRows) {
-      sum += p.partials[(k * kArrays + blockIdx.y) * p.cols + c];
+    for (std::int64_t k = threadIdx.y; k < p.count; k += kSumRows) {
+      sum += p.rows[(k * p.arrays + array) * p.cols + c];
     }
   }
   partial[threadIdx.y][threadIdx.x] = sum;
@@ -59,11 +62,35 @@ __global__ void __launch_bounds__(kSumColumns* kSumRows)
   to[c] = sum;
 }
 
-template <int kArrays>
-void add_column_sums(const ColumnSums<kArrays>& p, StreamHandle stream) {
-  const dim3 grid = grid_of(ceil_div(p.cols, kSumColumns), kArrays);
-  column_sums_kernel<kArrays><<<grid, dim3(kSumColumns, kSumRows), 0, stream>>>(p);
-  HH_CHECK_LAUNCH(stream);
+/// No two may add to the same array. The bits don't depend on what shares the launch.
+template <int kMost>
+void add_partial_sums(const PartialSums* sums, int count, StreamHandle stream) {
+  for (int first = 0; first < count; first += kMost) {
+    SumsInOneLaunch<kMost> all;
+    std::int64_t blocks = 0;
+    for (int i = first; i < std::min(count, first + kMost); ++i) {
+      if (sums[i].count == 0) continue;
+      all.sums[all.count] = sums[i];
+      all.first_block[all.count++] = unsigned(blocks);
+      blocks += ceil_div(sums[i].cols, kSumColumns) * sums[i].arrays;
+    }
+    if (blocks == 0) continue;
+    partial_sums_kernel<kMost><<<grid_of(blocks), dim3(kSumColumns, kSumRows), 0, stream>>>(all);
+    HH_CHECK_LAUNCH(stream);
+  }
+}
+
+/// Where an op's rows go: to whom it leaves them, or to scratch memory of its own.
+inline float* rows_of_sums(const PartialSums* left, void* own) {
+  return left != nullptr ? left->rows : static_cast<float*>(own);
+}
+/// Leaves an op's sums as its caller asked, or adds them.
+inline void finish_sums(const PartialSums& sums, PartialSums* left, StreamHandle stream) {
+  if (left != nullptr) {
+    *left = sums;
+  } else {
+    add_partial_sums<1>(&sums, 1, stream);
+  }
 }
 
 // The rows themselves, where no kernel has left partial sums on the way.
@@ -93,16 +120,17 @@ __global__ void __launch_bounds__(kColumnSumThreads)
   partials[chunk * cols + c] = sum;
 }
 
-/// sums[c] += sum over r of from[r, c]; `partials` has column_sum_bytes.
+/// The partial sums over r of from[r, c] in `rows`, which has column_sum_bytes, for to[c].
 template <class T>
-void add_column_sums(const T* from, std::int64_t rows, int cols, float* partials, float* sums,
-                     StreamHandle stream) {
-  if (rows == 0) return;
-  const std::int64_t chunks = column_sum_chunks(rows);
+PartialSums column_partial_sums(const T* from, std::int64_t rows_of_from, int cols, float* rows,
+                                float* to, StreamHandle stream) {
+  if (rows_of_from == 0) return {};
+  const std::int64_t chunks = column_sum_chunks(rows_of_from);
   const dim3 grid = grid_of(ceil_div(cols, kColumnSumThreads), chunks);
-  column_sum_partials_kernel<<<grid, kColumnSumThreads, 0, stream>>>(from, rows, cols, partials);
+  column_sum_partials_kernel<<<grid, kColumnSumThreads, 0, stream>>>(from, rows_of_from, cols,
+                                                                     rows);
   HH_CHECK_LAUNCH(stream);
-  add_column_sums<1>({.partials = partials, .blocks = chunks, .cols = cols, .to = {sums}}, stream);
+  return {.rows = rows, .count = chunks, .cols = cols, .to = {to}};
 }
 
 }  // namespace hh::gpu

@@ -233,13 +233,13 @@ struct BackwardCut {
     const std::size_t map = std::size_t(s.grid) * std::size_t(s.grid);
     return (map + 1 + std::size_t(warps) * (map + 2)) * std::size_t(s.channels) * sizeof(float);
   }
-  std::size_t floats(int channels) const {
-    return std::size_t(all_blocks) * (std::size_t(map) + 2 * std::size_t(channels));
+  std::size_t dglob_floats() const { return std::size_t(all_blocks) * std::size_t(map); }
+  std::size_t parameter_floats(int channels) const {
+    return std::size_t(all_blocks) * 2 * std::size_t(channels);
   }
   int half, warps = kMostWarps;
   int blocks = 0, map = 0;      // per image; channels of the global map
-  std::int64_t all_blocks = 0;  // each leaves dglob [m*m, C], and behind all of those [2, C] for
-                                // dgamma and dbeta
+  std::int64_t all_blocks = 0;  // each leaves dglob [m*m, C], and [2, C] for dgamma and dbeta
 };
 
 /// A pack of channels of a pooling window: the gradient and who gets it, a byte each.
@@ -485,8 +485,13 @@ std::size_t workspace_bytes(const InteractionMergeForward<T>&) {
 }
 
 template <class T>
+std::size_t partial_sums_bytes(const InteractionMergeBackward<T>& p) {
+  return BackwardCut(p.shape).parameter_floats(p.shape.channels) * sizeof(float);
+}
+template <class T>
 std::size_t workspace_bytes(const InteractionMergeBackward<T>& p) {
-  return BackwardCut(p.shape).floats(p.shape.channels) * sizeof(float);
+  return BackwardCut(p.shape).dglob_floats() * sizeof(float) +
+         (p.left != nullptr ? 0 : partial_sums_bytes(p));
 }
 
 template <class T>
@@ -515,7 +520,7 @@ void run(const InteractionMergeBackward<T>& p, StreamHandle stream) {
   if (p.shape.images == 0) return;
   const BackwardCut cut(p.shape);
   auto* const dglob_partials = static_cast<float*>(p.workspace);
-  float* const parameter_partials = dglob_partials + cut.all_blocks * cut.map;
+  float* const parameter_partials = rows_of_sums(p.left, dglob_partials + cut.dglob_floats());
   const bool vectors = aligned16(p.local) && aligned16(p.dlocal) && aligned16(p.dout) &&
                        aligned16(p.argmax) && aligned16(p.gamma);
   with_merge_sizes(p.shape, vectors, [&](auto items, auto count) {
@@ -533,19 +538,23 @@ void run(const InteractionMergeBackward<T>& p, StreamHandle stream) {
                                                   first);
   });
   HH_CHECK_LAUNCH(stream);
-  add_column_sums<2>({.partials = parameter_partials,
-                      .blocks = cut.all_blocks,
-                      .cols = p.shape.channels,
-                      .to = {p.dgamma, p.dbeta}},
-                     stream);
+  finish_sums({.rows = parameter_partials,
+               .count = cut.all_blocks,
+               .arrays = 2,
+               .cols = p.shape.channels,
+               .to = {p.dgamma, p.dbeta}},
+              p.left, stream);
 }
 
 template std::size_t workspace_bytes(const InteractionMergeForward<float>&);
 template std::size_t workspace_bytes(const InteractionMergeForward<bf16>&);
 template std::size_t workspace_bytes(const InteractionMergeForward<f16>&);
 template std::size_t workspace_bytes(const InteractionMergeBackward<float>&);
+template std::size_t partial_sums_bytes(const InteractionMergeBackward<float>&);
 template std::size_t workspace_bytes(const InteractionMergeBackward<bf16>&);
+template std::size_t partial_sums_bytes(const InteractionMergeBackward<bf16>&);
 template std::size_t workspace_bytes(const InteractionMergeBackward<f16>&);
+template std::size_t partial_sums_bytes(const InteractionMergeBackward<f16>&);
 template void run(const InteractionMergeForward<float>&, StreamHandle);
 template void run(const InteractionMergeForward<bf16>&, StreamHandle);
 template void run(const InteractionMergeForward<f16>&, StreamHandle);

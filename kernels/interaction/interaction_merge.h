@@ -25,6 +25,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/partial_sums.h"
 #include "kernels/core/work.h"
 
 namespace hh {
@@ -95,7 +96,8 @@ struct InteractionMergeBackward {
   float* dgamma = nullptr;               // [C] in/out  added to
   float* dbeta = nullptr;                // [C] in/out  added to
   InteractionMergeShape shape;
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64
+  void* workspace = nullptr;    // workspace_bytes(*this), aligned to 64
+  PartialSums* left = nullptr;  // GPU, host memory: takes the parameters' sums (partial_sums.h)
 
   void validate() const {
     shape.validate();
@@ -134,6 +136,8 @@ template <class T>
 std::size_t workspace_bytes(const InteractionMergeForward<T>& p);
 template <class T>
 std::size_t workspace_bytes(const InteractionMergeBackward<T>& p);
+template <class T>
+std::size_t partial_sums_bytes(const InteractionMergeBackward<T>& p);
 }  // namespace gpu
 
 }  // namespace hh

@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(kRowThreads)
 template <class T, int kVec, int kItems>
 __global__ void __launch_bounds__(kRowThreads)
     residual_layer_norm_backward_kernel(const ResidualLayerNormBackward<T> p, int lanes,
-                                        std::int64_t rows_per_block) {
+                                        std::int64_t rows_per_block, float* partials) {
   extern __shared__ float4 memory[];
   const RowGroup<kVec, kItems> group(lanes);
   const SharedRows<kVec> shared(memory, p.cols);
@@ -136,8 +136,7 @@ __global__ void __launch_bounds__(kRowThreads)
       if (p.dbranch != nullptr) store_floats(total, p.dbranch + at + c);
     });
   }
-  float* partial =
-      static_cast<float*>(p.workspace) + std::int64_t{blockIdx.x} * kGradients * p.cols;
+  float* partial = partials + std::int64_t{blockIdx.x} * kGradients * p.cols;
   const auto leave = [&](int which, const float(&sums)[kItems][kVec]) {
     group.store(sums, shared);
     sum_shared_rows(shared, group.count, partial + std::int64_t{which} * p.cols);
@@ -153,10 +152,10 @@ __global__ void __launch_bounds__(kRowThreads)
 template <class T>
 __global__ void __launch_bounds__(kRowThreads)
     residual_layer_norm_backward_long_kernel(const ResidualLayerNormBackward<T> p,
-                                             std::int64_t rows_per_block) {
+                                             std::int64_t rows_per_block, float* partials) {
   // A thread has the same columns in every pass, so that the partial sums, and dresidual in the
   // place of dy, are its own.
-  float* dgamma = static_cast<float*>(p.workspace) + std::int64_t{blockIdx.x} * kGradients * p.cols;
+  float* dgamma = partials + std::int64_t{blockIdx.x} * kGradients * p.cols;
   float* dbeta = dgamma + p.cols;
   float* dbias = dbeta + p.cols;
   for (int c = threadIdx.x; c < p.cols; c += kRowThreads) dgamma[c] = dbeta[c] = dbias[c] = 0;
@@ -219,30 +218,37 @@ void run(const ResidualLayerNormBackward<T>& p, StreamHandle stream) {
   const RowBlocks split(p.rows, p.cols);
   if (split.blocks == 0) return;
   const dim3 blocks = grid_of(split.blocks);
+  float* const partials = rows_of_sums(p.left, p.workspace);
   const bool aligned = all_aligned16(p.dz, p.dy, p.z, p.dresidual, p.dbranch);
   const bool short_rows = choose_row_group<T>(p.cols, aligned, [&](auto vec, auto items) {
     const int lanes = lanes_of_row(p.cols, vec * items, kWarpSize);
     residual_layer_norm_backward_kernel<T, vec(), items()>
         <<<blocks, kRowThreads, SharedRows<vec()>::bytes(kRowThreads / lanes, p.cols), stream>>>(
-            p, lanes, split.rows);
+            p, lanes, split.rows, partials);
   });
   if (!short_rows) {
-    residual_layer_norm_backward_long_kernel<T><<<blocks, kRowThreads, 0, stream>>>(p, split.rows);
+    residual_layer_norm_backward_long_kernel<T>
+        <<<blocks, kRowThreads, 0, stream>>>(p, split.rows, partials);
   }
   HH_CHECK_LAUNCH(stream);
   if (p.dy == nullptr && p.dbias == nullptr) return;
-  add_column_sums<kGradients>(
-      {.partials = static_cast<const float*>(p.workspace),
-       .blocks = split.blocks,
+  finish_sums(
+      {.rows = partials,
+       .count = split.blocks,
+       .arrays = kGradients,
        .cols = p.cols,
        .to = {p.dy != nullptr ? p.dgamma : nullptr, p.dy != nullptr ? p.dbeta : nullptr, p.dbias}},
-      stream);
+      p.left, stream);
 }
 
 template <class T>
-std::size_t workspace_bytes(const ResidualLayerNormBackward<T>& p) {
+std::size_t partial_sums_bytes(const ResidualLayerNormBackward<T>& p) {
   return std::size_t(RowBlocks(p.rows, p.cols).blocks) * kGradients * std::size_t(p.cols) *
          sizeof(float);
+}
+template <class T>
+std::size_t workspace_bytes(const ResidualLayerNormBackward<T>& p) {
+  return p.left != nullptr ? 0 : partial_sums_bytes(p);
 }
 
 template void run(const ResidualLayerNormForward<float>&, StreamHandle);
@@ -252,7 +258,10 @@ template void run(const ResidualLayerNormBackward<float>&, StreamHandle);
 template void run(const ResidualLayerNormBackward<bf16>&, StreamHandle);
 template void run(const ResidualLayerNormBackward<f16>&, StreamHandle);
 template std::size_t workspace_bytes(const ResidualLayerNormBackward<float>&);
+template std::size_t partial_sums_bytes(const ResidualLayerNormBackward<float>&);
 template std::size_t workspace_bytes(const ResidualLayerNormBackward<bf16>&);
+template std::size_t partial_sums_bytes(const ResidualLayerNormBackward<bf16>&);
 template std::size_t workspace_bytes(const ResidualLayerNormBackward<f16>&);
+template std::size_t partial_sums_bytes(const ResidualLayerNormBackward<f16>&);
 
 }  // namespace hh::gpu

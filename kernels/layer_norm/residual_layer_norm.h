@@ -21,6 +21,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/partial_sums.h"
 #include "kernels/core/work.h"
 
 namespace hh {
@@ -87,8 +88,9 @@ struct ResidualLayerNormBackward {
   std::int64_t rows = 0;
   std::int64_t rows_per_image = 1;
   int cols = 0;
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64: partial sums of the three
-                              // parameter gradients
+  void* workspace = nullptr;    // workspace_bytes(*this), aligned to 64: partial sums of the three
+                                // parameter gradients
+  PartialSums* left = nullptr;  // GPU, host memory: takes the parameters' sums (partial_sums.h)
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
@@ -127,6 +129,8 @@ template <class T>
 void run(const ResidualLayerNormBackward<T>& p, StreamHandle stream);
 template <class T>
 std::size_t workspace_bytes(const ResidualLayerNormBackward<T>& p);
+template <class T>
+std::size_t partial_sums_bytes(const ResidualLayerNormBackward<T>& p);
 }  // namespace gpu
 
 }  // namespace hh

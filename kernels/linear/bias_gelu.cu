@@ -35,7 +35,8 @@ __global__ void __launch_bounds__(kRowThreads)
 
 template <class T, int kVec>
 __global__ void __launch_bounds__(kRowThreads)
-    bias_gelu_backward_kernel(const BiasGeluBackward<T> p, int lanes, std::int64_t rows_per_block) {
+    bias_gelu_backward_kernel(const BiasGeluBackward<T> p, int lanes, std::int64_t rows_per_block,
+                              float* partials) {
   extern __shared__ float4 memory[];
   const ColumnTile<kVec> tile(int(blockIdx.x), lanes, p.cols);
   const SharedRows<kVec> shared(memory, tile.cols);
@@ -61,9 +62,7 @@ __global__ void __launch_bounds__(kRowThreads)
   }
   __syncthreads();  // the bias has been read
   if (tile.has_columns()) shared.store(tile.group, tile.column, dbias);
-  sum_shared_rows(
-      shared, tile.groups,
-      static_cast<float*>(p.workspace) + std::int64_t{blockIdx.y} * p.cols + tile.first);
+  sum_shared_rows(shared, tile.groups, partials + std::int64_t{blockIdx.y} * p.cols + tile.first);
 }
 
 }  // namespace
@@ -87,24 +86,26 @@ void run(const BiasGeluBackward<T>& p, StreamHandle stream) {
   p.validate();
   const RowBlocks split(p.rows, p.cols);
   if (split.blocks == 0) return;
+  float* const partials = rows_of_sums(p.left, p.workspace);
   choose_vector<T>(p.cols, all_aligned16(p.x, p.dy, p.dx), [&](auto vec) {
     const int lanes = lanes_of_row(p.cols, vec, kRowThreads), tile = lanes * vec;
     const dim3 grid = grid_of(ceil_div(p.cols, tile), split.blocks);
     bias_gelu_backward_kernel<T, vec()>
         <<<grid, kRowThreads, SharedRows<vec()>::bytes(kRowThreads / lanes, tile), stream>>>(
-            p, lanes, split.rows);
+            p, lanes, split.rows, partials);
   });
   HH_CHECK_LAUNCH(stream);
-  add_column_sums<1>({.partials = static_cast<const float*>(p.workspace),
-                      .blocks = split.blocks,
-                      .cols = p.cols,
-                      .to = {p.dbias}},
-                     stream);
+  finish_sums({.rows = partials, .count = split.blocks, .cols = p.cols, .to = {p.dbias}}, p.left,
+              stream);
 }
 
 template <class T>
-std::size_t workspace_bytes(const BiasGeluBackward<T>& p) {
+std::size_t partial_sums_bytes(const BiasGeluBackward<T>& p) {
   return std::size_t(RowBlocks(p.rows, p.cols).blocks) * std::size_t(p.cols) * sizeof(float);
+}
+template <class T>
+std::size_t workspace_bytes(const BiasGeluBackward<T>& p) {
+  return p.left != nullptr ? 0 : partial_sums_bytes(p);
 }
 
 template void run(const BiasGeluForward<float>&, StreamHandle);
@@ -114,7 +115,10 @@ template void run(const BiasGeluBackward<float>&, StreamHandle);
 template void run(const BiasGeluBackward<bf16>&, StreamHandle);
 template void run(const BiasGeluBackward<f16>&, StreamHandle);
 template std::size_t workspace_bytes(const BiasGeluBackward<float>&);
+template std::size_t partial_sums_bytes(const BiasGeluBackward<float>&);
 template std::size_t workspace_bytes(const BiasGeluBackward<bf16>&);
+template std::size_t partial_sums_bytes(const BiasGeluBackward<bf16>&);
 template std::size_t workspace_bytes(const BiasGeluBackward<f16>&);
+template std::size_t partial_sums_bytes(const BiasGeluBackward<f16>&);
 
 }  // namespace hh::gpu

@@ -11,6 +11,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/partial_sums.h"
 #include "kernels/core/work.h"
 
 namespace hh {
@@ -42,6 +43,7 @@ struct BiasGeluBackward {
   std::int64_t rows = 0;        // R >= 0
   int cols = 0;                 // C >= 1
   void* workspace = nullptr;    // workspace_bytes(*this), aligned to 64
+  PartialSums* left = nullptr;  // GPU, host memory: takes the parameters' sums (partial_sums.h)
 
   void validate() const {
     HH_PRECONDITION(rows >= 0, "bias_gelu: rows = " << rows);
@@ -71,6 +73,8 @@ template <class T>
 void run(const BiasGeluBackward<T>& p, StreamHandle stream);
 template <class T>
 std::size_t workspace_bytes(const BiasGeluBackward<T>& p);
+template <class T>
+std::size_t partial_sums_bytes(const BiasGeluBackward<T>& p);
 }  // namespace gpu
 
 }  // namespace hh

@@ -14,6 +14,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/partial_sums.h"
 #include "kernels/core/work.h"
 
 namespace hh {
@@ -84,7 +85,8 @@ struct LinearBackwardWeight {
   float* dbias = nullptr;    // [O]    in/out, added to; may be null
   std::int64_t rows = 0;
   int in = 0, out = 0;
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
+  void* workspace = nullptr;    // workspace_bytes(*this), aligned to 64 (GPU: 256)
+  PartialSums* left = nullptr;  // GPU, host memory: takes the parameters' sums (partial_sums.h)
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
@@ -133,6 +135,8 @@ template <class T>
 std::size_t workspace_bytes(const LinearBackwardInput<T>& p);
 template <class T>
 std::size_t workspace_bytes(const LinearBackwardWeight<T>& p);
+template <class T>
+std::size_t partial_sums_bytes(const LinearBackwardWeight<T>& p);
 }  // namespace gpu
 
 }  // namespace hh

@@ -16,8 +16,12 @@ std::size_t workspace_bytes(const LinearBackwardInput<T>&) {
   return kGemmWorkspace;
 }
 template <class T>
+std::size_t partial_sums_bytes(const LinearBackwardWeight<T>& p) {
+  return p.dbias != nullptr ? column_sum_bytes(p.rows, p.out) : 0;
+}
+template <class T>
 std::size_t workspace_bytes(const LinearBackwardWeight<T>& p) {
-  return kGemmWorkspace + (p.dbias != nullptr ? column_sum_bytes(p.rows, p.out) : 0);
+  return kGemmWorkspace + (p.left != nullptr ? 0 : partial_sums_bytes(p));
 }
 
 template <class T>
@@ -52,7 +56,7 @@ void run(const LinearBackwardWeight<T>& p, StreamHandle stream) {
   p.validate();
   if (p.rows == 0) return;
   // One row of sums, or the partial ones of the pass.
-  auto* const sums = reinterpret_cast<float*>(static_cast<char*>(p.workspace) + kGemmWorkspace);
+  float* const rows = rows_of_sums(p.left, static_cast<char*>(p.workspace) + kGemmWorkspace);
   const bool summed = gemm(Gemm<T, float>{.a = p.dy,
                                           .a_transposed = true,
                                           .b = p.x,
@@ -61,22 +65,21 @@ void run(const LinearBackwardWeight<T>& p, StreamHandle stream) {
                                           .cols = p.in,
                                           .inner = p.rows,
                                           .accumulate = true,
-                                          .a_sums = p.dbias != nullptr ? sums : nullptr},
+                                          .a_sums = p.dbias != nullptr ? rows : nullptr},
                            p.workspace, stream);
   if (p.dbias == nullptr) return;
-  if (summed) {
-    add_column_sums<1>({.partials = sums, .blocks = 1, .cols = p.out, .to = {p.dbias}}, stream);
-  } else {
-    add_column_sums(p.dy, p.rows, p.out, sums, p.dbias, stream);
-  }
+  finish_sums(summed ? PartialSums{.rows = rows, .count = 1, .cols = p.out, .to = {p.dbias}}
+                     : column_partial_sums(p.dy, p.rows, p.out, rows, p.dbias, stream),
+              p.left, stream);
 }
 
-#define HH_LINEAR_OF(T)                                                 \
-  template std::size_t workspace_bytes(const LinearForward<T>&);        \
-  template std::size_t workspace_bytes(const LinearBackwardInput<T>&);  \
-  template std::size_t workspace_bytes(const LinearBackwardWeight<T>&); \
-  template void run(const LinearForward<T>&, StreamHandle);             \
-  template void run(const LinearBackwardInput<T>&, StreamHandle);       \
+#define HH_LINEAR_OF(T)                                                    \
+  template std::size_t workspace_bytes(const LinearForward<T>&);           \
+  template std::size_t workspace_bytes(const LinearBackwardInput<T>&);     \
+  template std::size_t workspace_bytes(const LinearBackwardWeight<T>&);    \
+  template std::size_t partial_sums_bytes(const LinearBackwardWeight<T>&); \
+  template void run(const LinearForward<T>&, StreamHandle);                \
+  template void run(const LinearBackwardInput<T>&, StreamHandle);          \
   template void run(const LinearBackwardWeight<T>&, StreamHandle);
 HH_LINEAR_OF(float)
 HH_LINEAR_OF(bf16)

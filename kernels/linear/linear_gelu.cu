@@ -215,13 +215,13 @@ void launch_tiles(const LinearGeluForward<T>& p, const Plan& plan, StreamHandle 
 }
 template <class Tile, class T>
 void launch_tiles(const LinearGeluBackward<T>& p, const Plan& plan, StreamHandle stream) {
-  auto* const partials = static_cast<float*>(p.workspace);
+  float* const partials = rows_of_sums(p.left, p.workspace);
   launch(linear_gelu_backward_kernel<T, Tile>, plan.blocks, Tile::kThreads,
          std::size_t(plan.shared_bytes), stream, operands_of(p), plan, p.bias, p.pre, p.dpre,
          partials);
-  add_column_sums<1>(
-      {.partials = partials, .blocks = partial_rows<Tile>(plan), .cols = p.hidden, .to = {p.dbias}},
-      stream);
+  finish_sums(
+      {.rows = partials, .count = partial_rows<Tile>(plan), .cols = p.hidden, .to = {p.dbias}},
+      p.left, stream);
 }
 
 template <class Args>
@@ -257,7 +257,7 @@ std::size_t workspace_bytes(const LinearGeluForward<T>& p) {
   return workspace_bytes(product_of(p));
 }
 template <class T>
-std::size_t workspace_bytes(const LinearGeluBackward<T>& p) {
+std::size_t partial_sums_bytes(const LinearGeluBackward<T>& p) {
   if constexpr (sizeof(T) == 2) {
     if (const auto chosen = plan_of(p)) {
       std::int64_t rows = 0;
@@ -266,14 +266,23 @@ std::size_t workspace_bytes(const LinearGeluBackward<T>& p) {
       return std::size_t(rows) * std::size_t(p.hidden) * sizeof(float);
     }
   }
-  return std::max(workspace_bytes(product_of(p)), workspace_bytes(gelu_of(p)));
+  return partial_sums_bytes(gelu_of(p));
+}
+template <class T>
+std::size_t workspace_bytes(const LinearGeluBackward<T>& p) {
+  const std::size_t own_sums = p.left != nullptr ? 0 : partial_sums_bytes(p);
+  if constexpr (sizeof(T) == 2) {
+    if (plan_of(p)) return own_sums;
+  }
+  return std::max(workspace_bytes(product_of(p)), own_sums);
 }
 
-#define HH_LINEAR_GELU_OF(T)                                         \
-  template void run(const LinearGeluForward<T>&, StreamHandle);      \
-  template void run(const LinearGeluBackward<T>&, StreamHandle);     \
-  template std::size_t workspace_bytes(const LinearGeluForward<T>&); \
-  template std::size_t workspace_bytes(const LinearGeluBackward<T>&);
+#define HH_LINEAR_GELU_OF(T)                                          \
+  template void run(const LinearGeluForward<T>&, StreamHandle);       \
+  template void run(const LinearGeluBackward<T>&, StreamHandle);      \
+  template std::size_t workspace_bytes(const LinearGeluForward<T>&);  \
+  template std::size_t workspace_bytes(const LinearGeluBackward<T>&); \
+  template std::size_t partial_sums_bytes(const LinearGeluBackward<T>&);
 HH_LINEAR_GELU_OF(float)
 HH_LINEAR_GELU_OF(bf16)
 HH_LINEAR_GELU_OF(f16)

@@ -18,6 +18,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/half.h"
+#include "kernels/core/partial_sums.h"
 #include "kernels/core/work.h"
 
 namespace hh {
@@ -74,7 +75,8 @@ struct LinearGeluBackward {
   int hidden = 0;               // H >= 1
   int out = 0;                  // O >= 1
   LinearGeluWay way = LinearGeluWay::kByShape;
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
+  void* workspace = nullptr;    // workspace_bytes(*this), aligned to 64 (GPU: 256)
+  PartialSums* left = nullptr;  // GPU, host memory: takes the parameters' sums (partial_sums.h)
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
@@ -117,6 +119,8 @@ template <class T>
 std::size_t workspace_bytes(const LinearGeluForward<T>& p);
 template <class T>
 std::size_t workspace_bytes(const LinearGeluBackward<T>& p);
+template <class T>
+std::size_t partial_sums_bytes(const LinearGeluBackward<T>& p);
 }  // namespace gpu
 
 }  // namespace hh

@@ -46,7 +46,8 @@ BiasGeluBackward<T> gelu_of(const LinearGeluBackward<T>& p) {
           .dbias = p.dbias,
           .rows = p.rows,
           .cols = p.hidden,
-          .workspace = p.workspace};
+          .workspace = p.workspace,
+          .left = p.left};
 }
 
 }  // namespace hh

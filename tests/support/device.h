@@ -73,6 +73,12 @@ class Array {
   std::shared_ptr<GuardedBytes> bytes_;
 };
 
+/// Memory full of NaN bytes, guarded; null for none.
+inline std::unique_ptr<Array<std::uint8_t>> scratch(Device device, std::size_t bytes) {
+  if (bytes == 0) return nullptr;
+  return std::make_unique<Array<std::uint8_t>>(device, std::vector<std::uint8_t>(bytes, 0xff));
+}
+
 /// Runs the device's kernel for `args`, or another version of it (variants.h), and waits. Its workspace is exactly as large as it asked
 /// for, full of NaN bytes, and guarded.
 template <class Args>
@@ -82,12 +88,8 @@ void run(Device device, Args args) {
   const Kernel<Args> kernel = kernel_under_test(device, on.kernels().of<Args>());
   std::unique_ptr<Array<std::uint8_t>> workspace;
   if constexpr (requires { args.workspace; }) {
-    const std::size_t bytes = kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0;
-    if (bytes != 0) {
-      workspace =
-          std::make_unique<Array<std::uint8_t>>(device, std::vector<std::uint8_t>(bytes, 0xff));
-      args.workspace = workspace->data();
-    }
+    workspace = scratch(device, kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0);
+    if (workspace) args.workspace = workspace->data();
   }
   kernel.run(args, on.stream());
   on.synchronize();

@@ -10,6 +10,9 @@ struct OnGpu {
   static auto workspace_bytes(const auto& args) -> decltype(gpu::workspace_bytes(args)) {
     return gpu::workspace_bytes(args);
   }
+  static auto partial_sums_bytes(const auto& args) -> decltype(gpu::partial_sums_bytes(args)) {
+    return gpu::partial_sums_bytes(args);
+  }
 };
 
 }  // namespace

@@ -223,6 +223,16 @@ HH_GRADIENT_TEST(block_average_pool_op) {
   check.run([](const auto& in) { return std::vector{block_average_pool(in[0], 2)}; });
 }
 
+// Its input has a gradient already when its own is added.
+HH_GRADIENT_TEST(block_average_pool_beside_other_ops) {
+  const NormParameters norm{check.parameter("gamma", {8}, 1), check.parameter("beta", {8})};
+  check.input({1, 4, 4, 8});
+  check.run([&](const auto& in) {
+    const Tensor pooled = block_average_pool(in[0], 2);
+    return std::vector{in[0], pooled, interaction_merge(in[0], pooled, norm)};
+  });
+}
+
 HH_GRADIENT_TEST(interaction_tokens_op) {
   const Parameter& pos = check.parameter("pos", {1, 4, 6});
   check.input({3, 2, 2, 6});
