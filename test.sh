@@ -141,6 +141,7 @@ else
     HH_TEST_DEVICES=cuda:0,cuda:1 catch "hh_engine_tests (two GPUs)" \
       "$simulator" run --strict --devices=2 --check=memory,init,race,sync,leak -- $bin/hh_engine_tests "[.two_gpus]"
     catch "hh_model_tests (full GPU)" "$simulator" run --strict --memory=256M -- $bin/hh_model_tests "[.full_gpu]"
+    catch "hh_retrieval_tests (small GPU)" "$simulator" run --strict --memory=256M -- $bin/hh_retrieval_tests "[.small_gpu]"
     catch "hh_engine_tests (failed call)" "$simulator" run --strict -- $bin/hh_engine_tests "[.failed_call]"
     if [ -e $bin/libhh_mpi.so ] && command -v python3 >/dev/null; then
       HH_SIMULATOR="$simulator run --devices=2 --lazy --check=memory,init,sync --" \
@@ -149,6 +150,7 @@ else
     denied malloc:all $bin/hh_engine_tests "[.unusable_gpu]"
     denied cublaslt:epilogue=bias,cublaslt:epilogue=bgradb $bin/hh_kernel_tests "[linear]"
     denied cudnn:conv $bin/hh_kernel_tests "[conv]"
+    denied cudnn:conv-bias $bin/hh_kernel_tests "[conv]"
     for rules in cublaslt:epilogue=bias,cublaslt:epilogue=bgradb cublaslt:dtype=bf16 cudnn:all \
       graph:capture graph:instantiate malloc:once=100 malloc:after=100 cudnn:random=0.05,graph:random=0.05 \
       random=0.05,seed=2 random=0.05,seed=4 random=0.05,seed=8; do
@@ -162,9 +164,11 @@ else
   # shellcheck disable=SC2086
   catch "hh_app_tests (cuda)" ${runs[0]} $bin/hh_app_tests "[devices]"
   # shellcheck disable=SC2086
+  catch "hh_retrieval_tests (cuda)" ${runs[0]} $bin/hh_retrieval_tests "[devices]"
+  # shellcheck disable=SC2086
   count "ladder (cuda)" ${runs[0]} $bin/hh_ladder
   # shellcheck disable=SC2086
-  catch "hh_bench_tests (cuda)" ${runs[0]} $bin/hh_bench_tests "[peers]"
+  catch "hh_bench_tests (cuda)" ${runs[0]} $bin/hh_bench_tests "[peers],[devices]"
   # The way without cuDNN, and a full GPU.
   # shellcheck disable=SC2086
   HH_CUDNN=0 catch "hh_kernel_tests [conv] without cuDNN (cuda)" ${runs[0]} $bin/hh_kernel_tests "[conv]"

@@ -29,7 +29,7 @@ struct HammingRadius {
   std::int64_t capacity = 0;                // >= 0
   int bits = 0;                             // 1 to 512; words = ceil(bits / 64)
   int radius = 0;                           // >= 0
-  void* workspace = nullptr;                // workspace_bytes(*this), aligned to 64: CPU only
+  void* workspace = nullptr;                // workspace_bytes(*this), aligned to 64
 
   static constexpr int kMaxBits = 512;
   static constexpr std::int64_t kMaxRows = (std::int64_t{1} << 48) - 1;
@@ -65,6 +65,7 @@ namespace gpu {
 /// stream has passed, unless the header says host. Throw DeviceError when a launch is refused. The
 /// same bits every time.
 void run(const HammingRadius& p, StreamHandle stream);
+std::size_t workspace_bytes(const HammingRadius& p);
 }  // namespace gpu
 
 }  // namespace hh

@@ -9,57 +9,28 @@
 #include "kernels/core/workspace.h"
 #include "kernels/hamming/hamming_topk.h"
 #include "kernels/hamming/scan.cuh"
+#include "kernels/hamming/topk_cut.h"
 
 namespace hh::gpu {
 namespace {
 
-constexpr int kRunRows = kWarpSize * 32;  // a word of marks, a bit a group
+using Cut = TopkCut;
+constexpr int kRunRows = int(Cut::kRunRows);
 constexpr int kPlaceThreads = 1024, kSlices = kPlaceThreads / kWarpSize;
-constexpr int kMostSamples = 64;    // runs
-constexpr int kRunsPerSample = 16;  // at least
-// Guesses: enough warps to fill a large GPU, and few enough counts to add up quickly.
-constexpr std::int64_t kWantedWarps = 8192, kFewestChunks = 16, kManyChunks = 2048;
-
-constexpr std::int64_t kMostRows = std::int64_t{1} << 32;  // rows are counted in 32 bits
-
-/// Queries in the registers of a warp.
-constexpr int queries_of(int words, bool one) {
-  return one ? 1 : words <= 2 ? 8 : words <= 4 ? 4 : 2;  // more of them would spill
-}
-
-/// How the rows are shared out: a chunk is `runs_per_chunk` runs of kRunRows.
-struct Cut {
-  std::int64_t runs, runs_per_chunk, chunks, samples;
-  explicit Cut(const HammingTopk& p) {
-    HH_PRECONDITION(
-        p.row_count < kMostRows,
-        "hamming_topk: row_count = " << p.row_count << " of at most 4294967295 on a GPU");
-    const int queries = queries_of(ceil_div(p.bits, 64), p.query_count == 1);
-    const std::int64_t groups = ceil_div(std::max<std::int64_t>(p.query_count, 1), queries);
-    const std::int64_t wanted = std::clamp(kWantedWarps / groups, kFewestChunks, kManyChunks);
-    runs = ceil_div(p.row_count, kRunRows);
-    runs_per_chunk = std::max<std::int64_t>(ceil_div(runs, wanted), 1);
-    chunks = ceil_div(runs, runs_per_chunk);
-    samples = std::min<std::int64_t>(runs / kRunsPerSample, kMostSamples);
-  }
-};
+constexpr std::int64_t kNoPlace = Cut::kMostResults;
 
 /// The workspace of one round of queries.
 struct Round {
-  std::int64_t most;                          // queries
   std::uint32_t *histogram, *counts, *marks;  // [Q, D], [Q, chunks, D], [Q, runs]
   int* limits;                                // [Q]
   std::size_t bytes;
   Round(const HammingTopk& p, const Cut& cut) {
     const std::int64_t distances = p.bits + 1;
-    const std::int64_t each = distances * (cut.chunks + 1) + cut.runs + 1;  // of 4 bytes
-    most = std::clamp<std::int64_t>(std::int64_t(kCountBytes) / (4 * each), 1,
-                                    std::max<std::int64_t>(p.query_count, 1));
     Workspace workspace(p.workspace);
-    histogram = workspace.take<std::uint32_t>(most * distances);
-    counts = workspace.take<std::uint32_t>(most * distances * cut.chunks);
-    marks = workspace.take<std::uint32_t>(most * cut.runs);
-    limits = workspace.take<int>(most);
+    histogram = workspace.take<std::uint32_t>(cut.queries * distances);
+    counts = workspace.take<std::uint32_t>(cut.queries * distances * cut.chunks);
+    marks = workspace.take<std::uint32_t>(cut.queries * cut.runs);
+    limits = workspace.take<int>(cut.queries);
     bytes = workspace.bytes();
   }
 };
@@ -94,17 +65,6 @@ __device__ int distance(const std::uint64_t (&a)[kWords], const std::uint64_t (&
 __device__ bool is_allowed(const ScanInput& in, std::int64_t row) {
   return row < in.row_count &&
          (in.allowed == nullptr || (in.allowed[row / 64] >> (row % 64) & 1) != 0);
-}
-
-/// The sum over this lane and those below.
-__device__ std::uint32_t warp_prefix(std::uint32_t v) {
-  const int lane = int(threadIdx.x) % kWarpSize;
-#pragma unroll
-  for (int step = 1; step < kWarpSize; step *= 2) {
-    const std::uint32_t below = __shfl_up_sync(kFullMask, v, unsigned(step));
-    if (lane >= step) v += below;
-  }
-  return v;
 }
 
 /// The distance of the k-th of the rows in the histogram; where there are fewer, the largest.
@@ -248,35 +208,35 @@ __global__ void __launch_bounds__(kScanThreads)
 __global__ void __launch_bounds__(kPlaceThreads)
     places_kernel(const Cut cut, int distances, std::int64_t k, const Round round,
                   std::int64_t* rows, std::int32_t* found) {
-  __shared__ std::uint32_t sums[kSlices][kWarpSize];
+  __shared__ std::uint64_t sums[kSlices][kWarpSize];
   const std::int64_t q = blockIdx.x;
   const int lane = int(threadIdx.x) % kWarpSize, slice = int(threadIdx.x) / kWarpSize;
   const std::int64_t begin = cut.chunks * slice / kSlices, end = cut.chunks * (slice + 1) / kSlices;
   std::uint32_t* const counts = round.counts + q * cut.chunks * distances;
   const int bound = kth_distance(round.histogram + q * distances, distances, k);
-  std::uint32_t nearer = 0;
+  std::uint64_t nearer = 0;
   int limit = 0;
-  for (int first = 0; first <= bound && nearer < k; first += kWarpSize) {
+  for (int first = 0; first <= bound && nearer < std::uint64_t(k); first += kWarpSize) {
     const int d = first + lane;
-    std::uint32_t sum = 0;
+    std::uint64_t sum = 0;
     if (d <= bound) {
       for (std::int64_t chunk = begin; chunk < end; ++chunk) sum += counts[chunk * distances + d];
     }
     sums[slice][lane] = sum;
     __syncthreads();
-    std::uint32_t before = 0, total = 0;
+    std::uint64_t before = 0, total = 0;
     for (int s = 0; s < kSlices; ++s) {
       if (s == slice) before = total;
       total += sums[s][lane];
     }
-    const std::uint32_t through = nearer + warp_prefix(total), start = through - total;
-    const unsigned wanted = __ballot_sync(kFullMask, d <= bound && start < k);
+    const std::uint64_t through = nearer + warp_prefix(total), start = through - total;
+    const unsigned wanted = __ballot_sync(kFullMask, d <= bound && start < std::uint64_t(k));
     limit = first + kWarpSize - 1 - __clz(int(wanted));
-    std::uint32_t place = start + before;
+    std::uint64_t place = start + before;
     if (d <= limit) {
       for (std::int64_t chunk = begin; chunk < end; ++chunk) {
         const std::uint32_t count = counts[chunk * distances + d];
-        counts[chunk * distances + d] = place;
+        counts[chunk * distances + d] = std::uint32_t(min(place, std::uint64_t(kNoPlace)));
         place += count;
       }
     }
@@ -284,7 +244,7 @@ __global__ void __launch_bounds__(kPlaceThreads)
     __syncthreads();
   }
   if (threadIdx.x == 0) round.limits[q] = limit;
-  for (std::int64_t i = std::int64_t{nearer} + threadIdx.x; i < k; i += kPlaceThreads) {
+  for (std::int64_t i = std::int64_t(nearer) + threadIdx.x; i < k; i += kPlaceThreads) {
     rows[q * k + i] = -1;
     found[q * k + i] = -1;
   }
@@ -318,7 +278,7 @@ __global__ void __launch_bounds__(kScanThreads)
         std::uint64_t code[kWords];
         load_code<kWords>(in.database, row, in.words, code);
         d = distance<kWords>(query, code);
-        if (d > limit) d = -1;
+        if (d > limit || mine[d] >= k) d = -1;  // so that no place grows past 32 bits
       }
       if (__ballot_sync(kFullMask, d >= 0) == 0) continue;
       // Lanes at the same distance take places in the order of their rows.
@@ -362,11 +322,11 @@ void run(const HammingTopk& p, StreamHandle stream) {
   const int words = ceil_div(p.bits, 64), distances = p.bits + 1;
   const Cut cut(p);
   const Round round(p, cut);
-  for (std::int64_t first = 0; first < p.query_count; first += round.most) {
+  for (std::int64_t first = 0; first < p.query_count; first += cut.queries) {
     const ScanInput in{.queries = p.queries + first * words,
                        .database = p.database,
                        .allowed = p.allowed,
-                       .query_count = std::min(round.most, p.query_count - first),
+                       .query_count = std::min(cut.queries, p.query_count - first),
                        .row_count = p.row_count,
                        .words = words};
     std::int64_t* const rows = p.rows + first * p.k;
@@ -378,9 +338,11 @@ void run(const HammingTopk& p, StreamHandle stream) {
       constexpr int kWords = decltype(count)::value;
       if (p.row_count > 0) {
         if (p.query_count == 1) {
-          count_rows<kWords, queries_of(kWords, true)>(in, cut, distances, p.k, round, stream);
+          count_rows<kWords, Cut::queries_of_warp(kWords, true)>(in, cut, distances, p.k, round,
+                                                                 stream);
         } else {
-          count_rows<kWords, queries_of(kWords, false)>(in, cut, distances, p.k, round, stream);
+          count_rows<kWords, Cut::queries_of_warp(kWords, false)>(in, cut, distances, p.k, round,
+                                                                  stream);
         }
       }
       places_kernel<<<grid_of(in.query_count), kPlaceThreads, 0, stream>>>(cut, distances, p.k,

@@ -24,8 +24,8 @@ struct HammingTopk {
   std::int64_t* rows = nullptr;             // [Q, k] out
   std::int32_t* distances = nullptr;        // [Q, k] out
   std::int64_t query_count = 0;             // Q >= 0
-  std::int64_t row_count = 0;               // 0 <= N < 2^48; on a GPU < 2^32
-  std::int64_t k = 1;                       // >= 1
+  std::int64_t row_count = 0;               // 0 <= N < 2^48; on a GPU <= 2^35
+  std::int64_t k = 1;                       // >= 1; on a GPU < 2^32 - 2^16
   int bits = 0;                             // 1 to 512; words = ceil(bits / 64)
   void* workspace = nullptr;                // workspace_bytes(*this), aligned to 64
 

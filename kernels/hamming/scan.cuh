@@ -38,10 +38,23 @@ inline std::int64_t queries_per_round(std::int64_t rows, std::int64_t queries,
                                   std::max<std::int64_t>(queries, 1));
 }
 
-/// Calls f(row, distances) for the rows of chunk blockIdx.x, all lanes together: distances[i] of
-/// query first + i, or -1 for a row that is not there or not allowed, or a query that isn't.
+/// The sum over this lane and those below.
+template <class Count>
+__device__ Count warp_prefix(Count v) {
+  const int lane = int(threadIdx.x) % kWarpSize;
+#pragma unroll
+  for (int step = 1; step < kWarpSize; step *= 2) {
+    const Count below = __shfl_up_sync(kFullMask, v, unsigned(step));
+    if (lane >= step) v += below;
+  }
+  return v;
+}
+
+/// Calls f(row, distances) for the rows of a chunk, all lanes together: distances[i] of query
+/// first + i, or -1 for a row that is not there or not allowed, or a query that isn't.
 template <int kWords, class F>
-__device__ void scan_chunk(const ScanInput& in, std::int64_t first, int chunks, const F& f) {
+__device__ void scan_chunk(const ScanInput& in, std::int64_t first, std::int64_t chunk,
+                           std::int64_t chunks, const F& f) {
   std::uint64_t query[kScanQueries][kWords];
 #pragma unroll
   for (int i = 0; i < kScanQueries; ++i) {
@@ -52,7 +65,7 @@ __device__ void scan_chunk(const ScanInput& in, std::int64_t first, int chunks, 
     }
   }
   const int lane = int(threadIdx.x) % kWarpSize;
-  const std::int64_t chunk = blockIdx.x, begin = in.row_count * chunk / chunks,
+  const std::int64_t begin = in.row_count * chunk / chunks,
                      end = in.row_count * (chunk + 1) / chunks;
   for (std::int64_t base = begin; base < end; base += kWarpSize) {
     const std::int64_t row = base + lane;
@@ -97,7 +110,7 @@ __global__ void __launch_bounds__(kScanThreads)
   for (int i = lane; i < kScanQueries * distances; i += kWarpSize) mine[i] = 0;
   __syncwarp();
   const std::int64_t first = first_query();
-  scan_chunk<kWords>(in, first, chunks, [&](std::int64_t, const int(&d)[kScanQueries]) {
+  scan_chunk<kWords>(in, first, blockIdx.x, chunks, [&](std::int64_t, const int(&d)[kScanQueries]) {
 #pragma unroll
     for (int i = 0; i < kScanQueries; ++i) {
       if (d[i] >= 0) atomicAdd(mine + i * distances + d[i], 1u);  // integers: any order
@@ -179,19 +192,22 @@ __device__ void scan_in_place(const ScanInput& in, int chunks, int distances,
     mine[i] = starts[at] + counts[blockIdx.x * in.query_count * distances + at];
   }
   __syncwarp();
-  scan_chunk<kWords>(in, first, chunks, [&](std::int64_t row, const int(&d)[kScanQueries]) {
+  scan_chunk<kWords>(in, first, blockIdx.x, chunks,
+                     [&](std::int64_t row, const int(&d)[kScanQueries]) {
 #pragma unroll
-    for (int i = 0; i < kScanQueries; ++i) {
-      // Lanes at the same distance take places in the order of their rows.
-      const unsigned same = __match_any_sync(kFullMask, d[i]);
-      std::uint32_t place = 0;
-      if (d[i] >= 0) place = mine[i * distances + d[i]] + __popc(same & ((1u << lane) - 1));
-      __syncwarp();
-      if (d[i] >= 0 && lane == __ffs(int(same)) - 1) mine[i * distances + d[i]] += __popc(same);
-      __syncwarp();
-      f(i, row, d[i], place);
-    }
-  });
+                       for (int i = 0; i < kScanQueries; ++i) {
+                         // Lanes at the same distance take places in the order of their rows.
+                         const unsigned same = __match_any_sync(kFullMask, d[i]);
+                         std::uint32_t place = 0;
+                         if (d[i] >= 0)
+                           place = mine[i * distances + d[i]] + __popc(same & ((1u << lane) - 1));
+                         __syncwarp();
+                         if (d[i] >= 0 && lane == __ffs(int(same)) - 1)
+                           mine[i * distances + d[i]] += __popc(same);
+                         __syncwarp();
+                         f(i, row, d[i], place);
+                       }
+                     });
 }
 
 /// Calls run(words) with the smallest of 1, 2, 4, 8 words that holds the code, as a constant.

@@ -3,6 +3,8 @@
 // so they are one and the same for any machine and number of threads (cpu::set_num_threads).
 #pragma once
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -44,8 +46,12 @@ void check_search(CodesView database, CodesView queries, const RowMask* allowed)
 /// A database ready to be scanned on a device.
 class HammingScan {
  public:
-  /// On the CPU it keeps the view, whose memory must outlive it; a GPU gets a copy.
-  explicit HammingScan(CodesView database, Device device = kCpu);
+  static constexpr std::int64_t kAllRows = INT64_MAX;
+
+  /// Keeps the view, whose memory must outlive it. A GPU gets a copy, or where it has no room for
+  /// one, or `most_rows` are fewer, that many rows by turns in each search, with the same results.
+  /// Throws OutOfMemory where not even some have room.
+  explicit HammingScan(CodesView database, Device device = kCpu, std::int64_t most_rows = kAllRows);
 
   /// k >= 1. `allowed`: only these rows (null: all); its size must be the database's.
   /// Throws std::invalid_argument.
@@ -54,13 +60,29 @@ class HammingScan {
   RadiusResult radius(CodesView queries, int radius, const RowMask* allowed = nullptr) const;
 
   CodesView database() const { return database_; }
+  /// On the device at once.
+  std::int64_t rows_at_once() const { return rows_at_once_; }
 
  private:
-  const std::uint64_t* codes() const;
+  /// Some of the rows, on the device.
+  struct Piece {
+    std::int64_t first, count;
+    const std::uint64_t *codes, *allowed;  // of these rows; allowed is null for all
+  };
+  /// f(piece) for all of them in order; one without rows where there are none. `allowed`: of all
+  /// rows, on the device.
+  template <class F>
+  void for_each_piece(const std::uint64_t* allowed, const F& f) const;
+  TopkResult topk_of(const Piece& piece, const std::uint64_t* queries, std::int64_t count,
+                     std::int64_t k) const;
+  RadiusResult radius_of(const Piece& piece, const std::uint64_t* queries, std::int64_t count,
+                         int radius) const;
 
   CodesView database_;
   Device device_;
-  Tensor copy_;  // of the codes, on a GPU
+  std::int64_t rows_at_once_;          // a multiple of 64, unless it is all
+  Tensor copy_;                        // of the codes, or room for some, on a GPU
+  std::unique_ptr<std::mutex> turns_;  // of those that use the room; null: all are there
 };
 
 }  // namespace hh::retrieval

@@ -14,46 +14,49 @@ namespace {
 
 using testing::Array;
 
-TEST_CASE("hamming_radius agrees with its definition", "[hamming]") {
-  const Device device = GENERATE(from_range(testing::devices()));
-  const int bits = GENERATE(8, 63, 64, 128, 256, 512);
-  const std::int64_t rows = GENERATE(0, 1, 64, 65, 300);
-  const std::int64_t queries = GENERATE(0, 1, 40);
-  const bool masked = GENERATE(false, true);
-  const auto codes = testing::codes(queries, bits, 1, 3),
-             database = testing::codes(rows, bits, 2, 3);
-  const auto mask = testing::row_mask(rows, masked ? 2 : 1, 3);
+struct Case {
+  std::int64_t queries, rows;
+  int bits;
+  bool masked;
+};
+
+/// Against the definition, with one and three threads.
+void check(Device device, const Case& c, std::initializer_list<int> radii,
+           std::initializer_list<std::int64_t> capacities) {
+  const auto codes = testing::codes(c.queries, c.bits, 1, 3),
+             database = testing::codes(c.rows, c.bits, 2, 3);
+  const auto mask = testing::row_mask(c.rows, c.masked ? 2 : 1, 3);
   const Array code_array(device, codes), database_array(device, database), mask_array(device, mask);
-  const std::int64_t words = (bits + 63) / 64;
-  for (const int radius : {0, 2, bits / 4, bits, bits + 5}) {
-    for (const std::int64_t capacity : {0, 5, 300}) {
+  const std::int64_t words = (c.bits + 63) / 64;
+  for (const int radius : radii) {
+    for (const std::int64_t capacity : capacities) {
       for (const int threads : {1, 3}) {
-        CAPTURE(device, bits, rows, queries, masked, radius, capacity, threads);
-        const auto size = std::size_t(queries * capacity);
-        const Array counts(device, std::vector<std::int64_t>(std::size_t(queries), -7));
+        CAPTURE(device, c.bits, c.rows, c.queries, c.masked, radius, capacity, threads);
+        const auto size = std::size_t(c.queries * capacity);
+        const Array counts(device, std::vector<std::int64_t>(std::size_t(c.queries), -7));
         const Array found(device, std::vector<std::int64_t>(size, -7));
         const Array distances(device, std::vector<std::int32_t>(size, -7));
         cpu::set_num_threads(threads);
         testing::run(device, HammingRadius{.queries = code_array.data(),
                                            .database = database_array.data(),
-                                           .allowed = masked ? mask_array.data() : nullptr,
+                                           .allowed = c.masked ? mask_array.data() : nullptr,
                                            .counts = counts.data(),
                                            .rows = found.data(),
                                            .distances = distances.data(),
-                                           .query_count = queries,
-                                           .row_count = rows,
+                                           .query_count = c.queries,
+                                           .row_count = c.rows,
                                            .capacity = capacity,
-                                           .bits = bits,
+                                           .bits = c.bits,
                                            .radius = radius});
         cpu::set_num_threads(0);
         // What isn't written keeps its -7.
-        std::vector<std::int64_t> want_counts(std::size_t(queries), 0), want(size, -7);
+        std::vector<std::int64_t> want_counts(std::size_t(c.queries), 0), want(size, -7);
         std::vector<std::int32_t> want_distances(size, -7);
-        for (std::int64_t q = 0; q < queries; ++q) {
-          for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t q = 0; q < c.queries; ++q) {
+          for (std::int64_t r = 0; r < c.rows; ++r) {
             const int d = testing::distance(&codes[std::size_t(q * words)],
                                             &database[std::size_t(r * words)], int(words));
-            if (d > radius || (masked && !(mask[std::size_t(r / 64)] >> (r % 64) & 1))) continue;
+            if (d > radius || (c.masked && !(mask[std::size_t(r / 64)] >> (r % 64) & 1))) continue;
             const std::int64_t place = want_counts[std::size_t(q)]++;
             if (place >= capacity) continue;
             want[std::size_t(q * capacity + place)] = r;
@@ -66,6 +69,25 @@ TEST_CASE("hamming_radius agrees with its definition", "[hamming]") {
       }
     }
   }
+}
+
+TEST_CASE("hamming_radius agrees with its definition", "[hamming]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const int bits = GENERATE(8, 63, 64, 128, 256, 512);
+  const std::int64_t rows = GENERATE(0, 1, 64, 65, 300);
+  const std::int64_t queries = GENERATE(0, 1, 40);
+  const bool masked = GENERATE(false, true);
+  check(device, {.queries = queries, .rows = rows, .bits = bits, .masked = masked},
+        {0, 2, bits / 4, bits, bits + 5}, {0, 5, 300});
+}
+
+// So many that a GPU cuts them into chunks, some of which have none, or none that still fit.
+TEST_CASE("hamming_radius finds its rows among many", "[hamming]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const int bits = GENERATE(64, 192);
+  const std::int64_t queries = GENERATE(1, 6);
+  check(device, {.queries = queries, .rows = 33 * 1024 + 17, .bits = bits, .masked = true},
+        {1, bits / 4, bits}, {0, 10, 9000});
 }
 
 TEST_CASE("hamming_radius gives one answer for any number of threads", "[hamming]") {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/core/parallel.h"
+#include "kernels/hamming/topk_cut.h"
 #include "tests/support/allocations.h"
 #include "tests/support/codes.h"
 #include "tests/support/device.h"
@@ -169,6 +170,33 @@ TEST_CASE("hamming_topk finds its rows among many", "[hamming]") {
   }
 }
 
+// Rounds of a few queries must have as many more chunks: at a thousand queries of a billion rows a
+// round holds a hundred.
+TEST_CASE("hamming_topk cuts its work so that each round fills a GPU", "[hamming]") {
+  const std::int64_t rows = GENERATE(std::int64_t{10'000'000}, std::int64_t{100'000'000},
+                                     std::int64_t{1'000'000'000}, std::int64_t{10'000'000'000});
+  for (const int bits : {64, 128, 512}) {
+    for (const std::int64_t queries : {1, 2, 64, 1000, 100'000}) {
+      const gpu::TopkCut cut({.query_count = queries, .row_count = rows, .k = 100, .bits = bits});
+      CAPTURE(rows, bits, queries, cut.queries, cut.chunks);
+      const std::int64_t words = (bits + 63) / 64;
+      const int each = gpu::TopkCut::queries_of_warp(int(words), queries == 1);
+      const std::int64_t warps = (cut.queries + each - 1) / each * cut.chunks;
+      CHECK(warps >= 4 * 4 * 132 * 9 / 10);  // four for each scheduler of an H100, about
+      CHECK(cut.runs_per_chunk * (cut.chunks - 1) < cut.runs);
+      CHECK(cut.runs_per_chunk * cut.chunks >= cut.runs);
+      // Histogram, counts, marks and limits; a single query's may take more.
+      const std::int64_t bytes = 4 * cut.queries * ((bits + 1) * (cut.chunks + 1) + cut.runs + 1);
+      CHECK((cut.queries == 1 || bytes <= gpu::TopkCut::bytes_of_round(rows * words * 8)));
+    }
+  }
+  CHECK_THROWS_WITH(gpu::TopkCut({.query_count = 1, .row_count = std::int64_t{1} << 36, .bits = 8}),
+                    Catch::Contains("row_count = 68719476736 of at most 34359738368"));
+  CHECK_THROWS_WITH(
+      gpu::TopkCut({.query_count = 1, .row_count = 1, .k = std::int64_t{1} << 32, .bits = 8}),
+      Catch::Contains("k = 4294967296 of at most 4294901760"));
+}
+
 TEST_CASE("hamming_topk gives one answer for any number of threads", "[hamming]") {
   const Device device = GENERATE(from_range(testing::devices()));
   const std::int64_t queries = GENERATE(1, 5, 40);
@@ -238,10 +266,10 @@ TEST_CASE("hamming_topk refuses more rows than a GPU counts", "[hamming]") {
                            .rows = &row,
                            .distances = &distance,
                            .query_count = 1,
-                           .row_count = std::int64_t{1} << 32,
+                           .row_count = (std::int64_t{1} << 35) + 1,
                            .bits = 8};
     const auto& kernel = backend(device).kernels().of<HammingTopk>();
-    const auto refused = Catch::Contains("row_count = 4294967296 of at most 4294967295");
+    const auto refused = Catch::Contains("row_count = 34359738369 of at most 34359738368");
     REQUIRE_THROWS_WITH(kernel.workspace_bytes(args), refused);
     REQUIRE_THROWS_WITH(kernel.run(args, backend(device).stream()), refused);
   }

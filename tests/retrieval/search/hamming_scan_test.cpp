@@ -10,6 +10,7 @@
 #include "kernels/core/philox.h"
 #include "retrieval/search/multi_index.h"
 #include "tests/support/codes.h"
+#include "tests/support/device.h"
 
 namespace hh::retrieval {
 namespace {
@@ -122,6 +123,45 @@ TEST_CASE("multi-index finds near codes without a scan", "[search]") {
   const MultiIndex moved = MultiIndex(database);
   REQUIRE(moved.topk(query, 3).rows == index.topk(query, 3).rows);
   REQUIRE(MultiIndex::memory_bytes(rows, bits) > std::size_t(rows) * std::size_t(bits) / 8);
+}
+
+TEST_CASE("a scan on each device gives the same answers, of some rows at a time too",
+          "[search][devices]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const int bits = GENERATE(24, 64, 130);
+  const std::int64_t rows = GENERATE(0, 1, 64, 1500);
+  const PackedCodes database = random_codes(rows, bits, 1, 5), query = random_codes(9, bits, 2, 5);
+  RowMask mask(rows, false);
+  for (std::int64_t r = 0; r < rows; ++r) mask.set(r, r % 3 != 1);
+  for (const std::int64_t most : {HammingScan::kAllRows, std::int64_t{1}, std::int64_t{700}}) {
+    const HammingScan scan(database, device, most);
+    CAPTURE(device, bits, rows, most);
+    const bool turns = device != kCpu && most < rows;
+    REQUIRE(scan.rows_at_once() == (turns ? std::max<std::int64_t>(most / 64 * 64, 64) : rows));
+    for (const RowMask* allowed : {static_cast<const RowMask*>(nullptr), &std::as_const(mask)}) {
+      for (const std::int64_t k : {1, 20, 1600}) {
+        check_topk(scan.topk(query, k, allowed), database, query, k, allowed);
+      }
+      for (const int radius : {0, bits / 4, bits}) {
+        check_radius(scan.radius(query, radius, allowed), database, query, radius, allowed);
+      }
+    }
+    REQUIRE(scan.topk(PackedCodes(0, bits), 3).rows.empty());
+    REQUIRE(scan.radius(PackedCodes(0, bits), 3).queries() == 0);
+  }
+}
+
+// On a simulated GPU of 256 MiB: 192 MB of codes, and what a search takes.
+TEST_CASE("codes that a GPU has no room for are searched by turns", "[.small_gpu]") {
+  for (const Device device : testing::devices()) {
+    const PackedCodes database = random_codes(3'000'000, 512, 1, 0);
+    const PackedCodes query = random_codes(2, 512, 2, 0);
+    const HammingScan scan(database, device), on_cpu(database);
+    CHECK((scan.rows_at_once() < database.count()) == (device != kCpu));
+    const TopkResult found = scan.topk(query, 100), want = on_cpu.topk(query, 100);
+    CHECK(found.rows == want.rows);
+    CHECK(found.distances == want.distances);
+  }
 }
 
 TEST_CASE("flipping the same bits everywhere changes no answer", "[search]") {
