@@ -51,7 +51,7 @@ def make_page(run, profile, folder):
     if bars:
         drawings["throughput.svg"] = plots.bars("images a second" + (", SIMULATED" if run.simulated else ""), bars)
     body = [*page.machine(run), *page.correctness(run), *page.start_up(run), *page.whole_network(run, folder), *page.products(run),
-            *page.cases("Search of a million codes", run.hamming), *report_calibration.search_section(run, ROOT),
+            *page.cases("Search of codes on the GPU, kernels alone", run.hamming), *report_calibration.search_section(run, ROOT),
             *page.cases("Single kernels", run.kernels), *lines, *page.missing(run)]
     if run.simulated:
         body = [line + " (simulated)" if line.startswith("## ") else line for line in body]

@@ -15,6 +15,7 @@ PARTS = {
                     *(f"codes_{size}" for size in SIZES)],
     "timings": ["torch", "torch_compile", "torch_compile_encode", "train64", "train64_again", "train64_no_graph", "train256",
                 "train64_f32", "encode8", "encode64", "encode256", "lt_probe", "hamming",
+                *(f"scan_{size}" for size in SIZES),
                 *(f"search_{case}" for case in SEARCHES), "kernels"],
     "counters": ["ncu_step", *(f"ncu_search_{case}" for case in SEARCHES), "ncu_top"],
 }

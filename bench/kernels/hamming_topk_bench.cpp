@@ -34,4 +34,30 @@ HH_BENCHMARK(hamming_topk) {
   }
 }
 
+// Random codes of 64 bits, as many as --N says: 1000000000 where the device has 9 GB.
+HH_BENCHMARK(hamming_topk_random) {
+  constexpr std::int64_t kNearest = 100;
+  for (const auto [rows] : bench::shapes<1>("N", {{1'000'000}}, {{1'000'000}})) {
+    Tensor database;
+    for (const std::int64_t queries : {1, 1000}) {
+      const std::string name = "hamming_topk/random/" + std::to_string(queries) + "x" +
+                               std::to_string(rows) + "/k" + std::to_string(kNearest);
+      if (!bench::wanted(name)) continue;
+      if (!database) database = bench::random_codes(device, rows, 1);
+      const Tensor query = bench::random_codes(device, queries, 2);
+      const Tensor found = Tensor::zeros({queries, kNearest}, DType::i64, device);
+      const Tensor distances = Tensor::zeros({queries, kNearest}, DType::i32, device);
+      const HammingTopk args{.queries = bench::words(query),
+                             .database = bench::words(database),
+                             .rows = found.data<std::int64_t>(),
+                             .distances = distances.data<std::int32_t>(),
+                             .query_count = queries,
+                             .row_count = rows,
+                             .k = kNearest,
+                             .bits = 64};
+      bench::time_case(name, device, args.work(), bench::prepared(device, args));
+    }
+  }
+}
+
 }  // namespace hh

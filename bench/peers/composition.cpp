@@ -3,6 +3,8 @@
 
 #include <cudnn_frontend.h>
 
+#include <bit>
+#include <map>
 #include <string>
 #include <unordered_map>
 
@@ -126,40 +128,81 @@ View transposed(View v) {
   return v;
 }
 
-/// A cuDNN graph of one operation.
+/// A cuDNN graph of one operation, and which array each of its tensors is.
 class Composition::Graph {
  public:
-  fe::graph::Graph* operator->() { return graph_.get(); }
-
-  Graph() {
+  /// `operation` and what follows it here tell it from all other graphs.
+  explicit Graph(std::string operation) : key_(std::move(operation)) {
     graph_->set_intermediate_data_type(fe::DataType_t::FLOAT)
         .set_compute_data_type(fe::DataType_t::FLOAT);
   }
+  fe::graph::Graph* operator->() { return graph_.get(); }
+
   Attributes input(const View& v) {
-    auto t = graph_->tensor(
-        fe::graph::Tensor_attributes().set_dim(v.dim).set_stride(v.stride).set_data_type(
-            frontend_type(v.type)));
-    where_[t] = v.data;
+    auto t = graph_->tensor(fe::graph::Tensor_attributes());
+    place(t, v);
     return t;
+  }
+  Attributes scalar(float value) {
+    key_ += " scalar " + std::to_string(std::bit_cast<unsigned>(value));
+    return graph_->tensor(value);
   }
   Attributes pointwise(Binary f, const Attributes& a, const Attributes& b) {
     return graph_->pointwise(a, b, fe::graph::Pointwise_attributes().set_mode(mode(f)));
   }
   void output(const Attributes& t, const View& v) {
-    t->set_output(true).set_dim(v.dim).set_stride(v.stride).set_data_type(frontend_type(v.type));
-    where_[t] = v.data;
+    t->set_output(true);
+    place(t, v);
   }
 
+  /// The graph with its plans, which are made once for all graphs of this key: that takes seconds
+  /// on a GPU, and every round of a benchmark wants them for other arrays.
+  const std::shared_ptr<fe::graph::Graph>& built(cudnnHandle_t handle) {
+    static auto& ready = *new std::map<std::string, std::shared_ptr<fe::graph::Graph>>;
+    auto& of_key = ready[key_];
+    if (!of_key) {
+      check(graph_->build(handle, {fe::HeurMode_t::A}));
+      ++Composition::plans_made;
+      of_key = graph_;
+    }
+    return of_key;
+  }
+  const std::unordered_map<std::int64_t, void*>& arrays() const { return arrays_; }
+
+ private:
+  /// The next tensor by number, the same in all graphs of a key.
+  void place(const Attributes& t, const View& v) {
+    const auto number = std::int64_t(arrays_.size()) + 1;
+    t->set_uid(number).set_dim(v.dim).set_stride(v.stride).set_data_type(frontend_type(v.type));
+    arrays_[number] = v.data;
+    key_ += " array " + std::to_string(int(v.type));
+    for (const auto extent : v.dim) key_ += " " + std::to_string(extent);
+    for (const auto stride : v.stride) key_ += " " + std::to_string(stride);
+  }
+
+  std::string key_;
   std::shared_ptr<fe::graph::Graph> graph_ = std::make_shared<fe::graph::Graph>();
-  std::unordered_map<Attributes, void*> where_;
+  std::unordered_map<std::int64_t, void*> arrays_;
 };
 
-Composition::Composition(StreamHandle stream) : stream_(stream) {
-  cudnnHandle_t raw = nullptr;
-  HH_PEER_CHECK(cudnnCreate(&raw));
-  handle_.reset(raw, cudnnDestroy);
-  HH_PEER_CHECK(cudnnSetStream(raw, stream));
+int Composition::plans_made = 0;
+
+namespace {
+
+/// One for each stream, since plans are kept for it; for the life of the process.
+cudnnHandle_t handle_of(StreamHandle stream) {
+  static auto& handles = *new std::map<StreamHandle, cudnnHandle_t>;
+  cudnnHandle_t& handle = handles[stream];
+  if (handle == nullptr) {
+    HH_PEER_CHECK(cudnnCreate(&handle));
+    HH_PEER_CHECK(cudnnSetStream(handle, stream));
+  }
+  return handle;
 }
+
+}  // namespace
+
+Composition::Composition(StreamHandle stream) : handle_(handle_of(stream)), stream_(stream) {}
 
 std::shared_ptr<void> Composition::allocate(std::size_t bytes) {
   void* raw = nullptr;
@@ -180,22 +223,23 @@ View Composition::constant(const std::vector<float>& values, const Extents& dim)
 }
 
 void Composition::add(Graph& graph) {
-  check(graph->build(handle_.get(), {fe::HeurMode_t::A}));
+  const auto& built = graph.built(handle_);
   std::int64_t bytes = 0;
-  check(graph->get_workspace_size(bytes));
+  check(built->get_workspace_size(bytes));
   void* workspace = allocate(std::size_t(bytes)).get();
-  calls_.emplace_back([g = graph.graph_, where = graph.where_, handle = handle_.get(),
-                       workspace]() mutable { check(g->execute(handle, where, workspace)); });
+  calls_.emplace_back([g = built, arrays = graph.arrays(), handle = handle_, workspace]() mutable {
+    check(g->execute(handle, arrays, workspace));
+  });
 }
 
 void Composition::unary(Unary f, const View& x, const View& y) {
-  Graph g;
+  Graph g("unary " + std::to_string(int(f)));
   g.output(g->pointwise(g.input(x), fe::graph::Pointwise_attributes().set_mode(mode(f))), y);
   add(g);
 }
 
 void Composition::binary(Binary f, const View& a, const View& b, const View& y) {
-  Graph g;
+  Graph g("binary " + std::to_string(int(f)));
   const auto left = g.input(a), right = g.input(b);
   g.output(g.pointwise(f, left, right), y);
   add(g);
@@ -206,26 +250,26 @@ void Composition::binary(Binary f, const View& a, float b, const View& y) {
 }
 
 void Composition::add_scaled(const View& a, float factor, const View& x, const View& y) {
-  Graph g;
+  Graph g("add_scaled");
   const auto left = g.input(a), right = g.input(x);
-  g.output(
-      g.pointwise(Binary::kAdd, left, g.pointwise(Binary::kMultiply, right, g->tensor(factor))), y);
+  g.output(g.pointwise(Binary::kAdd, left, g.pointwise(Binary::kMultiply, right, g.scalar(factor))),
+           y);
   add(g);
 }
 
 void Composition::add_scaled(const View& a, float factor, Binary f, const View& b, const View& c,
                              const View& y) {
-  Graph g;
+  Graph g("add_scaled " + std::to_string(int(f)));
   const auto left = g.input(a), first = g.input(b), second = b.data == c.data ? first : g.input(c);
   const auto product =
-      g.pointwise(Binary::kMultiply, g.pointwise(f, first, second), g->tensor(factor));
+      g.pointwise(Binary::kMultiply, g.pointwise(f, first, second), g.scalar(factor));
   g.output(g.pointwise(Binary::kAdd, left, product), y);
   add(g);
 }
 
 void Composition::reduce(bool mean, const View& x, const View& y) {
   using enum fe::ReductionMode_t;
-  Graph g;
+  Graph g(mean ? "mean" : "sum");
   const auto how = fe::graph::Reduction_attributes().set_mode(mean ? AVG : ADD);
   g.output(g->reduction(g.input(x), how), y);
   add(g);
@@ -234,7 +278,7 @@ void Composition::sum(const View& x, const View& y) { reduce(false, x, y); }
 void Composition::mean(const View& x, const View& y) { reduce(true, x, y); }
 
 void Composition::product(const View& a, const View& b, const View& c) {
-  Graph g;
+  Graph g("product");
   const auto left = g.input(a), right = g.input(b);
   g.output(g->matmul(left, right, fe::graph::Matmul_attributes()), c);
   add(g);
@@ -242,11 +286,11 @@ void Composition::product(const View& a, const View& b, const View& c) {
 
 void Composition::layer_norm(const View& x, const float* gamma, const float* beta, float eps,
                              const View& y, float* mean, float* rstd) {
-  Graph g;
+  Graph g("layer_norm");
   const auto rows = x.dim.at(0), columns = x.dim.at(1);
   const auto in = g.input(as_channels(x)), scale = g.input(parameter(gamma, columns)),
              shift = g.input(parameter(beta, columns));
-  auto epsilon = g->tensor(eps);
+  auto epsilon = g.scalar(eps);
   const auto [out, m, r] = g->layernorm(in, scale, shift,
                                         fe::graph::Layernorm_attributes()
                                             .set_forward_phase(fe::NormFwdPhase_t::TRAINING)
@@ -260,7 +304,7 @@ void Composition::layer_norm(const View& x, const float* gamma, const float* bet
 void Composition::layer_norm_backward(const View& dy, const View& x, const float* gamma,
                                       const float* mean, const float* rstd, const View& dx,
                                       float* dgamma, float* dbeta) {
-  Graph g;
+  Graph g("layer_norm_backward");
   const auto rows = x.dim.at(0), columns = x.dim.at(1);
   const auto gradient = g.input(as_channels(dy)), in = g.input(as_channels(x)),
              scale = g.input(parameter(gamma, columns)), m = g.input(statistic(mean, rows)),
@@ -276,7 +320,7 @@ void Composition::layer_norm_backward(const View& dy, const View& x, const float
 
 void Composition::attention(const View& q, const View& k, const View& v, float scale,
                             const View& out, const View& lse) {
-  Graph g;
+  Graph g("attention " + std::to_string(std::bit_cast<unsigned>(scale)));
   const auto q_ = g.input(q), k_ = g.input(k), v_ = g.input(v);
   const auto [o, stats] = g->sdpa(
       q_, k_, v_, fe::graph::SDPA_attributes().set_generate_stats(true).set_attn_scale(scale));
@@ -286,7 +330,7 @@ void Composition::attention(const View& q, const View& k, const View& v, float s
 }
 
 void Composition::softmax(const View& x, const View& y) {
-  calls_.emplace_back([=, h = handle_.get(), dx = descriptor(x), dy = descriptor(y)] {
+  calls_.emplace_back([=, h = handle_, dx = descriptor(x), dy = descriptor(y)] {
     HH_PEER_CHECK(cudnnSoftmaxForward(h, CUDNN_SOFTMAX_ACCURATE, CUDNN_SOFTMAX_MODE_CHANNEL, &kOne,
                                       dx.get(), x.data, &kZero, dy.get(), y.data));
   });
@@ -294,7 +338,7 @@ void Composition::softmax(const View& x, const View& y) {
 
 void Composition::softmax_backward(const View& y, const View& dy, const View& dx) {
   calls_.emplace_back(
-      [=, h = handle_.get(), y_ = descriptor(y), dy_ = descriptor(dy), dx_ = descriptor(dx)] {
+      [=, h = handle_, y_ = descriptor(y), dy_ = descriptor(dy), dx_ = descriptor(dx)] {
         HH_PEER_CHECK(cudnnSoftmaxBackward(h, CUDNN_SOFTMAX_ACCURATE, CUDNN_SOFTMAX_MODE_CHANNEL,
                                            &kOne, y_.get(), y.data, dy_.get(), dy.data, &kZero,
                                            dx_.get(), dx.data));
@@ -303,14 +347,14 @@ void Composition::softmax_backward(const View& y, const View& dy, const View& dx
 
 void Composition::max_pool(const View& x, const View& y) {
   calls_.emplace_back(
-      [=, h = handle_.get(), pool = pooling(), x_ = image_descriptor(x), y_ = image_descriptor(y)] {
+      [=, h = handle_, pool = pooling(), x_ = image_descriptor(x), y_ = image_descriptor(y)] {
         HH_PEER_CHECK(
             cudnnPoolingForward(h, pool.get(), &kOne, x_.get(), x.data, &kZero, y_.get(), y.data));
       });
 }
 
 void Composition::max_pool_backward(const View& y, const View& dy, const View& x, const View& dx) {
-  calls_.emplace_back([=, h = handle_.get(), pool = pooling(), x_ = image_descriptor(x),
+  calls_.emplace_back([=, h = handle_, pool = pooling(), x_ = image_descriptor(x),
                        y_ = image_descriptor(y), dy_ = image_descriptor(dy),
                        dx_ = image_descriptor(dx)] {
     HH_PEER_CHECK(cudnnPoolingBackward(h, pool.get(), &kOne, y_.get(), y.data, dy_.get(), dy.data,
@@ -319,7 +363,7 @@ void Composition::max_pool_backward(const View& y, const View& dy, const View& x
 }
 
 void Composition::copy(const View& from, const View& to) {
-  calls_.emplace_back([=, h = handle_.get(), from_ = descriptor(from), to_ = descriptor(to)] {
+  calls_.emplace_back([=, h = handle_, from_ = descriptor(from), to_ = descriptor(to)] {
     HH_PEER_CHECK(
         cudnnTransformTensor(h, &kOne, from_.get(), from.data, &kZero, to_.get(), to.data));
   });

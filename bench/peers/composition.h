@@ -45,6 +45,9 @@ class Composition {
  public:
   explicit Composition(StreamHandle stream);
 
+  /// Of cuDNN's graphs, in this process: one for each graph, whatever the arrays.
+  static int plans_made;
+
   /// Dense memory that lives as long as the composition.
   View scratch(cudnnDataType_t type, const Extents& dim);
   /// The same, holding these floats.
@@ -93,7 +96,7 @@ class Composition {
   void reduce(bool mean, const View& x, const View& y);
   std::shared_ptr<void> allocate(std::size_t bytes);
 
-  std::shared_ptr<cudnnContext> handle_;
+  cudnnHandle_t handle_;
   StreamHandle stream_;
   std::vector<std::shared_ptr<void>> memory_;
   std::vector<std::function<void()>> calls_;

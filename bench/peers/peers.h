@@ -40,7 +40,10 @@ using ActivationPeers =
               PatchifyForward, PatchifyBackward, PatchifyPixels, ResidualLayerNormForward,
               ResidualLayerNormBackward, WindowAttentionForward, WindowAttentionBackward>;
 using OtherPeers = PeersOf<AdamwUpdate, RmspropUpdate, SgdUpdate, WmlLoss<float>>;
-struct PeerTable : ActivationPeers, OtherPeers {};
+struct PeerTable : ActivationPeers, OtherPeers {
+  /// Plans of cuDNN made so far: once for each graph and its extents, whatever the arrays.
+  int (*plans_made)() = nullptr;
+};
 
 /// Beside the program, whether it was built or not.
 std::filesystem::path peers_library();

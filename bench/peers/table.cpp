@@ -52,6 +52,7 @@ extern "C" [[gnu::visibility("default")]] const PeerTable* hh_bench_peers() {
     PeerTable all;
     fill(static_cast<ActivationPeers&>(all));
     fill(static_cast<OtherPeers&>(all));
+    all.plans_made = [] { return Composition::plans_made; };
     return all;
   }();
   return &table;

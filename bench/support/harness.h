@@ -20,12 +20,13 @@ namespace hh::bench {
 /// Whether this case is to be measured. When the cases are only listed, it names it and says no.
 bool wanted(const std::string& name);
 
-/// Times `call`, which does the work once, to its end, in each of the run's rounds. Reports it
-/// beside a copy (or read) of the same bytes and the library's GEMM, both measured in this run.
+/// Times `call`, which does the work once, or on a GPU queues it, in each of the run's rounds.
+/// Reports it beside a copy (or read) of the same bytes and the library's GEMM, both measured in
+/// this run.
 void time_case(const std::string& name, Device device, Work work,
                const std::function<void()>& call);
 
-/// A call of a kernel, to its end. Its workspace is lent now, outside the timing.
+/// A call of a kernel, which a GPU is left to do. Its workspace is lent now, outside the timing.
 template <class Args>
 std::function<void()> prepared(Device device, Args args, const Kernel<Args>& kernel) {
   Backend& on = backend(device);
@@ -41,7 +42,6 @@ std::function<void()> prepared(Device device, Args args, const Kernel<Args>& ker
   return [&on, kernel, args, workspace] {
     const UseDevice same(on);
     kernel.run(args, on.stream());
-    on.synchronize();
   };
 }
 
@@ -69,10 +69,7 @@ void measure(const std::string& name, Device device, const Args& args) {
   const auto beside = [&](const char* as, typename PeerOf<Args>::Make PeerOf<Args>::*which) {
     const Peer peer = make_peer(args, on.stream(), which);
     if (peer.calls == 0) return;
-    time_case(name + as, device, work, [&] {
-      peer.run();
-      on.synchronize();
-    });
+    time_case(name + as, device, work, peer.run);
   };
   beside("/unfused", &PeerOf<Args>::unfused);
   beside("/library", &PeerOf<Args>::library);

@@ -61,10 +61,7 @@ double copy_us(Device device, double bytes, bool reads_only) {
     ways.emplace_back([&] { move(0, size); });
     ways.emplace_back([&] { cpu::parallel_for(size, 4096, move); });
   } else {
-    ways.emplace_back([&] {
-      to.copy_from(from);
-      backend(device).synchronize();
-    });
+    ways.emplace_back([&] { to.copy_from(from); });
   }
   least = 1e300;
   const bool fits_no_cache = bytes >= kLarge;
@@ -101,7 +98,6 @@ Round reference_now(Device device, bool half_product) {
         });
       } else {
         to.copy_from(from);
-        backend(device).synchronize();
       }
     };
   }

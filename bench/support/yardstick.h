@@ -28,7 +28,8 @@ struct Samples {
   std::size_t least, most;
   bool always_warm;  // else caches are emptied before each if the run is a cold one
 };
-/// Samples of a call in microseconds, ascending, after a quarter as long that doesn't count.
+/// Samples of a call in microseconds, ascending, after some that don't count: by the host's clock,
+/// or of what it queues on a GPU by events.
 std::vector<double> sample(Device device, Samples wanted, const std::function<void()>& call);
 
 }  // namespace hh::bench

@@ -125,6 +125,32 @@ TEMPLATE_TEST_CASE("peer of bias_gelu", "[peers]", float, bf16) {
   }
 }
 
+// Each round of a benchmark has other arrays; making plans anew for them would take it seconds.
+TEST_CASE("plans of peers are made once for all arrays of their extents", "[peers]") {
+  for (const Device device : gpus()) {
+    const int rows = 51, cols = 24;  // of no other test
+    const auto n = std::size_t(rows * cols);
+    const auto made_by = [&](std::uint64_t seed, int wide) {
+      const Tensor x = normal<float>(device, n, seed), bias = normal<float>(device, n, seed + 1);
+      const Pair y = outputs<float>(device, n);
+      BiasGeluForward<float> f{.x = x.data<float>(),
+                               .bias = bias.data<float>(),
+                               .y = y.ours.data<float>(),
+                               .rows = rows * cols / wide,
+                               .cols = wide};
+      auto peer = f;
+      peer.y = y.peers.data<float>();
+      const int before = peers().plans_made();
+      run_both(device, f, peer, 2);
+      check_close<float, float>("y", y.ours, y.peers);
+      return peers().plans_made() - before;
+    };
+    CHECK(made_by(1, cols) == 2);  // the bias, GELU
+    CHECK(made_by(3, cols) == 0);
+    CHECK(made_by(5, cols / 2) > 0);
+  }
+}
+
 TEMPLATE_TEST_CASE("peer of residual_layer_norm", "[peers]", float, bf16) {
   using T = TestType;
   for (const Device device : gpus()) {

@@ -85,8 +85,19 @@ kernels() {
 
 hamming() {
   needs hamming "$bin/hh_bench" || return 0
-  part 40 hamming "${hh[@]}" "$bin/hh_bench" run --device cuda --filter "$(pick '^hamming_(topk|radius)/' '^pack_codes')" \
+  part 40 hamming "${hh[@]}" "$bin/hh_bench" run --device cuda --filter "$(pick '^hamming_(topk|radius)/[0-9]' '^pack_codes')" \
     --min-time "$(pick 0.1 0)" --json "$OUT/hamming.jsonl"
+}
+
+# Of codes that the GPU makes, by kernels alone; search.sh times the program's searches of files.
+scans() {
+  local size
+  for size in $(pick "10M 100M 1G" ""); do
+    needs "scan_$size" "$bin/hh_bench" || continue
+    part 60 "scan_$size" "${hh[@]}" "$bin/hh_bench" run --device cuda --filter '^hamming_topk/random/' \
+      --N "$(numfmt --from=si "$size")" --min-time 0.1 --json "$work/scan.jsonl" || continue
+    cat "$work/scan.jsonl" >>"$OUT/hamming.jsonl"
+  done
 }
 
 timings() {
@@ -94,6 +105,7 @@ timings() {
   whole_network
   products
   hamming
+  scans
   each_search time_search
   kernels
 }
