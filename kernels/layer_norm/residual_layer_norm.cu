@@ -191,6 +191,13 @@ __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
+/// As many as an H100's multiprocessors hold at once, two each by their registers: a few more would
+/// be a second turn that leaves most of them idle.
+RowBlocks backward_blocks(std::int64_t rows, int cols) {
+  constexpr std::int64_t kBlocks = 2 * 132, kLeastRows = 32;
+  return {rows, cols, kLeastRows * std::max<std::int64_t>(1, ceil_div(rows, kLeastRows * kBlocks))};
+}
+
 }  // namespace
 
 template <class T>
@@ -215,7 +222,7 @@ void run(const ResidualLayerNormForward<T>& p, StreamHandle stream) {
 template <class T>
 void run(const ResidualLayerNormBackward<T>& p, StreamHandle stream) {
   p.validate();
-  const RowBlocks split(p.rows, p.cols);
+  const RowBlocks split = backward_blocks(p.rows, p.cols);
   if (split.blocks == 0) return;
   const dim3 blocks = grid_of(split.blocks);
   float* const partials = rows_of_sums(p.left, p.workspace);
@@ -243,7 +250,7 @@ void run(const ResidualLayerNormBackward<T>& p, StreamHandle stream) {
 
 template <class T>
 std::size_t partial_sums_bytes(const ResidualLayerNormBackward<T>& p) {
-  return std::size_t(RowBlocks(p.rows, p.cols).blocks) * kGradients * std::size_t(p.cols) *
+  return std::size_t(backward_blocks(p.rows, p.cols).blocks) * kGradients * std::size_t(p.cols) *
          sizeof(float);
 }
 template <class T>
