@@ -20,5 +20,5 @@ counters() {
   each_search count_search
   # All that ncu knows of a few kernels, for its own window.
   part 60 ncu_top "${profile[@]}" --set full --launch-skip 60 --launch-count 10 -f -o "$OUT/top" \
-    -k 'regex:window_attention|bias_gelu|residual_layer_norm|interaction_merge|column_sums|add_bias' "${step[@]}"
+    -k 'regex:window_attention|bias_gelu|residual_layer_norm|interaction_merge|partial_sums|add_bias' "${step[@]}"
 }

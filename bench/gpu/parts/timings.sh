@@ -91,10 +91,11 @@ hamming() {
 
 # Of codes that the GPU makes, by kernels alone; search.sh times the program's searches of files.
 scans() {
-  local size
+  local size name
   for size in $(pick "10M 100M 1G" ""); do
-    needs "scan_$size" "$bin/hh_bench" || continue
-    part 60 "scan_$size" "${hh[@]}" "$bin/hh_bench" run --device cuda --filter '^hamming_topk/random/' \
+    name=scan_$size
+    needs "$name" "$bin/hh_bench" || continue
+    part 60 "$name" "${hh[@]}" "$bin/hh_bench" run --device cuda --filter '^hamming_topk/random/' \
       --N "$(numfmt --from=si "$size")" --min-time 0.1 --json "$work/scan.jsonl" || continue
     cat "$work/scan.jsonl" >>"$OUT/hamming.jsonl"
   done
