@@ -191,11 +191,12 @@ __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
-/// As many as an H100's multiprocessors hold at once, two each by their registers: a few more would
-/// be a second turn that leaves most of them idle.
+/// As many as an H100's multiprocessors hold at once, three each, two of long rows, by their
+/// registers: of more the last would have most multiprocessors for themselves.
 RowBlocks backward_blocks(std::int64_t rows, int cols) {
-  constexpr std::int64_t kBlocks = 2 * 132, kLeastRows = 32;
-  return {rows, cols, kLeastRows * std::max<std::int64_t>(1, ceil_div(rows, kLeastRows * kBlocks))};
+  constexpr std::int64_t kStep = 8, kLeastRows = 32;
+  const std::int64_t at_once = 132 * (cols > kLongestRow / 2 ? 2 : 3);
+  return {rows, cols, std::max(kLeastRows, kStep * ceil_div(rows, kStep * at_once))};
 }
 
 }  // namespace
