@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """scripts/cluster/slurm_encode.sh on a Slurm of one node that is started here, two jobs at once: slurm_test.py PROGRAM, as
-root. A task's program is killed; the same array again does what is missing."""
+root. A task's program is killed; the same array again does what is missing. Then training on two processes, by srun."""
 import os
 import pathlib
 import signal
@@ -96,6 +96,24 @@ class Slurm:
                 daemon.kill()
 
 
+def check_training(collection):
+    """srun --mpi=pmix starts ranks, which leave the bytes of those that mpirun starts. A batch script that has Slurm's
+    variables for two tasks, but no srun, is one process."""
+    def train(name, *launcher):
+        done = subprocess.run([*launcher, collection.program, "train", collection.folder / "tiny.toml", "--out",
+                               collection.folder / name, "--device", "cpu"], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout, (collection.folder / name / "last.safetensors").read_bytes()
+
+    os.environ.update({"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_mpi_yield_when_idle": "1"})
+    _, by_mpirun = train("mpirun", "mpirun", "-np", "2", "--oversubscribe")
+    told, by_srun = train("srun", "srun", "--mpi=pmix", "--ntasks=2", "--overcommit", "--mem=0")
+    assert "2 ranks by Open MPI" in told, told
+    assert by_srun == by_mpirun, "srun's ranks and mpirun's leave different bytes"
+    told, _ = train("script", "salloc", "--quiet", "--ntasks=2", "--overcommit", "--mem=0")
+    assert "ranks by" not in told, told
+
+
 def main():
     collection = Collection(sys.argv[1])
     script = pathlib.Path(__file__).resolve().parents[2] / "scripts/cluster/slurm_encode.sh"
@@ -117,6 +135,7 @@ def main():
         wanted = [f"part-0000{i}-of-00008.codes" for i in range(8) if i not in (2, 5)]
         assert there == wanted, there
         subprocess.run(submit, check=True, timeout=120, stdout=subprocess.DEVNULL)
+        check_training(collection)
     except BaseException:
         print(slurm.log(), *(path.read_text() for path in collection.folder.glob("log-*")), sep="\n")
         raise
@@ -124,7 +143,8 @@ def main():
         slurm.stop()
     collection.run("codes", "merge", parts, "--out", collection.folder / "all.codes")
     assert (collection.folder / "all.codes").read_bytes() == collection.single, "the parts aren't the single run"
-    print("an array of 8 on Slurm, two at once, one killed and one cancelled, submitted again: the single run's bytes")
+    print("an array of 8 on Slurm, two at once, one killed and one cancelled, submitted again: the single run's bytes; "
+          "training by srun: mpirun's")
 
 
 main()

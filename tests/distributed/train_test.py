@@ -297,6 +297,10 @@ def test_launchers():
     torchrun = {**alone, "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
     command = words(1, recipe(1), "--out", folder / "none", "--device", "cpu")
     assert "CPU ranks need mpirun or srun" in run(command, status=2, environment=torchrun)
+    text = run(command, status=2, environment={**torchrun, "RANK": "2"})
+    assert "RANK = '2': use a whole number from 0 to 1" in text, text
+    text = run(words(2, recipe(1), "--out", folder / "none", "--device", "cuda:0"), status=2)
+    assert "--device cuda:0: each of several processes takes the GPU of its number" in text, text
     assert "started by itself" in run([*command, "--distributed", "mpi"], status=2, environment=alone)
     assert "not set: RANK" in run([*command, "--distributed", "env"], status=2, environment=alone)
     # A batch script without srun is one process.

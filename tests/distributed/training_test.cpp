@@ -145,12 +145,12 @@ TEST_CASE("a step of several ranks is the step of one", "[training]") {
   }
   CHECK(relative_l2(got.codes, want.codes) <= bar);
   if (all.rank() == 0) CHECK(relative_l2(got.gradient, want.gradient) <= bar);
-  if (all.size() == 1) CHECK(got.weights == want.weights);
+  if (all.size() == 1) CHECK((got.weights == want.weights));
   // Again: the same bits.
   const Outcome again = step(config, c.batches);
-  CHECK(again.losses == got.losses);
-  CHECK(again.gradient == got.gradient);
-  CHECK(again.weights == got.weights);
+  CHECK((again.losses == got.losses));
+  CHECK((again.gradient == got.gradient));
+  CHECK((again.weights == got.weights));
 }
 
 TEST_CASE("a mean of the ranks' own losses is another step", "[training]") {
