@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/support/about.h"
 #include "bench/support/compare.h"
 #include "bench/support/plot.h"
 #include "bench/support/run.h"
@@ -24,6 +25,7 @@ constexpr const char* kHelp =
     "hh_bench compare A B [--fail-on-regression]\n"
     "                                 what changed from run A to run B; status 1 when slower\n"
     "hh_bench plot RUN --out FILE     roofline.svg, or report.html with the table\n"
+    "hh_bench --version               version, commit and compiler\n"
     "\n"
     "  --filter REGEX     cases whose name has a match\n"
     "  --preset NAME      shapes of the network: micro, paper, all (default)\n"
@@ -73,8 +75,9 @@ int run_command(const std::vector<std::string>& words, bool list, int argc, char
   if (!o.estimate.empty()) {
     estimate(std::filesystem::read_symlink("/proc/self/exe").c_str(), o, argc, argv);
   }
-  const auto records = hh::bench::run(o, list);
+  auto records = hh::bench::run(o, list);
   if (!o.json.empty()) {
+    for (auto& r : records) r.about = hh::bench::about_run(r.device);
     std::string text;
     for (const auto& r : records) text += to_json(r) + "\n";
     hh::write_file_atomically(o.json, text);
@@ -91,6 +94,10 @@ int main(int argc, char** argv) try {
   if (command == "--help" || command == "help" || command == "-h" ||
       std::find(words.begin(), words.end(), "--help") != words.end()) {
     std::fputs(kHelp, stdout);
+    return 0;
+  }
+  if (command == "--version") {
+    std::puts(hh::bench::version_text().c_str());
     return 0;
   }
   hh::cpu::simd_from_environment();

@@ -32,6 +32,7 @@ Record parse_record(const std::string& line) {
            .copy_gb_s = number(json, "copy_gb_s", 0),
            .gemm_tflop_s = number(json, "gemm_tflop_s", 0),
            .gemm = json.at("gemm").get<std::string>()};
+  if (json.contains("about")) r.about = json.at("about").get<decltype(r.about)>();
   if (r.gemm != "f32" && r.gemm != "bf16")
     throw std::invalid_argument("gemm is " + r.gemm + ", neither f32 nor bf16");
   if (r.us.empty() || r.us.size() > 100'000)
@@ -60,7 +61,7 @@ double Record::nth_fastest(double Round::*which, std::size_t n) const {
 }
 
 std::string Record::verdict() const {
-  if (share() < 0.25) return "latency-bound";
+  if (share() < 0.25) return median() < kLatencyUs ? "latency-bound" : "instruction-bound";
   if (compute_share() > memory_share()) return "compute-bound";
   return in_cache() ? "cache-bound" : "memory-bound";
 }
@@ -83,6 +84,7 @@ std::string to_json(const Record& r) {
             {"copy_gb_s", r.copy_gb_s},
             {"gemm_tflop_s", r.gemm_tflop_s},
             {"gemm", r.gemm},
+            {"about", r.about},
             {"us", r.us}};
   for (const Round& round : r.rounds) {
     json["rounds"].push_back(

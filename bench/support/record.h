@@ -2,6 +2,7 @@
 // A measured case, as a line of JSON.
 #pragma once
 #include <algorithm>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,13 +17,16 @@ struct Round {
 };
 
 struct Record {
+  /// Starting threads, or a kernel, and waiting takes about 10 us: a quarter of this.
+  static constexpr double kLatencyUs = 40;
   std::string name, device;
   double bytes = 0, flops = 0;  // what one call must move and do
   std::vector<double> us;       // samples of all rounds, ascending
   std::vector<Round> rounds;
-  double copy_us = 0, copy_gb_s = 0;  // a copy (or read) of the same bytes; of a large array
-  double gemm_tflop_s = 0;            // the library's product; 0: not measured
-  std::string gemm = "f32";           // its type, f32 or bf16
+  double copy_us = 0, copy_gb_s = 0;         // a copy (or read) of the same bytes; of a large array
+  double gemm_tflop_s = 0;                   // the library's product; 0: not measured
+  std::string gemm = "f32";                  // its type, f32 or bf16
+  std::map<std::string, std::string> about;  // about_run(); empty in records of older versions
 
   double median() const { return percentile(0.5); }
   double percentile(double p) const { return us[std::size_t(p * double(us.size() - 1) + 0.5)]; }
@@ -40,8 +44,9 @@ struct Record {
   /// The yardstick's copy of these bytes came from a cache: much faster than one of a large array.
   bool in_cache() const { return bytes > 1.5 * copy_gb_s * copy_us * 1e3; }
   /// memory-bound (cache-bound where the arrays stay in one) or compute-bound, by the limit that is
-  /// nearer; latency-bound when less than a quarter of either is reached: waits, threads that have
-  /// nothing to do, or instructions that neither limit counts.
+  /// nearer. When less than a quarter of either is reached: latency-bound where a call takes less than
+  /// kLatencyUs, of which starting threads or a GPU's kernel and waiting for them is much; else
+  /// instruction-bound, by what neither limit counts.
   std::string verdict() const;
 };
 

@@ -69,6 +69,23 @@ TEST_CASE("a roofline is well-formed and holds a point for each case that counts
   CHECK(y.at(0) > y.at(1));  // SVG counts from the top
 }
 
+TEST_CASE("a roofline has a colour and a name an op", "[bench]") {
+  const std::vector<Record> records{record("linear_forward/f32/a", 1e9, 1e4),
+                                    record("linear_backward_input/f32/a", 1e9, 2e4),
+                                    record("conv2d_forward/f32/a", 1e9, 1e4)};
+  const std::string svg = roofline_svg(records);
+  CHECK(count(svg, ">linear</text>") == 1);
+  CHECK(count(svg, ">conv2d</text>") == 1);
+  CHECK(count(svg, "style='--hue:0'") == 2);    // conv2d: its point and its name
+  CHECK(count(svg, "style='--hue:137'") == 3);  // linear: two points and a name
+  CHECK_THAT(svg, Contains("prefers-color-scheme:dark"));
+  // The two names are at one place but for a line.
+  const std::regex name("<text x='([0-9.]+)' y='([0-9.]+)' class='name'");
+  const std::vector<std::smatch> places(std::sregex_iterator(svg.begin(), svg.end(), name), {});
+  REQUIRE(places.size() == 2);
+  CHECK(std::abs(std::stod(places[0][2]) - std::stod(places[1][2])) >= 12);
+}
+
 TEST_CASE("without operations there is a table and no roofline", "[bench]") {
   const std::vector<Record> copies{record("copy", 0, 60)};
   CHECK_THROWS_AS(roofline_svg(copies), std::invalid_argument);

@@ -19,7 +19,8 @@ const Record kRecord{.name = "add/f32/1000",
                      .copy_us = 1.5,
                      .copy_gb_s = 4,
                      .gemm_tflop_s = 0.25,
-                     .gemm = "bf16"};
+                     .gemm = "bf16",
+                     .about = {{"cpu", "a <fast> one"}, {"date", "2026-11-30T12:00:00Z"}}};
 
 TEST_CASE("figures follow from the samples and the declared work", "[bench]") {
   CHECK(kRecord.median() == 3);
@@ -40,8 +41,11 @@ TEST_CASE("the verdict names the nearer limit", "[bench]") {
   r.copy_gb_s = 8;
   CHECK(r.verdict() == "memory-bound");
   r.us = {7, 7, 7};
-  CHECK(r.verdict() == "latency-bound");  // 21 % of the copy
-  r.flops = 7e5;                          // 0.1 TFLOP/s of 0.25
+  CHECK(r.verdict() == "latency-bound");  // 21 % of the copy, and a short call
+  r.us = {700, 700, 700};
+  CHECK(r.verdict() == "instruction-bound");
+  r.us = {7, 7, 7};
+  r.flops = 7e5;  // 0.1 TFLOP/s of 0.25
   CHECK(r.verdict() == "compute-bound");
 }
 
@@ -69,6 +73,7 @@ TEST_CASE("records come back from their lines of JSON", "[bench]") {
     CHECK(back[i].copy_gb_s == wanted.copy_gb_s);
     CHECK(back[i].gemm_tflop_s == wanted.gemm_tflop_s);
     CHECK(back[i].gemm == wanted.gemm);
+    CHECK(back[i].about == wanted.about);
   }
 }
 
