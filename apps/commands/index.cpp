@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+
 #include "apps/commands/command.h"
 #include "apps/commands/index_follow.h"
 #include "apps/commands/index_info.h"
@@ -61,9 +63,10 @@ ItemSet items_of(const Options& o, bool outputs, int bits = 0) {
   return items;
 }
 
-void tell(const Index& index, const std::string& what) {
-  say("{}: {}; {} of {}\n", index.folder().string(), what, counted(index.count(), "item"),
-      counted(index.bits(), "bit"));
+/// `more`: of how it went.
+void tell(const Index& index, const std::string& what, const std::string& more = "") {
+  say("{}: {}; {} of {}{}\n", index.folder().string(), what, counted(index.count(), "item"),
+      counted(index.bits(), "bit"), more);
 }
 
 void build(const Options& o) {
@@ -72,13 +75,21 @@ void build(const Options& o) {
   check_output_folder({"--out", o.out}, inputs);
   HH_REQUIRE(o.bits == 0 || !o.codes.empty(),
              "--bits " << o.bits << " is for --codes: a model's codes have their own length");
+  const auto start = std::chrono::steady_clock::now();
   const ItemSet items = items_of(o, o.keep_outputs, o.bits);
   HH_REQUIRE(o.bits == 0 || items.set.codes.bits() == o.bits,
              "--bits " << o.bits << ": the codes of " << o.codes << " have "
                        << counted(items.set.codes.bits(), "bit")
                        << "; leave --bits out to take them all");
   retrieval::build_index(o.out, items, o.overwrite, o.keep_outputs);
-  tell(Index::open(o.out), "built");
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  std::string speed;
+  if (!o.model.empty()) {
+    speed = fmt::format("; {} ({:.0f} images/s)", duration_text(seconds),
+                        double(items.set.count()) / std::max(seconds, 1e-9));
+  }
+  tell(Index::open(o.out), "built", speed);
 }
 
 /// Says how the items' classes become the index's, where that isn't plain.

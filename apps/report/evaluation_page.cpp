@@ -16,14 +16,20 @@ namespace {
 using retrieval::TieRule;
 
 constexpr const char* kStyle =
-    "body{font:15px/1.5 Helvetica,Arial,sans-serif;color:#222;max-width:1340px;margin:24px auto;"
-    "padding:0 16px}h1{font-size:24px}h2{font-size:18px;margin-top:32px}"
-    "table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
-    "th,td{padding:3px 14px 3px 0;text-align:right;border-bottom:1px solid #e4e4e4}"
+    ":root{color-scheme:light dark;--ground:#f6f7f9;--text:#1c2128;--dim:#5b6470;--line:#d9dee5}"
+    "@media(prefers-color-scheme:dark){:root{--ground:#12151a;--text:#e6e9ee;--dim:#9aa4b2;"
+    "--line:#323a45}}"
+    "body{font:15px/1.45 system-ui,-apple-system,\"Segoe UI\",Roboto,Helvetica,Arial,sans-serif;"
+    "background:var(--ground);color:var(--text);max-width:1340px;margin:24px auto;padding:0 16px}"
+    "h1{font-size:1.55rem}h2{font-size:1.15rem;margin-top:32px}"
+    "table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:"
+    "auto}"
+    "th,td{padding:3px 14px 3px 0;text-align:right;border-bottom:1px solid var(--line)}"
     "th:first-child,td:first-child{text-align:left}"
     ".plots{display:grid;gap:16px;grid-template-columns:"
     "repeat(auto-fit,minmax(min(100%,520px),1fr))}.plots svg{max-width:100%;height:auto;border:1px "
-    "solid #e4e4e4}.big{font-size:34px;font-weight:bold}.note{color:#666}";
+    "solid var(--line)}.big{font-size:34px;font-weight:bold}"
+    ".note{color:var(--dim);overflow-wrap:anywhere}";
 
 std::string row(const std::vector<std::string>& cells, const char* tag = "td") {
   std::string html = "<tr>";

@@ -43,7 +43,7 @@ background:var(--well);border-radius:6px;margin-bottom:6px}
 .verdict{font-weight:600}
 .good .verdict{color:var(--good)}
 .bad .verdict{color:var(--bad)}
-.name{overflow:hidden;text-overflow:ellipsis;white-space:nowrap;direction:rtl;text-align:left}
+.name{overflow-wrap:anywhere}
 .big{font-size:1.5rem;font-weight:700}
 svg{display:block;width:100%;height:auto;margin:6px 0;border-radius:3px;background:var(--zero)}
 svg path{fill:var(--one)}
@@ -101,7 +101,6 @@ std::string result_html(const GalleryQuery& query, const GalleryResult& result, 
                         *result.same_class ? "✓ same class" : "✗ other class");
   }
   if (!item.label.empty()) html += "<p>" + escape_xml(item.label) + "</p>";
-  // Too long a path loses its beginning: the file's name says more.
   html += fmt::format("<p class=\"name dim\" title=\"{0}\"><bdi>{0}</bdi></p></li>\n",
                       escape_xml(item.name));
   return html;

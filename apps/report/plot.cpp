@@ -16,6 +16,11 @@ namespace {
 // Okabe and Ito's colours, which people with any colour vision can tell apart; black is the text's.
 constexpr std::array<const char*, 7> kColours{"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                               "#e69f00", "#56b4e9", "#6b6b6b"};
+// Light and dark, alone as in a page.
+constexpr const char* kThemes =
+    ".plot{color-scheme:light dark;fill:#222}.plot .ground{fill:#fff}.plot .grid{stroke:#e4e4e4}"
+    ".plot .axis{fill:none;stroke:#444}@media(prefers-color-scheme:dark){.plot{fill:#e6e9ee}"
+    ".plot .ground{fill:#12151a}.plot .grid{stroke:#323a45}.plot .axis{stroke:#9aa4b2}}";
 constexpr int kLeft = 64, kRight = 18, kTop = 38, kBottom = 50;  // margins around the axes, px
 constexpr std::size_t kMaxPoints = 1500;  // of a line: more than two a pixel can't be seen
 
@@ -132,7 +137,7 @@ std::string grid_of(const Plot& plot, const Axis& x, const Axis& y) {
     const double p = x.pixel(t);
     if (p < kLeft - 0.5 || p > right + 0.5) continue;
     svg += fmt::format(
-        "<path d=\"M{0:.1f} {1}V{2}\" stroke=\"#e4e4e4\"/>"
+        "<path d=\"M{0:.1f} {1}V{2}\" class=\"grid\"/>"
         "<text x=\"{0:.1f}\" y=\"{3}\" text-anchor=\"middle\">{4}</text>\n",
         p, kTop, bottom, bottom + 17, number(t));
   }
@@ -140,33 +145,41 @@ std::string grid_of(const Plot& plot, const Axis& x, const Axis& y) {
     const double p = y.pixel(t);
     if (p < kTop - 0.5 || p > bottom + 0.5) continue;
     svg += fmt::format(
-        "<path d=\"M{1} {0:.1f}H{2}\" stroke=\"#e4e4e4\"/>"
+        "<path d=\"M{1} {0:.1f}H{2}\" class=\"grid\"/>"
         "<text x=\"{3}\" y=\"{4:.1f}\" text-anchor=\"end\">{5}</text>\n",
         p, kLeft, right, kLeft - 7, p + 4, number(t));
   }
-  return svg + fmt::format("<path d=\"M{} {}V{}H{}\" fill=\"none\" stroke=\"#444\"/>\n", kLeft,
-                           kTop, bottom, right);
+  return svg +
+         fmt::format("<path d=\"M{} {}V{}H{}\" class=\"axis\"/>\n", kLeft, kTop, bottom, right);
 }
 
-/// In the upper right corner, on a half transparent ground: lines below it still show.
-std::string legend_of(const Plot& plot) {
-  if (plot.series.size() < 2) return "";
-  std::size_t longest = 0;
-  for (const Series& s : plot.series) longest = std::max(longest, s.name.size());
-  const double width = 38 + 6.6 * double(longest), left = plot.width - kRight - width - 6;
-  std::string svg = fmt::format(
-      "<rect x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" fill=\"#fff\" "
-      "fill-opacity=\"0.8\" stroke=\"#d0d0d0\"/>\n",
-      left, kTop + 6, width, 18 * plot.series.size() + 6);
+/// Lines of the legend between the title and the axes, where they cover nothing.
+struct Legend {
+  std::string svg;
+  int height = 0;
+};
+
+Legend legend_of(const Plot& plot) {
+  if (plot.series.size() < 2) return {};
+  constexpr double kLetter = 6.6, kMark = 24, kGap = 18;
+  constexpr int kLine = 18;
+  Legend legend{.height = kLine};
+  double left = kLeft;
   for (std::size_t i = 0; i < plot.series.size(); ++i) {
-    const std::size_t middle = std::size_t(kTop) + 18 + 18 * i;
-    svg += fmt::format(
+    const std::string& name = plot.series[i].name;
+    const double width = kMark + kLetter * double(name.size());
+    if (left > kLeft && left + width > plot.width - kRight) {
+      left = kLeft;
+      legend.height += kLine;
+    }
+    const int middle = kTop + legend.height - kLine;
+    legend.svg += fmt::format(
         "<path d=\"M{:.1f} {}h18\" stroke=\"{}\" stroke-width=\"2.4\"/>"
         "<text x=\"{:.1f}\" y=\"{}\">{}</text>\n",
-        left + 8, middle, kColours[i % kColours.size()], left + 31, middle + 4,
-        escape_xml(plot.series[i].name));
+        left, middle, kColours[i % kColours.size()], left + kMark, middle + 4, escape_xml(name));
+    left += width + kGap;
   }
-  return svg;
+  return legend;
 }
 
 }  // namespace
@@ -189,25 +202,30 @@ std::vector<double> axis_ticks(double low, double high, int count) {
 
 std::string to_svg(const Plot& plot) {
   const Axis x = axis_of(plot, true), y = axis_of(plot, false);
+  const Legend legend = legend_of(plot);
+  // The axes and all that is in them lie below the legend.
+  const int height = plot.height + legend.height;
   std::string svg = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" "
       "height=\"{1}\" font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\" "
-      "fill=\"#222\">\n<rect width=\"{0}\" height=\"{1}\" fill=\"#fff\"/>\n",
-      plot.width, plot.height);
-  svg += grid_of(plot, x, y);
+      "class=\"plot\">\n<style>{2}</style>\n<rect width=\"{0}\" height=\"{1}\" "
+      "class=\"ground\"/>\n",
+      plot.width, height, kThemes);
+  svg += fmt::format("<g transform=\"translate(0 {})\">\n", legend.height) + grid_of(plot, x, y);
   for (std::size_t i = 0; i < plot.series.size(); ++i) {
     svg += line_of(plot, plot.series[i], kColours[i % kColours.size()], x, y);
   }
+  svg += "</g>\n";
   const int middle_x = (kLeft + plot.width - kRight) / 2;
-  const int middle_y = (kTop + plot.height - kBottom) / 2;
+  const int middle_y = legend.height + (kTop + plot.height - kBottom) / 2;
   svg += fmt::format("<text x=\"{}\" y=\"22\" text-anchor=\"middle\" font-size=\"14\">{}</text>\n",
                      middle_x, escape_xml(plot.title));
   svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", middle_x,
-                     plot.height - 12, escape_xml(plot.x_label));
+                     height - 12, escape_xml(plot.x_label));
   svg += fmt::format(
       "<text transform=\"translate(16 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
       middle_y, escape_xml(plot.y_label));
-  return svg + legend_of(plot) + "</svg>\n";
+  return svg + legend.svg + "</svg>\n";
 }
 
 }  // namespace hh::apps

@@ -36,6 +36,27 @@ TEST_CASE("a plot breaks its line where there is no number", "[plot]") {
   CHECK(svg.find("nan") == std::string::npos);
 }
 
+TEST_CASE("a legend covers nothing of the plot", "[plot]") {
+  Plot plot{.title = "t", .series = {}, .y_range = {{0, 1}}};
+  for (int i = 0; i < 7; ++i) {
+    plot.series.push_back({.name = "a series with a long name " + std::to_string(i),
+                           .x = {0, 10},
+                           .y = {1, 1}});  // along the upper end
+  }
+  const std::string svg = to_svg(plot);
+  // Seven names of 202 pixels take four lines of 558 pixels, by which the axes lie lower.
+  CHECK_THAT(svg,
+             Contains("viewBox=\"0 0 640 472\"") && Contains("<g transform=\"translate(0 72)\">"));
+  std::size_t at = svg.find("</g>"), names = 0;
+  while ((at = svg.find(">a series", at + 1)) != std::string::npos) {
+    const std::string before = svg.substr(svg.rfind("y=\"", at) + 3, 3);
+    CHECK(std::stoi(before) < 38 + 72 - 9);  // the upper end of the axes, less the lines' width
+    ++names;
+  }
+  CHECK(names == 7);
+  CHECK_THAT(svg, Contains("prefers-color-scheme:dark"));
+}
+
 TEST_CASE("plots without data or extent are still plots", "[plot]") {
   for (const auto& series :
        {std::vector<Series>{}, std::vector<Series>{{.name = "", .x = {1}, .y = {5}}},
