@@ -5,6 +5,7 @@
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
 #include "apps/commands/search_queries.h"
+#include "apps/report/provenance.h"
 #include "apps/report/search_report.h"
 #include "apps/terminal/shown_text.h"
 #include "engine/files/file.h"
@@ -56,7 +57,10 @@ void run(Options o) {
     HH_REQUIRE(queries.set.count() <= kMostQueries,
                "a page for " << queries.set.count() << " queries: use at most " << kMostQueries
                              << ", some of them by --sample");
-    write_file_atomically(o.html, to_html(report.gallery(o.pictures, !o.queries.images.empty())));
+    Gallery gallery = report.gallery(o.pictures, !o.queries.images.empty());
+    const std::string& model = index.manifest().model_hash;
+    gallery.facts.push_back("model " + (model.empty() ? "unknown" : model) + ", " + made_by());
+    write_file_atomically(o.html, to_html(gallery));
   }
   if (o.json) {
     // Programs that take the arrays need no second copy of them.

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/report/evaluation.h"
+#include "apps/report/provenance.h"
 #include "engine/files/file.h"
 #include "engine/text/counted.h"
 #include "engine/text/json_text.h"
@@ -111,7 +112,7 @@ std::string code_table(const EvaluationReport& report) {
 
 }  // namespace
 
-std::string to_html(const EvaluationReport& report) {
+std::string to_html(const EvaluationReport& report, const std::string& made) {
   const retrieval::Evaluation& e = report.evaluation;
   const retrieval::Interval& interval = e.interval[TieRule::kStable];
   const std::string cut = e.top_k >= e.database ? "all" : std::to_string(e.top_k);
@@ -141,9 +142,10 @@ std::string to_html(const EvaluationReport& report) {
   html += "</div>\n<h2>First k</h2>\n" + rank_table(e);
   html += "<h2>Radius and codes</h2>\n" + code_table(report);
   if (!e.classes.empty()) html += "<h2>Classes</h2>\n" + class_table(report);
-  html += fmt::format("<p class=\"note\">queries: {}<br>database: {}<br>model: {}</p>\n",
+  html += fmt::format("<p class=\"note\">queries: {}<br>database: {}<br>model: {}<br>{}</p>\n",
                       escape_xml(report.queries), escape_xml(report.database),
-                      report.model_hash.empty() ? "unknown" : escape_xml(report.model_hash));
+                      report.model_hash.empty() ? "unknown" : escape_xml(report.model_hash),
+                      escape_xml(made));
   return html + "</body>\n</html>\n";
 }
 
@@ -153,7 +155,7 @@ void write_report(const std::filesystem::path& folder, const EvaluationReport& r
   for (const auto& [stem, plot] : plots_of(report)) {
     write_file_atomically(folder / (stem + ".svg"), to_svg(plot));
   }
-  write_file_atomically(folder / "report.html", to_html(report));
+  write_file_atomically(folder / "report.html", to_html(report, made_by()));
 }
 
 }  // namespace hh::apps

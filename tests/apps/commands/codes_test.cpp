@@ -82,7 +82,8 @@ TEST_CASE("codes of a trained model go through files into the same evaluation", 
       CHECK(std::filesystem::file_size(learnt.folder / "report" / file) > 100);
     }
     const std::string page = testing::read_text(learnt.folder / "report/report.html");
-    CHECK_THAT(page, Contains("<svg") && Contains("green"));
+    CHECK_THAT(page, Contains("<svg") && Contains("green") && Contains(" UTC on ") &&
+                         Contains("model: ") && Contains("prefers-color-scheme:dark"));
     for (const char* outside : {"<script", "src=", "href=", "url("})
       CHECK(page.find(outside) == std::string::npos);
   }
