@@ -73,6 +73,26 @@ void run(const Options& o) {
   });
 }
 
+/// Where it listens.
+void add_listening(CLI::App& command, Options& options) {
+  CLI::Option* host = command
+                          .add_option("--host", options.serve.host,
+                                      "address to listen on; 0.0.0.0: all of the machine's")
+                          ->capture_default_str();
+  CLI::Option* port = command.add_option("--port", options.serve.port, "0: any that is free")
+                          ->check(within(0, 65535))
+                          ->capture_default_str();
+  CLI::Option* file =
+      command
+          .add_option("--unix-socket", options.serve.unix_socket,
+                      "in place of --host and --port: path of a socket that proxies connect to")
+          ->excludes(host)
+          ->excludes(port);
+  command.add_option("--unix-mode", options.unix_mode, "who may connect to it, octal as for chmod")
+      ->needs(file)
+      ->capture_default_str();
+}
+
 }  // namespace
 
 void add_serve(CLI::App& program) {
@@ -92,23 +112,7 @@ void add_serve(CLI::App& program) {
                    "tables, once they are built, where they are measured to be twice as fast")
       ->check(CLI::IsMember({"auto", "scan", "multi-index"}))
       ->capture_default_str();
-  CLI::Option* host = command
-                          ->add_option("--host", options->serve.host,
-                                       "address to listen on; 0.0.0.0: all of the machine's")
-                          ->capture_default_str();
-  CLI::Option* port = command->add_option("--port", options->serve.port, "0: any that is free")
-                          ->check(within(0, 65535))
-                          ->capture_default_str();
-  CLI::Option* file =
-      command
-          ->add_option("--unix-socket", options->serve.unix_socket,
-                       "in place of --host and --port: path of a socket that proxies connect to")
-          ->excludes(host)
-          ->excludes(port);
-  command
-      ->add_option("--unix-mode", options->unix_mode, "who may connect to it, octal as for chmod")
-      ->needs(file)
-      ->capture_default_str();
+  add_listening(*command, *options);
   CLI::Option* certificate =
       command
           ->add_option("--tls-cert", options->serve.tls_certificate,

@@ -506,22 +506,24 @@ TEST_CASE("many searches in a request give what single ones give", "[serve][batc
     CHECK(answers[5].at("status") == 400);
     CHECK_THAT(answers[6].at("error").get<std::string>(), Contains("what to search?"));
   }
-  SECTION("with limits") {
-    const auto refused = [&](const json& request, const std::string& why) {
-      const json answer = parsed(client.Post("/api/v1/search/batch", request.dump(), kJson), 400);
-      CHECK_THAT(answer.at("error").get<std::string>(), Contains(why));
-    };
-    const json query{{"code", "0000"}};
-    refused({{"k", 1000}, {"queries", std::vector<json>(21, query)}},
-            "the limit is 20000 together");
-    refused({{"rerank", 10000}, {"queries", std::vector<json>(21, {{"id", 1}})}},
-            "the limit is 200000 together");
-    refused({{"k", 2.5}, {"queries", {query}}}, "k = '2.5': use a whole number");
-    refused({{"rerank", 5}, {"queries", {query}}}, "takes the network's outputs of each query");
-    refused({{"filter", std::vector<std::string>(17, "id<3")}, {"queries", {query}}}, "17 filters");
-    parsed(client.Post("/api/v1/search/batch?k=3", "{}", kJson), 400);
-    parsed(client.Get("/api/v1/search/batch"), 405);
-  }
+}
+
+TEST_CASE("a request of many searches has limits", "[serve][batch]") {
+  Served served;
+  auto client = served.client();
+  const auto refused = [&](const json& request, const std::string& why) {
+    const json answer = parsed(client.Post("/api/v1/search/batch", request.dump(), kJson), 400);
+    CHECK_THAT(answer.at("error").get<std::string>(), Contains(why));
+  };
+  const json query{{"code", "0000"}};
+  refused({{"k", 1000}, {"queries", std::vector<json>(21, query)}}, "the limit is 20000 together");
+  refused({{"rerank", 10000}, {"queries", std::vector<json>(21, {{"id", 1}})}},
+          "the limit is 200000 together");
+  refused({{"k", 2.5}, {"queries", {query}}}, "k = '2.5': use a whole number");
+  refused({{"rerank", 5}, {"queries", {query}}}, "takes the network's outputs of each query");
+  refused({{"filter", std::vector<std::string>(17, "id<3")}, {"queries", {query}}}, "17 filters");
+  parsed(client.Post("/api/v1/search/batch?k=3", "{}", kJson), 400);
+  parsed(client.Get("/api/v1/search/batch"), 405);
 }
 
 TEST_CASE("many items are added in a request, all or none", "[serve][batch]") {
@@ -591,20 +593,22 @@ TEST_CASE("many items are added in a request, all or none", "[serve][batch]") {
     CHECK_THAT(broken.at("error").get<std::string>(), Contains("items[1]: the picture can't be"));
     CHECK(count() == 60);
   }
-  SECTION("with the token") {
-    Served guarded({"--token", "secret"});
-    auto other = guarded.client();
-    const std::string body = R"({"items":[{"code":"0000"}]})";
-    parsed(other.Post("/api/v1/items/batch", body, kJson), 401);
-    const httplib::Headers token{{"Authorization", "Bearer secret"}};
-    parsed(other.Post("/api/v1/items/batch", token, body, kJson), 201);
-    Served no_model({}, false);
-    auto third = no_model.client();
-    parsed(third.Post("/api/v1/items/batch", body, kJson), 201);
-    const httplib::MultipartFormDataItems form{{"image", red, "a", ""}};
-    parsed(third.Post("/api/v1/items/batch", form), 501);
-    parsed(third.Post("/api/v1/search/batch", form), 501);
-  }
+}
+
+TEST_CASE("many new items take the token, and a model where they are pictures", "[serve][batch]") {
+  const std::string red = material().picture("red/100.ppm");
+  Served guarded({"--token", "secret"});
+  auto other = guarded.client();
+  const std::string body = R"({"items":[{"code":"0000"}]})";
+  parsed(other.Post("/api/v1/items/batch", body, kJson), 401);
+  const httplib::Headers token{{"Authorization", "Bearer secret"}};
+  parsed(other.Post("/api/v1/items/batch", token, body, kJson), 201);
+  Served no_model({}, false);
+  auto third = no_model.client();
+  parsed(third.Post("/api/v1/items/batch", body, kJson), 201);
+  const httplib::MultipartFormDataItems form{{"image", red, "a", ""}};
+  parsed(third.Post("/api/v1/items/batch", form), 501);
+  parsed(third.Post("/api/v1/search/batch", form), 501);
 }
 
 TEST_CASE("reading takes the token where there is one", "[serve]") {
