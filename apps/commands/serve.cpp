@@ -73,6 +73,12 @@ void run(const Options& o) {
   });
 }
 
+/// Refuses what a variable that isn't set gives.
+CLI::Validator named() {
+  return {[](const std::string& path) { return std::string(path.empty() ? "it is empty" : ""); },
+          ""};
+}
+
 /// Where it listens.
 void add_listening(CLI::App& command, Options& options) {
   CLI::Option* host = command
@@ -86,6 +92,7 @@ void add_listening(CLI::App& command, Options& options) {
       command
           .add_option("--unix-socket", options.serve.unix_socket,
                       "in place of --host and --port: path of a socket that proxies connect to")
+          ->check(named())
           ->excludes(host)
           ->excludes(port);
   command.add_option("--unix-mode", options.unix_mode, "who may connect to it, octal as for chmod")
@@ -137,9 +144,10 @@ void add_serve(CLI::App& program) {
   command->add_option("--image-root", options->serve.api.image_root,
                       "what the items' paths start from, for their pictures");
   add_exif_gone(*command);
-  command->add_option(
-      "--access-log", options->serve.access_log,
-      "file that gets a line of JSON for each answer, behind those it has; -: stdout");
+  command
+      ->add_option("--access-log", options->serve.access_log,
+                   "file that gets a line of JSON for each answer, behind those it has; -: stdout")
+      ->check(named());
   command->add_option("--max-body", options->max_body_mib, "largest request, MiB")
       ->check(within(.001, 4096.))
       ->capture_default_str();

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,7 +21,8 @@
 namespace hh::apps {
 namespace {
 
-constexpr std::size_t kMaxMethod = 16, kMaxPath = 1024;  // of what clients send
+constexpr std::size_t kMaxMethod = 16,
+                      kMaxPath = 512;  // of what clients send: a line fits into PIPE_BUF
 constexpr mode_t kMode = 0640;
 
 std::string time_text(std::chrono::system_clock::time_point time) {
@@ -78,6 +80,22 @@ bool AccessLog::moved() const {
          here.st_dev != held.st_dev;
 }
 
+/// A reader that has stopped reading loses lines, and doesn't stop the server: stdout may wait.
+bool AccessLog::has_room() const {
+  pollfd to{.fd = descriptor_, .events = POLLOUT, .revents = 0};
+  if (::poll(&to, 1, 0) != 0) return true;
+  errno = EAGAIN;
+  return false;
+}
+
+ssize_t AccessLog::put_now(const std::string& text) const {
+  ssize_t put = 0;
+  do {
+    put = ::write(descriptor_, text.data(), text.size());
+  } while (put < 0 && errno == EINTR);
+  return put;
+}
+
 void AccessLog::write(const HttpAnswered& answered) {
   const std::string line = access_line(answered) + "\n";
   const std::lock_guard lock(mutex_);
@@ -87,15 +105,14 @@ void AccessLog::write(const HttpAnswered& answered) {
   } catch (const std::invalid_argument& error) {
     problem = error.what();  // it still goes where it went
   }
-  // Whole lines: another process may append too.
-  ssize_t put = 0;
-  do {
-    put = ::write(descriptor_, line.data(), line.size());
-  } while (put < 0 && errno == EINTR);
-  if (put != ssize_t(line.size())) {
+  // Whole lines: another process may append too. Behind a line that was cut short comes a new one.
+  const std::string text = cut_ ? "\n" + line : line;
+  const ssize_t put = has_room() ? put_now(text) : -1;
+  if (put != ssize_t(text.size())) {
     problem =
         "--access-log " + path_ + ": " + (put < 0 ? std::strerror(errno) : "the disk is full");
   }
+  if (put > 0) cut_ = put != ssize_t(text.size());
   if (!problem.empty() && !warned_) spdlog::warn("{}; lines are lost", problem);
   warned_ = !problem.empty();
 }

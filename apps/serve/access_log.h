@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A line of JSON for each answer: docs/serving.md, "Access log".
 #pragma once
+#include <sys/types.h>
+
 #include <mutex>
 #include <string>
 
@@ -24,11 +26,13 @@ class AccessLog {
  private:
   void open();
   bool moved() const;
+  bool has_room() const;
+  ssize_t put_now(const std::string& text) const;
 
   const std::string path_;
   std::mutex mutex_;
   int descriptor_ = -1;
-  bool warned_ = false;
+  bool warned_ = false, cut_ = false;
 };
 
 /// Without its end. Whatever clients send, it is one line of valid JSON.

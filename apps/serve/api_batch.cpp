@@ -70,7 +70,11 @@ HttpResponse Api::search_batch(const HttpRequest& request) {
   for (std::size_t i = 0; i < answers.size(); ++i) {
     const BatchEntry& entry = batch->entries[i];
     const auto failure = failure_of([&] {
-      if (!entry.picture) return queries.push_back(query_of(state->index, entry.values));
+      if (!entry.picture) {
+        ApiQuery query = query_of(state->index, entry.values);
+        parameters.check(query);
+        return queries.push_back(std::move(query));
+      }
       HH_REQUIRE(entry.values.all("id").empty() && entry.values.all("code").empty(),
                  "what to search? Give one of id, code and image");
       require_model();

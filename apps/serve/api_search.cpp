@@ -19,6 +19,7 @@ using retrieval::PackedCodes, retrieval::SearchAnswer, retrieval::SearchMethod;
 
 constexpr std::int64_t kMaxRerank = 10'000;
 constexpr std::size_t kMaxFilters = 16, kMaxText = 1024;
+constexpr std::size_t kMaxDescribed = std::size_t{64} << 20;  // bytes of an answer's items
 
 bool share(const std::vector<int>& a, const std::vector<int>& b) {
   return std::any_of(a.begin(), a.end(),
@@ -34,10 +35,7 @@ SearchAnswer search(const IndexState& state, const retrieval::MultiIndex* tables
   bool items = false;
   for (const ApiQuery& query : queries) {
     codes.append(query.code);
-    // Without those of one there are none; of codes alone nobody knows them.
-    HH_REQUIRE(parameters.rerank == 0 || !query.outputs.empty(),
-               "re-ranking takes the network's outputs of each query: search by pictures, or by "
-               "items of an index that was built with --keep-outputs");
+    parameters.check(query);
     if (parameters.rerank > 0) {
       outputs.insert(outputs.end(), query.outputs.begin(), query.outputs.end());
     }
@@ -76,8 +74,10 @@ std::size_t together(const retrieval::Index& index, const SearchParameters& para
   return kTurn;
 }
 
+/// `bytes`: of the descriptions so far. Items may have 64 KiB of metadata each. Throws ApiError.
 json described(const retrieval::Index& index, const ApiQuery& query,
-               const SearchParameters& parameters, std::vector<retrieval::Hit> hits, bool real) {
+               const SearchParameters& parameters, std::vector<retrieval::Hit> hits, bool real,
+               std::size_t& bytes) {
   json answer;
   answer["query"] =
       query.row >= 0 ? item_json(index, index.item(query.row)) : code_json(query.code);
@@ -88,6 +88,12 @@ json described(const retrieval::Index& index, const ApiQuery& query,
   std::size_t same = 0, known = 0;
   for (const retrieval::Hit& hit : hits) {
     const retrieval::IndexItem item = index.item(hit.row);
+    bytes += item.description.path.size() + item.description.metadata.size();
+    if (bytes > kMaxDescribed) {
+      throw ApiError{413, "the results' metadata are more than " +
+                              std::to_string(kMaxDescribed >> 20) +
+                              " MiB: ask for fewer results at once"};
+    }
     json value = item_json(index, item);
     value["distance"] = real ? json(hit.distance) : json(int(hit.distance));
     if (!query.labels.empty() && !item.description.labels.empty()) {
@@ -127,6 +133,12 @@ SearchParameters::SearchParameters(const retrieval::Index& index, const Values& 
   filters = checked_filters(sent.all("filter"));
 }
 
+void SearchParameters::check(const ApiQuery& query) const {
+  HH_REQUIRE(rerank == 0 || !query.outputs.empty(),
+             "re-ranking takes the network's outputs of each query: search by pictures, or by "
+             "items of an index that was built with --keep-outputs");
+}
+
 ApiQuery query_of(const retrieval::Index& index, const Values& sent) {
   const auto ids = sent.all("id"), codes = sent.all("code");
   HH_REQUIRE(ids.empty() != codes.empty(), "what to search? Give either id or code");
@@ -158,6 +170,7 @@ ApiAnswers search_all(const IndexState& state, const retrieval::MultiIndex* tabl
                       Compute& compute) {
   using Clock = std::chrono::steady_clock;
   ApiAnswers all;
+  std::size_t bytes = 0;
   while (all.answers.size() < queries.size()) {
     const auto left = queries.subspan(all.answers.size());
     const auto turn = left.first(std::min(left.size(), together(state.index, parameters)));
@@ -167,7 +180,7 @@ ApiAnswers search_all(const IndexState& state, const retrieval::MultiIndex* tabl
     all.method = found.scanned > 0 ? "scan" : to_string(found.method);
     for (std::size_t q = 0; q < turn.size(); ++q) {
       all.answers.push_back(
-          described(state.index, turn[q], parameters, std::move(found.hits[q]), found.real));
+          described(state.index, turn[q], parameters, std::move(found.hits[q]), found.real, bytes));
     }
   }
   return all;

@@ -20,6 +20,8 @@ inline constexpr std::int64_t kMaxK = 1000;
 std::vector<std::string> checked_filters(std::vector<std::string> filters);
 
 /// Values k, radius, rerank and filter.
+struct ApiQuery;
+
 struct SearchParameters {
   std::int64_t k = 20;
   std::optional<int> radius;
@@ -28,6 +30,8 @@ struct SearchParameters {
 
   /// Throws std::invalid_argument.
   SearchParameters(const retrieval::Index& index, const Values& sent);
+  /// Throws std::invalid_argument for a query that can't be re-ranked though that is asked for.
+  void check(const ApiQuery& query) const;
 };
 
 /// What is searched for.

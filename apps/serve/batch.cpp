@@ -37,15 +37,19 @@ json parsed(std::string_view text) {
       },
       false);
   HH_REQUIRE(deepest <= kMaxDepth, "the JSON is nested more than " << kMaxDepth << " deep");
+  HH_REQUIRE(!value.is_discarded(), "the body is no JSON: a sign is missing or too many");
   HH_REQUIRE(value.is_object(),
              "the body must be a JSON object, or a form whose part 'request' is");
   return value;
 }
 
 std::string text_of(const std::string& name, const json& value) {
-  if (value.is_string()) return value.get<std::string>();
+  if (value.is_string()) return value.get<std::string>();  // of metadata too: as in an address
+  HH_REQUIRE(!value.is_boolean() || name == "replace", name << ": only replace is true or false");
+  HH_REQUIRE(!value.is_array() || name == "metadata", name << ": only filter may be a list");
+  HH_REQUIRE(value.is_object() == (name == "metadata"),
+             name << (value.is_object() ? ": only metadata are an object" : ": use a JSON object"));
   if (value.is_boolean()) return value.get<bool>() ? "1" : "0";
-  HH_REQUIRE(!value.is_array(), name << ": only filter may be a list");
   return value.dump();
 }
 
@@ -92,6 +96,7 @@ BatchEntry entry_of(json object, const std::vector<std::string_view>& pictures,
     HH_REQUIRE(!pictures.empty(), "image = " << image[0].substr(0, 40)
                                              << ": send the pictures as parts 'image' of a form");
     const auto place = std::size_t(number("image", image[0], 0, std::int64_t(pictures.size()) - 1));
+    HH_REQUIRE(!used[place], "image = " << place << ": another entry has this picture already");
     entry.picture = pictures[place];
     used[place] = true;
   }

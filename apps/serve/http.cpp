@@ -278,16 +278,8 @@ class HttpServer::Library final : public httplib::Server {
     const bool drop = treatment() == Treatment::kDrop;
     Socket socket(descriptor, limits_.seconds, drop ? nullptr : limits_.tls);
     if (drop) return false;
-    const bool refuse = treatment() == Treatment::kRefuse;
-    // One thread refuses all: it has no time for those who are slow.
-    const double wait = refuse ? .2 : std::min(limits_.seconds, kHandshakeSeconds);
-    if (!socket.handshake(wait)) return false;
-    if (refuse) {
-      answer_raw(socket, 503,
-                 fmt::format("{} connections are served already (--max-concurrent); try again",
-                             limits_.concurrent),
-                 Clock::now());
-      socket.close_gently(.05);
+    if (treatment() == Treatment::kRefuse) {
+      refuse(socket);
       return false;
     }
     {
@@ -296,18 +288,39 @@ class HttpServer::Library final : public httplib::Server {
         explicit Active(std::atomic<int>& active) : count(active) { ++count; }
         ~Active() { --count; }
       } const active(active_);
+      const double most = std::min(limits_.seconds, kHandshakeSeconds);
+      if (!socket.handshake([&](double waited, bool spoke) {
+            return waited > most || (!spoke && must_give_way(waited)) || (stopping_ && waited > 1);
+          })) {
+        return false;
+      }
       serve(socket);
     }
     socket.close_gently(stopping_ ? .1 : 1);
     return true;
   }
 
+  /// Whether a connection that only waits makes room for others: there is little, or the end is near.
+  bool must_give_way(double waited) const {
+    return stopping_ || (waited > .1 && 4 * active_ >= 3 * limits_.concurrent);
+  }
+
+  /// One thread refuses all: it has no time for those who are slow, nor for those who say nothing.
+  void refuse(Socket& socket) {
+    if (!socket.handshake([](double waited, bool spoke) { return waited > (spoke ? .2 : 0); })) {
+      return;
+    }
+    answer_raw(socket, 503,
+               fmt::format("{} connections are served already (--max-concurrent); try again",
+                           limits_.concurrent),
+               Clock::now());
+    socket.close_gently(.05);
+  }
+
   void serve(Socket& socket) {
     for (int i = 1; i <= kMaxRequests; ++i) {
-      // A connection that only waits makes room for others when there is little.
       const auto give_up = [&](double waited) {
-        return stopping_ || waited > kIdleSeconds ||
-               (waited > .1 && 4 * active_ >= 3 * limits_.concurrent);
+        return waited > kIdleSeconds || must_give_way(waited);
       };
       if (!socket.wait_for_request(give_up)) return;
       Exchange current{.start = Clock::now(), .socket = &socket};
@@ -358,7 +371,9 @@ class HttpServer::Library final : public httplib::Server {
                           .seconds = seconds_since(start)};
     if (exchange != nullptr && exchange->request != nullptr) {
       answered.method = exchange->request->method;
-      answered.path = exchange->ours.path;
+      // Other targets, as a proxy's, may hold who asks and by which password.
+      const std::string& path = exchange->ours.path;
+      if (path.starts_with('/') || path == "*") answered.path = path;
     }
     application_.answered(answered);
   }

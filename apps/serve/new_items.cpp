@@ -29,6 +29,7 @@ NewItem new_item(const retrieval::Index& index, const Values& sent) {
   HH_REQUIRE(!path.is_absolute() && std::find(path.begin(), path.end(), "..") == path.end(),
              "name = '" << item.name << "': use a relative path without '..'");
   item.metadata = sent.one("metadata", kMaxMetadata);
+  retrieval::check_metadata(item.metadata);
   item.labels = labels_of(index, sent);
   const std::string id = sent.one("id", kMaxNumber);
   if (!id.empty()) item.id = number("id", id, 0, std::numeric_limits<std::int64_t>::max() - 1);

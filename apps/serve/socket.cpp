@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
@@ -30,21 +31,23 @@ Socket::Socket(int descriptor, double seconds, TlsCertificate* certificate)
   const int yes = 1;
   ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   read_until_ = write_until_ = in(seconds);
+  client_ = address_of_client();  // while it is there
   if (certificate != nullptr) tls_ = certificate->session(descriptor);
 }
 
-bool Socket::handshake(double seconds) {
+bool Socket::handshake(const std::function<bool(double waited, bool spoke)>& give_up) {
   if (!tls_) return true;
-  const auto until = in(seconds);
+  const auto start = Clock::now();
   for (;;) {
     ERR_clear_error();
     const int done = SSL_accept(tls_.get());
     if (done == 1) return true;
     const int error = SSL_get_error(tls_.get(), done);
     if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) break;
-    // A client that drips bytes never lets a wait end.
-    if (!wait(error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, until) || Clock::now() > until)
-      break;
+    const bool spoke = BIO_number_read(SSL_get_rbio(tls_.get())) > 0;
+    // Asked also where something came: a client that drips bytes never lets a wait end.
+    if (give_up(std::chrono::duration<double>(Clock::now() - start).count(), spoke)) break;
+    wait(error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, in(.1));
   }
   ERR_clear_error();
   tls_.reset();  // nothing more can be said by it
@@ -218,7 +221,7 @@ void Socket::close_gently(double seconds) {
 bool Socket::is_readable() const { return begin_ < end_ || wait(POLLIN, read_until_); }
 bool Socket::is_writable() const { return wait(POLLOUT, write_until_); }
 
-std::string Socket::client() const {
+std::string Socket::address_of_client() const {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
   char name[NI_MAXHOST] = "";

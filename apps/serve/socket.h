@@ -23,8 +23,9 @@ class Socket final : public httplib::Stream {
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
 
-  /// TLS's, which takes so many seconds at most. True where there is nothing to do.
-  bool handshake(double seconds);
+  /// TLS's. True where there is nothing to do; false: the client is gone, or `give_up(seconds
+  /// waited, whether it has sent anything)` was true; it is asked ten times a second.
+  bool handshake(const std::function<bool(double waited, bool spoke)>& give_up);
   /// Waits for the first byte of a request and starts its time. False: the client is gone, or
   /// `give_up(seconds waited)` was true; it is asked ten times a second.
   bool wait_for_request(const std::function<bool(double waited)>& give_up);
@@ -42,7 +43,7 @@ class Socket final : public httplib::Stream {
   std::size_t sent() const { return sent_; }
   int status() const { return status_; }
   /// The other side's address; "unix" where it has none.
-  std::string client() const;
+  const std::string& client() const { return client_; }
   /// Ends the connection so that the client still gets the answer: takes what it sends for so many
   /// seconds at most. (Closing with unread data would make its kernel drop what we sent.)
   void close_gently(double seconds);
@@ -63,6 +64,7 @@ class Socket final : public httplib::Stream {
   ssize_t receive(char* data, std::size_t size);
   ssize_t put(const char* data, std::size_t size);
   ssize_t tls_result(int done, std::size_t count);
+  std::string address_of_client() const;
   void check_head(char c);
   /// Whether data or room came before `until`.
   bool wait(short events, Clock::time_point until) const;
@@ -81,6 +83,7 @@ class Socket final : public httplib::Stream {
   short receive_event_ = POLLIN, put_event_ = POLLOUT;
   double seconds_;
   Clock::time_point read_until_, write_until_;
+  std::string client_;
   std::vector<char> buffer_;
   std::size_t begin_ = 0, end_ = 0;  // of what was received and not read yet
   std::size_t head_bytes_ = 0, line_bytes_ = 0, sent_ = 0;

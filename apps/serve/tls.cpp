@@ -3,21 +3,38 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include <new>
 #include <stdexcept>
+#include <utility>
 
 namespace hh::apps {
 namespace {
 
 constexpr std::int64_t kNanoseconds = 1'000'000'000;
 
-/// OpenSSL's own words for the last error, of which the rest is forgotten.
+/// OpenSSL's own words for the last error, of which the rest is forgotten, but where they say nothing.
 std::string reason() {
-  const char* text = ERR_reason_error_string(ERR_peek_last_error());
+  const unsigned long error = ERR_peek_last_error();
+  const char* text = ERR_reason_error_string(error);
   ERR_clear_error();
+  switch (ERR_GET_LIB(error)) {
+    case ERR_LIB_X509:
+      return "it belongs to another certificate";
+    case ERR_LIB_PEM:
+      return "it is no PEM, or has a passphrase";
+    case ERR_LIB_SSL:
+      if (ERR_GET_REASON(error) == ERR_R_PEM_LIB) return "it is no PEM, or has a passphrase";
+      if (ERR_GET_REASON(error) == SSL_R_NO_CERTIFICATE_ASSIGNED) {
+        return "it belongs to another certificate";
+      }
+      break;
+    default:
+      break;
+  }
   return text != nullptr ? text : "it can't be read";
 }
 
@@ -49,6 +66,14 @@ TlsCertificate::Stamp TlsCertificate::stamp() const {
 
 TlsCertificate::Context TlsCertificate::load() const {
   ERR_clear_error();
+  for (const auto& [option, path] :
+       {std::pair("--tls-cert", &certificate_), std::pair("--tls-key", &key_)}) {
+    // A pipe would be waited for, and read once.
+    if (!std::filesystem::is_regular_file(*path)) {
+      throw std::invalid_argument(std::string(option) + " " + path->string() +
+                                  ": it is no regular file; give one");
+    }
+  }
   Context context(SSL_CTX_new(TLS_server_method()));
   if (!context) throw std::bad_alloc();
   SSL_CTX* const raw = context.get();
@@ -62,10 +87,13 @@ TlsCertificate::Context TlsCertificate::load() const {
   if (SSL_CTX_use_certificate_chain_file(raw, certificate_.c_str()) != 1) {
     refuse("--tls-cert", certificate_, "use a PEM file with the certificate and those it hangs on");
   }
-  // Its reason for a key of another certificate is clear too.
   if (SSL_CTX_use_PrivateKey_file(raw, key_.c_str(), SSL_FILETYPE_PEM) != 1 ||
       SSL_CTX_check_private_key(raw) != 1) {
     refuse("--tls-key", key_, "use a PEM file with the certificate's key, without a passphrase");
+  }
+  if (X509_cmp_current_time(X509_get0_notAfter(SSL_CTX_get0_certificate(raw))) < 0) {
+    spdlog::warn("--tls-cert {}: it has expired, and clients will refuse it; renew it",
+                 certificate_.string());
   }
   return context;
 }

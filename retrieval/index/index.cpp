@@ -53,11 +53,13 @@ void ItemSet::validate() const {
   const auto n = std::size_t(set.count());
   HH_REQUIRE(metadata.empty() || metadata.size() == n,
              counted(n, "code") << ", but " << metadata.size() << " metadata: give one each");
-  for (const std::string& text : metadata) {
-    HH_REQUIRE(text.size() <= kMaxMetadata, "metadata of " << text.size() << " bytes; the most is "
-                                                           << kMaxMetadata << ": shorten it");
-    HH_REQUIRE(is_metadata(text), "metadata must be a JSON object, not " << text.substr(0, 80));
-  }
+  for (const std::string& text : metadata) check_metadata(text);
+}
+
+void check_metadata(const std::string& text) {
+  HH_REQUIRE(text.size() <= kMaxMetadata, "metadata of " << text.size() << " bytes; the most is "
+                                                         << kMaxMetadata << ": shorten it");
+  HH_REQUIRE(is_metadata(text), "metadata must be a JSON object, not " << text.substr(0, 80));
 }
 
 Index::Index(const std::filesystem::path& folder, const IndexManifest& manifest,

@@ -42,6 +42,9 @@ struct ItemSet {
   void validate() const;
 };
 
+/// Throws std::invalid_argument unless it is "" or a JSON object of at most 64 KiB.
+void check_metadata(const std::string& text);
+
 struct IndexFilter;
 
 struct IndexItem {

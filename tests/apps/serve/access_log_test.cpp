@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/serve/access_log.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -83,6 +88,51 @@ TEST_CASE("a log that is moved away goes on in a new file", "[access_log]") {
     }
   }
   CHECK(lines_of(path) == 201);
+}
+
+TEST_CASE("a line that was cut short spoils no other", "[access_log]") {
+  const testing::TemporaryFolder folder;
+  const auto path = folder / "access.jsonl";
+  AccessLog log(path.string());
+  log.write(kAnswered);
+  // A file that can't grow any more is what a full disk looks like to a program.
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const rlimit tight{std::filesystem::file_size(path) + 10, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &tight) == 0);
+  log.write(kAnswered);
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  log.write(kAnswered);
+  std::istringstream lines(testing::read_text(path));
+  std::vector<bool> right;
+  for (std::string line; std::getline(lines, line);) right.push_back(json::accept(line));
+  CHECK(right == std::vector<bool>{true, false, true});
+}
+
+TEST_CASE("a reader of stdout that has stopped loses lines, and stops nobody", "[access_log]") {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const int kept = ::dup(STDOUT_FILENO);
+  ::dup2(ends[1], STDOUT_FILENO);
+  {
+    AccessLog log("-");
+    for (int i = 0; i < 2000; ++i) log.write(kAnswered);  // more than the pipe holds
+  }
+  ::dup2(kept, STDOUT_FILENO);
+  ::close(kept);
+  ::close(ends[1]);
+  std::string text(1 << 20, 0);
+  std::size_t got = 0;
+  for (ssize_t some; (some = ::read(ends[0], &text[got], text.size() - got)) > 0;) {
+    got += std::size_t(some);
+  }
+  ::close(ends[0]);
+  std::istringstream lines(text.substr(0, got));
+  int whole = 0, other = 0;  // the warning that lines are lost
+  for (std::string line; std::getline(lines, line);) ++(json::accept(line) ? whole : other);
+  CHECK(whole > 100);
+  CHECK(whole < 2000);
+  CHECK(other <= 1);
 }
 
 TEST_CASE("a log that can't be one is refused, and what it is stays", "[access_log]") {

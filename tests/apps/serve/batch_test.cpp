@@ -67,9 +67,16 @@ TEST_CASE("a form's pictures are entries of their own, or named by them", "[batc
 
 TEST_CASE("what is wrong with a batch is said of its entry", "[batch]") {
   const auto json = [](const std::string& body) { return refusal(json_request(body)); };
-  for (const char* body : {"", "[]", "7", "{", "{\"queries\":[{}]", "\xff", "null", "\0{}"}) {
-    INFO(body);
+  for (const char* body : {"[]", "7", "null"}) {
     CHECK_THAT(json(body), Contains("400 the body must be a JSON object"));
+  }
+  for (const char* body : {"", "{", "{\"queries\":[{}]", "\xff", "\0{}", "{\"k\":1e999}"}) {
+    INFO(body);
+    CHECK_THAT(json(body), Contains("400 the body is no JSON"));
+  }
+  for (const char* value : {"true", "{}", "[1]"}) {
+    CHECK_THAT(json(std::string(R"({"queries":[{"id":)") + value + "}]}"),
+               Contains("queries[0]: id: only "));
   }
   CHECK_THAT(json("{}"), Contains("'queries' must be a list"));
   CHECK_THAT(json(R"({"queries":[]})"), Contains("'queries' must be a list"));
@@ -96,6 +103,9 @@ TEST_CASE("what is wrong with a batch is said of its entry", "[batch]") {
              Contains("queries[0]: image = '1': use a whole number from 0 to 0"));
   CHECK_THAT(refusal(form({{"image", "a"}, {"request", R"({"queries":[{"id":1}]})"}})),
              Contains("picture 0 of the form belongs to none"));
+  CHECK_THAT(
+      refusal(form({{"image", "a"}, {"request", R"({"queries":[{"image":0},{"image":0}]})"}})),
+      Contains("queries[1]: image = 0: another entry has this picture already"));
   CHECK_THAT(refusal(form({{"image", "a"}, {"k", "5"}})), Contains("parts 'image' and one"));
   CHECK_THAT(refusal(form({{"request", "{}"}, {"request", "{}"}})), Contains("one 'request'"));
   std::vector<std::pair<std::string, std::string>> pictures(65, {"image", "a"});

@@ -520,7 +520,6 @@ TEST_CASE("a request of many searches has limits", "[serve][batch]") {
   refused({{"rerank", 10000}, {"queries", std::vector<json>(21, {{"id", 1}})}},
           "the limit is 200000 together");
   refused({{"k", 2.5}, {"queries", {query}}}, "k = '2.5': use a whole number");
-  refused({{"rerank", 5}, {"queries", {query}}}, "takes the network's outputs of each query");
   refused({{"filter", std::vector<std::string>(17, "id<3")}, {"queries", {query}}}, "17 filters");
   parsed(client.Post("/api/v1/search/batch?k=3", "{}", kJson), 400);
   parsed(client.Get("/api/v1/search/batch"), 405);
@@ -609,6 +608,43 @@ TEST_CASE("many new items take the token, and a model where they are pictures", 
   const httplib::MultipartFormDataItems form{{"image", red, "a", ""}};
   parsed(third.Post("/api/v1/items/batch", form), 501);
   parsed(third.Post("/api/v1/search/batch", form), 501);
+}
+
+TEST_CASE("metadata of any size are no way to fill the server's memory", "[serve][batch]") {
+  Served served;
+  auto client = served.client();
+  json items = json::array(), queries = json::array();
+  const json large{{"t", std::string(60'000, 'x')}};
+  for (int i = 0; i < 20; ++i) items.push_back({{"code", "ffff"}, {"metadata", large}});
+  parsed(client.Post("/api/v1/items/batch", json{{"items", items}}.dump(), kJson), 201);
+  for (int i = 0; i < 100; ++i) queries.push_back({{"code", "ffff"}});
+  const auto search = [&](int k, int status) {
+    const json request{{"k", k}, {"queries", queries}};
+    return parsed(client.Post("/api/v1/search/batch", request.dump(), kJson), status);
+  };
+  CHECK_THAT(search(20, 413).at("error").get<std::string>(), Contains("more than 64 MiB"));
+  CHECK(search(1, 200).at("answers").size() == 100);
+  items[1]["metadata"] = 5;
+  const json wrong =
+      parsed(client.Post("/api/v1/items/batch", json{{"items", items}}.dump(), kJson), 400);
+  CHECK_THAT(wrong.at("error").get<std::string>(),
+             Contains("items[1]: metadata: use a JSON object"));
+}
+
+TEST_CASE("a query that can't be re-ranked spoils no other", "[serve][batch]") {
+  const testing::TemporaryFolder folder;
+  REQUIRE(testing::run_program(folder.path(), {"index", "build", "--model", material().model(),
+                                               "--class-folder", material().path("images"),
+                                               "--keep-outputs", "--out", folder / "index"})
+              .status == 0);
+  Served served({}, true, folder / "index");
+  auto client = served.client();
+  const json request{{"rerank", 5}, {"queries", {{{"id", 1}}, {{"code", "ffff"}}, {{"id", 2}}}}};
+  const json answers =
+      parsed(client.Post("/api/v1/search/batch", request.dump(), kJson), 200).at("answers");
+  CHECK(answers[0].at("results").size() == 20);
+  CHECK_THAT(answers[1].at("error").get<std::string>(), Contains("re-ranking takes"));
+  CHECK(answers[2].at("results").size() == 20);
 }
 
 TEST_CASE("reading takes the token where there is one", "[serve]") {

@@ -6,11 +6,15 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <optional>
 #include <thread>
+#include <vector>
 
 #include "apps/serve/http.h"
 #include "tests/apps/program.h"
@@ -96,8 +100,8 @@ class TlsServer {
   const int port;
 };
 
-/// What comes back for these bytes, until the server closes.
-std::string plainly(int port, const std::string& bytes) {
+/// A connection without TLS.
+int connected(int port) {
   const int descriptor = ::socket(AF_INET, SOCK_STREAM, 0);
   const timeval limit{.tv_sec = 20, .tv_usec = 0};
   ::setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -106,6 +110,12 @@ std::string plainly(int port, const std::string& bytes) {
   address.sin_port = htons(std::uint16_t(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   REQUIRE(::connect(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  return descriptor;
+}
+
+/// What comes back for these bytes, until the server closes.
+std::string plainly(int port, const std::string& bytes) {
+  const int descriptor = connected(port);
   if (!bytes.empty()) ::send(descriptor, bytes.data(), bytes.size(), MSG_NOSIGNAL);
   std::string answer;
   char block[4096];
@@ -172,6 +182,27 @@ TEST_CASE("a port of TLS answers no plain HTTP, and nobody who is slow", "[tls]"
   CHECK(shown_serial(server.port) == 1);
 }
 
+TEST_CASE("connections that say nothing make room, and hold up no end", "[tls]") {
+  const testing::TemporaryFolder folder;
+  make_certificate(folder, "a", 1);
+  std::vector<int> silent;
+  std::optional<TlsServer> server;
+  server.emplace(folder, 30, 4);
+  for (int i = 0; i < 8; ++i) silent.push_back(connected(server->port));
+  std::this_thread::sleep_for(std::chrono::milliseconds(800));
+  httplib::SSLClient client("127.0.0.1", server->port);
+  client.enable_server_certificate_verification(false);
+  const auto got = client.Get("/3");
+  REQUIRE(got);
+  CHECK(got->status == 200);
+  silent.push_back(connected(server->port));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  const auto start = Clock::now();
+  server.reset();
+  CHECK(std::chrono::duration<double>(Clock::now() - start).count() < 6);
+  for (const int descriptor : silent) ::close(descriptor);
+}
+
 TEST_CASE("versions before 1.2 are refused", "[tls]") {
   const testing::TemporaryFolder folder;
   make_certificate(folder, "a", 1);
@@ -212,11 +243,13 @@ TEST_CASE("what is wrong with a certificate or its key is one line", "[tls]") {
     CHECK_THAT(outcome.err, Contains(why));
   };
   refused("a.crt", "b.key",
-          "b.key: key values mismatch; use a PEM file with the certificate's key");
+          "b.key: it belongs to another certificate; use a PEM file with the certificate's key");
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  refused("pipe", "a.key", "it is no regular file");
   refused("text", "a.key", "--tls-cert");
   refused("a.crt", "text", "--tls-key");
   refused("a.key", "a.key", "--tls-cert");
-  refused("locked.crt", "locked.key", "without a passphrase");
+  refused("locked.crt", "locked.key", "it is no PEM, or has a passphrase");
   refused("none", "a.key", "none");
   const testing::Outcome alone = testing::run_program(
       folder.path(), {"serve", "--index", folder / "index", "--tls-cert", folder / "a.crt"});
