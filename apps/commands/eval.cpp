@@ -35,6 +35,7 @@ constexpr std::int64_t kMostRanks = 1'000'000'000;
 struct Codes {
   retrieval::CodeSet queries, database;
   std::int64_t top_k = 0;
+  std::string recipe;  // of the model; empty: unknown
 };
 
 /// Queries and database of the data that the model was trained on.
@@ -57,7 +58,7 @@ Codes encode_protocol(const Options& o, Device device) {
   };
   const pipeline::Source queries = open("query"), database = open("database");
   return {pipeline::encode_source(*model, queries, options),
-          pipeline::encode_source(*model, database, options), queries.top_k};
+          pipeline::encode_source(*model, database, options), queries.top_k, model->info.recipe};
 }
 
 /// The report's files may be those of --json: what they hold is the same.
@@ -84,9 +85,9 @@ void run(const Options& o) {
              "--queries and --database go together");
   check_outputs(o);
   const Device device = o.compute.apply();
-  const Codes codes =
-      files ? Codes{retrieval::read_codes(o.queries), retrieval::read_codes(o.database)}
-            : encode_protocol(o, device);
+  const Codes codes = files ? Codes{.queries = retrieval::read_codes(o.queries),
+                                    .database = retrieval::read_codes(o.database)}
+                            : encode_protocol(o, device);
   for (const auto& [option, path, set] : {std::tuple("--queries", &o.queries, &codes.queries),
                                           std::tuple("--database", &o.database, &codes.database)}) {
     HH_REQUIRE(!files || set->classes > 0,
@@ -106,7 +107,7 @@ void run(const Options& o) {
   fmt::print("{}", shown_lines(to_text(report)));
   if (!o.json.empty()) write_file_atomically(o.json, json_text(to_json(report), 1) + "\n");
   if (!o.out.empty()) {
-    write_report(o.out, report);
+    write_report(o.out, report, codes.recipe);
     say("report: {}\n", (std::filesystem::path(o.out) / "report.html").string());
   }
 }

@@ -21,10 +21,13 @@ nlohmann::ordered_json to_json(const EvaluationReport& report);
 
 /// Plots by the stem of their file: precision_recall, precision_at_k, recall_at_k, radius, bits.
 std::vector<std::pair<std::string, Plot>> plots_of(const EvaluationReport& report);
-/// One self-contained HTML page; `made`: when and where, for its foot.
-std::string to_html(const EvaluationReport& report, const std::string& made = "");
+/// One self-contained HTML page. For its foot: `made`, when and where; `recipe`, what trained the
+/// model (TOML; empty: it isn't known).
+std::string to_html(const EvaluationReport& report, const std::string& made = "",
+                    const std::string& recipe = "");
 
 /// eval.json, the plots as SVG, and report.html in `folder`, which is made.
-void write_report(const std::filesystem::path& folder, const EvaluationReport& report);
+void write_report(const std::filesystem::path& folder, const EvaluationReport& report,
+                  const std::string& recipe = "");
 
 }  // namespace hh::apps

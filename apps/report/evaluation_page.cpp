@@ -30,7 +30,7 @@ constexpr const char* kStyle =
     ".plots{display:grid;gap:16px;grid-template-columns:"
     "repeat(auto-fit,minmax(min(100%,520px),1fr))}.plots svg{max-width:100%;height:auto;border:1px "
     "solid var(--line)}.big{font-size:34px;font-weight:bold}"
-    ".note{color:var(--dim);overflow-wrap:anywhere}";
+    ".note,details{color:var(--dim);overflow-wrap:anywhere}pre{white-space:pre-wrap}";
 
 std::string row(const std::vector<std::string>& cells, const char* tag = "td") {
   std::string html = "<tr>";
@@ -112,7 +112,8 @@ std::string code_table(const EvaluationReport& report) {
 
 }  // namespace
 
-std::string to_html(const EvaluationReport& report, const std::string& made) {
+std::string to_html(const EvaluationReport& report, const std::string& made,
+                    const std::string& recipe) {
   const retrieval::Evaluation& e = report.evaluation;
   const retrieval::Interval& interval = e.interval[TieRule::kStable];
   const std::string cut = e.top_k >= e.database ? "all" : std::to_string(e.top_k);
@@ -146,16 +147,21 @@ std::string to_html(const EvaluationReport& report, const std::string& made) {
                       escape_xml(report.queries), escape_xml(report.database),
                       report.model_hash.empty() ? "unknown" : escape_xml(report.model_hash),
                       escape_xml(made));
+  if (!recipe.empty()) {
+    html += "<details><summary>recipe of the model</summary><pre>" + escape_xml(recipe) +
+            "</pre></details>\n";
+  }
   return html + "</body>\n</html>\n";
 }
 
-void write_report(const std::filesystem::path& folder, const EvaluationReport& report) {
+void write_report(const std::filesystem::path& folder, const EvaluationReport& report,
+                  const std::string& recipe) {
   std::filesystem::create_directories(folder);
   write_file_atomically(folder / "eval.json", json_text(to_json(report), 1) + "\n");
   for (const auto& [stem, plot] : plots_of(report)) {
     write_file_atomically(folder / (stem + ".svg"), to_svg(plot));
   }
-  write_file_atomically(folder / "report.html", to_html(report, made_by()));
+  write_file_atomically(folder / "report.html", to_html(report, made_by(), recipe));
 }
 
 }  // namespace hh::apps

@@ -69,7 +69,9 @@ TEST_CASE("codes of a trained model go through files into the same evaluation", 
         learnt.run({"eval", "--queries", path("q.codes"), "--database", path("db.codes"), "--json",
                     path("files.json"), "--out", path("report")});
     CHECK_THAT(text, Contains("12 queries, 48 database items, 16 bits"));
-    learnt.run({"eval", "--run", path("run"), "--json", path("run.json")});
+    learnt.run({"eval", "--run", path("run"), "--json", path("run.json"), "--out", path("of_run")});
+    CHECK_THAT(testing::read_text(learnt.folder / "of_run/report.html"),
+               Contains("<summary>recipe of the model</summary>") && Contains("bits = 16"));
     const auto read = [&](const char* name) {
       return nlohmann::json::parse(testing::read_text(learnt.folder / name));
     };
