@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/device/kernel_table.h"
+#include "kernels/core/parallel.h"
 
 namespace hh::testing {
 
@@ -21,6 +22,7 @@ std::int64_t allocations_of(Args args) {
   };
   std::vector<Line> memory(kernel.workspace_bytes(args) / sizeof(Line) + 1);
   args.workspace = memory.data();
+  cpu::parallel_for(2, 1, [](std::int64_t, std::int64_t) {});  // the process's first starts threads
   const std::int64_t before = allocations();
   kernel.run(args, nullptr);
   return allocations() - before;
