@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mapping   One block per chunk of 65,536, in packs of four elements, a block's width apart; the
-//           block's sum is a fixed tree. Then one thread adds the chunks up in order, of which a
-//           network of 55 million parameters has 850, and makes norm, scale and skip.
+//           block's sum is a fixed tree. Then one block adds up the chunks, of which a network of 55
+//           million parameters has 850, by the same tree for all who share them, and makes norm,
+//           scale and skip.
 // Traffic   reads the gradient once.
 #include "kernels/core/device.cuh"
 #include "kernels/optimizer/gradient_norm.h"
@@ -32,10 +33,11 @@ __global__ void __launch_bounds__(kThreads) gradient_squares_kernel(const Gradie
   if (threadIdx.x == 0) p.squares[blockIdx.x] = sum;
 }
 
-__global__ void gradient_norm_kernel(const GradientNorm p) {
+__global__ void __launch_bounds__(kThreads) gradient_norm_kernel(const GradientNorm p) {
   double sum = 0;
-#pragma unroll 8
-  for (std::int64_t c = 0; c < p.chunks; ++c) sum += p.squares[c];
+  for (std::int64_t c = threadIdx.x; c < p.chunks; c += kThreads) sum += p.squares[c];
+  sum = block_sum<kThreads>(sum);
+  if (threadIdx.x != 0) return;
   const double norm = double(p.inverse_loss_scale) * sqrt(sum);
   const bool clip = p.max_norm > 0 && norm > double(p.max_norm);
   *p.norm = float(norm);
@@ -59,7 +61,7 @@ void run(const GradientSquares& p, StreamHandle stream) {
 
 void run(const GradientNorm& p, StreamHandle stream) {
   p.validate();
-  gradient_norm_kernel<<<1, 1, 0, stream>>>(p);
+  gradient_norm_kernel<<<1, kThreads, 0, stream>>>(p);
   HH_CHECK_LAUNCH(stream);
 }
 

@@ -4,7 +4,7 @@
 // part of the chunks and end with the same bits as one that takes all:
 //
 //   squares[c] = sum of g_i^2 over the elements i of chunk c    in float64, in a fixed order
-//   norm[0] = inverse_loss_scale * sqrt(sum_c squares[c])       in float64, chunk after chunk
+//   norm[0] = inverse_loss_scale * sqrt(sum_c squares[c])       in float64, in a fixed order
 //   scale[0] = inverse_loss_scale * (max_norm > 0 and norm > max_norm ? max_norm / norm : 1)
 //   skip[0] = 1 if the norm isn't finite, else 0
 #pragma once
