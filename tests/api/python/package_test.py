@@ -306,7 +306,8 @@ def test_callbacks_raise(model, photos, tmp_path):
 
 
 def test_ctrl_c_ends_training(photos, tmp_path):
-    program = ("import hybridhash, sys\n"
+    # What a shell starts in the background ignores the signal.
+    program = ("import hybridhash, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
                f"hybridhash.train(None, {str(tmp_path / 'run')!r}, settings={ {**SETTINGS, 'train.epochs': 100000, 'data.path': str(photos)}!r},"
                "on_epoch=lambda e: print(e['epoch'], flush=True))\n")
     child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
