@@ -307,7 +307,7 @@ class HttpServer::Library final : public httplib::Server {
 
   /// One thread refuses all: it has no time for those who are slow, nor for those who say nothing.
   void refuse(Socket& socket) {
-    if (!socket.handshake([](double waited, bool spoke) { return waited > (spoke ? .2 : 0); })) {
+    if (!socket.handshake([](double waited, bool spoke) { return waited > (spoke ? .2 : .04); })) {
       return;
     }
     answer_raw(socket, 503,

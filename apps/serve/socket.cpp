@@ -47,7 +47,7 @@ bool Socket::handshake(const std::function<bool(double waited, bool spoke)>& giv
     const bool spoke = BIO_number_read(SSL_get_rbio(tls_.get())) > 0;
     // Asked also where something came: a client that drips bytes never lets a wait end.
     if (give_up(std::chrono::duration<double>(Clock::now() - start).count(), spoke)) break;
-    wait(error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, in(.1));
+    wait(error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, in(.05));
   }
   ERR_clear_error();
   tls_.reset();  // nothing more can be said by it

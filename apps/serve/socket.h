@@ -24,7 +24,7 @@ class Socket final : public httplib::Stream {
   Socket& operator=(const Socket&) = delete;
 
   /// TLS's. True where there is nothing to do; false: the client is gone, or `give_up(seconds
-  /// waited, whether it has sent anything)` was true; it is asked ten times a second.
+  /// waited, whether it has sent anything)` was true; it is asked at once, and then twenty times a second.
   bool handshake(const std::function<bool(double waited, bool spoke)>& give_up);
   /// Waits for the first byte of a request and starts its time. False: the client is gone, or
   /// `give_up(seconds waited)` was true; it is asked ten times a second.
