@@ -71,14 +71,12 @@ void check_same_recipe(Communicator& ranks, const Recipe& recipe,
   const std::string own = fmt::format("{} {}", resuming ? "--resume" : "--out",
                                       std::filesystem::absolute(folder).string());
   check_same(ranks, own, [&](std::string_view theirs, std::string_view first) {
-    return fmt::format("rank {} has {}, and rank 0 {}: give all ranks the same", ranks.rank(),
-                       theirs, first);
+    return fmt::format("{}, and rank 0 has {}: give all ranks the same", theirs, first);
   });
   check_same(ranks, recipe.to_toml(), [&](std::string_view theirs, std::string_view first) {
     return fmt::format(
-        "rank {} has another recipe than rank 0: {}: start all with the same recipe "
-        "and the same --set",
-        ranks.rank(), difference(theirs, first));
+        "another recipe than rank 0's: {}: start all with the same recipe and the same --set",
+        difference(theirs, first));
   });
 }
 
@@ -97,9 +95,9 @@ void check_same_data(Communicator& ranks, const data::Dataset& dataset, const da
                                       dataset.size(), train.size(), xxh64_text(sum.value()));
   check_same(ranks, own, [&](std::string_view theirs, std::string_view first) {
     return fmt::format(
-        "rank {} has other data than rank 0: {} there and {} on rank 0: give all "
-        "ranks the same files (data.path)",
-        ranks.rank(), theirs, first);
+        "other data than rank 0's: {} there and {} on rank 0: give all ranks the same files "
+        "(data.path)",
+        theirs, first);
   });
 }
 

@@ -128,8 +128,10 @@ std::string new_folder(const Options& o, const pipeline::Recipe& recipe) {
 void run(const Options& o) {
   std::vector<std::string> settings = o.settings;
   if (o.skip_bad) settings.push_back("data.skip_bad=true");
-  if (o.print_recipe && o.resume.empty()) {
-    const pipeline::Recipe recipe = pipeline::Recipe::read(o.recipe, settings);
+  if (o.print_recipe) {
+    const pipeline::Recipe recipe = o.resume.empty()
+                                        ? pipeline::Recipe::read(o.recipe, settings)
+                                        : pipeline::TrainingRun::recipe_of(o.resume, settings);
     return fmt::print("{}", shown_lines(recipe.to_commented_toml()));
   }
   Communicator& all =

@@ -102,6 +102,16 @@ std::string no_gpu(int index) {
 
 /// The GPUs of ranks that MPI started, if they are to have some.
 void join_gpus_by_mpi(Communicator& mpi, const std::string& device) {
+  // What follows is for all or none.
+  const auto devices = mpi.gather(std::as_bytes(std::span(device)));
+  together(mpi, [&] {
+    const auto word = [&](int rank) {
+      const auto& bytes = devices[std::size_t(rank)];
+      return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    };
+    HH_REQUIRE(word(mpi.rank()) == word(0), "--device " << word(mpi.rank()) << ", and rank 0 has "
+                                                        << word(0) << ": give all ranks the same");
+  });
   if (device == "cpu") return;
   const int index = mpi.local_rank();
   const std::string missing = no_gpu(index);
@@ -114,8 +124,8 @@ void join_gpus_by_mpi(Communicator& mpi, const std::string& device) {
   }
   together(mpi, [&] {
     if (has == 0) {
-      throw DeviceUnavailable("rank " + std::to_string(mpi.rank()) + " has no GPU of its own (" +
-                              missing + "): start as many ranks on each machine as it has GPUs");
+      throw DeviceUnavailable("this rank has no GPU of its own (" + missing +
+                              "): start as many ranks on each machine as it has GPUs");
     }
   });
   GpuMeeting meeting{};

@@ -237,13 +237,16 @@ def test_other_recipe():
     second.write_text(recipe(1).read_text().replace("batch = 14", "batch = 12"))
     text = run(["mpirun", "--oversubscribe", "-np", "1", program, "train", recipe(1), "--out", folder / "other", ":",
                 "-np", "1", program, "train", second, "--out", folder / "other"], status=2)
-    assert "rank 1 has another recipe than rank 0: [train] batch = 12 there and batch = 14 on rank 0" in text, text
+    assert "rank 1: another recipe than rank 0's: [train] batch = 12 there and batch = 14 on rank 0" in text, text
     assert text.count("hybridhash: ") == 1, text
     assert not (folder / "other/recipe.toml").exists()
     text = run(["mpirun", "--oversubscribe", "-np", "1", program, "train", recipe(1), "--out", folder / "other", ":",
                 "-np", "1", program, "train", recipe(1), "--out", folder / "other2"], status=2)
-    assert f"rank 1 has --out {folder}/other2, and rank 0 --out {folder}/other: give all ranks the same" in text, text
+    assert f"rank 1: --out {folder}/other2, and rank 0 has --out {folder}/other: give all ranks the same" in text, text
     assert text.count("hybridhash: ") == 1, text
+    text = run(["mpirun", "--oversubscribe", "-np", "1", program, "train", recipe(1), "--out", folder / "other", "--device", "auto", ":",
+                "-np", "1", program, "train", recipe(1), "--out", folder / "other", "--device", "cpu"], status=2)
+    assert "rank 1: --device cpu, and rank 0 has auto: give all ranks the same" in text, text
 
 
 def test_other_data():
@@ -266,7 +269,7 @@ def test_other_data():
     there.mkdir()
     (folder / "nodes.toml").write_text(text_of.replace('"data"', f'"{there}"'))
     text = run(["mpirun", "--oversubscribe", *command], status=2)
-    assert re.search(r"rank 1 has other data than rank 0: 89 images.* there and 90 images", text), text
+    assert re.search(r"rank 1: other data than rank 0's: 89 images.* there and 90 images", text), text
 
 
 def test_errors_of_one_rank():
