@@ -123,10 +123,15 @@ void NcclCommunicator::wait_for_all() {
 
 void NcclCommunicator::watch() {
   const std::scoped_lock lock(mutex_);
-  if (pending_ && cudaEventQuery(watched_) == cudaErrorNotReady) return;
+  behind_ = pending_ && cudaEventQuery(watched_) == cudaErrorNotReady;
+  if (!behind_) watch_all();
+}
+
+void NcclCommunicator::watch_all() {
   HH_CUDA_CHECK(cudaEventRecord(watched_, stream_));
   since_ = Clock::now();
   pending_ = true;
+  behind_ = false;
 }
 
 void NcclCommunicator::limit_wait(double seconds) {
@@ -155,6 +160,8 @@ void NcclCommunicator::check_others() {
   if (!pending_) return;
   if (cudaEventQuery(watched_) != cudaErrorNotReady) {
     pending_ = false;
+    // This process may wait for those by now, and queue nothing more.
+    if (behind_) watch_all();
     return;
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - since_).count();

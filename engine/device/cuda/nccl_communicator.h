@@ -34,6 +34,8 @@ class NcclCommunicator final : public Communicator {
 
   /// After something was queued: unless the last one watched is still under way, this one is.
   void watch();
+  /// All that is queued by now is watched. With mutex_ held.
+  void watch_all();
   /// Of the watch thread: whether the watched one is late, or NCCL has seen an error.
   void check_others();
   [[noreturn]] void give_up(const std::string& why) noexcept;
@@ -47,6 +49,7 @@ class NcclCommunicator final : public Communicator {
   std::mutex mutex_;
   cudaEvent_t watched_ = nullptr;
   bool pending_ = false;  // whether watched_ has been recorded and not been seen to be done
+  bool behind_ = false;   // whether something was queued behind what is watched
   Clock::time_point since_;
   double limit_ = 0;
   std::atomic<bool> stop_ = false;
