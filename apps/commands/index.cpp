@@ -84,12 +84,8 @@ void build(const Options& o) {
   retrieval::build_index(o.out, items, o.overwrite, o.keep_outputs);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  std::string speed;
-  if (!o.model.empty()) {
-    speed = fmt::format("; {} ({:.0f} images/s)", duration_text(seconds),
-                        double(items.set.count()) / std::max(seconds, 1e-9));
-  }
-  tell(Index::open(o.out), "built", speed);
+  tell(Index::open(o.out), "built",
+       o.model.empty() ? "" : "; " + speed_text(seconds, items.set.count()));
 }
 
 /// Says how the items' classes become the index's, where that isn't plain.

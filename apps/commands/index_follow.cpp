@@ -88,10 +88,7 @@ void sync(const Options& o) {
                   done.changed, done.moved, done.gone, plan.same + done.touched);
   if (done.bad > 0) text += fmt::format(", {} can't be read", done.bad);
   const std::int64_t encoded = done.added + done.changed;
-  if (encoded > 0) {
-    text += fmt::format("; {} ({:.0f} images/s)", duration_text(seconds),
-                        double(encoded) / std::max(seconds, 1e-9));
-  }
+  if (encoded > 0) text += "; " + speed_text(seconds, encoded);
   say("{}\n", text);
   if (!done.stopped) return;
   listener.warn("stopped; what was done lasts, and the same command goes on");

@@ -2,7 +2,6 @@
 // hybridhash train: a recipe to a run folder.
 #include <fmt/format.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -16,6 +15,7 @@
 #include "apps/report/training_plots.h"
 #include "apps/terminal/progress_bar.h"
 #include "apps/terminal/shown_text.h"
+#include "engine/device/host_name.h"
 #include "engine/distributed/ranks.h"
 #include "engine/distributed/together.h"
 #include "engine/files/xxh64.h"
@@ -41,10 +41,8 @@ int share_of_threads(Communicator& all) {
   cpu_set_t bound;
   CPU_ZERO(&bound);
   ::sched_getaffinity(0, sizeof bound, &bound);
-  char machine[256] = {};
-  ::gethostname(machine, sizeof machine - 1);
   Xxh64 sum;
-  sum.update(std::string_view(machine));
+  sum.update(host_name());
   sum.update(std::as_bytes(std::span(&bound, 1)));
   const auto own = std::int64_t(sum.value());
   const std::vector<std::int64_t> places = all.gather(std::span(&own, 1));

@@ -7,6 +7,7 @@
 
 #include "apps/serve/answer.h"
 #include "apps/serve/api_items.h"
+#include "apps/serve/elapsed.h"
 #include "apps/serve/page.h"
 #include "apps/serve/routes.h"
 #include "apps/serve/upload.h"
@@ -23,10 +24,6 @@ using retrieval::PackedCodes;
 /// What a request may bring.
 const std::vector<std::string>& values_of(const HttpRequest& request) {
   return route_of(request.path).method(request.method)->values;
-}
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 HttpResponse page_response(const std::string& path) {

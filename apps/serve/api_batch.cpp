@@ -7,6 +7,7 @@
 #include "apps/serve/answer.h"
 #include "apps/serve/api.h"
 #include "apps/serve/batch.h"
+#include "apps/serve/elapsed.h"
 #include "kernels/core/check.h"
 #include "retrieval/files/item_files.h"
 
@@ -89,8 +90,7 @@ HttpResponse Api::search_batch(const HttpRequest& request) {
       answers[i] = {{"error", failure->message}, {"status", failure->status}};
     }
   }
-  const double encode_seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double encode_seconds = seconds_since(start);
   const auto tables = index_.tables(state);
   ApiAnswers found = search_all(*state, tables.get(), queries, parameters, compute_);
   for (std::size_t q = 0; q < places.size(); ++q) {

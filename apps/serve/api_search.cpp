@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/serve/answer.h"
+#include "apps/serve/elapsed.h"
 #include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/files/item_files.h"
@@ -176,7 +177,7 @@ ApiAnswers search_all(const IndexState& state, const retrieval::MultiIndex* tabl
     const auto turn = left.first(std::min(left.size(), together(state.index, parameters)));
     const auto start = Clock::now();
     SearchAnswer found = search(state, tables, turn, parameters, compute);
-    all.seconds += std::chrono::duration<double>(Clock::now() - start).count();
+    all.seconds += seconds_since(start);
     all.method = found.scanned > 0 ? "scan" : to_string(found.method);
     for (std::size_t q = 0; q < turn.size(); ++q) {
       all.answers.push_back(

@@ -19,9 +19,9 @@ inline constexpr std::int64_t kMaxK = 1000;
 /// Throws std::invalid_argument: too many filters, or a long one.
 std::vector<std::string> checked_filters(std::vector<std::string> filters);
 
-/// Values k, radius, rerank and filter.
 struct ApiQuery;
 
+/// Values k, radius, rerank and filter.
 struct SearchParameters {
   std::int64_t k = 20;
   std::optional<int> radius;

@@ -10,6 +10,7 @@
 #include "apps/serve/answer.h"
 #include "apps/serve/form.h"
 #include "engine/text/counted.h"
+#include "engine/text/json_text.h"
 #include "kernels/core/check.h"
 #include "retrieval/codes/codes.h"
 
@@ -29,13 +30,7 @@ json parsed(std::string_view text) {
                             std::to_string(kMaxBatchText) + ": send it in several requests"};
   }
   int deepest = 0;
-  json value = json::parse(
-      text,
-      [&](int depth, json::parse_event_t, json&) {
-        deepest = std::max(deepest, depth);
-        return depth <= kMaxDepth;
-      },
-      false);
+  json value = parse_json(text, kMaxDepth, deepest);
   HH_REQUIRE(deepest <= kMaxDepth, "the JSON is nested more than " << kMaxDepth << " deep");
   HH_REQUIRE(!value.is_discarded(), "the body is no JSON: a sign is missing or too many");
   HH_REQUIRE(value.is_object(),

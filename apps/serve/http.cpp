@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "apps/serve/connections.h"
+#include "apps/serve/elapsed.h"
 #include "apps/serve/socket.h"
 #include "engine/device/backend.h"
 
@@ -32,10 +33,6 @@ constexpr const char* kNoHttp = "this is no request of HTTP";
 constexpr int kBacklog = 512;  // connections the kernel keeps; the library's is 5
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// What the callbacks of the library need to know of the request they are called for.
 struct Exchange {

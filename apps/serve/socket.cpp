@@ -16,6 +16,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "apps/serve/elapsed.h"
+
 namespace hh::apps {
 namespace {
 static_assert(kMaxLine == CPPHTTPLIB_HEADER_MAX_LENGTH);  // where the library gives up
@@ -46,7 +48,7 @@ bool Socket::handshake(const std::function<bool(double waited, bool spoke)>& giv
     if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) break;
     const bool spoke = BIO_number_read(SSL_get_rbio(tls_.get())) > 0;
     // Asked also where something came: a client that drips bytes never lets a wait end.
-    if (give_up(std::chrono::duration<double>(Clock::now() - start).count(), spoke)) break;
+    if (give_up(seconds_since(start), spoke)) break;
     wait(error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, in(.05));
   }
   ERR_clear_error();
@@ -101,9 +103,7 @@ bool Socket::wait(short events, Clock::time_point until) const {
 
 bool Socket::wait_for_request(const std::function<bool(double waited)>& give_up) {
   const auto start = Clock::now();
-  const auto given_up = [&] {
-    return give_up(std::chrono::duration<double>(Clock::now() - start).count());
-  };
+  const auto given_up = [&] { return give_up(seconds_since(start)); };
   for (bool first = true;; first = false) {
     // Empty lines before a request are to be passed over (RFC 9112, 2.2).
     while (begin_ < end_ && (buffer_[begin_] == '\r' || buffer_[begin_] == '\n')) ++begin_;

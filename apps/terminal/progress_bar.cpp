@@ -25,6 +25,11 @@ std::string duration_text(double seconds) {
   return fmt::format("{} h {:02} min", s / 3600, s % 3600 / 60);
 }
 
+std::string speed_text(double seconds, std::int64_t images) {
+  return fmt::format("{} ({:.0f} images/s)", duration_text(seconds),
+                     double(images) / std::max(seconds, 1e-9));
+}
+
 namespace {
 
 bool knows_escapes() {

@@ -3,6 +3,7 @@
 // elsewhere.
 #pragma once
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 #include "pipeline/listener.h"
@@ -11,6 +12,9 @@ namespace hh::apps {
 
 /// "1 h 02 min", "3 min 20 s", "4.2 s".
 std::string duration_text(double seconds);
+
+/// "4.2 s (120 images/s)": what so many images took.
+std::string speed_text(double seconds, std::int64_t images);
 
 /// The first so many columns of a line. Characters that may be two wide count as two.
 std::string cut_to_columns(const std::string& line, std::size_t columns);

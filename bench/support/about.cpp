@@ -3,11 +3,11 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <ctime>
 
 #include "engine/device/backend.h"
+#include "engine/device/host_name.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
 
@@ -16,10 +16,8 @@ namespace hh::bench {
 extern const char* const kCommit;  // of the build; its file is made by support/commit.cmake
 
 std::map<std::string, std::string> about_run(const std::string& device) {
-  char host[256] = "";
-  ::gethostname(host, sizeof host - 1);
   std::map<std::string, std::string> about{
-      {"machine", host},
+      {"machine", host_name()},
       {"cpu", backend(kCpu).name()},
       {"instruction_set", cpu::simd_in_use()},
       {"threads", std::to_string(cpu::num_threads())},

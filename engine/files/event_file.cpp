@@ -10,6 +10,8 @@
 #include <chrono>
 #include <stdexcept>
 
+#include "engine/device/host_name.h"
+
 namespace hh {
 namespace {
 
@@ -62,11 +64,6 @@ std::string event_header(std::int64_t step) {
   append_key(event, 2, kVarint);
   append_varint(event, std::uint64_t(step));
   return event;
-}
-
-std::string host_name() {
-  char name[256] = {};
-  return gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
 }
 
 constexpr const char* kPrefix = "events.out.tfevents.";

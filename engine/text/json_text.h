@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 #include "engine/text/utf8.h"
 
@@ -22,6 +24,17 @@ Json valid_json(const Json& value) {
     }
   }
   return valid;
+}
+
+/// The text's value, discarded where it is no JSON. `deepest`: how deep it is nested; what is deeper
+/// than `most` is left out, and then it is more than that.
+inline nlohmann::json parse_json(std::string_view text, int most, int& deepest) {
+  deepest = 0;
+  const auto keep = [&](int depth, nlohmann::json::parse_event_t, const nlohmann::json&) {
+    deepest = std::max(deepest, depth);
+    return depth <= most;
+  };
+  return nlohmann::json::parse(text, keep, /*allow_exceptions=*/false);
 }
 
 /// JSON in one line, or with lines indented by so many blanks. Never throws for what strings hold.

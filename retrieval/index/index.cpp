@@ -10,6 +10,7 @@
 
 #include "engine/files/xxh64.h"
 #include "engine/text/counted.h"
+#include "engine/text/json_text.h"
 #include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/index/filter.h"
@@ -36,13 +37,7 @@ std::pair<std::uint64_t, std::uint64_t> file_id(const std::filesystem::path& pat
 bool is_metadata(const std::string& text) {
   if (text.empty()) return true;
   int deepest = 0;
-  const auto json = nlohmann::json::parse(
-      text,
-      [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-        deepest = std::max(deepest, depth);
-        return depth <= kMaxMetadataDepth;
-      },
-      false);
+  const nlohmann::json json = parse_json(text, kMaxMetadataDepth, deepest);
   return json.is_object() && deepest <= kMaxMetadataDepth;
 }
 
