@@ -3,7 +3,7 @@
 function(hh_library name dir)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*.cpp)
   # Libraries of their own, loaded when they are asked for: see the CMakeLists.txt there.
-  list(FILTER sources EXCLUDE REGEX "/(engine/device/cuda|engine/distributed/mpi|pipeline/onnx/library)/")
+  list(FILTER sources EXCLUDE REGEX "/(engine/device/cuda|engine/distributed/mpi|pipeline/onnx/library|retrieval/engines/(postgres|milvus))/")
   list(FILTER sources EXCLUDE REGEX "/apps/main\\.cpp$")
   add_library(${name} STATIC ${sources})
   target_link_libraries(${name} PUBLIC hh_common ${ARGN})

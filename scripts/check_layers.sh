@@ -55,7 +55,7 @@ subjects() {
 subjects engine device distributed tensor ops optim files text
 subjects model hybridhash training
 subjects data images sets streams experiments
-subjects retrieval codes files index search metrics
+subjects retrieval codes files index search metrics engines
 subjects apps commands serve verify report terminal
 
 # Kernels work in memory that the caller lends them. What is left: text (of errors, names of

@@ -5,6 +5,8 @@
 #include <numeric>
 #include <unordered_map>
 
+#include "engine/text/counted.h"
+#include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 
 namespace hh::retrieval {
@@ -76,6 +78,28 @@ std::string note_of(const JoinedClasses& joined) {
 }
 
 }  // namespace
+
+int class_named(const std::string& name, int classes, const std::vector<std::string>& names) {
+  auto found = std::find(names.begin(), names.end(), name);
+  // A folder's name as the shell gives it.
+  if (found == names.end()) found = std::find(names.begin(), names.end(), as_utf8(name));
+  if (found != names.end()) return int(found - names.begin());
+  const bool digits = !name.empty() && name.size() <= 6 &&
+                      name.find_first_not_of("0123456789") == std::string::npos;
+  const int c = digits ? std::stoi(name) : -1;
+  std::string known;
+  for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 20); ++i) {
+    known += (i > 0 ? ", " : "") + names[i];
+  }
+  HH_REQUIRE(c >= 0 && c < classes, "label '" << name << "': the index has "
+                                              << counted(classes, "class", "classes")
+                                              << (known.empty() ? ", from 0 on" : ": " + known));
+  return c;
+}
+
+std::string class_text(int c, const std::vector<std::string>& names) {
+  return std::size_t(c) < names.size() ? names[std::size_t(c)] : std::to_string(c);
+}
 
 std::vector<int> class_counterparts(const std::vector<std::string>& from,
                                     const std::vector<std::string>& to) {

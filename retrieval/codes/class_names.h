@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Classes of two sets of items that number them differently, matched by their names.
+// Classes by their names: of one set of items, and of two that number them differently.
 #pragma once
 #include <string>
 #include <vector>
@@ -7,6 +7,11 @@
 #include "retrieval/codes/code_file.h"
 
 namespace hh::retrieval {
+
+/// A class of an index by its name or number. Throws std::invalid_argument.
+int class_named(const std::string& name, int classes, const std::vector<std::string>& names);
+/// The name of a class, or its number.
+std::string class_text(int c, const std::vector<std::string>& names);
 
 /// For each class of `from` its number in `to`, -1 where it has no counterpart.
 std::vector<int> class_counterparts(const std::vector<std::string>& from,

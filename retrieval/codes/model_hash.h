@@ -22,6 +22,15 @@ inline bool same_model(std::string_view a, std::string_view b, Int8Codes int8 = 
   return weights(a) == weights(b);
 }
 
+/// What decides whether codes may be compared.
+struct CodeKind {
+  int bits = 0;
+  std::string model_hash;
+};
+/// Throws std::invalid_argument unless these codes may join those of an index or the like (`what`).
+void check_codes_meet(const CodeKind& codes, const CodeKind& held, const char* what,
+                      Int8Codes int8 = Int8Codes::kApart);
+
 /// The end of the sentence that says they may not.
 inline std::string how_to_meet(std::string_view a, std::string_view b) {
   return same_model(a, b, Int8Codes::kMixed)

@@ -7,14 +7,19 @@
 // Blanks around field and value don't count. An item that lacks what is asked for fits != and
 // nothing else; a member that no item has is refused (Index::select), as it is a slip.
 #pragma once
+#include <cstdint>
 #include <string>
+#include <vector>
 
 namespace hh::retrieval {
 
 struct IndexFilter {
+  std::string text;  // as it was written, for errors
   std::string field, op, value;
+  std::int64_t id = 0;              // the value, where the field is id
+  std::vector<std::string> labels;  // the value's, where the field is label
 
-  /// Throws std::invalid_argument when there is no operator or no field.
+  /// Throws std::invalid_argument when there is no operator or no field, or the id isn't a number.
   static IndexFilter parse(const std::string& text);
 };
 

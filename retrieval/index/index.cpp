@@ -13,6 +13,7 @@
 #include "engine/text/json_text.h"
 #include "engine/text/utf8.h"
 #include "kernels/core/check.h"
+#include "retrieval/codes/class_names.h"
 #include "retrieval/index/filter.h"
 
 namespace hh::retrieval {
@@ -184,20 +185,13 @@ IndexItem Index::item(std::int64_t row) const {
           row <= manifest_.last_described ? items_->get(row) : Description{}};
 }
 
-std::string Index::class_name(int c) const {
-  return std::size_t(c) < manifest_.class_names.size() ? manifest_.class_names[std::size_t(c)]
-                                                       : std::to_string(c);
-}
+std::string Index::class_name(int c) const { return class_text(c, manifest_.class_names); }
 
 RowMask Index::passing(const std::string& text) const {
   const IndexFilter filter = IndexFilter::parse(text);
   RowMask mask(rows_, false);
   if (filter.field == "id") {
-    char* end = nullptr;
-    const std::int64_t value = std::strtoll(filter.value.c_str(), &end, 10);
-    HH_REQUIRE(
-        !filter.value.empty() && *end == '\0',
-        "filter '" << text << "': '" << filter.value << "' isn't a number; write it as id>=100");
+    const std::int64_t value = filter.id;
     for (std::int64_t row = 0; row < rows_; ++row) {
       const std::int64_t id = ids()[std::size_t(row)];
       const std::string& op = filter.op;
@@ -214,11 +208,7 @@ RowMask Index::passing(const std::string& text) const {
   const bool negated = filter.op == "!=";
   if (filter.field == "label") {
     std::vector<int> classes;
-    for (std::size_t at = 0; at <= filter.value.size();) {
-      const std::size_t comma = std::min(filter.value.find(',', at), filter.value.size());
-      classes.push_back(class_of(filter.value.substr(at, comma - at)));
-      at = comma + 1;
-    }
+    for (const std::string& label : filter.labels) classes.push_back(class_of(label));
     rows = items_->rows_with_class(classes, rows_);
   } else if (filter.field == "path") {
     rows = items_->rows_with_path(bytes_of_utf8(filter.value), filter.op == "~", rows_);
@@ -244,23 +234,7 @@ void Index::check_finds(const std::string& text, const IndexFilter& filter) cons
 }
 
 int Index::class_of(const std::string& name) const {
-  const auto& names = manifest_.class_names;
-  auto found = std::find(names.begin(), names.end(), name);
-  // A folder's name as the shell gives it.
-  if (found == names.end()) found = std::find(names.begin(), names.end(), as_utf8(name));
-  if (found != names.end()) return int(found - names.begin());
-  const bool digits = !name.empty() && name.size() <= 6 &&
-                      name.find_first_not_of("0123456789") == std::string::npos;
-  const int c = digits ? std::stoi(name) : -1;
-  std::string known;
-  for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 20); ++i) {
-    known += (i > 0 ? ", " : "") + names[i];
-  }
-  HH_REQUIRE(c >= 0 && c < manifest_.classes,
-             "label '" << name << "': the index has "
-                       << counted(manifest_.classes, "class", "classes")
-                       << (known.empty() ? ", from 0 on" : ": " + known));
-  return c;
+  return class_named(name, manifest_.classes, manifest_.class_names);
 }
 
 RowMask Index::select(const std::vector<std::string>& filters) const {
@@ -313,13 +287,7 @@ ItemSet Index::contents(std::span<const std::int64_t> rows) const {
 }
 
 void Index::check_belongs(int width, const std::string& model_hash, Int8Codes int8) const {
-  HH_REQUIRE(width == bits(), "codes of " << counted(width, "bit") << " for an index of "
-                                          << counted(bits(), "bit")
-                                          << "; encode both with the same model");
-  HH_REQUIRE(same_model(model_hash, manifest_.model_hash, int8),
-             "codes of the model " << model_hash << " for an index of the model "
-                                   << manifest_.model_hash << "; "
-                                   << how_to_meet(model_hash, manifest_.model_hash));
+  check_codes_meet({width, model_hash}, {bits(), manifest_.model_hash}, "index", int8);
 }
 
 }  // namespace hh::retrieval

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "retrieval/engines/collection_about.h"
+
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "engine/files/xxh64.h"
+#include "engine/text/json_error.h"
+#include "engine/text/json_text.h"
+#include "retrieval/codes/class_names.h"
+#include "retrieval/codes/code_file.h"
+#include "retrieval/engines/collection.h"
+
+namespace hh::retrieval {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kFormat = "hybridhash collection";
+
+[[noreturn]] void fail(const std::string& name, const std::string& what) {
+  throw std::runtime_error(name + ": not a usable collection: " + what +
+                           "; use another name, or push the index anew with --overwrite");
+}
+
+std::int64_t number(const json& from, const char* key, std::int64_t least, std::int64_t most,
+                    const std::string& name) {
+  const json& value = from.at(key);
+  const bool fits = value.is_number_integer() &&
+                    (!value.is_number_unsigned() || value <= std::uint64_t(INT64_MAX)) &&
+                    value >= least && value <= most;
+  if (!fits) fail(name, std::string(key) + " = " + value.dump() + " can't be");
+  return value.get<std::int64_t>();
+}
+
+CollectionAbout from_json(const json& j, const std::string& name) {
+  CollectionAbout about;
+  about.bits = int(number(j, "bits", kMinBits, kMaxBits, name));
+  about.model_hash = j.at("model_hash").get<std::string>();
+  about.source = j.at("source").get<std::string>();
+  if (j.contains("exif_orientation")) about.exif_orientation = j["exif_orientation"].get<bool>();
+  about.classes = int(number(j, "classes", 0, kMaxClasses, name));
+  about.class_names = j.at("class_names").get<std::vector<std::string>>();
+  if (!about.class_names.empty() && about.class_names.size() != std::size_t(about.classes)) {
+    fail(name, std::to_string(about.classes) + " classes, but " +
+                   std::to_string(about.class_names.size()) + " class names");
+  }
+  about.next_id = number(j, "next_id", 0, INT64_MAX, name);
+  const json& push = j.at("push");
+  const std::string source = push.at("source").get<std::string>();
+  if (source.size() != 16 || source.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    fail(name, "'" + source + "' isn't a check sum");
+  }
+  about.push = {.source = std::stoull(source, nullptr, 16),
+                .generation = number(push, "generation", -1, INT64_MAX, name),
+                .rows = number(push, "rows", 0, INT64_MAX, name),
+                .strangers = push.at("strangers").get<bool>()};
+  return about;
+}
+
+}  // namespace
+
+CollectionAbout CollectionAbout::of(const IndexManifest& manifest) {
+  CollectionAbout about;
+  about.bits = manifest.bits;
+  about.model_hash = manifest.model_hash;
+  about.source = manifest.source;
+  about.exif_orientation = manifest.exif_orientation;
+  about.classes = manifest.classes;
+  about.class_names = manifest.class_names;
+  about.next_id = manifest.next_id;
+  return about;
+}
+
+std::string CollectionAbout::to_json() const {
+  json j{{"format", kFormat},
+         {"version", kCollectionFormat},
+         {"bits", bits},
+         {"model_hash", model_hash},
+         {"source", source},
+         {"classes", classes},
+         {"class_names", class_names},
+         {"next_id", next_id},
+         // Text: JSON numbers of other programs may be rounded to doubles.
+         {"push",
+          {{"source", xxh64_text(push.source)},
+           {"generation", push.generation},
+           {"rows", push.rows},
+           {"strangers", push.strangers}}}};
+  if (exif_orientation) j["exif_orientation"] = *exif_orientation;
+  return json_text(j);
+}
+
+CollectionAbout CollectionAbout::parse(const std::string& text, const std::string& name) {
+  try {
+    const json j = json::parse(text);
+    if (!j.is_object() || j.value("format", "") != kFormat) fail(name, "it isn't one of ours");
+    if (const auto version = number(j, "version", 1, INT64_MAX, name);
+        version > kCollectionFormat) {
+      fail(name, "it is of version " + std::to_string(version) + ", and this program knows " +
+                     std::to_string(kCollectionFormat) + ": use a newer program");
+    }
+    return from_json(j, name);
+  } catch (const json::exception& error) {
+    fail(name, json_error_text(error));
+  }
+}
+
+void CollectionAbout::check_belongs(int width, const std::string& of_model, Int8Codes int8) const {
+  check_codes_meet({width, of_model}, {bits, model_hash}, "index", int8);
+}
+
+std::string CollectionAbout::class_name(int c) const { return class_text(c, class_names); }
+
+int CollectionAbout::class_of(const std::string& name) const {
+  return class_named(name, classes, class_names);
+}
+
+std::vector<CollectionFilter> CollectionAbout::filters(
+    const std::vector<std::string>& texts) const {
+  std::vector<CollectionFilter> filters;
+  for (const std::string& text : texts) {
+    CollectionFilter made{.filter = IndexFilter::parse(text), .classes = {}};
+    for (const std::string& label : made.filter.labels) made.classes.push_back(class_of(label));
+    filters.push_back(std::move(made));
+  }
+  return filters;
+}
+
+std::uint64_t push_source(const IndexManifest& manifest) {
+  if (manifest.segments.empty()) return 0;
+  const IndexSegment& first = manifest.segments.front();
+  const std::uint64_t words[]{std::uint64_t(manifest.base), std::uint64_t(first.rows), first.codes,
+                              first.ids};
+  return xxh64(std::as_bytes(std::span(words))) | 1;
+}
+
+}  // namespace hh::retrieval

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a collection says of itself, which its server keeps as a JSON object beside the items.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "retrieval/codes/model_hash.h"
+#include "retrieval/index/index.h"
+
+namespace hh::retrieval {
+
+struct CollectionFilter;
+
+/// Of the tables or fields and of this JSON.
+inline constexpr int kCollectionFormat = 1;
+
+/// How far an index has been pushed into a collection.
+struct PushState {
+  std::uint64_t source = 0;  // push_source() of the index; 0: of none, or changed by others since
+  std::int64_t generation =
+      -1;                 // of the index, whose items the collection has; -1: some aren't there yet
+  std::int64_t rows = 0;  // of the index that were put, or were deleted by then
+  bool strangers = false;  // there may be items that the index hasn't: removed at the end
+  bool operator==(const PushState&) const = default;
+};
+
+struct CollectionAbout {
+  int bits = 0;
+  std::string model_hash, source;        // may be empty
+  std::optional<bool> exif_orientation;  // retrieval/codes/code_file.h
+  int classes = 0;
+  std::vector<std::string> class_names;  // [classes] or empty
+  std::int64_t next_id = 0;              // above all ids ever put
+  PushState push;
+
+  /// Of an index, nothing of which has been pushed.
+  static CollectionAbout of(const IndexManifest& manifest);
+
+  std::string to_json() const;
+  /// Throws std::runtime_error, starting with `name`: another format, a newer one, damage.
+  static CollectionAbout parse(const std::string& json, const std::string& name);
+
+  /// Throws std::invalid_argument when such codes don't belong here: other bits, another model.
+  void check_belongs(int width, const std::string& of_model,
+                     Int8Codes int8 = Int8Codes::kApart) const;
+  /// The name of a class, or its number.
+  std::string class_name(int c) const;
+  /// A class by its name or number. Throws std::invalid_argument.
+  int class_of(const std::string& name) const;
+  /// As Index::select() takes them (retrieval/index/filter.h). Throws std::invalid_argument.
+  std::vector<CollectionFilter> filters(const std::vector<std::string>& texts) const;
+
+  bool operator==(const CollectionAbout&) const = default;
+};
+
+/// Tells indexes apart: the same for all states of one, until it is compacted or made anew. 0 for one
+/// that has had no items.
+std::uint64_t push_source(const IndexManifest& manifest);
+
+}  // namespace hh::retrieval
