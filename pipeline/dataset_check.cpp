@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <unordered_set>
 
+#include "data/cache/cached_dataset.h"
 #include "engine/files/file.h"
 #include "engine/files/sha256.h"
 #include "engine/text/counted.h"
@@ -202,6 +203,24 @@ DatasetCheck check_dataset(const data::Experiment& e, Content content, const Lis
   return check;
 }
 
+void check_cache(DatasetCheck& check, const data::Experiment& e, const Recipe& recipe) {
+  const auto* files = dynamic_cast<const FileDataset*>(e.dataset.get());
+  if (recipe.data.cache.empty() || files == nullptr) return;
+  std::vector<std::int64_t> items;
+  for (const auto* part : {&e.split.query, &e.split.train, &e.split.database}) {
+    items.insert(items.end(), part->begin(), part->end());
+  }
+  const data::CacheCheck found = data::check_cache(
+      *files, items, {.folder = recipe.data.cache, .transform = e.train_transform});
+  check.notes.push_back(!found.damage.empty()
+                            ? fmt::format("cache: {}; training makes it anew", found.damage)
+                            : fmt::format("cache: {}: {} of {}, {:.1f} MB; {} changed since",
+                                          found.file.string(), found.held,
+                                          counted(found.wanted, "image file"),
+                                          double(found.bytes) / 1e6, found.changed));
+  for (const std::int64_t item : found.stale) note(check.stale, *e.dataset, item);
+}
+
 std::vector<std::string> DatasetCheck::problems() const {
   std::vector<std::string> problems;
   if (expected_classes >= 0 && classes != expected_classes) {
@@ -219,6 +238,8 @@ std::vector<std::string> DatasetCheck::problems() const {
     add_problem(problems, part.path_again, "of " + part.name + " listed before, by path");
     add_problem(problems, part.content_again, "of " + part.name + " there before, by content");
   }
+  add_problem(problems, stale,
+              "in the cache as before a change that kept size and times: remove the cache");
   for (const OverlapCheck& o : overlaps) {
     if (!o.wrong) continue;
     add_problem(problems, o.path, "of " + o.first + " also in " + o.second + ", by path");
@@ -266,6 +287,7 @@ nlohmann::ordered_json to_json(const DatasetCheck& check) {
                                 {"path", json_of(o.path)},
                                 {"content", json_of(o.content)}});
   }
+  if (check.stale.count > 0) json["stale_in_cache"] = json_of(check.stale);
   json["notes"] = check.notes;
   const auto problems = check.problems();
   json["problems"] = problems;

@@ -10,6 +10,7 @@
 
 #include "data/experiments/protocol.h"
 #include "pipeline/listener.h"
+#include "pipeline/recipe.h"
 
 namespace hh::pipeline {
 
@@ -49,7 +50,8 @@ struct DatasetCheck {
   Content content = Content::kDecoded;
   std::int64_t classes = 0, expected_classes = -1;
   std::array<PartCheck, 3> parts;        // query, train, database
-  std::vector<std::string> notes;        // what was passed over when the data set was opened
+  std::vector<std::string> notes;        // what was passed over at the opening; the cache
+  Finding stale;                         // in the cache as they were before, unnoticed
   std::array<OverlapCheck, 3> overlaps;  // query-train, query-database, train-database
 
   /// What is wrong, a line each; empty when nothing is.
@@ -60,6 +62,9 @@ struct DatasetCheck {
 /// finding, not an error: the listener is warned of the first ones and why.
 DatasetCheck check_dataset(const data::Experiment& experiment, Content content,
                            const Listener& listener = {});
+
+/// Adds what the recipe's data.cache holds, where it has one; every image file is read.
+void check_cache(DatasetCheck& check, const data::Experiment& experiment, const Recipe& recipe);
 
 std::string to_text(const DatasetCheck& check);
 nlohmann::ordered_json to_json(const DatasetCheck& check);

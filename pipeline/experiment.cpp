@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/experiment.h"
 
+#include <fmt/format.h>
+
+#include <memory>
+#include <optional>
+
+#include "data/cache/cached_dataset.h"
 #include "data/experiments/split_file.h"
 #include "engine/files/safetensors.h"
+#include "engine/text/counted.h"
 
 namespace hh::pipeline {
 namespace {
@@ -57,6 +64,35 @@ data::Experiment open_experiment(const Recipe& recipe, const std::filesystem::pa
   }
   experiment.train_transform = train_transform(experiment.train_transform, recipe.data);
   return experiment;
+}
+
+void use_cache(data::Experiment& experiment, const Recipe& recipe,
+               const std::vector<std::int64_t>& items, const Listener& listener) {
+  if (recipe.data.cache.empty()) return;
+  auto files = std::dynamic_pointer_cast<const data::FileDataset>(experiment.dataset);
+  HH_PRECONDITION(files != nullptr, "data.cache of a data set in memory");
+  // One picture serves both.
+  HH_PRECONDITION(experiment.train_transform.resize == experiment.eval_transform.resize &&
+                      experiment.train_transform.resize_to == experiment.eval_transform.resize_to,
+                  "data.cache: training and evaluation resize otherwise");
+  std::optional<Progress> progress;
+  const data::CachedSet cached =
+      data::with_cache(std::move(files), items,
+                       {.folder = recipe.data.cache,
+                        .transform = experiment.train_transform,
+                        .report = listener.report,
+                        .warn = listener.warn,
+                        .progress = [&](std::int64_t done, std::int64_t total) {
+                          if (!progress) progress.emplace(listener, "decoding", total);
+                          progress->update(done);
+                        }});
+  progress.reset();
+  const data::CacheFacts& facts = cached.facts;
+  listener.report(
+      fmt::format("cache      {}: {} of {}, {:.1f} MB; {} decoded now, {} of them changed since",
+                  facts.file.string(), facts.held, counted(facts.wanted, "image file"),
+                  double(facts.bytes) / 1e6, facts.decoded, facts.changed));
+  experiment.dataset = cached.dataset;
 }
 
 }  // namespace hh::pipeline

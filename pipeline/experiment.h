@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "data/experiments/protocol.h"
+#include "pipeline/listener.h"
 #include "pipeline/recipe.h"
 
 namespace hh::pipeline {
@@ -18,5 +19,10 @@ inline constexpr const char* kSplitFile = "split.json";  // in a run folder
 data::Experiment open_experiment(const Recipe& recipe,
                                  const std::filesystem::path& saved_split = {},
                                  bool allow_changed_data = false);
+
+/// Where the recipe has a data.cache: gives the experiment a data set that has the pictures of `items`
+/// decoded there, and reports what it holds. Throws what data::with_cache() throws.
+void use_cache(data::Experiment& experiment, const Recipe& recipe,
+               const std::vector<std::int64_t>& items, const Listener& listener);
 
 }  // namespace hh::pipeline

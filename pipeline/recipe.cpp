@@ -124,6 +124,7 @@ Keys keys_of(Recipe& r) {
   add("data.scaled_decode", r.data.scaled_decode);
   add("data.flip", r.data.flip);
   add("data.max_shift", r.data.max_shift);
+  add("data.cache", r.data.cache);
   add("data.skip_bad", r.data.skip_bad);
   add("data.workers", r.data.workers);
   add("model.image_size", r.model.image_size);
@@ -336,6 +337,9 @@ void Recipe::validate() const {
   HH_REQUIRE(data.max_shift >= -1 && data.max_shift < model.image_size,
              "data.max_shift = " << data.max_shift << ": use 0 to " << model.image_size - 1
                                  << ", or -1 for the protocol's crop");
+  HH_REQUIRE(data.cache.empty() || data::is_of_files(data.protocol),
+             "data.cache = " << data.cache << ": the images of " << data.protocol
+                             << " are held in memory, decoded: leave it out");
   HH_REQUIRE(evaluate.every >= 1, "evaluate.every = " << evaluate.every << ": use 1 or more");
   HH_REQUIRE(evaluate.hold_out >= 0,
              "evaluate.hold_out = " << evaluate.hold_out << ": use 0 (none) or more");
@@ -358,7 +362,7 @@ bool Recipe::turns_photographs() const {
 Recipe Recipe::with_absolute_paths() const {
   Recipe recipe = *this;
   for (std::string* path : {&recipe.data.path, &recipe.data.image_root, &recipe.data.split_file,
-                            &recipe.train.weights}) {
+                            &recipe.data.cache, &recipe.train.weights}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
   }
   // Paths of lists start from the working directory where no image_root is given.

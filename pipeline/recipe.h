@@ -34,6 +34,8 @@ struct Recipe {
     bool scaled_decode = false;
     double flip = -1;    // probability of a horizontal flip in training; -1: the protocol's
     int max_shift = -1;  // largest random shift in training, pixels; -1: the protocol's crop
+    /// Folder for the decoded pictures (data/cache/cached_dataset.h); empty: each epoch decodes.
+    std::string cache;
     bool skip_bad = false;
     int workers = 1;  // loader threads
   } data;

@@ -131,6 +131,7 @@ void TrainingRun::prepare(const Recipe& recipe, bool resuming, bool allow_change
   std::string described = data::describe(experiment_);
   if (described.ends_with('\n')) described.pop_back();
   hooks_->listener.report(described);
+  use_cache(experiment_, recipe, images_in_use(recipe), hooks_->listener);
   loader_ = std::make_unique<data::Loader>(
       *experiment_.dataset, train_items_, experiment_.train_transform,
       data::LoaderOptions{.batch_size = recipe.train.batch,
@@ -158,6 +159,16 @@ void TrainingRun::choose_held_out(const Recipe& recipe) {
     std::tie(train_items_, held_out_items_) = data::hold_out(train_items_, recipe.evaluate.hold_out,
                                                              std::uint64_t(recipe.data.split_seed));
   }
+}
+
+std::vector<std::int64_t> TrainingRun::images_in_use(const Recipe& recipe) const {
+  std::vector<std::int64_t> items = experiment_.split.train;  // those held out among them
+  if (recipe.evaluate.by_query) {
+    for (const auto* part : {&experiment_.split.query, &experiment_.split.database}) {
+      items.insert(items.end(), part->begin(), part->end());
+    }
+  }
+  return items;
 }
 
 void TrainingRun::make_trainer(const Recipe& recipe) {

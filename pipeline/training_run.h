@@ -109,6 +109,8 @@ class TrainingRun {
   /// What each rank does by itself before training: opens the data, makes loader and trainer.
   void prepare(const Recipe& recipe, bool resuming, bool allow_changed_data);
   void choose_held_out(const Recipe& recipe);
+  /// What training and its evaluations read: items of the data set.
+  std::vector<std::int64_t> images_in_use(const Recipe& recipe) const;
   void make_trainer(const Recipe& recipe);
   /// The bits of `wishes` that any rank has.
   std::int64_t wishes_of_all(std::int64_t wishes) const;

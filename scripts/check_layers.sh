@@ -54,7 +54,7 @@ subjects() {
 }
 subjects engine device distributed tensor ops optim files text
 subjects model hybridhash training
-subjects data images sets streams experiments
+subjects data cache images sets streams experiments
 subjects retrieval codes files index search metrics engines
 subjects apps commands serve verify report terminal
 

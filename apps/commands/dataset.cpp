@@ -48,9 +48,11 @@ void check(const Options& o) {
   HH_REQUIRE(!o.recipe.empty() || !o.protocol.empty(),
              "which data set? Give a recipe or --protocol (and --data)");
   const pipeline::Recipe recipe = pipeline::Recipe::read(o.recipe, settings);
-  const pipeline::DatasetCheck found =
-      pipeline::check_dataset(pipeline::open_experiment(recipe, o.split, o.allow_changed_data),
-                              pipeline::content_named(o.content), terminal_listener());
+  const data::Experiment experiment =
+      pipeline::open_experiment(recipe, o.split, o.allow_changed_data);
+  pipeline::DatasetCheck found =
+      pipeline::check_dataset(experiment, pipeline::content_named(o.content), terminal_listener());
+  pipeline::check_cache(found, experiment, recipe);
   if (o.json) {
     fmt::print("{}\n", shown_json(to_json(found)));
   } else {

@@ -233,6 +233,10 @@ bool is_of_lists(const std::string& protocol) {
   return protocol != "fashion_mnist" && protocol != "folder" && !protocol.starts_with("cifar10");
 }
 
+bool is_of_files(const std::string& protocol) {
+  return is_of_lists(protocol) || protocol == "folder";
+}
+
 Experiment open_protocol(const std::string& name, const ProtocolOptions& options) {
   Experiment e;
   e.protocol = find_protocol(name);

@@ -34,6 +34,8 @@ const Protocol& find_protocol(const std::string& name);
 
 /// Whether its data are list files, with images anywhere.
 bool is_of_lists(const std::string& protocol);
+/// Whether each image has a file of its own, which is decoded when it is wanted.
+bool is_of_files(const std::string& protocol);
 
 struct ProtocolOptions {
   /// Folder of the data: idx or .bin files, the lists, or the class folders. Empty: Debian's place

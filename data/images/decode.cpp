@@ -53,6 +53,11 @@ bool is_image(std::span<const std::uint8_t> bytes) {
                      [&](const Format& format) { return format.is(bytes); });
 }
 
+std::string decoder_versions() {
+  return "libjpeg-turbo " + std::to_string(jpeg_library_version()) + ", libwebp " +
+         std::to_string(webp_library_version()) + (reads_heif() ? ", libheif" : "");
+}
+
 Image decode_image(std::span<const std::uint8_t> bytes, const DecodeOptions& options) {
   HH_REQUIRE(options.channels == 1 || options.channels == 3,
              "images of " << options.channels << " channels: use 1 or 3");

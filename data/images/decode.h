@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <span>
 #include <stdexcept>
+#include <string>
 
 #include "data/images/image.h"
 
@@ -50,6 +51,9 @@ Image load_image(const std::filesystem::path& path, const DecodeOptions& options
 /// Whether a file that begins so is of a format that is read, or would be where libheif is: by its first
 /// bytes, 16 or more.
 bool is_image(std::span<const std::uint8_t> bytes);
+
+/// The libraries whose pixels may differ from one version to the next, with theirs.
+std::string decoder_versions();
 
 /// Whether HEIC and AVIF are read: libheif's header was there when this was built, and it is now.
 bool reads_heif();

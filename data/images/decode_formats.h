@@ -13,11 +13,15 @@ namespace hh::data {
 bool is_jpeg(std::span<const std::uint8_t> bytes);
 Image decode_jpeg(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
 
+int jpeg_library_version();
+
 bool is_png(std::span<const std::uint8_t> bytes);
 Image decode_png(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
 
 bool is_webp(std::span<const std::uint8_t> bytes);
 Image decode_webp(std::span<const std::uint8_t> bytes, const DecodeOptions& options);
+
+int webp_library_version();
 
 bool is_gif(std::span<const std::uint8_t> bytes);
 Image decode_gif(std::span<const std::uint8_t> bytes, const DecodeOptions& options);

@@ -155,6 +155,8 @@ int choose_denominator(const jpeg_decompress_struct& info, int shorter_side) {
 
 }  // namespace
 
+int jpeg_library_version() { return LIBJPEG_TURBO_VERSION_NUMBER; }
+
 bool is_jpeg(std::span<const std::uint8_t> bytes) {
   return bytes.size() >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff;
 }

@@ -41,6 +41,8 @@ int orientation_of(const WebPDemuxer* demuxer) {
 
 }  // namespace
 
+int webp_library_version() { return WebPGetDecoderVersion(); }
+
 bool is_webp(std::span<const std::uint8_t> bytes) {
   return bytes.size() >= 12 && std::memcmp(bytes.data(), "RIFF", 4) == 0 &&
          std::memcmp(bytes.data() + 8, "WEBP", 4) == 0;

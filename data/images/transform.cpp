@@ -50,6 +50,28 @@ void flip(std::uint8_t* pixels, int size, int channels) {
   }
 }
 
+struct Size {
+  std::int64_t height = 0, width = 0;
+};
+
+/// What the resize makes of an image.
+Size resized(const TransformSpec& spec, std::int64_t height, std::int64_t width) {
+  if (spec.resize == Resize::kNone) return {height, width};
+  const std::int64_t to = spec.resize_to;
+  if (spec.resize == Resize::kExact) return {to, to};
+  // torchvision's int(size * long / short): an integer product, a float64 quotient.
+  const auto longer = [&](std::int64_t long_side, std::int64_t short_side) {
+    return std::int64_t(double(to * long_side) / double(short_side));
+  };
+  if (height <= width) return {to, longer(width, height)};
+  return {longer(height, width), to};
+}
+
+bool too_thin(const Image& image, const Size& size) {
+  return std::max(image.height, image.width) > kMaxSide ||
+         std::max(size.height, size.width) > kMaxResizedSide;
+}
+
 /// The reference resizes to 256 for a crop of 224; other crops keep that proportion.
 int resize_for(int size) { return (size * 8 + 3) / 7; }
 
@@ -89,28 +111,24 @@ TransformSpec image_train_transform(int size, int channels) {
   return spec;
 }
 
+void resize_if_smaller(const TransformSpec& spec, Image& image) {
+  const Size to = resized(spec, image.height, image.width);
+  // One that the transform refuses is left for it to refuse. A picture of the wanted size is resized to
+  // itself, so a transform that resizes it again changes nothing.
+  if (too_thin(image, to) || to.height * to.width >= std::int64_t{image.height} * image.width) {
+    return;
+  }
+  image = resize_bilinear(image, int(to.height), int(to.width));
+}
+
 Transformer::Transformer(const TransformSpec& spec) : spec_(spec) { spec_.validate(); }
 
 void Transformer::run(Image& image, const DrawKey& key, std::uint8_t* out) {
   convert_channels(image, spec_.channels);
-  std::int64_t height = image.height, width = image.width;
-  HH_REQUIRE(height >= 1 && width >= 1, "transform: an image of " << height << " x " << width);
-  if (spec_.resize == Resize::kExact) {
-    height = width = spec_.resize_to;
-  } else if (spec_.resize == Resize::kShorterSide) {
-    // torchvision's int(size * long / short): an integer product, a float64 quotient.
-    const auto longer = [&](std::int64_t long_side, std::int64_t short_side) {
-      return std::int64_t(double(spec_.resize_to * long_side) / double(short_side));
-    };
-    if (height <= width) {
-      width = longer(width, height);
-      height = spec_.resize_to;
-    } else {
-      height = longer(height, width);
-      width = spec_.resize_to;
-    }
-  }
-  if (std::max(image.height, image.width) > kMaxSide || std::max(height, width) > kMaxResizedSide) {
+  HH_REQUIRE(image.height >= 1 && image.width >= 1,
+             "transform: an image of " << image.height << " x " << image.width);
+  const Size to = resized(spec_, image.height, image.width);
+  if (too_thin(image, to)) {
     throw ImageError("an image of " + std::to_string(image.width) + " x " +
                      std::to_string(image.height) +
                      " is too thin to be resized: cut it to a shape that is nearer to a square");
@@ -121,18 +139,18 @@ void Transformer::run(Image& image, const DrawKey& key, std::uint8_t* out) {
     random = Philox(key.seed, RandomPurpose::kAugmentation, key.epoch).block(key.index);
   }
   const int size = spec_.size;
-  const int top = corner(spec_, int(height), random.v[1]);
-  const int left = corner(spec_, int(width), random.v[2]);
+  const int top = corner(spec_, int(to.height), random.v[1]);
+  const int left = corner(spec_, int(to.width), random.v[2]);
 
   const int first_row = std::max(top, 0), first_column = std::max(left, 0);
   const Window window = {.top = first_row,
                          .left = first_column,
-                         .height = std::min(top + size, int(height)) - first_row,
-                         .width = std::min(left + size, int(width)) - first_column};
+                         .height = std::min(top + size, int(to.height)) - first_row,
+                         .width = std::min(left + size, int(to.width)) - first_column};
   const std::size_t stride = std::size_t(size) * std::size_t(spec_.channels);
   if (window.height < size || window.width < size) std::memset(out, 0, stride * std::size_t(size));
   if (window.height > 0 && window.width > 0) {
-    resizer_.run(image, int(height), int(width), window,
+    resizer_.run(image, int(to.height), int(to.width), window,
                  out + std::size_t(first_row - top) * stride +
                      std::size_t(first_column - left) * std::size_t(spec_.channels),
                  stride);

@@ -47,6 +47,10 @@ struct TransformSpec {
 TransformSpec image_eval_transform(int size, int channels = 3);
 TransformSpec image_train_transform(int size, int channels = 3);
 
+/// Resizes beforehand as a transform will, where that takes no more memory: what it gives of the result
+/// are the same bits, whatever its crop and flip, and the same errors.
+void resize_if_smaller(const TransformSpec& spec, Image& image);
+
 /// What random choices depend on, and nothing else: not the batch, the thread or the order.
 struct DrawKey {
   std::uint64_t seed = 0;

@@ -83,6 +83,8 @@ class FileDataset : public Dataset {
   std::int64_t file_bytes(std::int64_t index) const override;
   void load(std::int64_t index, Image& image) const override;
   std::filesystem::path file(std::int64_t index) const;
+  const std::filesystem::path& root() const { return root_; }
+  const DecodeOptions& decode_options() const { return decode_; }
 
  private:
   std::filesystem::path root_;

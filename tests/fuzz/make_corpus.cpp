@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "data/cache/picture_cache.h"
 #include "data/experiments/split_file.h"
 #include "engine/files/file.h"
 #include "engine/files/safetensors.h"
@@ -44,6 +45,16 @@ void put_images() {
   put("pnm", "deep.pgm", std::string_view("P5\t1 2\r65535\n1234"));
   put("exif", "little", testing::exif_block(6, true));
   put("exif", "big", testing::exif_block(8, false));
+}
+
+void put_pictures() {
+  std::filesystem::create_directories(corpus / "pictures");
+  data::PictureCacheWriter writer(corpus / "pictures/two", 1, "seed");
+  const auto grey = testing::picture(2, 3, 1);
+  writer.add("/a.jpg", {.file = {9, 1, 2}, .height = 2, .width = 3},
+             std::as_bytes(std::span(grey.pixels)));
+  writer.add("/broken.jpg", {.file = {9, 1, 2}}, {});
+  writer.commit();
 }
 
 void put_data_sets() {
@@ -91,6 +102,7 @@ int main(int argc, char** argv) {
   }
   corpus = argv[1];
   put_images();
+  put_pictures();
   put_data_sets();
   put_safetensors();
 }

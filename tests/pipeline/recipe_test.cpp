@@ -107,6 +107,14 @@ TEST_CASE("a recipe names what it refuses", "[recipe]") {
   CHECK_THROWS_WITH(Recipe::read("/nowhere/r.toml", {}), Contains("/nowhere/r.toml"));
 }
 
+TEST_CASE("a cache is for data sets of files", "[recipe]") {
+  CHECK(Recipe::read("", {"data.protocol=folder", "data.cache=there"}).data.cache == "there");
+  CHECK(Recipe::read("", {"data.protocol=coco", "data.cache=there"}).data.cache == "there");
+  CHECK_THROWS_WITH(Recipe::read("", {"data.cache=there"}),
+                    "data.cache = there: the images of fashion_mnist are held in memory, decoded: "
+                    "leave it out");
+}
+
 TEST_CASE("numbers of a recipe are finite, and counts aren't negative", "[recipe]") {
   const auto set = [](const std::string& key, const std::string& value) {
     return Recipe::parse("", "", {key + "=" + value});

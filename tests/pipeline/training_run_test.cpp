@@ -194,6 +194,43 @@ TEST_CASE("a run and its models find their data from anywhere", "[training_run]"
   CHECK(queries({"data.path=" + (folder / "moved").string()}) == 12);
 }
 
+/// The tensors of a checkpoint; its metadata have the recipe, which names the cache.
+std::map<std::string, std::vector<std::byte>> tensors_of(const std::filesystem::path& path) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  std::map<std::string, std::vector<std::byte>> tensors;
+  for (const std::string& name : file.names()) {
+    const auto bytes = file.entry(name).bytes;
+    tensors[name].assign(bytes.begin(), bytes.end());
+  }
+  return tensors;
+}
+
+TEST_CASE("training from a cache is training from the files, bit for bit", "[training_run]") {
+  const testing::TemporaryFolder folder;
+  testing::make_tiny_images(folder / "images");  // 16 pixels: they are resized up, and to 8 below
+  testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
+  testing::write_text(folder / "images/red/bad.ppm", "P6\n16 16\n255\n");
+  const std::string cache = "data.cache=" + (folder / "cache").string();
+  for (const char* size : {"model.image_size=16", "model.image_size=8"}) {
+    std::vector<std::string> settings{size, "model.patch=1", "train.epochs=2",
+                                      "data.skip_bad=true"};
+    const auto train = [&](const char* run, Heard& heard) {
+      const Recipe recipe = Recipe::read(folder / "tiny.toml", settings);
+      TrainingRun(recipe, folder / (size + std::string(run)), kCpu, {.listener = heard.listener()})
+          .run();
+      return tensors_of(folder / (size + std::string(run)) / "last.safetensors");
+    };
+    Heard plain, first, second;
+    const auto wanted = train("plain", plain);
+    settings.push_back(cache);
+    CHECK(train("first", first) == wanted);
+    CHECK(train("second", second) == wanted);
+    CHECK_THAT(plain.report(), !Contains("cache "));
+    CHECK_THAT(first.report(), Contains("60 of 61 image files") && Contains("61 decoded now"));
+    CHECK_THAT(second.report(), Contains("60 of 61 image files") && Contains("0 decoded now"));
+  }
+}
+
 TEST_CASE("paths of lists start from where the run was started", "[recipe]") {
   const auto root = [](std::vector<std::string> settings) {
     return Recipe::parse("", "", settings).with_absolute_paths().data.image_root;

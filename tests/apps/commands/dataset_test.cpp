@@ -190,6 +190,28 @@ TEST_CASE("repeated, unlabelled, missing and unreadable images are told apart", 
   CHECK(answer.at("problems").size() == 5);
 }
 
+TEST_CASE("dataset check tells what a cache holds, and what is stale in it", "[dataset]") {
+  const testing::TemporaryFolder folder;
+  testing::make_tiny_images(folder / "images");
+  testing::write_text(folder / "tiny.toml", testing::tiny_recipe(folder / "images"));
+  const std::string cache = "data.cache=" + (folder / "cache").string();
+  const auto check = [&] {
+    return run_program(folder.path(), {"dataset", "check", folder / "tiny.toml", "--set", cache});
+  };
+  CHECK_THAT(check().out, Contains(".cache: 0 of 60 image files"));
+  REQUIRE(run_program(folder.path(), {"train", folder / "tiny.toml", "--out", folder / "run",
+                                      "--set", cache, "--set", "train.epochs=1", "--device", "cpu"})
+              .status == 0);
+  const Outcome whole = check();
+  CHECK(whole.status == 0);
+  CHECK_THAT(whole.out, Contains(".cache: 60 of 60 image files") && Contains("0 changed since") &&
+                            Contains("nothing is wrong"));
+  testing::write_text(folder / "images/red/100.ppm", "P6\n1 1\n255\nabc");
+  const Outcome changed = check();
+  CHECK(changed.status == 0);
+  CHECK_THAT(changed.out, Contains(".cache: 59 of 60 image files") && Contains("1 changed since"));
+}
+
 TEST_CASE("counts are held against the protocol's", "[dataset]") {
   const Lists lists;
   const Outcome outcome =
