@@ -14,6 +14,7 @@
 #include <stdexcept>
 
 #include "apps/commands/command.h"
+#include "apps/commands/engine_options.h"
 #include "apps/terminal/shown_text.h"
 #include "apps/terminal/standard_streams.h"
 
@@ -25,6 +26,7 @@ struct Options {
   double max_body_mib = 32, max_megapixels = 50;
   ServeOptions serve;
   ComputeOptions compute;
+  EngineOptions engine;
 };
 
 /// Of the command line, else of a file, else of a variable of the environment.
@@ -55,6 +57,9 @@ mode_t mode_of(const std::string& text) {
 
 void run(const Options& o) {
   ServeOptions options = o.serve;
+  HH_REQUIRE(options.index.empty() == o.engine.given(),
+             "what to serve? Give --index, or --engine and --collection");
+  if (o.engine.given()) options.collection = o.engine.place();
   options.device = o.compute.apply();
   options.type = network_type(o.dtype);
   options.limits.body = std::size_t(o.max_body_mib * (1 << 20));
@@ -106,9 +111,10 @@ void add_serve(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       program.add_subcommand("serve", "Search an index in a browser, or by HTTP from programs");
-  command->add_option("--index", options->serve.index, "folder of the index")
-      ->required()
-      ->check(existing_folder());
+  CLI::Option* index = command->add_option("--index", options->serve.index, "folder of the index")
+                           ->check(existing_folder());
+  options->engine.add_to(*command, false);
+  index->excludes(command->get_option("--engine"));
   command
       ->add_option("--model", options->serve.model,
                    "model that made the index's codes; without it pictures can't be searched")
@@ -170,10 +176,12 @@ void add_serve(CLI::App& program) {
       ->capture_default_str();
   add_mix_int8(*command, options->serve.api.mix_int8);
   options->compute.add_to(*command);
-  add_examples(*command,
-               "  hybridhash serve --index photos.index --model runs/mine/best.safetensors\n"
-               "  hybridhash serve --index photos.index --model m.safetensors --host 0.0.0.0 "
-               "--token-file token.txt\n");
+  add_examples(
+      *command,
+      "  hybridhash serve --index photos.index --model runs/mine/best.safetensors\n"
+      "  hybridhash serve --index photos.index --model m.safetensors --host 0.0.0.0 "
+      "--token-file token.txt\n"
+      "  hybridhash serve --engine postgres postgresql://me@db/photos --collection photos\n");
   command->callback([options] { run(*options); });
 }
 

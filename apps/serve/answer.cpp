@@ -33,6 +33,8 @@ std::optional<ApiError> failure_of(const std::function<void()>& work) {
     return ApiError{503, error.what()};
   } catch (const ComputeBusy& error) {
     return ApiError{503, error.what()};
+  } catch (const TryAgain& error) {
+    return ApiError{503, error.what()};
   }
 }
 

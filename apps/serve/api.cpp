@@ -43,26 +43,26 @@ HttpResponse page_response(const std::string& path) {
 
 }  // namespace
 
-Api::Api(ServedIndex& index, std::unique_ptr<pipeline::Model> model, Compute& compute,
+Api::Api(Served& served, std::unique_ptr<pipeline::Model> model, Compute& compute,
          const ApiOptions& options)
-    : index_(index),
+    : served_(served),
       model_(std::move(model)),
       compute_(compute),
       options_(options),
       decoders_(std::clamp(compute.threads(), 2, 64)),
-      thumbnails_({.image_root = options.image_root,
-                   .exif_orientation =
-                       model_ ? model_->info.exif_orientation
-                              : index.state()->index.manifest().exif_orientation.value_or(true),
-                   .max_pixels = std::max(options.max_pixels, data::DecodeOptions{}.max_pixels),
-                   .side = 240}) {
+      thumbnails_(
+          {.image_root = options.image_root,
+           .exif_orientation = model_ ? model_->info.exif_orientation
+                                      : served.state()->about().exif_orientation.value_or(true),
+           .max_pixels = std::max(options.max_pixels, data::DecodeOptions{}.max_pixels),
+           .side = 240}) {
   if (!model_) return;
-  const retrieval::Index& held = index_.state()->index;
-  held.check_belongs(
+  const auto held = served_.state();
+  held->about().check_belongs(
       model_->info.config.bits, model_->hash,
       options.mix_int8 ? retrieval::Int8Codes::kMixed : retrieval::Int8Codes::kApart);
   // What is added counts as the index's own.
-  if (!held.manifest().model_hash.empty()) model_->hash = held.manifest().model_hash;
+  if (!held->about().model_hash.empty()) model_->hash = held->about().model_hash;
   // The first picture takes seconds, in which the kernels are chosen: before anyone waits for it.
   data::Image blank;
   blank.reshape(model_->info.transform.size, model_->info.transform.size, 3);
@@ -108,16 +108,16 @@ HttpResponse Api::without_body(const HttpRequest& request, const std::string& ro
   if (route == "/healthz") return {.body = "ok\n", .type = "text/plain"};
   if (route == "/readyz") return ready();
   if (route == "/metrics") {
-    const auto state = index_.state();
-    return {.body = metrics_.text(state->index.count(), state->index.rows()),
+    const auto state = served_.state();
+    return {.body = metrics_.text(state->count(), state->rows()),
             .type = "text/plain; version=0.0.4"};
   }
   if (route == "/api/openapi.json") return {.body = kOpenApi};
   if (route == "/api/info") return info();
   if (route == "/api/search") return search(request);
-  if (route == "/api/items") return json_response(list_items(index_.state()->index, request));
+  if (route == "/api/items") return json_response(list_items(*served_.state(), request));
   if (route == "/api/items/random") {
-    return json_response(random_items(index_.state()->index, request));
+    return json_response(random_items(*served_.state(), request));
   }
   return route == "/api/items/N/image" ? picture(request) : item(id_of(request.path));
 }
@@ -134,9 +134,8 @@ HttpResponse Api::with_body(const HttpRequest& request) {
 }
 
 HttpResponse Api::ready() {
-  const auto state = index_.state();
-  retrieval::read_index_manifest(state->index.folder());  // it is still there
-  if (model_) require_model_of(state->index);
+  served_.check_there();
+  if (model_) require_model_of(*served_.state());
   return {.body = "ready\n", .type = "text/plain"};
 }
 
@@ -147,9 +146,10 @@ void Api::require_model() const {
                  "by id or code, or start it with the model"};
 }
 
-void Api::require_model_of(const retrieval::Index& index) const {
-  const std::string& made_by = index.manifest().model_hash;
-  if (index.bits() == model_->info.config.bits && (made_by.empty() || made_by == model_->hash)) {
+void Api::require_model_of(const ServedItems& served) const {
+  const std::string& made_by = served.about().model_hash;
+  if (served.about().bits == model_->info.config.bits &&
+      (made_by.empty() || made_by == model_->hash)) {
     return;
   }
   throw ApiError{503, "the index was made anew by the model " + made_by +
@@ -190,42 +190,41 @@ std::vector<float> Api::encode(const data::Image& image) {
 }
 
 HttpResponse Api::info() {
-  const auto state = index_.state();
-  const auto& manifest = state->index.manifest();
+  const auto state = served_.state();
+  const auto& about = state->about();
   json classes = json::array();
-  for (int c = 0; c < manifest.classes; ++c) classes.push_back(state->index.class_name(c));
-  return json_response({{"items", state->index.count()},
-                        {"bits", state->index.bits()},
+  for (int c = 0; c < about.classes; ++c) classes.push_back(about.class_name(c));
+  return json_response({{"items", state->count()},
+                        {"bits", about.bits},
                         {"classes", classes},
-                        {"model_hash", manifest.model_hash},
-                        {"source", manifest.source},
+                        {"model_hash", about.model_hash},
+                        {"source", about.source},
                         {"takes_pictures", model_ != nullptr},
-                        {"keeps_outputs", manifest.outputs},
+                        {"keeps_outputs", state->keeps_outputs()},
                         {"changes", changes_take(options_.access)},
                         {"max_k", kMaxK}});
 }
 
 HttpResponse Api::search(const HttpRequest& request) {
-  const auto state = index_.state();
+  const auto state = served_.state();
   const Values sent(request.params, values_of(request));
-  const SearchParameters parameters(state->index, sent);
-  return found(state, query_of(state->index, sent), parameters);
+  const SearchParameters parameters(*state, sent);
+  return found(*state, query_of(*state, sent), parameters);
 }
 
 HttpResponse Api::search_picture(const HttpRequest& request) {
   const Upload sent(request, values_of(request));
-  const auto state = index_.state();
-  require_model_of(state->index);
-  const SearchParameters parameters(state->index, sent);
+  const auto state = served_.state();
+  require_model_of(*state);
+  const SearchParameters parameters(*state, sent);
   const auto start = std::chrono::steady_clock::now();
-  const ApiQuery query = query_of(state->index, encode(sent.picture()), sent);
-  return found(state, query, parameters, seconds_since(start));
+  const ApiQuery query = query_of(*state, encode(sent.picture()), sent);
+  return found(*state, query, parameters, seconds_since(start));
 }
 
-HttpResponse Api::found(const std::shared_ptr<const IndexState>& state, const ApiQuery& query,
+HttpResponse Api::found(const ServedItems& served, const ApiQuery& query,
                         const SearchParameters& parameters, double encode_seconds) {
-  const auto tables = index_.tables(state);
-  ApiAnswers all = search_all(*state, tables.get(), std::span(&query, 1), parameters, compute_);
+  ApiAnswers all = search_all(served, std::span(&query, 1), parameters, compute_);
   json& answer = all.answers[0];
   answer["method"] = all.method;
   answer["search_seconds"] = all.seconds;
@@ -243,18 +242,18 @@ HttpResponse Api::encode_picture(const HttpRequest& request) {
 
 HttpResponse Api::add(const HttpRequest& request) {
   const Upload sent(request, values_of(request));
-  const auto state = index_.state();
-  require_model_of(state->index);
-  NewItem item = new_item(state->index, sent);
+  const auto state = served_.state();
+  require_model_of(*state);
+  NewItem item = new_item(*state, sent);
   const bool replace = replace_wanted(sent);
-  check_ids(state->index, std::span(&item, 1), replace);  // before the work
+  check_ids(has_item(*state), std::span(&item, 1), replace);  // before the work
   item.take(encode(sent.picture()));
   return json_response(added(std::span(&item, 1), replace, model_->hash)[0], 201);
 }
 
 json Api::added(std::span<const NewItem> items, bool replace, const std::string& model_hash) {
-  const auto check = [&](const retrieval::Index& index) { check_ids(index, items, replace); };
-  const auto ids = index_.add(item_set(items, model_hash), items[0].id < 0, check);
+  const auto check = [&](const HasItem& has) { check_ids(has, items, replace); };
+  const auto ids = served_.add(item_set(items, model_hash), items[0].id < 0, check);
   json answer = json::array();
   for (std::size_t i = 0; i < items.size(); ++i) {
     answer.push_back(code_json(items[i].code));
@@ -264,30 +263,29 @@ json Api::added(std::span<const NewItem> items, bool replace, const std::string&
 }
 
 HttpResponse Api::remove(std::int64_t id) {
-  if (!index_.remove(id)) {
+  if (!served_.remove(id)) {
     throw ApiError{404, "the index has no item with id " + std::to_string(id)};
   }
   return json_response({{"deleted", id}});
 }
 
 HttpResponse Api::item(std::int64_t id) {
-  const auto state = index_.state();
-  const auto row = state->index.row_of(id);
-  if (!row) throw ApiError{404, "the index has no item with id " + std::to_string(id)};
-  return json_response(item_json(state->index, state->index.item(*row)));
+  const auto state = served_.state();
+  const auto item = state->item(id);
+  if (!item) throw ApiError{404, "the index has no item with id " + std::to_string(id)};
+  return json_response(item_json(*state, *item));
 }
 
 HttpResponse Api::picture(const HttpRequest& request) {
-  const auto state = index_.state();
+  const auto state = served_.state();
   const std::int64_t id = id_of(request.path);
-  const auto row = state->index.row_of(id);
-  if (!row) throw ApiError{404, "the index has no item with id " + std::to_string(id)};
+  const auto item = state->item(id);
+  if (!item) throw ApiError{404, "the index has no item with id " + std::to_string(id)};
   constexpr int kSmallest = 16, kLargest = 4096;
   const auto wanted = request.param("side");
   const int side = wanted ? int(number("side", *wanted, kSmallest, kLargest)) : 0;
-  const std::string name = state->index.item(*row).description.path;
   Thumbnail thumbnail;
-  compute_.on_one_thread([&] { thumbnail = thumbnails_.of(name, side); });
+  compute_.on_one_thread([&] { thumbnail = thumbnails_.of(item->description.path, side); });
   if (thumbnail.empty()) throw ApiError{404, "there is no picture of this item"};
   HttpResponse response{.body = std::move(thumbnail.bytes), .type = thumbnail.type};
   response.headers.emplace_back("Cache-Control", "private, max-age=60");

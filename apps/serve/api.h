@@ -17,7 +17,7 @@
 #include "apps/serve/http.h"
 #include "apps/serve/metrics.h"
 #include "apps/serve/new_items.h"
-#include "apps/serve/served_index.h"
+#include "apps/serve/served.h"
 #include "pipeline/model_file.h"
 
 namespace hh::apps {
@@ -35,7 +35,7 @@ class Api final : public HttpApplication {
  public:
   /// Keeps the references. `model` may be null: then pictures are refused. Throws
   /// std::invalid_argument when the index holds another model's codes.
-  Api(ServedIndex& index, std::unique_ptr<pipeline::Model> model, Compute& compute,
+  Api(Served& served, std::unique_ptr<pipeline::Model> model, Compute& compute,
       const ApiOptions& options);
   ~Api() override;
 
@@ -47,7 +47,7 @@ class Api final : public HttpApplication {
   HttpResponse without_body(const HttpRequest& request, const std::string& route);
   void require_model() const;
   /// Throws where the index has been replaced by one of another model meanwhile.
-  void require_model_of(const retrieval::Index& index) const;
+  void require_model_of(const ServedItems& served) const;
   /// The network's outputs for a picture that is decoded here.
   std::vector<float> encode(std::string_view picture);
   std::vector<float> encode(const data::Image& image);
@@ -57,7 +57,7 @@ class Api final : public HttpApplication {
   HttpResponse search_picture(const HttpRequest& request);
   HttpResponse encode_picture(const HttpRequest& request);
   HttpResponse search_batch(const HttpRequest& request);
-  HttpResponse found(const std::shared_ptr<const IndexState>& state, const ApiQuery& query,
+  HttpResponse found(const ServedItems& served, const ApiQuery& query,
                      const SearchParameters& parameters, double encode_seconds = 0);
   HttpResponse add(const HttpRequest& request);
   HttpResponse add_batch(const HttpRequest& request);
@@ -68,7 +68,7 @@ class Api final : public HttpApplication {
   HttpResponse picture(const HttpRequest& request);
   HttpResponse ready();
 
-  ServedIndex& index_;
+  Served& served_;
   std::unique_ptr<pipeline::Model> model_;
   Compute& compute_;
   ApiOptions options_;

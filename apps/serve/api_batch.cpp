@@ -42,16 +42,17 @@ void check_size(std::size_t queries, const SearchParameters& parameters) {
   throw ApiError{error.status, entry_name(names, i) + ": " + error.message};
 }
 
-NewItem item_of(const retrieval::Index& index, BatchEntry& entry) {
-  NewItem item = new_item(index, entry.values);
+NewItem item_of(const ServedItems& served, BatchEntry& entry) {
+  NewItem item = new_item(served, entry.values);
   const auto codes = entry.values.all("code");
   const int given = int(!codes.empty()) + int(!entry.outputs.empty()) + int(bool(entry.picture));
   HH_REQUIRE(given == 1, "what to add? Give one of code, outputs and image");
-  if (!codes.empty()) item.code = retrieval::parse_code(codes[0], index.bits());
+  if (!codes.empty()) item.code = retrieval::parse_code(codes[0], served.about().bits);
   if (!entry.outputs.empty()) {
     item.take(std::move(entry.outputs));
-    HH_REQUIRE(item.code.bits() == index.bits(),
-               "outputs: " << item.code.bits() << " for an index of " << index.bits() << " bits");
+    HH_REQUIRE(
+        item.code.bits() == served.about().bits,
+        "outputs: " << item.code.bits() << " for an index of " << served.about().bits << " bits");
   }
   return item;
 }
@@ -61,8 +62,8 @@ NewItem item_of(const retrieval::Index& index, BatchEntry& entry) {
 HttpResponse Api::search_batch(const HttpRequest& request) {
   std::optional<Batch> batch;
   compute_.on_one_thread([&] { batch = read_batch(request, kSearches); });
-  const auto state = index_.state();
-  const SearchParameters parameters(state->index, batch->values);
+  const auto state = served_.state();
+  const SearchParameters parameters(*state, batch->values);
   check_size(batch->entries.size(), parameters);
   std::vector<json> answers(batch->entries.size());
   std::vector<ApiQuery> queries;
@@ -72,15 +73,15 @@ HttpResponse Api::search_batch(const HttpRequest& request) {
     const BatchEntry& entry = batch->entries[i];
     const auto failure = failure_of([&] {
       if (!entry.picture) {
-        ApiQuery query = query_of(state->index, entry.values);
+        ApiQuery query = query_of(*state, entry.values);
         parameters.check(query);
         return queries.push_back(std::move(query));
       }
       HH_REQUIRE(entry.values.all("id").empty() && entry.values.all("code").empty(),
                  "what to search? Give one of id, code and image");
       require_model();
-      require_model_of(state->index);
-      queries.push_back(query_of(state->index, encode(*entry.picture), entry.values));
+      require_model_of(*state);
+      queries.push_back(query_of(*state, encode(*entry.picture), entry.values));
     });
     if (!failure) {
       places.push_back(i);
@@ -91,8 +92,7 @@ HttpResponse Api::search_batch(const HttpRequest& request) {
     }
   }
   const double encode_seconds = seconds_since(start);
-  const auto tables = index_.tables(state);
-  ApiAnswers found = search_all(*state, tables.get(), queries, parameters, compute_);
+  ApiAnswers found = search_all(*state, queries, parameters, compute_);
   for (std::size_t q = 0; q < places.size(); ++q) {
     answers[places[q]] = std::move(found.answers[q]);
   }
@@ -104,21 +104,20 @@ HttpResponse Api::search_batch(const HttpRequest& request) {
 HttpResponse Api::add_batch(const HttpRequest& request) {
   std::optional<Batch> batch;
   compute_.on_one_thread([&] { batch = read_batch(request, kItems); });
-  const auto state = index_.state();
+  const auto state = served_.state();
   const bool replace = replace_wanted(batch->values);
   std::string made_by = batch->values.one("model_hash", kMaxHash);
   const bool pictures = std::any_of(batch->entries.begin(), batch->entries.end(),
                                     [](const BatchEntry& entry) { return bool(entry.picture); });
   std::vector<NewItem> items;
   for (std::size_t i = 0; i < batch->entries.size(); ++i) {
-    const auto failure =
-        failure_of([&] { items.push_back(item_of(state->index, batch->entries[i])); });
+    const auto failure = failure_of([&] { items.push_back(item_of(*state, batch->entries[i])); });
     if (failure) fail(kItems, i, *failure);
   }
-  check_ids(state->index, items, replace);  // before the work
+  check_ids(has_item(*state), items, replace);  // before the work
   if (pictures) {
     require_model();
-    require_model_of(state->index);
+    require_model_of(*state);
     HH_REQUIRE(made_by.empty() || made_by == model_->hash,
                "model_hash = " << made_by << ", and the server's model, of the pictures, is "
                                << model_->hash << ": send what another model made by itself");

@@ -4,15 +4,15 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "apps/serve/http.h"
-#include "retrieval/index/index.h"
+#include "apps/serve/served.h"
 
 namespace hh::apps {
 
 /// Values after, limit and filter: the items with the next larger ids, {"items", "next", "count"}. `next`
 /// is what the next page comes after, or null; `count` that of all that pass. Throws std::invalid_argument.
-nlohmann::json list_items(const retrieval::Index& index, const HttpRequest& request);
+nlohmann::json list_items(const ServedItems& served, const HttpRequest& request);
 
 /// Values limit, filter and seed: that many different items, in an order by chance.
-nlohmann::json random_items(const retrieval::Index& index, const HttpRequest& request);
+nlohmann::json random_items(const ServedItems& served, const HttpRequest& request);
 
 }  // namespace hh::apps

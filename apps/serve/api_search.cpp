@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -16,7 +17,7 @@ namespace hh::apps {
 namespace {
 
 using nlohmann::json;
-using retrieval::PackedCodes, retrieval::SearchAnswer, retrieval::SearchMethod;
+using retrieval::PackedCodes;
 
 constexpr std::int64_t kMaxRerank = 10'000;
 constexpr std::size_t kMaxFilters = 16, kMaxText = 1024;
@@ -27,87 +28,70 @@ bool share(const std::vector<int>& a, const std::vector<int>& b) {
                      [&](int c) { return std::find(b.begin(), b.end(), c) != b.end(); });
 }
 
-SearchAnswer search(const IndexState& state, const retrieval::MultiIndex* tables,
-                    std::span<const ApiQuery> queries, const SearchParameters& parameters,
-                    Compute& compute) {
-  PackedCodes codes;
-  std::vector<float> outputs;
-  std::vector<std::int64_t> rows;
-  bool items = false;
-  for (const ApiQuery& query : queries) {
-    codes.append(query.code);
-    parameters.check(query);
-    if (parameters.rerank > 0) {
-      outputs.insert(outputs.end(), query.outputs.begin(), query.outputs.end());
+/// Items of one turn's results, asked for some at a time: they may have 64 KiB of metadata each.
+class Described {
+ public:
+  /// `bytes`: of all descriptions so far. Throws ApiError.
+  Described(const ServedItems& served, const ServedHits& hits, std::size_t& bytes) {
+    constexpr std::size_t kAtOnce = 256;
+    std::vector<std::int64_t> keys;
+    for (const auto& of_query : hits.of) {
+      for (const FoundItem& hit : of_query) keys.push_back(hit.key);
     }
-    rows.push_back(query.row);
-    items = items || query.row >= 0;
+    for (std::size_t at = 0; at < keys.size(); at += kAtOnce) {
+      auto some = served.described(
+          std::span<const std::int64_t>(keys).subspan(at, std::min(kAtOnce, keys.size() - at)));
+      for (const auto& item : some) {
+        if (item) bytes += item->description.path.size() + item->description.metadata.size();
+      }
+      if (bytes > kMaxDescribed) {
+        throw ApiError{413, "the results' metadata are more than " +
+                                std::to_string(kMaxDescribed >> 20) +
+                                " MiB: ask for fewer results at once"};
+      }
+      std::move(some.begin(), some.end(), std::back_inserter(items_));
+    }
   }
-  const retrieval::SearchRequest request{
-      .k = parameters.k,
-      .radius = parameters.radius,
-      .filters = parameters.filters,
-      .exclude_self = true,
-      .rerank = parameters.rerank,
-      .method = tables != nullptr ? SearchMethod::kMultiIndex : SearchMethod::kScan,
-      .tables = tables};
-  if (!items) rows.clear();
-  SearchAnswer answer;
-  const auto work = [&] {
-    answer = state.search.run({.codes = codes, .outputs = outputs, .rows = rows}, request);
-  };
-  if (queries.size() > 1 || state.search.gains_by_threads(request)) {
-    compute.on_all_threads(work);
-  } else {
-    compute.on_one_thread(work);
-  }
-  return answer;
+  /// Of the next hit, in their order.
+  const std::optional<ServedItem>& next() { return items_[next_++]; }
+
+ private:
+  std::vector<std::optional<ServedItem>> items_;
+  std::size_t next_ = 0;
+};
+
+/// Where the query is an item, as it is known.
+json query_json(const ServedItems& served, const ApiQuery& query) {
+  if (query.id < 0) return code_json(query.code);
+  const auto item = served.item(query.id);
+  return item ? item_json(served, *item) : code_json(query.code);
 }
 
-/// How many queries take one turn together.
-std::size_t together(const retrieval::Index& index, const SearchParameters& parameters) {
-  constexpr std::int64_t kTurn = 64;                         // others wait meanwhile
-  constexpr std::int64_t kMostHits = std::int64_t{1} << 24;  // in memory
-  if (parameters.radius) {
-    return std::size_t(
-        std::clamp(kMostHits / std::max<std::int64_t>(index.rows(), 1), std::int64_t{1}, kTurn));
-  }
-  return kTurn;
-}
-
-/// `bytes`: of the descriptions so far. Items may have 64 KiB of metadata each. Throws ApiError.
-json described(const retrieval::Index& index, const ApiQuery& query,
-               const SearchParameters& parameters, std::vector<retrieval::Hit> hits, bool real,
-               std::size_t& bytes) {
+/// `within`: how many are within the radius.
+json answer_of(const ServedItems& served, const ApiQuery& query, const SearchParameters& parameters,
+               std::span<const FoundItem> hits, std::size_t within, bool real, Described& items) {
   json answer;
-  answer["query"] =
-      query.row >= 0 ? item_json(index, index.item(query.row)) : code_json(query.code);
+  answer["query"] = query_json(served, query);
   if (parameters.rerank > 0) answer["rerank"] = parameters.rerank;
-  if (parameters.radius) answer["within_radius"] = hits.size();
-  if (std::int64_t(hits.size()) > parameters.k) hits.resize(std::size_t(parameters.k));
+  if (parameters.radius) answer["within_radius"] = within;
   json results = json::array();
   std::size_t same = 0, known = 0;
-  for (const retrieval::Hit& hit : hits) {
-    const retrieval::IndexItem item = index.item(hit.row);
-    bytes += item.description.path.size() + item.description.metadata.size();
-    if (bytes > kMaxDescribed) {
-      throw ApiError{413, "the results' metadata are more than " +
-                              std::to_string(kMaxDescribed >> 20) +
-                              " MiB: ask for fewer results at once"};
-    }
-    json value = item_json(index, item);
+  for (const FoundItem& hit : hits) {
+    const auto& item = items.next();
+    if (!item) continue;
+    json value = item_json(served, *item);
     value["distance"] = real ? json(hit.distance) : json(int(hit.distance));
-    if (!query.labels.empty() && !item.description.labels.empty()) {
-      const bool is_same = share(query.labels, item.description.labels);
+    if (!query.labels.empty() && !item->description.labels.empty()) {
+      const bool is_same = share(query.labels, item->description.labels);
       value["same_class"] = is_same;
       same += is_same;
       ++known;
     }
     results.push_back(std::move(value));
   }
-  answer["results"] = std::move(results);
   answer["precision"] =
-      known > 0 && known == hits.size() ? json(double(same) / double(known)) : json(nullptr);
+      known > 0 && known == results.size() ? json(double(same) / double(known)) : json(nullptr);
+  answer["results"] = std::move(results);
   return answer;
 }
 
@@ -123,10 +107,10 @@ std::vector<std::string> checked_filters(std::vector<std::string> filters) {
   return filters;
 }
 
-SearchParameters::SearchParameters(const retrieval::Index& index, const Values& sent) {
+SearchParameters::SearchParameters(const ServedItems& served, const Values& sent) {
   if (const auto values = sent.all("k"); !values.empty()) k = number("k", values[0], 1, kMaxK);
   if (const auto values = sent.all("radius"); !values.empty()) {
-    radius = int(number("radius", values[0], 0, index.bits()));
+    radius = int(number("radius", values[0], 0, served.about().bits));
   }
   if (const auto values = sent.all("rerank"); !values.empty()) {
     rerank = number("rerank", values[0], 1, kMaxRerank);
@@ -140,61 +124,66 @@ void SearchParameters::check(const ApiQuery& query) const {
              "items of an index that was built with --keep-outputs");
 }
 
-ApiQuery query_of(const retrieval::Index& index, const Values& sent) {
+ApiQuery query_of(const ServedItems& served, const Values& sent) {
   const auto ids = sent.all("id"), codes = sent.all("code");
   HH_REQUIRE(ids.empty() != codes.empty(), "what to search? Give either id or code");
-  ApiQuery query{.code = {}, .outputs = {}, .labels = labels_of(index, sent)};
+  ApiQuery query{.code = {}, .outputs = {}, .labels = labels_of(served, sent)};
   if (!codes.empty()) {
-    query.code = retrieval::parse_code(codes[0], index.bits());
+    query.code = retrieval::parse_code(codes[0], served.about().bits);
     return query;
   }
-  const auto row = index.row_of(number("id", ids[0], 0, std::numeric_limits<std::int64_t>::max()));
-  if (!row) throw ApiError{404, "the index has no item with id " + ids[0]};
-  query.row = *row;
-  query.code.append(index.codes().slice(*row, *row + 1));
-  const auto outputs = index.outputs_of(*row);
-  query.outputs.assign(outputs.begin(), outputs.end());
-  if (query.labels.empty()) query.labels = index.item(*row).description.labels;
+  auto item = served.item(number("id", ids[0], 0, std::numeric_limits<std::int64_t>::max()));
+  if (!item) throw ApiError{404, "the index has no item with id " + ids[0]};
+  query.id = item->id;
+  query.code = std::move(item->code);
+  query.outputs = served.outputs_of(query.id);
+  if (query.labels.empty()) query.labels = item->description.labels;
   return query;
 }
 
-ApiQuery query_of(const retrieval::Index& index, std::vector<float> outputs, const Values& sent) {
+ApiQuery query_of(const ServedItems& served, std::vector<float> outputs, const Values& sent) {
   ApiQuery query{.code = PackedCodes::from_floats(outputs, 1, int(outputs.size())),
                  .outputs = {},
-                 .labels = labels_of(index, sent)};
+                 .labels = labels_of(served, sent)};
   query.outputs = std::move(outputs);
   return query;
 }
 
-ApiAnswers search_all(const IndexState& state, const retrieval::MultiIndex* tables,
-                      std::span<const ApiQuery> queries, const SearchParameters& parameters,
-                      Compute& compute) {
+ApiAnswers search_all(const ServedItems& served, std::span<const ApiQuery> queries,
+                      const SearchParameters& parameters, Compute& compute) {
   using Clock = std::chrono::steady_clock;
   ApiAnswers all;
   std::size_t bytes = 0;
+  for (const ApiQuery& query : queries) parameters.check(query);
   while (all.answers.size() < queries.size()) {
     const auto left = queries.subspan(all.answers.size());
-    const auto turn = left.first(std::min(left.size(), together(state.index, parameters)));
+    const auto turn =
+        left.first(std::min(left.size(), std::size_t(served.most_together(parameters))));
     const auto start = Clock::now();
-    SearchAnswer found = search(state, tables, turn, parameters, compute);
+    ServedHits found = served.search(turn, parameters, compute);
     all.seconds += seconds_since(start);
-    all.method = found.scanned > 0 ? "scan" : to_string(found.method);
+    all.method = found.method;
+    std::vector<std::size_t> within;
+    for (auto& hits : found.of) {
+      within.push_back(hits.size());
+      if (std::int64_t(hits.size()) > parameters.k) hits.resize(std::size_t(parameters.k));
+    }
+    Described items(served, found, bytes);
     for (std::size_t q = 0; q < turn.size(); ++q) {
       all.answers.push_back(
-          described(state.index, turn[q], parameters, std::move(found.hits[q]), found.real, bytes));
+          answer_of(served, turn[q], parameters, found.of[q], within[q], found.real, items));
     }
   }
   return all;
 }
 
-json item_json(const retrieval::Index& index, const retrieval::IndexItem& item) {
+json item_json(const ServedItems& served, const ServedItem& item) {
   json labels = json::array();
-  for (const int c : item.description.labels) labels.push_back(index.class_name(c));
-  json value{{"id", item.id},
-             {"name", as_utf8(item.description.path)},
-             {"labels", labels},
-             {"code", retrieval::code_to_hex(index.codes(), item.row)},
-             {"bits", retrieval::code_to_bits(index.codes(), item.row)}};
+  for (const int c : item.description.labels) labels.push_back(served.about().class_name(c));
+  json value = code_json(item.code);
+  value["id"] = item.id;
+  value["name"] = as_utf8(item.description.path);
+  value["labels"] = std::move(labels);
   value["metadata"] = item.description.metadata.empty()
                           ? json(nullptr)
                           : json::parse(item.description.metadata, nullptr, false);
@@ -205,7 +194,7 @@ json code_json(retrieval::CodesView code) {
   return {{"code", retrieval::code_to_hex(code, 0)}, {"bits", retrieval::code_to_bits(code, 0)}};
 }
 
-std::vector<int> labels_of(const retrieval::Index& index, const Values& sent) {
+std::vector<int> labels_of(const ServedItems& served, const Values& sent) {
   const std::string text = sent.one("label", kMaxText);
   std::vector<int> classes;
   for (std::size_t at = 0; at < text.size();) {
@@ -213,10 +202,10 @@ std::vector<int> labels_of(const retrieval::Index& index, const Values& sent) {
     const std::string name = text.substr(at, comma - at);
     at = comma + 1;
     // An index without names takes any number.
-    if (index.manifest().class_names.empty()) {
+    if (served.about().class_names.empty()) {
       classes.push_back(int(number("label", name, 0, retrieval::kMaxClasses - 1)));
     } else {
-      classes.push_back(index.class_of(name));
+      classes.push_back(served.about().class_of(name));
     }
   }
   std::sort(classes.begin(), classes.end());

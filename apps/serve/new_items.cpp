@@ -21,7 +21,7 @@ void NewItem::take(std::vector<float> of_network) {
   code = retrieval::PackedCodes::from_floats(outputs, 1, int(outputs.size()));
 }
 
-NewItem new_item(const retrieval::Index& index, const Values& sent) {
+NewItem new_item(const ServedItems& served, const Values& sent) {
   NewItem item;
   item.name = sent.one("name", kMaxText);
   const std::filesystem::path path = item.name;
@@ -30,7 +30,7 @@ NewItem new_item(const retrieval::Index& index, const Values& sent) {
              "name = '" << item.name << "': use a relative path without '..'");
   item.metadata = sent.one("metadata", kMaxMetadata);
   retrieval::check_metadata(item.metadata);
-  item.labels = labels_of(index, sent);
+  item.labels = labels_of(served, sent);
   const std::string id = sent.one("id", kMaxNumber);
   if (!id.empty()) item.id = number("id", id, 0, std::numeric_limits<std::int64_t>::max() - 1);
   return item;
@@ -41,7 +41,7 @@ bool replace_wanted(const Values& sent) {
   return !text.empty() && number("replace", text, 0, 1) == 1;
 }
 
-void check_ids(const retrieval::Index& index, std::span<const NewItem> items, bool replace) {
+void check_ids(const HasItem& has, std::span<const NewItem> items, bool replace) {
   std::set<std::int64_t> seen;
   for (const NewItem& item : items) {
     HH_REQUIRE((item.id < 0) == (items[0].id < 0),
@@ -49,7 +49,7 @@ void check_ids(const retrieval::Index& index, std::span<const NewItem> items, bo
     if (item.id < 0) continue;
     const std::string id = std::to_string(item.id);
     HH_REQUIRE(seen.insert(item.id).second, "two of the items have the id " << id);
-    if (index.row_of(item.id) && !replace) {
+    if (!replace && has(item.id)) {
       throw ApiError{409, "there is an item with id " + id + "; replace it by replace=1"};
     }
   }

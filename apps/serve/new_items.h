@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "apps/serve/served.h"
 #include "apps/serve/upload.h"
-#include "retrieval/index/index.h"
 
 namespace hh::apps {
 
@@ -23,13 +23,17 @@ struct NewItem {
 };
 
 /// Values name, metadata, label and id. Throws std::invalid_argument.
-NewItem new_item(const retrieval::Index& index, const Values& sent);
+NewItem new_item(const ServedItems& served, const Values& sent);
 /// Value replace.
 bool replace_wanted(const Values& sent);
 
+inline HasItem has_item(const ServedItems& served) {
+  return [&](std::int64_t id) { return served.item(id).has_value(); };
+}
+
 /// Throws ApiError where an item has the id of another: one of the index, unless that is to be
 /// replaced, or one beside it; and where only some have one.
-void check_ids(const retrieval::Index& index, std::span<const NewItem> items, bool replace);
+void check_ids(const HasItem& has, std::span<const NewItem> items, bool replace);
 
 /// Throws std::invalid_argument.
 retrieval::ItemSet item_set(std::span<const NewItem> items, const std::string& model_hash);

@@ -6,6 +6,8 @@
 #include <algorithm>
 
 #include "apps/serve/listening.h"
+#include "apps/serve/served_collection.h"
+#include "apps/serve/served_index.h"
 #include "apps/serve/tls.h"
 #include "engine/text/counted.h"
 #include "kernels/core/parallel.h"
@@ -13,7 +15,7 @@
 namespace hh::apps {
 namespace {
 
-constexpr double kMaxWriteWait = 5;  // seconds for another process that writes to the index
+constexpr double kMaxWriteWait = 5;  // seconds for another process that changes the items
 
 /// Takes the socket that the options, or who started this, mean. Returns its address for people.
 std::string listen_on(HttpServer& server, const ServeOptions& options,
@@ -29,6 +31,15 @@ std::string listen_on(HttpServer& server, const ServeOptions& options,
   const int port = server.bind(options.host, options.port);
   const bool v6 = options.host.find(':') != std::string::npos;
   return fmt::format("{}://{}:{}/", scheme, v6 ? "[" + options.host + "]" : options.host, port);
+}
+
+std::unique_ptr<Served> open_served(const ServeOptions& options) {
+  const double wait = std::min(kMaxWriteWait, options.limits.seconds);
+  if (!options.index.empty()) {
+    return std::make_unique<ServedIndex>(options.index, wait, options.method);
+  }
+  return std::make_unique<ServedCollection>(
+      [place = options.collection] { return retrieval::open_collection(place); }, wait);
 }
 
 }  // namespace
@@ -52,15 +63,15 @@ void serve(const ServeOptions& options, const std::function<bool()>& stop,
   if (!options.model.empty()) {
     model = pipeline::load_model(options.model, options.device, options.type);
   }
-  ServedIndex index(options.index, std::min(kMaxWriteWait, options.limits.seconds), options.method);
+  const std::unique_ptr<Served> served = open_served(options);
   Compute compute(cpu::num_threads(), options.limits.seconds);
-  Api api(index, std::move(model), compute, api_options);
+  Api api(*served, std::move(model), compute, api_options);
   HttpServer server(api, limits);
   std::optional<UnixSocket> file;
   const std::string address = listen_on(server, options, handed_over, file);
-  const auto state = index.state();
-  started(fmt::format("{} of {} at {}", counted(state->index.count(), "item"),
-                      counted(state->index.bits(), "bit"), address));
+  const auto state = served->state();
+  started(fmt::format("{} of {} at {}", counted(state->count(), "item"),
+                      counted(state->about().bits, "bit"), address));
   server.run(stop);
 }
 

@@ -8,11 +8,13 @@
 #include "apps/serve/http.h"
 #include "engine/device/device.h"
 #include "engine/tensor/network_type.h"
+#include "retrieval/engines/open_collection.h"
 
 namespace hh::apps {
 
 struct ServeOptions {
-  std::string index;            // folder
+  std::string index;  // folder; empty: the collection is served
+  retrieval::CollectionPlace collection;
   std::string model;            // file; empty: pictures are refused
   std::string method = "auto";  // of searches: auto, scan or multi-index (tables.h)
   std::string host = "127.0.0.1";

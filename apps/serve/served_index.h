@@ -5,46 +5,61 @@
 #include <cstdint>
 #include <ctime>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "apps/serve/served.h"
 #include "apps/serve/tables.h"
 #include "retrieval/index/index.h"
 #include "retrieval/search/index_search.h"
 
 namespace hh::apps {
 
-/// A state of the index, ready to be searched. Stays as it is, however the index changes.
-struct IndexState {
-  explicit IndexState(retrieval::Index opened) : index(std::move(opened)), search(index) {}
-  retrieval::Index index;
-  retrieval::IndexSearch search;
+/// A state of the index, ready to be searched. Stays as it is, however the index changes. Keys are rows.
+class IndexState final : public ServedItems, public std::enable_shared_from_this<IndexState> {
+ public:
+  /// `tables`: kept; null: codes are scanned.
+  explicit IndexState(retrieval::Index opened, ServedTables* tables = nullptr);
+
+  std::int64_t count() const override { return index.count(); }
+  std::int64_t rows() const override { return index.rows(); }
+  bool keeps_outputs() const override { return index.manifest().outputs; }
+  std::optional<ServedItem> item(std::int64_t id) const override;
+  std::vector<float> outputs_of(std::int64_t id) const override;
+  ServedHits search(std::span<const ApiQuery> queries, const SearchRules& rules,
+                    Compute& compute) const override;
+  std::int64_t most_together(const SearchRules& rules) const override;
+  std::vector<std::optional<ServedItem>> described(
+      std::span<const std::int64_t> keys) const override;
+  ItemPage list(std::int64_t after, std::int64_t limit,
+                const std::vector<std::string>& filters) const override;
+  ItemPage random(std::int64_t limit, std::uint64_t seed,
+                  const std::vector<std::string>& filters) const override;
+
+  const retrieval::Index index;
+
+ private:
+  ServedItem item_of_row(std::int64_t row) const;
+
+  retrieval::IndexSearch search_;
+  ServedTables* tables_;
 };
 
-class ServedIndex {
+class ServedIndex final : public Served {
  public:
   /// `method`: as for table_builder(). Throws what Index::open() throws.
   ServedIndex(const std::filesystem::path& folder, double wait_seconds,
               const std::string& method = "scan");
 
-  std::shared_ptr<const IndexState> state();
-  /// Of that state's first rows; null: scan.
-  std::shared_ptr<const retrieval::MultiIndex> tables(
-      const std::shared_ptr<const IndexState>& state) {
-    return tables_.of(state);
-  }
-
-  /// Appends items, all or none, with new ids or by their own, those of which that are there are
-  /// replaced unless `check` throws: it sees the index that is changed. Returns their ids. Lasts when
-  /// this returns. Throws what IndexWriter throws.
+  std::shared_ptr<const ServedItems> state() override { return newest(); }
+  void check_there() override;
+  /// Throws what IndexWriter throws.
   std::vector<std::int64_t> add(const retrieval::ItemSet& items, bool new_ids,
-                                const std::function<void(const retrieval::Index&)>& check);
-  /// Whether there was such an item.
-  bool remove(std::int64_t id);
+                                const std::function<void(const HasItem&)>& check) override;
+  bool remove(std::int64_t id) override;
 
  private:
   /// By which a replaced manifest shows.
@@ -54,6 +69,7 @@ class ServedIndex {
     bool operator==(const Stamp&) const = default;
   };
   Stamp stamp() const;
+  std::shared_ptr<const IndexState> newest();
   template <class Change>
   auto change(const Change& change);
 
@@ -61,8 +77,8 @@ class ServedIndex {
   double wait_seconds_;
   std::mutex mutex_, write_mutex_;
   Stamp stamp_;
-  std::shared_ptr<const IndexState> state_;
   ServedTables tables_;
+  std::shared_ptr<const IndexState> state_;
 };
 
 }  // namespace hh::apps

@@ -14,7 +14,7 @@
 
 namespace hh::apps {
 
-struct IndexState;
+class IndexState;
 
 class ServedTables {
  public:

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "apps/serve/served_index.h"
 #include "tests/apps/serve/small_index.h"
 
 namespace hh::apps {

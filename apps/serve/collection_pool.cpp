@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/serve/collection_pool.h"
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <utility>
+
+#include "apps/serve/compute.h"
+#include "engine/files/file_error.h"
+
+namespace hh::apps {
+
+using retrieval::Collection;
+
+/// Back to the idle ones when the request is done with it, unless it was dropped.
+class CollectionPool::Lent {
+ public:
+  explicit Lent(CollectionPool& pool) : pool_(pool) {
+    std::unique_lock lock(pool.mutex_);
+    const auto wait = std::chrono::duration<double>(pool.wait_seconds_);
+    if (!pool.changed_.wait_for(lock, wait, [&] { return pool.left_ > 0; })) {
+      throw ComputeBusy("too many searches wait for the server that keeps the codes; try again");
+    }
+    --pool.left_;
+    if (pool.idle_.empty()) return;
+    connection_ = std::move(pool.idle_.back());
+    pool.idle_.pop_back();
+  }
+  ~Lent() {
+    {
+      const std::lock_guard lock(pool_.mutex_);
+      if (connection_) pool_.idle_.push_back(std::move(connection_));
+      ++pool_.left_;
+    }
+    pool_.changed_.notify_one();
+  }
+  Lent(const Lent&) = delete;
+  Lent& operator=(const Lent&) = delete;
+
+  bool was_idle() const { return connection_ != nullptr; }
+  Collection& connection() {
+    if (!connection_) connection_ = pool_.connect_();
+    return *connection_;
+  }
+  void drop() { connection_.reset(); }
+
+ private:
+  CollectionPool& pool_;
+  std::unique_ptr<Collection> connection_;
+};
+
+CollectionPool::CollectionPool(Connect connect, int most, double wait_seconds)
+    : connect_(std::move(connect)), wait_seconds_(wait_seconds), left_(most) {}
+
+void CollectionPool::gone(const char* why) {
+  if (!told_.exchange(true)) spdlog::warn("{}", why);
+  throw ComputeBusy("the server that keeps the codes doesn't answer; try again");
+}
+
+void CollectionPool::use(const std::function<void(Collection&)>& work) {
+  Lent lent(*this);
+  bool again = lent.was_idle();
+  for (;;) {
+    try {
+      work(lent.connection());
+      told_ = false;
+      return;
+    } catch (const TryAgain& error) {
+      lent.drop();
+      if (!std::exchange(again, false)) gone(error.what());
+    } catch (const std::invalid_argument&) {
+      throw;  // of the request: the connection is good
+    } catch (...) {
+      lent.drop();
+      throw;
+    }
+  }
+}
+
+}  // namespace hh::apps
