@@ -24,6 +24,7 @@
 #include "engine/distributed/ranks.h"
 #include "engine/files/file_error.h"
 #include "engine/text/log.h"
+#include "kernels/core/short_spells.h"
 #include "kernels/core/simd.h"
 
 namespace {
@@ -164,6 +165,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   hh::apps::open_standard_streams();
+  hh::cpu::ask_for_short_spells();  // this thread computes
   int status = run(argc, argv);
   if (hh::ranks().size() > 1) std::fflush(stdout);  // leaving them may end this process
   status = hh::leave_ranks(status);

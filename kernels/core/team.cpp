@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <system_error>
 
+#include "kernels/core/short_spells.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -149,6 +151,7 @@ Team::Job* Team::join_a_job(int& worker) {
 
 void Team::serve() {
   is_inside = true;
+  ask_for_short_spells();
   for (std::uint32_t seen = 0;;) {
     const std::uint32_t now = opened_.load(std::memory_order_acquire);
     if (now == seen) {

@@ -6,7 +6,8 @@
 //         core's caches, and goes on with what others haven't taken: a thread that is put aside on a
 //         busy machine keeps one part waiting, not its whole share.
 // Waiting A thread without work looks for it for a short time, then sleeps: spinning for longer takes
-//         the processor from the very thread that is waited for.
+//         the processor from the very thread that is waited for. Woken, it is soon run
+//         (short_spells.h), where the system can.
 // Many    Any number of threads may run loops at once. The team's threads help whoever has parts
 //         left, so there are never more of them than one loop could use.
 #pragma once
