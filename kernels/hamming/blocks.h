@@ -36,10 +36,10 @@ inline void transpose_bytes(std::uint64_t (&x)[8]) {
   exchange(1, 0x00ff00ff00ff00ffu);
 }
 
-/// A block by nibbles: [2 * bytes][64], nibble n of each row as a byte. Rows past `rows` become
-/// zero.
+/// A block by nibbles: nibble n of each row as a byte of plane n, [64], the planes `stride` bytes
+/// apart. Rows past `rows` become zero.
 inline void nibble_block(const std::uint64_t* from, std::int64_t rows, int words, int bytes,
-                         std::uint8_t* to) {
+                         std::int64_t stride, std::uint8_t* to) {
   constexpr std::uint64_t kLow = 0x0f0f0f0f0f0f0f0fu;
   for (int w = 0; w < words; ++w) {
     for (std::int64_t r = 0; r < kBlockRows; r += 8) {
@@ -48,9 +48,9 @@ inline void nibble_block(const std::uint64_t* from, std::int64_t rows, int words
       transpose_bytes(x);
       for (int j = 0; j < 8 && w * 8 + j < bytes; ++j) {
         const std::uint64_t low = x[j] & kLow, high = x[j] >> 4 & kLow;
-        std::uint8_t* plane = to + 2 * (w * 8 + j) * kBlockRows + r;
+        std::uint8_t* plane = to + 2 * (w * 8 + j) * stride + r;
         std::memcpy(plane, &low, 8);
-        std::memcpy(plane + kBlockRows, &high, 8);
+        std::memcpy(plane + stride, &high, 8);
       }
     }
   }

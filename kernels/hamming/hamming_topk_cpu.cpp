@@ -42,9 +42,9 @@ HWY_EXPORT(prefers_nibbles);
 
 constexpr std::int64_t kMaxGroup = 256;         // queries that share a pass over the database
 constexpr std::int64_t kGroupBytes = 32 << 20;  // of their selections: bounds what a large k takes
-// Words that a thread should have to look at: about 0.2 ms. With less, a thread that comes late on
-// a busy machine costs more than it saves.
-constexpr double kMinWordsApart = 1 << 20;
+// Words that a thread should have to look at: some 70 us. With less, waking one up costs more than
+// it saves; of one that comes late the others take its part.
+constexpr double kMinWordsApart = 1 << 18;
 constexpr double kFewQueriesEach = 4;  // per thread: below, rows are split, not queries
 // Unpacking a tile into nibbles takes as long as several queries take on it.
 constexpr std::int64_t kMinQueriesForNibbles = 16;

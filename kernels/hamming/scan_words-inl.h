@@ -9,14 +9,17 @@
 #define HH_KERNELS_HAMMING_SCAN_WORDS_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
 #include "kernels/hamming/blocks.h"
+#include "kernels/hamming/early_check.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {
@@ -37,37 +40,81 @@ struct BroadcastQuery {
 /// How the words of 64 rows lie: in a block by words, or as in the database.
 enum class Layout { kByWord, kByRow };
 
-/// Word w of rows r, r + 1, ... (one a lane) for all w.
-template <int W, Layout kLayout>
-HWY_INLINE void load_words(const std::uint64_t* block, std::size_t r, WordVector (&words)[W]) {
-  const WordTag d;
-  if constexpr (kLayout == Layout::kByWord || W == 1) {
-    for (std::size_t w = 0; w < W; ++w) words[w] = hn::LoadU(d, block + w * kRows + r);
+/// Whether scans can read rows as they lie in the database.
+constexpr bool takes_rows(int words) { return words == 1 || HWY_TARGET != HWY_SCALAR; }
+
+#if HWY_TARGET != HWY_SCALAR
+/// A vector of two words each of rows that lie `step` words apart.
+template <class D>
+HWY_INLINE hn::Vec<D> pairs_of_rows(D d, const std::uint64_t* at, std::size_t step) {
+  if constexpr (hn::MaxLanes(D()) == 2) {
+    return hn::LoadU(d, at);
   } else {
-    const std::uint64_t* rows = block + r * W;
-    static_assert(W <= 4, "no instruction takes more words apart");
-    if constexpr (W == 2) hn::LoadInterleaved2(d, rows, words[0], words[1]);
-    if constexpr (W == 3) hn::LoadInterleaved3(d, rows, words[0], words[1], words[2]);
-    if constexpr (W == 4) hn::LoadInterleaved4(d, rows, words[0], words[1], words[2], words[3]);
+    const hn::Half<D> half;
+    return hn::Combine(d, pairs_of_rows(half, at + hn::MaxLanes(D()) / 4 * step, step),
+                       pairs_of_rows(half, at, step));
   }
 }
 
-/// Distances of rows r, r + 1, ... (one a lane).
-template <int W, Layout kLayout = Layout::kByWord>
+/// Word w of rows of W words that follow each other, two of every 16 from `at` on.
+template <int W, class D>
+HWY_INLINE hn::Vec<D> word_of_row_pairs(D d, const std::uint64_t* at, int w) {
+  if constexpr (W == 1) {
+    return pairs_of_rows(d, at, 16);
+  } else {
+    const int pair = std::min(w, W - 2);  // a last word alone comes with the one before it
+    const auto even = pairs_of_rows(d, at + pair, 16 * W);
+    const auto odd = pairs_of_rows(d, at + pair + W, 16 * W);
+    return pair == w ? hn::InterleaveLower(d, even, odd) : hn::InterleaveUpper(d, even, odd);
+  }
+}
+#endif
+
+/// Words 0 to E - 1 of rows r, r + 1, ... of W words (one a lane).
+template <int W, Layout kLayout, int E = W>
+HWY_INLINE void load_words(const std::uint64_t* block, std::size_t r, WordVector (&words)[E]) {
+  const WordTag d;
+  if constexpr (kLayout == Layout::kByWord || W == 1) {
+    for (std::size_t w = 0; w < E; ++w) words[w] = hn::LoadU(d, block + w * kRows + r);
+  } else {
+    const std::uint64_t* rows = block + r * W;
+    if constexpr (W == 2 && E == 2) {
+      hn::LoadInterleaved2(d, rows, words[0], words[1]);
+    } else if constexpr (W == 3 && E == 3) {
+      hn::LoadInterleaved3(d, rows, words[0], words[1], words[2]);
+    } else if constexpr (W == 4 && E == 4) {
+      hn::LoadInterleaved4(d, rows, words[0], words[1], words[2], words[3]);
+#if HWY_TARGET != HWY_SCALAR
+    } else {
+      // Two words of every second row, and of those between.
+      for (int w = 0; w < E; w += 2) {
+        const int pair = std::min(w, W - 2);  // a last one alone comes with the one before it
+        const auto even = pairs_of_rows(d, rows + pair, 2 * W);
+        const auto odd = pairs_of_rows(d, rows + pair + W, 2 * W);
+        if (pair == w) words[w] = hn::InterleaveLower(d, even, odd);
+        if (pair + 1 < E) words[pair + 1] = hn::InterleaveUpper(d, even, odd);
+      }
+#endif
+    }
+  }
+}
+
+/// Distances of rows r, r + 1, ... (one a lane), of their first E words.
+template <int W, Layout kLayout = Layout::kByWord, int E = W>
 HWY_INLINE WordVector row_distances(const BroadcastQuery<W>& query, const std::uint64_t* block,
                                     std::size_t r) {
-  WordVector words[W];
-  load_words<W, kLayout>(block, r, words);
+  WordVector words[E];
+  load_words<W, kLayout, E>(block, r, words);
   const auto differing = [&](int w) HWY_ATTR { return hn::Xor(query.words[w], words[w]); };
 #if HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_SCALAR
   auto sum = hn::PopulationCount(differing(0));
-  for (int w = 1; w < W; ++w) sum = hn::Add(sum, hn::PopulationCount(differing(w)));
+  for (int w = 1; w < E; ++w) sum = hn::Add(sum, hn::PopulationCount(differing(w)));
   return sum;
 #else
   const hn::Repartition<std::uint8_t, WordTag> bytes;
   auto sum = hn::PopulationCount(hn::BitCast(bytes, differing(0)));
   // At most 8 words of 8 set bits a byte.
-  for (int w = 1; w < W; ++w) {
+  for (int w = 1; w < E; ++w) {
     sum = hn::Add(sum, hn::PopulationCount(hn::BitCast(bytes, differing(w))));
   }
   return hn::SumsOf8(sum);
@@ -87,11 +134,6 @@ HWY_INLINE WordVector smaller(WordVector a, WordVector b) {
 HWY_INLINE auto below(WordVector a, WordVector limit) {
   const hn::RebindToSigned<WordTag> d;
   return hn::Lt(hn::BitCast(d, a), hn::BitCast(d, limit));
-}
-
-/// Whether scans can read rows as they lie in the database.
-constexpr bool takes_rows(int words) {
-  return words == 1 || (words <= 4 && HWY_TARGET != HWY_SCALAR);
 }
 
 /// word_block() of 64 rows, by the shuffles of the instruction set where there are some.
@@ -130,22 +172,60 @@ HWY_INLINE std::uint64_t block_distances(const BroadcastQuery<W>& query, const s
   return hits;
 }
 
+/// Whether a row of a block is nearer than `limit` by its first E words. Asks for the memory that a
+/// scan of the database will be at soon: what the processor fetches by itself ends with a page.
+template <int W, Layout kLayout, int E>
+HWY_INLINE bool any_below(const BroadcastQuery<W>& query, const std::uint64_t* block,
+                          WordVector limit) {
+  constexpr std::size_t kAhead = 512, kLine = 8;  // words
+  const std::size_t lanes = hn::Lanes(WordTag());
+  auto least = hn::Set(WordTag(), std::uint64_t{1} << 30);
+  for (std::size_t r = 0; r < kRows; r += lanes) {
+    for (std::size_t w = 0; kLayout == Layout::kByRow && w < lanes * W; w += kLine) {
+      hwy::Prefetch(block + r * W + w + kAhead);
+    }
+    least = smaller(least, row_distances<W, kLayout, E>(query, block, r));
+  }
+  return !hn::AllFalse(hn::RebindToSigned<WordTag>(), below(least, limit));
+}
+
+/// The next of blocks [b, count) with a row nearer than `limit` by its first E words; `count`: none.
+template <int W, Layout kLayout, int E>
+HWY_INLINE std::int64_t next_block(const BroadcastQuery<W>& query, const std::uint64_t* blocks,
+                                   std::int64_t b, std::int64_t count, WordVector limit) {
+  while (b < count && !any_below<W, kLayout, E>(query, blocks + b * W * kBlockRows, limit)) ++b;
+  return b;
+}
+
 /// found(block, hits, distances) for every block with a row nearer than `bound`, which found() may
-/// lower. Ends early when nothing can be nearer.
+/// lower. Ends early when nothing can be nearer. Looks first at as few words as `early` says.
 template <int W, Layout kLayout, class Found>
 HWY_INLINE void scan_words(const std::uint64_t* blocks, std::int64_t count,
-                           const std::uint64_t* query_words, const int& bound, Found&& found) {
+                           const std::uint64_t* query_words, const int& bound, EarlyCheck& early,
+                           Found&& found) {
   const WordTag d;
-  const hn::RebindToSigned<WordTag> signed_words;
   const BroadcastQuery<W> query(query_words);
+  const int first = early.first_words(bound, W);
+  if (first < W) early.tried += count;
   auto limit = hn::Set(d, std::uint64_t(bound));
-  for (std::int64_t b = 0; b < count && bound > 0; ++b) {
-    const std::uint64_t* block = blocks + b * W * kBlockRows;
-    auto least = row_distances<W, kLayout>(query, block, 0);
-    for (std::size_t r = hn::Lanes(d); r < kRows; r += hn::Lanes(d)) {
-      least = smaller(least, row_distances<W, kLayout>(query, block, r));
+  const auto next = [&](std::int64_t b) HWY_ATTR {
+#if HWY_TARGET != HWY_SCALAR
+    if (W > 1 && first == 1) return next_block<W, kLayout, 1>(query, blocks, b, count, limit);
+    if constexpr (W > 2) {
+      if (first == 2) return next_block<W, kLayout, 2>(query, blocks, b, count, limit);
     }
-    if (HWY_LIKELY(hn::AllFalse(signed_words, below(least, limit)))) continue;
+    if constexpr (W > 4) {
+      if (first == 4) return next_block<W, kLayout, 4>(query, blocks, b, count, limit);
+    }
+#endif
+    return next_block<W, kLayout, W>(query, blocks, b, count, limit);
+  };
+  for (std::int64_t b = next(0); b < count && bound > 0; b = next(b + 1)) {
+    const std::uint64_t* block = blocks + b * W * kBlockRows;
+    if (first < W) {
+      ++early.failed;
+      if (!any_below<W, kLayout, W>(query, block, limit)) continue;
+    }
     HWY_ALIGN std::uint16_t distances[kRows];
     const std::uint64_t hits = block_distances<W, kLayout>(query, block, bound, distances);
     found(b, hits, distances);

@@ -108,7 +108,7 @@ SearchAnswer IndexSearch::run(const SearchQueries& queries, const SearchRequest&
 
 bool IndexSearch::gains_by_threads(const SearchRequest& request) const {
   // As hamming_topk_cpu.cpp splits the rows of few queries; all other ways split queries alone.
-  constexpr std::int64_t kWordsOfThread = 1 << 20;
+  constexpr std::int64_t kWordsOfThread = 1 << 18;
   const CodesView codes = index_.codes();
   return device_ == kCpu && !request.radius && request.tables == nullptr &&
          request.method != SearchMethod::kAsymmetric &&

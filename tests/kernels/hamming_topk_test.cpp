@@ -89,6 +89,31 @@ TEST_CASE("hamming_topk agrees with its definition", "[hamming]") {
   }
 }
 
+// Rows are judged by their first bits where those tell: here of random rows; of none, as all agree
+// there; of some, as the rows that agree come in the middle.
+TEST_CASE("hamming_topk goes by all bits where the first ones don't tell", "[hamming]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const int bits = GENERATE(64, 128, 192, 256, 320, 384, 448, 500, 512);
+  const std::int64_t rows = 5017, words = (bits + 63) / 64;
+  const auto [from, to] = GENERATE(std::pair(0, 0), std::pair(0, 5017), std::pair(2500, 2900));
+  auto database = testing::codes(rows, bits, 2, 20);
+  for (std::int64_t r = from; r < to; ++r) {
+    std::fill_n(database.begin() + r * words, (words + 1) / 2, 0);
+  }
+  for (const std::int64_t queries : {1, 2, 3, 40}) {
+    auto query_codes = testing::codes(queries, bits, 1, 20);
+    for (std::int64_t q = 0; q < queries && to > 0; ++q) {
+      std::fill_n(query_codes.begin() + q * words, (words + 1) / 2, 0);
+    }
+    check(device, {.queries = query_codes,
+                   .database = database,
+                   .query_count = queries,
+                   .rows = rows,
+                   .k = 10,
+                   .bits = bits});
+  }
+}
+
 TEST_CASE("hamming_topk returns allowed rows only", "[hamming]") {
   const Device device = GENERATE(from_range(testing::devices()));
   const std::int64_t rows = GENERATE(64, 100, 1000);
