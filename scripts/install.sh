@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs the Debian packages that are missing and nothing else. Usage: scripts/install.sh [use|run|test|checks|packages]
+# Installs the Debian packages that are missing and nothing else. Usage: scripts/install.sh [use|run|engines|test|checks|packages]
 #   use       the libraries that a program built on Debian 12 needs, no compiler
 #   run       what the program needs to be built, and the images of the quickstart
-#   test      that and what the tests need
+#   engines   that and the client libraries of --engine milvus
+#   test      what run needs, and what the tests need
 #   packages  what run needs, and what makes and tries packages
 #   checks    that and what the checks of the sources need: clang, its formatter and linter, valgrind, doxygen;
 #             and Slurm, for the tests of scripts/cluster
@@ -18,11 +19,12 @@ case "${1:-run}" in
     packages=(ca-certificates libcpp-httplib0.11 libdnnl2 libfmt9 libgif7 libgomp1 libheif1 libhwy1 libjpeg62-turbo
       libonnx1 libpng16-16 libprotobuf32 libspdlog1.10 libsqlite3-0 libssl3 libtiff6 libwebp7 libwebpdemux2 zlib1g) ;;
   run) ;;
+  engines) packages+=(libgrpc++-dev pkg-config protobuf-compiler-grpc) ;;
   test) packages+=(abigail-tools catch2 libopenmpi-dev openmpi-bin pkg-config) ;;
   packages) packages+=(debootstrap dpkg-dev lintian patchelf pkg-config) ;;
-  checks) packages+=(abigail-tools catch2 libopenmpi-dev openmpi-bin pkg-config clang libclang-rt-dev clang-format clang-tidy doxygen valgrind
+  checks) packages+=(abigail-tools catch2 libgrpc++-dev libopenmpi-dev openmpi-bin pkg-config protobuf-compiler-grpc clang libclang-rt-dev clang-format clang-tidy doxygen valgrind
     munge slurm-client slurmctld slurmd) ;;
-  *) echo "scripts/install.sh: use, run, test, checks or packages, not '$1'" >&2; exit 2 ;;
+  *) echo "scripts/install.sh: use, run, engines, test, checks or packages, not '$1'" >&2; exit 2 ;;
 esac
 
 # With nvcc, headers of cuDNN's C++ interface for the benchmarks' peers; not in Debian. Without them the peers
