@@ -301,6 +301,8 @@ void add_index(CLI::App& program) {
   add_index_sync(*index);
   add_index_duplicates(*index);
   add_index_reencode(*index);
+  add_index_push(*index);
+  add_index_pull(*index);
 
   sub = command("merge", "Add all items of other indexes", merge);
   add_index_option(*sub, *o);

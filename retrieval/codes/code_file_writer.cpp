@@ -68,6 +68,7 @@ void CodeFileWriter::finish() {
     about_.classes = 0;
     about_.class_names.clear();
   }
+  if (columns_.name_bytes == 0 && !about_.part) columns_.names = false;
   std::vector<const Spool*> spools{&codes_, &ids_};  // as code_file_tensors() has them
   if (about_.classes > 0) spools.push_back(&labels_);
   if (columns_.names) spools.insert(spools.end(), {&names_, &offsets_});

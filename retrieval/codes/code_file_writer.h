@@ -15,7 +15,8 @@ class CodeFileWriter {
  public:
   /// `about` says everything but the rows. Names are kept where `names`, outputs where `outputs`;
   /// then all rows must have them. Where no row has a label, a file that is no part has none of the
-  /// classes either; parts keep them, since another part may have labels. Throws std::runtime_error.
+  /// classes either; parts keep them, since another part may have labels. The same goes for names, where
+  /// all are empty. Throws std::runtime_error.
   CodeFileWriter(const std::filesystem::path& path, const CodeSet& about, bool names, bool outputs);
 
   /// Throws std::invalid_argument where the rows don't fit (CodeSet::validate, other bits, other

@@ -252,6 +252,26 @@ ItemSet Index::contents() const {
   return contents(rows);
 }
 
+std::vector<Description> Index::descriptions(std::span<const std::int64_t> rows) const {
+  constexpr std::int64_t kBlock = 4096, kSparse = 16;
+  std::vector<Description> all;
+  all.reserve(rows.size());
+  for (std::size_t i = 0; i < rows.size();) {
+    const std::int64_t first = rows[i];
+    std::size_t last = i;
+    while (last + 1 < rows.size() && rows[last + 1] > rows[last] && rows[last + 1] < first + kBlock)
+      ++last;
+    const std::int64_t end = rows[last] + 1;
+    if (end - first > std::int64_t(last - i + 1) * kSparse) {
+      all.push_back(item(rows[i++]).description);
+      continue;
+    }
+    std::vector<Description> block = items_->get(first, end);
+    for (; i <= last; ++i) all.push_back(std::move(block[std::size_t(rows[i] - first)]));
+  }
+  return all;
+}
+
 ItemSet Index::contents(std::span<const std::int64_t> rows) const {
   ItemSet items;
   CodeSet& set = items.set;
@@ -263,12 +283,15 @@ ItemSet Index::contents(std::span<const std::int64_t> rows) const {
   set.exif_orientation = manifest_.exif_orientation;
   const bool described = manifest_.last_described >= 0;
   bool any_path = false, any_metadata = false;
-  for (const std::int64_t row : rows) {
+  std::vector<Description> known;
+  if (described) known = descriptions(rows);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const std::int64_t row = rows[i];
     set.codes.append(codes().slice(row, row + 1));
     set.ids.push_back(ids()[std::size_t(row)]);
     const auto values = outputs_of(row);
     set.outputs.insert(set.outputs.end(), values.begin(), values.end());
-    const Description d = described ? item(row).description : Description{};
+    Description d = described ? std::move(known[i]) : Description{};
     for (const int c : d.labels) {
       if (c < 0 || c >= set.classes) {
         damaged(folder_ / manifest_.items_name(), "there is a label " + std::to_string(c));
@@ -278,8 +301,8 @@ ItemSet Index::contents(std::span<const std::int64_t> rows) const {
     if (!described) continue;
     any_path = any_path || !d.path.empty();
     any_metadata = any_metadata || !d.metadata.empty();
-    set.names.push_back(d.path);
-    items.metadata.push_back(d.metadata);
+    set.names.push_back(std::move(d.path));
+    items.metadata.push_back(std::move(d.metadata));
   }
   if (!any_path) set.names.clear();
   if (!any_metadata) items.metadata.clear();

@@ -101,6 +101,8 @@ class Index {
         std::shared_ptr<const ItemTable> items, const Index* older);
   void check(const Index* older) const;
   RowMask read_live() const;
+  /// Of these rows, in their order.
+  std::vector<Description> descriptions(std::span<const std::int64_t> rows) const;
   RowMask passing(const std::string& filter) const;
   /// Of a filter of metadata that found nothing: throws std::invalid_argument where it can't.
   void check_finds(const std::string& text, const IndexFilter& filter) const;

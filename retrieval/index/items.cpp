@@ -219,6 +219,26 @@ Description ItemTable::get(std::int64_t row) const {
   return description;
 }
 
+std::vector<Description> ItemTable::get(std::int64_t first, std::int64_t end) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<Description> all(std::size_t(end - first));
+  Statement items(*this, "SELECT row, path, metadata FROM items WHERE row >= ? AND row < ?");
+  items.bind(1, first).bind(2, end);
+  while (items.step()) {
+    Description& description = all[std::size_t(items.integer(0) - first)];
+    description.path = items.text(1);
+    description.metadata = items.text(2);
+  }
+  Statement labels(*this,
+                   "SELECT row, class FROM item_labels WHERE row >= ? AND row < ? "
+                   "ORDER BY row, class");
+  labels.bind(1, first).bind(2, end);
+  while (labels.step()) {
+    all[std::size_t(labels.integer(0) - first)].labels.push_back(int(labels.integer(1)));
+  }
+  return all;
+}
+
 std::vector<std::int64_t> ItemTable::rows_with_class(std::span<const int> classes,
                                                      std::int64_t end) const {
   const std::lock_guard lock(mutex_);

@@ -44,6 +44,8 @@ class ItemTable {
   void drop_from(std::int64_t first_row);
   /// Of a row; empty where nothing is known.
   Description get(std::int64_t row) const;
+  /// Of rows [first, end), in fewer steps.
+  std::vector<Description> get(std::int64_t first, std::int64_t end) const;
 
   /// Rows below `end`: with one of these classes; whose path is `text`, or fits it as a glob; whose
   /// metadata compare so (`op`: = < <= > >=) with a value that is a number, true, false or text.

@@ -66,16 +66,33 @@ std::optional<CollectionAbout> MemoryCollection::about() {
   return server_->about;
 }
 
+void MemoryCollection::change(std::int64_t count, const std::function<void(std::int64_t)>& items,
+                              const std::function<void()>& says) {
+  const std::lock_guard lock(server_->mutex);
+  ++server_->calls;
+  const bool fails = !broken_ && server_->calls == server_->fails_at;
+  const bool before = broken_ || server_->breaks == Break::kBefore;
+  broken_ = broken_ || fails;
+  const auto stop = [] { throw TryAgain("memory: the server has gone"); };
+  if (broken_ && before) stop();
+  items(fails && server_->breaks == Break::kHalf ? count / 2 : count);
+  if (fails && server_->breaks != Break::kBehind) stop();
+  says();
+  if (fails) stop();
+}
+
 void MemoryCollection::create(const CollectionAbout& about) {
-  const auto lock = begin();
-  if (server_->about) throw std::runtime_error("memory: there is a collection");
-  server_->about = about;
+  change(
+      0, [](std::int64_t) {},
+      [&] {
+        if (server_->about) throw std::runtime_error("memory: there is a collection");
+        server_->about = about;
+      });
 }
 
 void MemoryCollection::drop() {
-  const auto lock = begin();
-  server_->about.reset();
-  server_->items.clear();
+  change(
+      0, [&](std::int64_t) { server_->items.clear(); }, [&] { server_->about.reset(); });
 }
 
 void MemoryCollection::lock(double) {
@@ -90,44 +107,38 @@ void MemoryCollection::unlock() {
 }
 
 void MemoryCollection::put(const ItemSet& items, const CollectionAbout& after) {
-  std::unique_lock<std::mutex> lock;
-  std::int64_t count = items.set.count();
-  try {
-    lock = begin();
-  } catch (const TryAgain&) {
-    if (!server_->half || !server_->about) throw;
-    lock = std::unique_lock(server_->mutex);
-    count /= 2;
-  }
+  items.validate();
   const CodeSet& set = items.set;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto at = std::size_t(i);
-    CollectionItem item{.id = set.ids[at], .code = {}, .description = {}};
-    item.code.append(set.codes.view().slice(i, i + 1));
-    if (!set.names.empty()) item.description.path = set.names[at];
-    if (!items.metadata.empty()) item.description.metadata = items.metadata[at];
-    if (set.classes > 0) {
+  if (set.count() > kPiece) throw std::logic_error("memory: too many items at once");
+  const auto put_items = [&](std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto at = std::size_t(i);
+      CollectionItem item{.id = set.ids[at], .code = {}, .description = {}};
+      item.code.append(set.codes.view().slice(i, i + 1));
+      if (!set.names.empty()) item.description.path = set.names[at];
+      if (!items.metadata.empty()) item.description.metadata = items.metadata[at];
       set.label_view().for_each_class(i, [&](int c) { item.description.labels.push_back(c); });
+      server_->items[item.id] = std::move(item);
     }
-    server_->items[item.id] = std::move(item);
-  }
-  if (broken_) throw TryAgain("memory: the server has gone");
-  server_->about = after;
+  };
+  change(set.count(), put_items, [&] { server_->about = after; });
 }
 
 std::int64_t MemoryCollection::remove(std::span<const std::int64_t> ids,
                                       const CollectionAbout& after) {
-  const auto lock = begin();
   std::int64_t removed = 0;
-  for (const std::int64_t id : ids) removed += std::int64_t(server_->items.erase(id));
-  server_->about = after;
+  const auto remove_items = [&](std::int64_t count) {
+    for (const std::int64_t id : ids.first(std::size_t(count))) {
+      removed += std::int64_t(server_->items.erase(id));
+    }
+  };
+  change(std::int64_t(ids.size()), remove_items, [&] { server_->about = after; });
   return removed;
 }
 
 void MemoryCollection::settle(const CollectionAbout& after) {
-  const auto lock = begin();
-  ++server_->settled;
-  server_->about = after;
+  change(
+      0, [&](std::int64_t) { ++server_->settled; }, [&] { server_->about = after; });
 }
 
 std::int64_t MemoryCollection::count(std::span<const CollectionFilter> filters) {

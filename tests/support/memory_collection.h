@@ -12,6 +12,10 @@
 
 namespace hh::testing {
 
+/// Where a change that fails breaks off: before it; with half of the items put; with all of them, but not what
+/// the collection says of itself; behind it, so that only the answer is lost.
+enum class Break { kBefore, kHalf, kItems, kBehind };
+
 /// What lasts while connections come and go. One collection.
 struct MemoryServer {
   std::mutex mutex;
@@ -21,8 +25,7 @@ struct MemoryServer {
   int calls = 0, settled = 0, connections = 0;
   int fails_at =
       0;  // the call of this number throws TryAgain, and all later ones of its connection; 0: none
-  bool half =
-      false;  // a put() that fails has put half of its items, as a server without transactions does
+  Break breaks = Break::kBefore;
 };
 
 class MemoryCollection final : public retrieval::Collection {
@@ -56,6 +59,9 @@ class MemoryCollection final : public retrieval::Collection {
  private:
   /// Each call begins with it.
   std::unique_lock<std::mutex> begin();
+  /// The same for calls that change: first so many items, then what the collection says of itself.
+  void change(std::int64_t count, const std::function<void(std::int64_t)>& items,
+              const std::function<void()>& says);
 
   std::shared_ptr<MemoryServer> server_;
   bool broken_ = false, locks_ = false;

@@ -173,7 +173,7 @@ TEST_CASE("items are added to a collection and deleted", "[serve_collection]") {
 
   // What was done when the server went isn't known, so it isn't done once more.
   both.server->fails_at = both.server->calls + 4;  // behind about(), lock() and about()
-  both.server->half = true;
+  both.server->breaks = testing::Break::kHalf;
   const json lost = both.collection(with_token("POST", "/api/v1/items/batch", entries), 503);
   CHECK(lost.dump().find("look whether") != std::string::npos);
   CHECK(both.server->items.size() == 6);

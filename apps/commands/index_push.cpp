@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// hybridhash index push and pull: an index's items in a collection of a server of others, and back.
+#include "pipeline/index_push.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "apps/commands/command.h"
+#include "apps/commands/engine_options.h"
+#include "apps/commands/index_follow.h"
+#include "apps/commands/outputs.h"
+#include "apps/terminal/progress_bar.h"
+#include "apps/terminal/shown_text.h"
+#include "engine/text/counted.h"
+#include "engine/text/utf8.h"
+
+namespace hh::apps {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct Options {
+  std::string index, out, format;
+  EngineOptions engine;
+  double wait_seconds = retrieval::kWriterWaitSeconds;
+  bool full = false, overwrite = false, json = false;
+};
+
+using Clock = std::chrono::steady_clock;
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// "200,000 codes/s" is what an engine is judged by.
+std::string codes_text(double seconds, std::int64_t codes) {
+  return fmt::format("{} ({:.0f} codes/s)", duration_text(seconds),
+                     double(codes) / std::max(seconds, 1e-9));
+}
+
+void push(const Options& o) {
+  catch_stop_signals();
+  const auto start = Clock::now();
+  const pipeline::Listener listener = terminal_listener();
+  const retrieval::IndexManifest manifest = retrieval::read_index_manifest(o.index);
+  const auto collection = retrieval::open_collection(o.engine.place());
+  pipeline::PushOutcome done;
+  // Nothing to do is found without reading the index, whose codes may be many.
+  std::optional<retrieval::CollectionAbout> about;
+  if (!o.overwrite) about = collection->about();
+  done.nothing = about && !o.full && pipeline::is_pushed(manifest, *about);
+  std::int64_t items = manifest.rows() - manifest.deleted;
+  std::int64_t generation = manifest.generation;
+  if (!done.nothing) {
+    const auto index = retrieval::Index::open(o.index);
+    items = index.count();
+    generation = index.manifest().generation;
+    done = pipeline::push(index, *collection,
+                          {.full = o.full,
+                           .overwrite = o.overwrite,
+                           .wait_seconds = o.wait_seconds,
+                           .stop = stop_requested,
+                           .listener = listener});
+  }
+  const double seconds = since(start);
+  const std::string& name = o.engine.place().collection;
+  if (o.json) {
+    const ordered_json json{{"collection", name},
+                            {"server", collection->server()},
+                            {"made", done.made},
+                            {"put", done.put},
+                            {"removed", done.removed},
+                            {"items", items},
+                            {"generation", generation},
+                            {"done", !done.stopped},
+                            {"seconds", seconds},
+                            {"codes_per_second", double(done.put) / std::max(seconds, 1e-9)}};
+    fmt::print("{}\n", shown_json(json));
+  } else if (done.nothing) {
+    say("{}: nothing to do; it has {} of {}\n", name, counted(items, "item"), o.index);
+  } else if (!done.stopped) {
+    say("{}: {} put, {} removed; it has {} of {} in {}; {}\n", name, done.put, done.removed,
+        counted(items, "item"), o.index, collection->server(), codes_text(seconds, done.put));
+  }
+  if (!done.stopped) return;
+  listener.warn("stopped; what was put lasts, and the same command goes on");
+  throw Stopped{stop_signal()};
+}
+
+void pull(const Options& o) {
+  check_output_files({{"--out", o.out}}, {});
+  catch_stop_signals();
+  const auto start = Clock::now();
+  const pipeline::Listener listener = terminal_listener();
+  const retrieval::ItemFormat format = retrieval::item_format(o.format, o.out);
+  const auto collection = retrieval::open_collection(o.engine.place());
+  const std::int64_t count = pipeline::pull(*collection, o.out, format, listener, stop_requested);
+  if (count < 0) {
+    listener.warn("stopped; nothing was written");
+    throw Stopped{stop_signal()};
+  }
+  const double seconds = since(start);
+  if (o.json) {
+    const ordered_json json{{"collection", o.engine.place().collection},
+                            {"server", collection->server()},
+                            {"items", count},
+                            {"out", as_utf8(o.out)},
+                            {"seconds", seconds}};
+    fmt::print("{}\n", shown_json(json));
+    return;
+  }
+  say("{}: {} of {}; {}\n", o.out, counted(count, "item"), o.engine.place().collection,
+      codes_text(seconds, count));
+}
+
+}  // namespace
+
+void add_index_push(CLI::App& index) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = index.add_subcommand("push", "Bring a collection of another server up to date");
+  sub->add_option("index,--index", o->index, "folder of the index")->required();
+  o->engine.add_to(*sub, /*required=*/true);
+  auto* full = sub->add_flag("--full", o->full,
+                             "put all items, and remove those that the index hasn't, whatever was "
+                             "pushed before; else what changed since the last push");
+  sub->add_flag("--overwrite", o->overwrite,
+                "remove the collection first, also one of another model")
+      ->excludes(full);
+  sub->add_option("--wait", o->wait_seconds,
+                  "seconds to wait for another program that changes the collection")
+      ->check(within(0.0, 86400.0))
+      ->capture_default_str();
+  sub->add_flag("--json", o->json, "print one line of JSON");
+  add_examples(*sub,
+               "  hybridhash index push photos.index --engine postgres postgresql://me@db/photos "
+               "--collection photos\n");
+  sub->callback([o] { push(*o); });
+}
+
+void add_index_pull(CLI::App& index) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = index.add_subcommand("pull", "Write the items of such a collection to a file");
+  o->engine.add_to(*sub, /*required=*/true);
+  sub->add_option("--out", o->out, "file to write")->required();
+  sub->add_option(
+      "--format", o->format,
+      std::string(retrieval::kItemFormats) +
+          "; otherwise by the file's ending (metadata are in csv, pgvector and milvus)");
+  sub->add_flag("--json", o->json, "print one line of JSON");
+  add_examples(*sub,
+               "  hybridhash index pull --engine postgres postgresql://me@db/photos --collection "
+               "photos --out photos.csv\n  hybridhash index build --codes photos.csv --out "
+               "photos.index\n");
+  sub->callback([o] { pull(*o); });
+}
+
+}  // namespace hh::apps
