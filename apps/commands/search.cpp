@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// hybridhash search: the items of an index whose codes are nearest to those of queries.
+// hybridhash search: the items of an index, or of a collection of another server, whose codes are nearest to those
+// of queries.
 #include <fmt/format.h>
 
 #include "apps/commands/command.h"
+#include "apps/commands/engine_options.h"
 #include "apps/commands/outputs.h"
+#include "apps/commands/search_engine.h"
 #include "apps/commands/search_queries.h"
 #include "apps/report/provenance.h"
 #include "apps/report/search_report.h"
@@ -18,6 +21,7 @@ constexpr std::int64_t kMost = 100'000'000;  // results of a query, and queries
 
 struct Options {
   std::string index, dtype = "f32", method = "auto", html, out, out_distances;
+  EngineOptions engine;
   QueryOptions queries;
   retrieval::SearchRequest request;
   bool json = false;
@@ -25,40 +29,21 @@ struct Options {
   ThumbnailSource pictures;
 };
 
-void run(Options o) {
-  using retrieval::SearchMethod;
-  std::vector<NamedPath> inputs =
-      inputs_of(o.queries.model, {.list = o.queries.list, .files = o.queries.images});
-  inputs.push_back({"--codes", o.queries.codes});
-  check_output_files({{"--out", o.out}, {"--out-distances", o.out_distances}, {"--html", o.html}},
-                     inputs);
-  const Device device = o.compute.apply();
-  o.queries.type = network_type(o.dtype);
-  o.queries.image_root = o.pictures.image_root;
-  o.request.method = retrieval::search_method_named(o.method);
-  const auto index = retrieval::Index::open(o.index);
-  HH_REQUIRE(!o.request.radius || *o.request.radius <= index.bits(),
-             "--radius: " << *o.request.radius << ": codes of this index differ in at most "
-                          << index.bits() << " bits; use 0 to " << index.bits());
-  const Queries queries = read_queries(o.queries, index, device);
-  o.pictures.exif_orientation = queries.exif_orientation;
-  if (o.queries.max_pixels > 0) o.pictures.max_pixels = std::int64_t(o.queries.max_pixels * 1e6);
-  // The codes aren't copied to a GPU that won't scan them.
-  const bool scans =
-      o.request.method == SearchMethod::kAuto || o.request.method == SearchMethod::kScan;
-  const retrieval::IndexSearch search(index, scans ? device : kCpu);
-  const retrieval::SearchAnswer answer =
-      search.run({.codes = queries.set.codes, .outputs = queries.set.outputs, .rows = queries.rows},
-                 o.request);
-  const SearchReport report(index, queries.set, o.request, answer);
+/// Writes and prints what was found.
+void show(const Options& o, const Searched& searched, const Queries& queries,
+          const retrieval::SearchAnswer& answer) {
+  const SearchReport report(searched, queries.set, o.request, answer);
   report.write_arrays(o.out, o.out_distances);
   if (!o.html.empty()) {
     constexpr std::int64_t kMostQueries = 200;
     HH_REQUIRE(queries.set.count() <= kMostQueries,
                "a page for " << queries.set.count() << " queries: use at most " << kMostQueries
                              << ", some of them by --sample");
-    Gallery gallery = report.gallery(o.pictures, !o.queries.images.empty());
-    const std::string& model = index.manifest().model_hash;
+    ThumbnailSource pictures = o.pictures;
+    pictures.exif_orientation = queries.exif_orientation;
+    if (o.queries.max_pixels > 0) pictures.max_pixels = std::int64_t(o.queries.max_pixels * 1e6);
+    Gallery gallery = report.gallery(pictures, !o.queries.images.empty());
+    const std::string& model = searched.about().model_hash;
     gallery.facts.push_back("model " + (model.empty() ? "unknown" : model) + ", " + made_by());
     write_file_atomically(o.html, to_html(gallery));
   }
@@ -72,12 +57,73 @@ void run(Options o) {
   if (!o.html.empty()) say("page: {}\n", o.html);
 }
 
+void check_radius(const Options& o, int bits, const char* where) {
+  HH_REQUIRE(!o.request.radius || *o.request.radius <= bits,
+             "--radius: " << *o.request.radius << ": codes of this " << where
+                          << " differ in at most " << bits << " bits; use 0 to " << bits);
+}
+
+void search_engine(const Options& o, Device device) {
+  const retrieval::CollectionPlace place = o.engine.place();
+  const auto collection = retrieval::open_collection(place);
+  const auto about = collection->about();
+  HH_REQUIRE(about.has_value(), "there is no collection " << place.collection << " in "
+                                                          << collection->server()
+                                                          << "; hybridhash index push makes one");
+  check_radius(o, about->bits, "collection");
+  FoundInCollection found(*collection, place.collection, *about);
+  const Queries queries = read_queries(
+      o.queries, *about,
+      [&](const std::vector<std::int64_t>& ids, Queries& to) { found.add_items(ids, to); }, device);
+  found.search(queries, !o.queries.ids.empty(), o.request);
+  show(o, found, queries, found.answer());
+}
+
+void search_index(const Options& o, Device device) {
+  using retrieval::SearchMethod;
+  const auto index = retrieval::Index::open(o.index);
+  check_radius(o, index.bits(), "index");
+  const Queries queries = read_queries(o.queries, index, device);
+  // The codes aren't copied to a GPU that won't scan them.
+  const bool scans =
+      o.request.method == SearchMethod::kAuto || o.request.method == SearchMethod::kScan;
+  const retrieval::IndexSearch search(index, scans ? device : kCpu);
+  const retrieval::SearchAnswer answer =
+      search.run({.codes = queries.set.codes, .outputs = queries.set.outputs, .rows = queries.rows},
+                 o.request);
+  show(o, *searched_index(index), queries, answer);
+}
+
+void run(Options o, const CLI::App& command) {
+  HH_REQUIRE(o.index.empty() == o.engine.given(),
+             "where to search? Give --index, or --engine and --collection");
+  if (o.engine.given()) {
+    for (const char* const option : {"--method", "--rerank"}) {
+      HH_REQUIRE(command.count(option) == 0,
+                 option << " is for --index: an engine searches in its own way, by the codes");
+    }
+  }
+  std::vector<NamedPath> inputs =
+      inputs_of(o.queries.model, {.list = o.queries.list, .files = o.queries.images});
+  inputs.push_back({"--codes", o.queries.codes});
+  check_output_files({{"--out", o.out}, {"--out-distances", o.out_distances}, {"--html", o.html}},
+                     inputs);
+  const Device device = o.compute.apply();
+  o.queries.type = network_type(o.dtype);
+  o.queries.image_root = o.pictures.image_root;
+  o.request.method = retrieval::search_method_named(o.method);
+  o.engine.given() ? search_engine(o, device) : search_index(o, device);
+}
+
 }  // namespace
 
 void add_search(CLI::App& program) {
   auto o = std::make_shared<Options>();
-  CLI::App* command = program.add_subcommand("search", "Find the nearest items of an index");
-  command->add_option("--index", o->index, "folder of the index")->required();
+  CLI::App* command =
+      program.add_subcommand("search", "Find the nearest items of an index or a collection");
+  CLI::Option* index = command->add_option("--index", o->index, "folder of the index");
+  o->engine.add_to(*command, /*required=*/false);
+  index->excludes(command->get_option("--engine"));
   command->add_option("--image", o->queries.images, "search by images; needs --model");
   command->add_option("--list", o->queries.list, "search by all images of a list; needs --model");
   command->add_option("--model", o->queries.model, "the model that made the index's codes")
@@ -145,8 +191,10 @@ void add_search(CLI::App& program) {
       "  hybridhash search --index photos.index --model best.safetensors --image cat.jpg\n"
       "  hybridhash search --index photos.index --id 17 -k 20 --exclude-self --html p.html\n"
       "  hybridhash search --index photos.index --code 0fa31b22 --radius 2\n"
-      "  hybridhash search --index db.index --codes q.npy -k 100 --out r.npy --json\n");
-  command->callback([o] { run(*o); });
+      "  hybridhash search --index db.index --codes q.npy -k 100 --out r.npy --json\n"
+      "  hybridhash search --engine postgres postgresql://me@db/photos --collection photos --id "
+      "17\n");
+  command->callback([o, command] { run(*o, *command); });
 }
 
 }  // namespace hh::apps

@@ -18,23 +18,17 @@ namespace {
 
 using retrieval::CodeSet, retrieval::Index;
 
-void add_items(Queries& queries, const QueryOptions& o, const Index& index) {
+void add_index_items(const Index& index, const std::vector<std::int64_t>& ids, Queries& queries) {
   CodeSet& set = queries.set;
-  set.classes = index.manifest().classes;
-  set.class_names = index.manifest().class_names;
-  for (const std::int64_t id : o.ids) {
+  for (const std::int64_t id : ids) {
     const auto row = index.row_of(id);
     HH_REQUIRE(row.has_value(), index.folder().string() << ": there is no item with id " << id
                                                         << " (hybridhash index export lists them)");
     const retrieval::IndexItem item = index.item(*row);
     queries.rows.push_back(*row);
-    set.codes.append(index.codes().slice(*row, *row + 1));
-    set.ids.push_back(id);
-    set.names.push_back(item.description.path.empty() ? fmt::format("#{}", id)
-                                                      : item.description.path);
+    add_query(set, id, index.codes().slice(*row, *row + 1), item.description);
     const auto outputs = index.outputs_of(*row);
     set.outputs.insert(set.outputs.end(), outputs.begin(), outputs.end());
-    retrieval::append_labels(set.labels, set.classes, item.description.labels);
   }
 }
 
@@ -98,26 +92,46 @@ std::vector<std::int64_t> draw(std::int64_t n, std::int64_t count, std::uint64_t
 
 }  // namespace
 
+void add_query(CodeSet& set, std::int64_t id, retrieval::CodesView code,
+               const retrieval::Description& description) {
+  set.codes.append(code);
+  set.ids.push_back(id);
+  set.names.push_back(description.path.empty() ? fmt::format("#{}", id) : description.path);
+  retrieval::append_labels(set.labels, set.classes, description.labels);
+}
+
 Queries read_queries(const QueryOptions& o, const Index& index, Device device) {
+  return read_queries(
+      o, retrieval::CollectionAbout::of(index.manifest()),
+      [&](const std::vector<std::int64_t>& ids, Queries& queries) {
+        add_index_items(index, ids, queries);
+      },
+      device);
+}
+
+Queries read_queries(const QueryOptions& o, const retrieval::CollectionAbout& about,
+                     const AddItems& add_items, Device device) {
   const int kinds = !o.images.empty() + !o.list.empty() + !o.code_texts.empty() + !o.ids.empty() +
                     !o.codes.empty();
   HH_REQUIRE(kinds == 1,
              "what to search for? Give one of --image, --list, --code, --id and --codes");
   Queries queries{.set = {}, .rows = {}};
-  queries.exif_orientation = index.manifest().exif_orientation.value_or(true);
+  queries.exif_orientation = about.exif_orientation.value_or(true);
   if (!o.ids.empty()) {
-    add_items(queries, o, index);
+    queries.set.classes = about.classes;
+    queries.set.class_names = about.class_names;
+    add_items(o.ids, queries);
   } else if (!o.code_texts.empty()) {
-    queries.set = codes_as_queries(o.code_texts, index.bits());
+    queries.set = codes_as_queries(o.code_texts, about.bits);
   } else if (!o.codes.empty()) {
     queries.set =
         retrieval::read_items(
-            o.codes, {.format = retrieval::code_format_named(o.code_format), .bits = index.bits()})
+            o.codes, {.format = retrieval::code_format_named(o.code_format), .bits = about.bits})
             .set;
   } else {
     queries = images_as_queries(o, device);
   }
-  index.check_belongs(queries.set.codes.bits(), queries.set.model_hash,
+  about.check_belongs(queries.set.codes.bits(), queries.set.model_hash,
                       o.mix_int8 ? retrieval::Int8Codes::kMixed : retrieval::Int8Codes::kApart);
   if (o.sample > 0) {
     const auto chosen = draw(queries.set.count(), o.sample, o.seed);

@@ -2,6 +2,7 @@
 // What `hybridhash search` searches for: images through a model, codes, or items of the index.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "engine/tensor/network_type.h"
 #include "pipeline/encoder.h"
 #include "retrieval/codes/code_file.h"
+#include "retrieval/engines/collection_about.h"
 #include "retrieval/index/index.h"
 
 namespace hh::apps {
@@ -36,7 +38,17 @@ struct Queries {
   bool exif_orientation = true;    // how their pictures stand: as the model sees them, if known
 };
 
-/// Throws std::invalid_argument and std::runtime_error, also for codes that aren't the index's.
+/// An item as a query, behind those of a set.
+void add_query(retrieval::CodeSet& set, std::int64_t id, retrieval::CodesView code,
+               const retrieval::Description& description);
+
+/// Puts items of what is searched behind the queries. Throws std::invalid_argument for an unknown id.
+using AddItems = std::function<void(const std::vector<std::int64_t>& ids, Queries& queries)>;
+
+/// Throws std::invalid_argument and std::runtime_error, also for codes that don't belong to what is
+/// searched, of which `about` is.
+Queries read_queries(const QueryOptions& options, const retrieval::CollectionAbout& about,
+                     const AddItems& add_items, Device device);
 Queries read_queries(const QueryOptions& options, const retrieval::Index& index, Device device);
 
 }  // namespace hh::apps

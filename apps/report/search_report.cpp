@@ -19,24 +19,24 @@ namespace hh::apps {
 namespace {
 
 using nlohmann::ordered_json;
-using retrieval::Hit, retrieval::IndexItem;
+using retrieval::CollectionItem, retrieval::Hit;
 
-std::string name_of(const IndexItem& item) {
+std::string name_of(const CollectionItem& item) {
   return item.description.path.empty() ? fmt::format("#{}", item.id) : item.description.path;
 }
 
 }  // namespace
 
-SearchReport::SearchReport(const retrieval::Index& index, const retrieval::CodeSet& queries,
+SearchReport::SearchReport(const Searched& searched, const retrieval::CodeSet& queries,
                            const retrieval::SearchRequest& request,
                            const retrieval::SearchAnswer& answer)
-    : index_(index), queries_(queries), request_(request), answer_(answer) {
-  const auto &ours = queries.class_names, &theirs = index.manifest().class_names;
-  comparable_ = queries.classes > 0 && index.manifest().classes > 0;
+    : searched_(searched), queries_(queries), request_(request), answer_(answer) {
+  const auto &ours = queries.class_names, &theirs = searched.about().class_names;
+  comparable_ = queries.classes > 0 && searched.about().classes > 0;
   if (!comparable_ || ours.empty() || theirs.empty() || ours == theirs) return;
   query_classes_ = retrieval::class_counterparts(theirs, ours);
   if (std::all_of(query_classes_.begin(), query_classes_.end(), [](int c) { return c < 0; })) {
-    spdlog::warn("queries and index share no class; results aren't judged");
+    spdlog::warn("queries and {} share no class; results aren't judged", searched.kind());
     comparable_ = false;
   }
 }
@@ -56,7 +56,7 @@ void SearchReport::write_arrays(const std::string& ids_path,
   for (std::size_t q = 0; q < answer_.hits.size(); ++q) {
     for (std::size_t i = 0; i < answer_.hits[q].size(); ++i) {
       const Hit& hit = answer_.hits[q][i];
-      ids[q * k + i] = index_.ids()[std::size_t(hit.row)];
+      ids[q * k + i] = searched_.id(hit.row);
       distances[q * k + i] = hit.distance;
     }
   }
@@ -72,14 +72,14 @@ void SearchReport::write_arrays(const std::string& ids_path,
 }
 
 std::string SearchReport::method_text() const {
-  std::string text = std::string(to_string(answer_.method)) + (answer_.choice ? " (chosen)" : "");
+  std::string text = searched_.method(answer_) + (answer_.choice ? " (chosen)" : "");
   if (request_.rerank > 0) text += fmt::format(", {} re-ranked by outputs", request_.rerank);
   return text;
 }
 
 std::string SearchReport::labels_text(const std::vector<int>& labels) const {
   std::string text;
-  for (const int c : labels) text += (text.empty() ? "" : ", ") + index_.class_name(c);
+  for (const int c : labels) text += (text.empty() ? "" : ", ") + searched_.about().class_name(c);
   return text;
 }
 
@@ -88,8 +88,8 @@ std::string SearchReport::label_of_query(std::int64_t q) const {
   const auto& names = queries_.class_names;
   for (int c = 0; c < queries_.classes; ++c) {
     if (!queries_.label_view().has(q, c)) continue;
-    text +=
-        (text.empty() ? "" : ", ") + (names.empty() ? index_.class_name(c) : names[std::size_t(c)]);
+    text += (text.empty() ? "" : ", ") +
+            (names.empty() ? searched_.about().class_name(c) : names[std::size_t(c)]);
   }
   return text;
 }
@@ -116,7 +116,7 @@ ordered_json SearchReport::choice_json() const {
 ordered_json SearchReport::query_json(std::int64_t q) const {
   ordered_json results = ordered_json::array();
   for (const Hit& hit : answer_.hits[std::size_t(q)]) {
-    const IndexItem item = index_.item(hit.row);
+    const CollectionItem item = searched_.item(hit.row);
     ordered_json result{{"id", item.id}};
     result["distance"] =
         answer_.real ? ordered_json(hit.distance) : ordered_json(int(hit.distance));
@@ -124,7 +124,7 @@ ordered_json SearchReport::query_json(std::int64_t q) const {
     if (!item.description.labels.empty()) {
       result["labels"] = ordered_json::array();
       for (const int c : item.description.labels) {
-        result["labels"].push_back(index_.class_name(c));
+        result["labels"].push_back(searched_.about().class_name(c));
       }
     }
     if (!item.description.metadata.empty()) {
@@ -139,11 +139,11 @@ ordered_json SearchReport::query_json(std::int64_t q) const {
 }
 
 ordered_json SearchReport::to_json(bool with_results) const {
-  ordered_json all{{"index", as_utf8(index_.folder().string())},
-                   {"items", index_.count()},
-                   {"bits", index_.bits()},
+  ordered_json all{{searched_.kind(), as_utf8(searched_.place())},
+                   {"items", searched_.count()},
+                   {"bits", searched_.about().bits},
                    {"queries", queries_.count()},
-                   {"method", to_string(answer_.method)}};
+                   {"method", searched_.method(answer_)}};
   if (request_.radius) {
     all["radius"] = *request_.radius;
   } else {
@@ -168,10 +168,10 @@ void SearchReport::print_query(std::int64_t q) const {
       retrieval::code_to_hex(queries_.codes, q));
   const auto& hits = answer_.hits[std::size_t(q)];
   if (hits.empty()) say("  nothing found\n");
-  std::vector<IndexItem> items;
+  std::vector<CollectionItem> items;
   std::size_t width = 5;
   for (const Hit& hit : hits) {
-    items.push_back(index_.item(hit.row));
+    items.push_back(searched_.item(hit.row));
     width = std::max(width, shown_text(labels_text(items.back().description.labels)).size());
   }
   if (!hits.empty()) {
@@ -193,7 +193,7 @@ void SearchReport::print_table() const {
         counted(queries_.count() - kMostQueries, "more query", "more queries"));
   }
   say("{} in {} of {} by {}: {:.4g} s\n", counted(queries_.count(), "query", "queries"),
-      counted(index_.count(), "item"), counted(index_.bits(), "bit"), method_text(),
+      counted(searched_.count(), "item"), counted(searched_.about().bits, "bit"), method_text(),
       answer_.seconds);
 }
 
@@ -201,14 +201,14 @@ Gallery SearchReport::gallery(ThumbnailSource pictures, bool queries_are_here) c
   Gallery gallery;
   gallery.title = "HybridHash search";
   gallery.facts.push_back(
-      fmt::format("{}: {} of {}, {}, by {} in {:.3g} s", index_.folder().string(),
-                  counted(index_.count(), "item"), counted(index_.bits(), "bit"),
+      fmt::format("{}: {} of {}, {}, by {} in {:.3g} s", searched_.place(),
+                  counted(searched_.count(), "item"), counted(searched_.about().bits, "bit"),
                   request_.radius ? fmt::format("all within distance {}", *request_.radius)
                                   : fmt::format("the {} nearest", request_.k),
                   method_text(), answer_.seconds));
   for (const std::string& filter : request_.filters) gallery.facts.push_back("only " + filter);
   // Items of a folder are named by their paths within it.
-  pictures.other_root = bytes_of_utf8(index_.manifest().source);
+  pictures.other_root = bytes_of_utf8(searched_.about().source);
   Thumbnails thumbnails(pictures);
   for (std::int64_t q = 0; q < queries_.count(); ++q) {
     GalleryQuery query;
@@ -217,10 +217,10 @@ Gallery SearchReport::gallery(ThumbnailSource pictures, bool queries_are_here) c
         as_utf8(name), label_of_query(q), retrieval::code_to_bits(queries_.codes, q),
         thumbnails.of(queries_are_here ? std::filesystem::absolute(name).string() : name)};
     for (const Hit& hit : answer_.hits[std::size_t(q)]) {
-      const IndexItem item = index_.item(hit.row);
+      const CollectionItem item = searched_.item(hit.row);
       query.results.push_back(
           {{as_utf8(name_of(item)), labels_text(item.description.labels),
-            retrieval::code_to_bits(index_.codes(), hit.row), thumbnails.of(name_of(item))},
+            retrieval::code_to_bits(item.code, 0), thumbnails.of(name_of(item))},
            item.id,
            hit.distance,
            same_class(q, item.description.labels)});

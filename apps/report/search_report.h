@@ -8,18 +8,18 @@
 #include <vector>
 
 #include "apps/report/gallery.h"
+#include "apps/report/searched.h"
 #include "apps/report/thumbnail.h"
 #include "retrieval/codes/code_file.h"
-#include "retrieval/index/index.h"
 #include "retrieval/search/index_search.h"
 
 namespace hh::apps {
 
 class SearchReport {
  public:
-  /// Keeps the references. Warns when the queries' classes aren't those of the index: results are
-  /// not judged then.
-  SearchReport(const retrieval::Index& index, const retrieval::CodeSet& queries,
+  /// Keeps the references. Warns when the queries' classes aren't those of what was searched:
+  /// results are not judged then.
+  SearchReport(const Searched& searched, const retrieval::CodeSet& queries,
                const retrieval::SearchRequest& request, const retrieval::SearchAnswer& answer);
 
   void print_table() const;
@@ -41,12 +41,13 @@ class SearchReport {
   nlohmann::ordered_json query_json(std::int64_t q) const;
   void print_query(std::int64_t q) const;
 
-  const retrieval::Index& index_;
+  const Searched& searched_;
   const retrieval::CodeSet& queries_;
   const retrieval::SearchRequest& request_;
   const retrieval::SearchAnswer& answer_;
   bool comparable_ = false;
-  std::vector<int> query_classes_;  // of the index's, where both name them differently; -1: none
+  std::vector<int>
+      query_classes_;  // of what was searched, where both name them differently; -1: none
 };
 
 }  // namespace hh::apps

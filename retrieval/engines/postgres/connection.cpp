@@ -48,15 +48,29 @@ bool passes(std::string_view state) {
 }
 
 std::string cure(std::string_view state) {
-  if (state == "28P01" || state == "28000") {
-    return "; put the password into ~/.pgpass or the file that PGPASSFILE names, and see the "
-           "server's pg_hba.conf";
+  if (state == "28P01") {
+    return "; put the password into ~/.pgpass or the file that PGPASSFILE names, readable by you "
+           "alone";
   }
   if (state == "42501") return "; the role needs more rights: docs/engines.md lists them";
   if (state == "25006") return "; it is a replica: push to the primary";
   if (state == "57014") return "; allow more by options=-c statement_timeout=... in the URL";
   if (state == "53100") return "; the server's disk is full";
   return "";
+}
+
+constexpr const char* kUrl = "; write the URL as postgresql://user@host:5432/database";
+
+void check_url(const std::string& url) {
+  HH_REQUIRE(url.find("://") != std::string::npos || url.find('=') != std::string::npos,
+             "PostgreSQL: '" << url << "' isn't a URL" << kUrl);
+  char* reason = nullptr;
+  PQconninfoOption* const options = PQconninfoParse(url.c_str(), &reason);
+  const std::string text = reason == nullptr ? "out of memory" : one_line(reason);
+  PQfreemem(reason);
+  const bool good = options != nullptr;
+  PQconninfoFree(options);
+  HH_REQUIRE(good, "PostgreSQL: " << text << kUrl);
 }
 
 template <class T>
@@ -161,6 +175,7 @@ std::int64_t Rows::integer(int row, int column) const {
 bool Rows::truth(int row, int column) const { return bytes(row, column) == std::string_view("\1"); }
 
 Connection::Connection(const std::string& url) {
+  check_url(url);
   // What stands before dbname is for what the URL doesn't say.
   const char* const keys[] = {"application_name", "keepalives",
                               "keepalives_idle",  "keepalives_interval",
@@ -197,19 +212,20 @@ void Connection::connect() {
   }
   set_name();
   if (status == PGRES_POLLING_FAILED) {
-    const std::string text = one_line(PQerrorMessage(connection_));
-    const std::size_t at = text.find("FATAL:  ");
-    if (at == std::string::npos) {
-      // No server said it. What was misspelt stays so; all else may be the network.
-      const bool words = text.find("invalid") != std::string::npos ||
-                         text.find("missing \"=\"") != std::string::npos;
-      HH_REQUIRE(!words, "PostgreSQL: "
-                             << text << "; write the URL as postgresql://user@host:5432/database");
+    std::string text = PQerrorMessage(connection_);
+    const std::size_t at = one_line(text).find("FATAL:  ");
+    if (at == std::string::npos) {  // no server said it
+      HH_REQUIRE(!text.starts_with("invalid "), "PostgreSQL: " << one_line(text) << kUrl);
       if (PQconnectionNeedsPassword(connection_) != 0) {
-        throw std::runtime_error(name_ + ": " + text + cure("28P01"));
+        throw std::runtime_error(name_ + ": " + one_line(text) + cure("28P01"));
       }
-      throw TryAgain(name_ + ": " + text);
+      // The host is said already, and what follows the first line are questions.
+      if (const std::size_t failed = text.rfind("failed: "); failed != std::string::npos) {
+        text = text.substr(failed + 8);
+      }
+      throw TryAgain(name_ + ": " + text.substr(0, text.find('\n')));
     }
+    text = one_line(text);
     const std::string state = text.substr(at + 8, 5);
     const std::string whole =
         name_ + ": " + text.substr(at + 15, text.find(" LOCATION:") - at - 15);
