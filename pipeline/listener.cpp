@@ -7,9 +7,10 @@
 namespace hh::pipeline {
 
 Progress::Progress(const Listener& listener, std::string what, std::int64_t total,
-                   std::int64_t before)
+                   std::int64_t before, const std::string& unit)
     : listener_(listener),
-      state_{.what = std::move(what), .total = total, .before = before, .done = before} {
+      state_{
+          .what = std::move(what), .total = total, .before = before, .done = before, .unit = unit} {
   listener_.progress(state_);
 }
 

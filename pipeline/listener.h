@@ -10,12 +10,13 @@ namespace hh::pipeline {
 
 struct ProgressState {
   std::string what;         // "epoch 3/10"
-  std::int64_t total = 0;   // images; 0: not known
+  std::int64_t total = 0;   // of `unit`; 0: not known
   std::int64_t before = 0;  // of them, done in an earlier process
   std::int64_t done = 0;    // so far, those before included
   std::string detail;       // "loss 0.523", or empty
   double whole = -1;        // seconds left of the work that this is a part of; -1: unknown, or all
   bool ended = false;       // nothing more comes of this work
+  std::string unit = "images";
 };
 
 /// Called from the thread that does the work.
@@ -32,7 +33,8 @@ struct Listener {
 class Progress {
  public:
   /// Keeps the reference.
-  Progress(const Listener& listener, std::string what, std::int64_t total, std::int64_t before = 0);
+  Progress(const Listener& listener, std::string what, std::int64_t total, std::int64_t before = 0,
+           const std::string& unit = "images");
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;

@@ -81,7 +81,12 @@ void build(const Options& o) {
              "--bits " << o.bits << ": the codes of " << o.codes << " have "
                        << counted(items.set.codes.bits(), "bit")
                        << "; leave --bits out to take them all");
-  retrieval::build_index(o.out, items, o.overwrite, o.keep_outputs);
+  {
+    const pipeline::Listener listener = terminal_listener();
+    pipeline::Progress progress(listener, "describing", items.set.count(), 0, "items");
+    retrieval::build_index(o.out, items, o.overwrite, o.keep_outputs,
+                           [&](std::int64_t done) { progress.update(done); });
+  }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   tell(Index::open(o.out), "built",

@@ -87,8 +87,8 @@ void ProgressBar::show(const pipeline::ProgressState& state) {
   const double rate = double(state.done - state.before) / std::max(since(start_), 1e-9);
   std::string rest =
       state.total == 0
-          ? fmt::format("{}  {:.0f} images/s", state.done, rate)
-          : fmt::format("{}/{}  {:.0f} images/s  {}{}ETA {}", state.done, state.total, rate,
+          ? fmt::format("{}  {:.0f} {}/s", state.done, rate, state.unit)
+          : fmt::format("{}/{}  {:.0f} {}/s  {}{}ETA {}", state.done, state.total, rate, state.unit,
                         state.detail, state.detail.empty() ? "" : "  ",
                         duration_text(double(state.total - state.done) / std::max(rate, 1e-9)));
   if (state.whole >= 0) rest += ", of all " + duration_text(state.whole);

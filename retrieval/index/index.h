@@ -135,7 +135,8 @@ void create_index(const std::filesystem::path& folder, int bits, bool keep_outpu
 /// are added later. Throws std::invalid_argument (also for an id that comes twice) and
 /// std::runtime_error; an old index is then there as it was.
 void build_index(const std::filesystem::path& folder, const ItemSet& items,
-                 bool replace_existing = false, bool keep_outputs = false);
+                 bool replace_existing = false, bool keep_outputs = false,
+                 const ItemsDone& progress = {});
 
 /// How long a change waits for another process's, if nothing else is said.
 inline constexpr double kWriterWaitSeconds = 10;
@@ -172,7 +173,7 @@ class IndexWriter {
   /// Appends items; returns how many old ones they replaced. kRenumber gives all of them new ids
   /// (manifest().next_id and on). Throws std::invalid_argument.
   std::int64_t add(const ItemSet& items, SameId same_id = SameId::kRefuse,
-                   Int8Codes int8 = Int8Codes::kApart);
+                   Int8Codes int8 = Int8Codes::kApart, const ItemsDone& progress = {});
   /// Marks items deleted; ids that aren't there are passed over. Returns how many there were.
   std::int64_t remove(std::span<const std::int64_t> ids);
   /// Replaces what is known of an item; its code stays. Throws std::invalid_argument for an unknown
@@ -187,7 +188,8 @@ class IndexWriter {
   void clean() const noexcept;
   IndexManifest next() const;
   void append(IndexManifest& manifest, ItemTable& items, const CodeSet& set,
-              std::span<const std::int64_t> ids, std::span<const Description> descriptions) const;
+              std::span<const std::int64_t> ids, std::span<const Description> descriptions,
+              const ItemsDone& progress = {}) const;
   void mark_deleted(IndexManifest& manifest, const RowMask& live) const;
   /// Rows of those ids, which are in ascending order.
   std::vector<std::int64_t> live_rows(std::span<const std::int64_t> ids) const;

@@ -174,7 +174,9 @@ void ItemTable::drop_from(std::int64_t first_row) {
   drop(first_row);
 }
 
-void ItemTable::insert(std::int64_t first_row, std::span<const Description> descriptions) {
+void ItemTable::insert(std::int64_t first_row, std::span<const Description> descriptions,
+                       const ItemsDone& progress) {
+  constexpr std::size_t kBetween = 1 << 14;
   const std::lock_guard lock(mutex_);
   execute("BEGIN IMMEDIATE");
   try {
@@ -192,6 +194,7 @@ void ItemTable::insert(std::int64_t first_row, std::span<const Description> desc
         label.bind(1, row).bind(2, std::int64_t{c}).step();
         label.reset();
       }
+      if (progress && i % kBetween == 0) progress(std::int64_t(i));
     }
     execute("COMMIT");
   } catch (...) {

@@ -7,6 +7,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -18,6 +19,9 @@
 struct sqlite3;
 
 namespace hh::retrieval {
+
+/// Told how many items are done.
+using ItemsDone = std::function<void(std::int64_t)>;
 
 struct Description {
   std::string path;
@@ -38,8 +42,9 @@ class ItemTable {
   ItemTable& operator=(const ItemTable&) = delete;
 
   /// Rows first_row, first_row + 1, ... in place of all that may be there from first_row on. Lasts
-  /// when this returns.
-  void insert(std::int64_t first_row, std::span<const Description> descriptions);
+  /// when this returns. `progress`, where there is one, is told now and then how many are in.
+  void insert(std::int64_t first_row, std::span<const Description> descriptions,
+              const ItemsDone& progress = {});
   /// Removes everything from that row on.
   void drop_from(std::int64_t first_row);
   /// Of a row; empty where nothing is known.

@@ -123,7 +123,7 @@ void create_index(const std::filesystem::path& folder, int bits, bool outputs) {
 }
 
 void build_index(const std::filesystem::path& folder, const ItemSet& items, bool replace_existing,
-                 bool keep_outputs) {
+                 bool keep_outputs, const ItemsDone& progress) {
   items.validate();
   const auto place = folder.has_filename() ? folder : folder.parent_path();
   const bool exists = std::filesystem::exists(place) &&
@@ -135,7 +135,7 @@ void build_index(const std::filesystem::path& folder, const ItemSet& items, bool
              place.string() << " isn't an index, so it isn't replaced; remove it yourself");
   FolderInMaking made(place);
   create_index(made.path(), items.set.codes.bits(), keep_outputs);
-  IndexWriter(made.path()).add(items);
+  IndexWriter(made.path()).add(items, SameId::kRefuse, Int8Codes::kApart, progress);
   // No other process may be in the middle of a change when its files go. The old index needn't be
   // one that can be read.
   std::optional<IndexLock> old;
@@ -207,7 +207,8 @@ void IndexWriter::publish(const IndexManifest& manifest, std::shared_ptr<ItemTab
 
 void IndexWriter::append(IndexManifest& manifest, ItemTable& items, const CodeSet& set,
                          std::span<const std::int64_t> ids,
-                         std::span<const Description> descriptions) const {
+                         std::span<const Description> descriptions,
+                         const ItemsDone& progress) const {
   const std::int64_t before = manifest.rows(), count = set.codes.count();
   if (count > 0) {
     manifest.segments.push_back({.rows = count});
@@ -229,7 +230,7 @@ void IndexWriter::append(IndexManifest& manifest, ItemTable& items, const CodeSe
     }
     manifest.next_id = std::max(manifest.next_id, *std::max_element(ids.begin(), ids.end()) + 1);
   }
-  items.insert(before, descriptions);
+  items.insert(before, descriptions, progress);
   for (std::size_t i = descriptions.size(); i-- > 0;) {
     if (descriptions[i].empty()) continue;
     manifest.last_described = before + std::int64_t(i);
@@ -272,7 +273,8 @@ void IndexWriter::mark_deleted(IndexManifest& manifest, const RowMask& live) con
                         {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
-std::int64_t IndexWriter::add(const ItemSet& items, SameId same_id, Int8Codes int8) {
+std::int64_t IndexWriter::add(const ItemSet& items, SameId same_id, Int8Codes int8,
+                              const ItemsDone& progress) {
   items.validate();
   const CodeSet& set = items.set;
   index_->check_belongs(set.codes.bits(), set.model_hash, int8);
@@ -303,7 +305,7 @@ std::int64_t IndexWriter::add(const ItemSet& items, SameId same_id, Int8Codes in
             << (replaced.size() == 1 ? " is"
                                      : " and " + counted(replaced.size() - 1, "other") + " are")
             << " in the index already; use --replace or --renumber");
-  append(manifest, *items_, set, ids, descriptions_of(items, entered.to));
+  append(manifest, *items_, set, ids, descriptions_of(items, entered.to), progress);
   if (!replaced.empty()) {
     RowMask live = index_->select({});
     for (const std::int64_t row : replaced) live.set(row, false);

@@ -68,6 +68,19 @@ Ids ids_of(const Index& index, const RowMask& mask) {
   return ids;
 }
 
+TEST_CASE("who builds a large index hears how far it is", "[index]") {
+  const testing::TemporaryFolder folder;
+  ItemSet items = make_items(0, 40'000);
+  items.set.names.assign(40'000, "x");
+  std::vector<std::int64_t> told;
+  build_index(folder.path() / "x", items, false, false,
+              [&](std::int64_t done) { told.push_back(done); });
+  REQUIRE(told.size() >= 3);
+  CHECK(std::is_sorted(told.begin(), told.end()));
+  CHECK(told.back() <= 40'000);
+  CHECK(Index::open(folder.path() / "x").count() == 40'000);
+}
+
 TEST_CASE("an index holds what was put in, through every change", "[index]") {
   const testing::TemporaryFolder folder;
   const auto path = folder / "a.index";
