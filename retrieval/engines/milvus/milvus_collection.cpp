@@ -98,6 +98,7 @@ CollectionAbout MilvusCollection::read_properties(
   }
   const CollectionAbout about = CollectionAbout::parse(*text, name);
   check_schema(described.schema(), about.bits);
+  if (unsent != unsent_) fresh_ = unsent;  // another program's
   unsent_ = unsent;
   if (written > written_) {
     written_ = written;
@@ -160,7 +161,7 @@ void MilvusCollection::create(const CollectionAbout& about) {
   add(request.mutable_properties(), kUnsent, "0");
   connection_.call(&Stub::CreateCollection, request, kSeconds);
   about_ = about;
-  unsent_ = 0;
+  unsent_ = fresh_ = 0;
   index_made_ = false;
   make_index();
 }
@@ -182,7 +183,9 @@ void MilvusCollection::store(const CollectionAbout& about) {
   add(request.mutable_properties(), kAbout, text);
   add(request.mutable_properties(), kWritten, std::to_string(written_));
   add(request.mutable_properties(), kUnsent, std::to_string(unsent_));
-  connection_.call(&Stub::AlterCollection, request, kSeconds);
+  // Twice: 2.3.5 has the new properties in memory, and writes those it had before to its disk, so that a
+  // server that is killed would forget the last change.
+  for (int i = 0; i < 2; ++i) connection_.call(&Stub::AlterCollection, request, kSeconds);
   about_ = about;
 }
 

@@ -107,7 +107,8 @@ class MilvusCollection final : public Collection {
   std::string collection_;
   MilvusConnection connection_;
   std::optional<CollectionAbout> about_;  // as it was read or written last
-  std::int64_t unsent_ = 0;               // from here on no id has ever been sent
+  std::int64_t fresh_ = 0;     // no id from here on was sent, but for what others send now
+  std::int64_t unsent_ = 0;    // from here on no id has ever been sent
   std::uint64_t written_ = 0;  // the time of the last write known of, by the server's clock
   std::chrono::steady_clock::time_point read_at_{};  // when it became known
   std::set<std::string> members_;                    // of metadata, that items have

@@ -83,14 +83,17 @@ void MilvusCollection::put(const ItemSet& items, const CollectionAbout& after) {
              "codes of " << items.set.codes.bits() << " bits, but the collection's have "
                          << before.bits << ": push them to a collection of their own");
   if (!items.set.ids.empty()) {
-    // An item that can't be there already need not be looked for, which takes half of the time. That it is on
-    // its way is written first: whoever goes on after this program was killed takes no chances.
+    // An item that can't be there already need not be looked for, which takes half of the time. That such items
+    // are on their way is written first, of some pieces to come too: whoever goes on after this program was
+    // killed takes no chances.
     const auto [least, most] = std::minmax_element(items.set.ids.begin(), items.set.ids.end());
-    const bool all_new = *least >= unsent_ && *most < INT64_MAX;
+    const bool all_new = *least >= fresh_ && *most < INT64_MAX;
     if (*most >= unsent_) {
-      unsent_ = std::min(*most, INT64_MAX - 1) + 1;
+      constexpr std::int64_t kAhead = 16 * kPiece;
+      unsent_ = std::min(*most, INT64_MAX - kAhead) + kAhead;
       store(before);
     }
+    fresh_ = std::max(fresh_, std::min(*most, INT64_MAX - 1) + 1);
     send(items, all_new);
   }
   store(after);
