@@ -1,21 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// Usage: hh_data_bench   one JSON object per line: images/s of one thread for each step from a file
-// to the network's pixels, and what the loader costs beside it. Times are of the thread's own
-// processor time (the loader's: wall), the least of several rounds, so that a busy machine shows
-// little.
+// Usage: hh_data_bench          one JSON object per line: images/s of one thread for each step from a
+//                               file to the network's pixels, and what the loader costs beside it.
+//                               Times are of the thread's own processor time (the loader's: wall), the
+//                               least of several rounds, so that a busy machine shows little.
+//        hh_data_bench FILE...  images/s of these, for compare.py
 #include <time.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
+#include "data/cache/cached_dataset.h"
 #include "data/experiments/loader.h"
 #include "data/images/decode.h"
 #include "data/images/transform.h"
+#include "engine/files/file.h"
 #include "kernels/core/simd.h"
 #include "tests/support/images.h"
+#include "tests/support/temporary_folder.h"
 
 namespace {
 using namespace hh;
@@ -106,10 +113,74 @@ void measure_loader() {
   }
 }
 
+using Files = std::vector<std::vector<std::uint8_t>>;
+
+/// "NAME":images/s of a step, over about half a second of processor time.
+template <class Item>
+std::string figure(const char* name, const std::vector<Item>& items,
+                   const std::function<void(const Item&)>& step) {
+  for (const Item& item : items) step(item);
+  const double start = thread_seconds();
+  std::int64_t images = 0;
+  for (; thread_seconds() - start < 0.5; images += std::int64_t(items.size())) {
+    for (const Item& item : items) step(item);
+  }
+  return "\"" + std::string(name) +
+         "\":" + std::to_string(double(images) / (thread_seconds() - start));
+}
+
+/// What an epoch costs with data.cache: reading the picture, and the transform of training.
+std::string cached(std::span<char*> paths) {
+  std::vector<FileDataset::Item> items;
+  std::vector<std::int64_t> all;
+  for (const char* path : paths) {
+    all.push_back(std::int64_t(items.size()));
+    items.push_back({.path = path});
+  }
+  const hh::testing::TemporaryFolder folder;
+  Labels labels(std::int64_t(items.size()), 1);
+  const CachedSet set = with_cache(
+      std::make_shared<FileDataset>("", std::vector<std::string>(), std::move(items),
+                                    std::move(labels), std::vector<std::string>(), DecodeOptions{}),
+      all, {.folder = folder.path(), .transform = image_train_transform(224)});
+  Transformer train(image_train_transform(224));
+  Image image;
+  std::vector<std::uint8_t> out(std::size_t{224} * 224 * 3);
+  std::uint32_t epoch = 0;
+  return figure<std::int64_t>("from data.cache", all, [&](const std::int64_t& item) {
+    set.dataset->load(item, image);
+    train.run(image, {1, epoch++, std::uint64_t(item)}, out.data());
+  });
+}
+
+/// As compare.py measures its other sides.
+void compare_files(std::span<char*> paths) {
+  Files files;
+  for (const char* path : paths) files.push_back(read_file(path, kMaxImageFileBytes));
+  using File = Files::value_type;
+  std::vector<std::uint8_t> out(std::size_t{224} * 224 * 3);
+  Transformer eval(image_eval_transform(224));
+  const auto with = [&](int shorter) {
+    return [&eval, &out, shorter](const File& file) {
+      Image image = decode_image(file, {.scaled_shorter_side = shorter});
+      eval.run(image, {}, out.data());
+    };
+  };
+  std::string figures = figure<File>("decode", files, [](const File& file) { decode_image(file); });
+  figures += "," + figure<File>("decode and transform", files, with(0));
+  figures += "," + figure<File>("scaled", files, with(256));
+  figures += "," + cached(paths);
+  std::printf("{\"version\":\"\",\"figures\":{%s}}\n", figures.c_str());
+}
+
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   hh::cpu::simd_from_environment();
+  if (argc > 1) {
+    compare_files({argv + 1, std::size_t(argc - 1)});
+    return 0;
+  }
   measure_files(400, 500);
   measure_files(800, 1000);
   measure_files(3000, 4000);

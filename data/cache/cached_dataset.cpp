@@ -41,7 +41,8 @@ std::string settings_of(const FileDataset& files, const TransformSpec& transform
         std::int64_t{transform.resize == Resize::kNone ? 0 : transform.resize_to}}) {
     text += std::to_string(number) + " ";
   }
-  return text + fs::absolute(files.root()).lexically_normal().string();
+  // Without a root paths start from the working directory.
+  return text + (fs::current_path() / files.root()).lexically_normal().string();
 }
 
 std::string made_by(const FileDataset& files, const TransformSpec& transform) {

@@ -39,8 +39,15 @@ class Resizer {
     int in = 0, out = 0, begin = 0, taps = 0;
     std::vector<int> first, count;
     std::vector<std::int32_t> weight;
+    /// The same for filter_packed_row(): of each four taps their upper parts, then their lower ones.
+    std::vector<std::int16_t> packed;
+    int groups = 0;  // of four taps, of each output
     void prepare(int in_size, int out_size, int begin_in, int outputs);
   };
+  /// The horizontal pass of these rows, which were prepared for.
+  void filter_rows(const Image& image, int first_row, int rows, int outputs, std::uint8_t* to,
+                   std::size_t to_stride);
+
   Axis horizontal_, vertical_;
   std::vector<std::uint8_t> rows_;    // after the horizontal pass
   std::vector<std::uint8_t> padded_;  // one input row and a little room to read past it

@@ -254,6 +254,16 @@ TEST_CASE("data sets below one folder share a cache, each image file once", "[da
   CHECK(of_list("m.txt").decoded == 0);
 }
 
+TEST_CASE("paths that start from the working directory have a cache too", "[data][cache]") {
+  const TemporaryFolder folder;
+  put_images(folder);
+  const auto name = folder / "i/a/large.jpg";
+  const auto set = std::make_shared<const FileDataset>(
+      "", std::vector<std::string>(), std::vector<FileDataset::Item>{{.path = name.string()}},
+      Labels(1, 1), std::vector<std::string>(), DecodeOptions{});
+  CHECK(with_cache(set, {0}, options(folder)).facts.held == 1);
+}
+
 TEST_CASE("a damaged cache is made anew, lost pixels are read from their file", "[data][cache]") {
   const TemporaryFolder folder;
   put_images(folder);
