@@ -100,6 +100,13 @@ else
   command -v python3 >/dev/null && script "distributed" python3 tests/distributed/train_test.py $bin/hybridhash
 fi
 
+# Collections on servers of others, with a PostgreSQL that the test starts.
+if [ ! -e $bin/libhh_postgres.so ] || ! command -v python3 >/dev/null || ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then
+  echo "skipped: collections in PostgreSQL, since libpq-dev, postgresql or python3 isn't installed"
+else
+  script "PostgreSQL" python3 tests/engines/postgres_test.py $bin/hybridhash
+fi
+
 # docs/own-photos.md, followed word by word.
 script "own photos" tests/scripts/own_photos_test.sh $bin/hybridhash
 

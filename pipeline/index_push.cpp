@@ -228,7 +228,10 @@ void Push::remove_strangers() {
 }  // namespace
 
 bool is_pushed(const retrieval::IndexManifest& manifest, const CollectionAbout& about) {
-  return about.push.source == retrieval::push_source(manifest) &&
+  // Codes of two models can be the same.
+  return about.bits == manifest.bits &&
+         retrieval::same_model(about.model_hash, manifest.model_hash) &&
+         about.push.source == retrieval::push_source(manifest) &&
          about.push.generation == manifest.generation && about.push.rows == manifest.rows() &&
          (about.push.source != 0 || about.next_id == 0);
 }

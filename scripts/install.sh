@@ -3,7 +3,7 @@
 # Installs the Debian packages that are missing and nothing else. Usage: scripts/install.sh [use|run|engines|test|checks|packages]
 #   use       the libraries that a program built on Debian 12 needs, no compiler
 #   run       what the program needs to be built, and the images of the quickstart
-#   engines   that and the client libraries of --engine milvus
+#   engines   that and the client libraries of --engine
 #   test      what run needs, and what the tests need
 #   packages  what run needs, and what makes and tries packages
 #   checks    that and what the checks of the sources need: clang, its formatter and linter, valgrind, doxygen;
@@ -19,10 +19,10 @@ case "${1:-run}" in
     packages=(ca-certificates libcpp-httplib0.11 libdnnl2 libfmt9 libgif7 libgomp1 libheif1 libhwy1 libjpeg62-turbo
       libonnx1 libpng16-16 libprotobuf32 libspdlog1.10 libsqlite3-0 libssl3 libtiff6 libwebp7 libwebpdemux2 zlib1g) ;;
   run) ;;
-  engines) packages+=(libgrpc++-dev pkg-config protobuf-compiler-grpc) ;;
-  test) packages+=(abigail-tools catch2 libopenmpi-dev openmpi-bin pkg-config) ;;
+  engines) packages+=(libgrpc++-dev libpq-dev pkg-config protobuf-compiler-grpc) ;;
+  test) packages+=(abigail-tools catch2 libopenmpi-dev libpq-dev openmpi-bin pkg-config postgresql) ;;
   packages) packages+=(debootstrap dpkg-dev lintian patchelf pkg-config) ;;
-  checks) packages+=(abigail-tools catch2 libgrpc++-dev libopenmpi-dev openmpi-bin pkg-config protobuf-compiler-grpc clang libclang-rt-dev clang-format clang-tidy doxygen valgrind
+  checks) packages+=(abigail-tools catch2 libgrpc++-dev libopenmpi-dev libpq-dev openmpi-bin pkg-config postgresql protobuf-compiler-grpc clang libclang-rt-dev clang-format clang-tidy doxygen valgrind
     munge slurm-client slurmctld slurmd) ;;
   *) echo "scripts/install.sh: use, run, engines, test, checks or packages, not '$1'" >&2; exit 2 ;;
 esac

@@ -201,6 +201,9 @@ void Connection::connect() {
   set_name();
   // The state of a refusal is then in its text, which is all that there is of a refused connection.
   PQsetErrorVerbosity(connection_, PQERRORS_VERBOSE);
+  // As "relation exists already, skipping": stderr is for what the user must know.
+  PQsetNoticeProcessor(
+      connection_, [](void*, const char*) {}, nullptr);
   using Clock = std::chrono::steady_clock;
   const auto until = Clock::now() + std::chrono::duration<double>(kConnectSeconds);
   PostgresPollingStatusType status =
@@ -216,6 +219,11 @@ void Connection::connect() {
     const std::size_t at = one_line(text).find("FATAL:  ");
     if (at == std::string::npos) {  // no server said it
       HH_REQUIRE(!text.starts_with("invalid "), "PostgreSQL: " << one_line(text) << kUrl);
+      for (const char* const lasting : {"SSL was required", "certificate"}) {
+        if (text.find(lasting) == std::string::npos) continue;
+        throw std::runtime_error(name_ + ": " + one_line(text) +
+                                 "; see sslmode and sslrootcert in PostgreSQL's manual");
+      }
       if (PQconnectionNeedsPassword(connection_) != 0) {
         throw std::runtime_error(name_ + ": " + one_line(text) + cure("28P01"));
       }

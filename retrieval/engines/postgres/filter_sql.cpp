@@ -45,9 +45,16 @@ std::string path_condition(const IndexFilter& filter, Parameters& parameters) {
   return found;
 }
 
+/// PostgreSQL refuses a whole object in which some text has a zero character, where SQLite's text ends: so what
+/// follows it in its string is cut off. The backslash of such an escape isn't itself escaped.
+constexpr const char* kMetadata =
+    R"((CASE WHEN strpos(metadata, '\u0000') > 0 )"
+    R"(THEN regexp_replace(metadata, '((?:^|[^\\])(?:\\\\)*)\\u0000(?:[^"\\]|\\.)*', '\1', 'g') )"
+    R"(ELSE metadata END)::json)";
+
 /// The member a.b of the metadata, as JSON; NULL where there is none. Evaluated once a row.
 std::string member(const std::string& field, Parameters& parameters) {
-  std::string found = "metadata::json";
+  std::string found = kMetadata;
   for (std::size_t at = 0; at <= field.size();) {
     const std::size_t dot = std::min(field.find('.', at), field.size());
     found += " -> " + parameters.text(field.substr(at, dot - at));
@@ -76,12 +83,6 @@ std::string number_condition(const std::string& op, double value, Parameters& pa
          " ELSE " + kNumber + " " + op + " " + parameters.text(digits(value)) + "::numeric END";
 }
 
-/// The member's text up to a zero character, where SQLite's ends and which PostgreSQL's can't hold.
-constexpr const char* kMemberText =
-    R"((CASE WHEN strpos(v::text, '\u0000') > 0 )"
-    R"(THEN regexp_replace(v::text, '^("(?:[^\\]|\\[^u]|\\u(?!0000)....)*?)\\u0000.*$', '\1"')::json )"
-    R"(ELSE v END #>> '{}') COLLATE "C")";
-
 std::string metadata_condition(const IndexFilter& filter, Parameters& parameters) {
   const std::string op = filter.op == "!=" ? "=" : filter.op, &value = filter.value;
   if (!is_text(filter.field)) return "false";
@@ -100,8 +101,14 @@ std::string metadata_condition(const IndexFilter& filter, Parameters& parameters
     cases += std::string(" WHEN 'number' THEN ") + (op[0] == (up ? '<' : '>') ? "true" : "false");
   }
   if ((!numeric || op == "=") && is_text(value)) {
-    cases +=
-        std::string(" WHEN 'string' THEN ") + kMemberText + " " + op + " " + parameters.text(value);
+    const std::string text = parameters.text(value);
+    // Of a list or an object SQLite's text is the JSON itself without blanks.
+    constexpr const char* kDense =
+        R"(regexp_replace(v::text, '("(?:[^"\\]|\\.)*")|\s+', '\1', 'g') COLLATE "C" )";
+    cases += " WHEN 'string' THEN (v #>> '{}') COLLATE \"C\" " + op + " " + text;
+    for (const char* const kind : {"array", "object"}) {
+      cases += std::string(" WHEN '") + kind + "' THEN " + kDense + op + " " + text;
+    }
   }
   if (cases.empty()) return "false";
   return "(SELECT CASE json_typeof(v)" + cases + " ELSE false END" + from;
