@@ -104,7 +104,7 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
                       recipe.data.protocol, std::uint64_t(recipe.data.split_seed));
   });
   if (resuming) {
-    check_same_weights(*trainer_);
+    check_same_weights(*trainer_, folder_ / kCheckpointFile);
   } else {
     save_checkpoint();
   }
@@ -119,6 +119,8 @@ TrainingRun::TrainingRun(const Recipe& recipe, const std::filesystem::path& fold
 }
 
 void TrainingRun::prepare(const Recipe& recipe, bool resuming, bool allow_changed_data) {
+  HH_REQUIRE(recipe.train.dtype != "f16" || device_ != kCpu,
+             "train.dtype = f16 needs a GPU; use bf16 or f32 on the CPU");
   if (writes()) {
     lock_.emplace(lock_of(folder_, resuming));
     for (const char* file : {kCheckpointFile, kBestFile, kBestByQueryFile}) {

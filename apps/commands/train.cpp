@@ -123,10 +123,18 @@ std::string new_folder(const Options& o, const pipeline::Recipe& recipe) {
   return folder;
 }
 
+/// Not by CLI11, before the ranks have met: each of them would say it.
+void check_there(const std::string& given, CLI::Validator validator) {
+  std::string text = given;
+  const std::string wrong = given.empty() ? "" : validator(text);
+  HH_REQUIRE(wrong.empty(), wrong);
+}
+
 void run(const Options& o) {
   std::vector<std::string> settings = o.settings;
   if (o.skip_bad) settings.push_back("data.skip_bad=true");
   if (o.print_recipe) {
+    check_there(o.recipe, existing_file());
     const pipeline::Recipe recipe = o.resume.empty()
                                         ? pipeline::Recipe::read(o.recipe, settings)
                                         : pipeline::TrainingRun::recipe_of(o.resume, settings);
@@ -140,6 +148,8 @@ void run(const Options& o) {
   std::string folder = o.resume;
   Device device;
   together(all, [&] {
+    check_there(o.recipe, existing_file());
+    check_there(o.resume, existing_folder());
     if (o.profile) profiled.emplace();
     if (o.profile_steps) profiled = parse_steps(*o.profile_steps);
     if (!o.resume.empty()) {
@@ -172,10 +182,9 @@ void run(const Options& o) {
 void add_train(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("train", "Train a network by a recipe");
-  command->add_option("recipe", options->recipe, "TOML file; see recipes/")->check(existing_file());
+  command->add_option("recipe", options->recipe, "TOML file; see recipes/");
   command->add_option("--out", options->out, "folder of the run; runs/RECIPE if not given");
-  command->add_option("--resume", options->resume, "continue the run in this folder, bit for bit")
-      ->check(existing_folder());
+  command->add_option("--resume", options->resume, "continue the run in this folder, bit for bit");
   command->add_option("--set", options->settings, "key=value of the recipe, as train.epochs=3")
       ->take_all();
   command->add_flag("--skip-bad", options->skip_bad,

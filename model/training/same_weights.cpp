@@ -7,7 +7,7 @@
 
 namespace hh {
 
-void check_same_weights(Trainer& trainer) {
+void check_same_weights(Trainer& trainer, const std::filesystem::path& read_from) {
   Communicator& ranks = *trainer.config().ranks;
   if (ranks.size() == 1) return;
   std::vector<std::vector<std::byte>> store;
@@ -21,11 +21,17 @@ void check_same_weights(Trainer& trainer) {
     for (std::size_t i = 0; i < all.size(); ++i) {
       const std::size_t parameter = i % sums.size();
       if (all[i] == sums[parameter]) continue;
-      throw std::runtime_error(
-          "the weights of rank " + std::to_string(i / sums.size()) + " aren't rank 0's any more (" +
-          trainer.parameters().all()[parameter].name() +
-          " is the first that differs): its machine "
-          "computes or keeps them wrongly; leave it out, and go on with --resume");
+      const std::string rank = "rank " + std::to_string(i / sums.size());
+      const std::string first = trainer.parameters().all()[parameter].name();
+      if (!read_from.empty()) {
+        throw std::runtime_error(read_from.string() + ": " + rank +
+                                 " has another file of that name than rank 0 (" + first +
+                                 " is the first weight that differs): resume in a folder that all "
+                                 "machines share, or copy rank 0's to each");
+      }
+      throw std::runtime_error("the weights of " + rank + " aren't rank 0's any more (" + first +
+                               " is the first that differs): its machine computes or keeps them "
+                               "wrongly; leave it out, and go on with --resume");
     }
   });
 }

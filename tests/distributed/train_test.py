@@ -231,6 +231,27 @@ def test_killed():
         assert checkpoint(name) == checkpoint("whole")
 
 
+def test_said_once():
+    """What is wrong with all ranks alike comes once."""
+    for wrong in (["nofile.toml"], ["--resume", "nofolder"], [recipe(1), "--out", folder / "f16", "--set", "train.dtype=f16"]):
+        text = run(words(2, *wrong), status=2)
+        assert sum(line.startswith("hybridhash: ") for line in text.splitlines()) == 1, text
+    assert not (folder / "f16").exists()
+
+
+def test_folder_of_each_machine():
+    """A rank that resumes from a folder of its own, of the same name."""
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0:
+        return print("skipped: another folder, since a second view of the files is root's to make")
+    if not (folder / "n2").exists():
+        train("n1", 1)
+        train("n2", 2)
+    text = run(["mpirun", "--oversubscribe", "-np", "1", program, "train", "--resume", folder / "n1", ":", "-np", "1", "unshare", "-m",
+                "bash", "-c", f"mount --bind '{folder / 'n2'}' '{folder / 'n1'}' && exec '{program}' train --resume '{folder / 'n1'}'"],
+               status=2)
+    assert re.search("rank 1 has another file of that name than rank 0 .* in a folder that all machines share", text), text
+
+
 def test_other_recipe():
     """A rank with another recipe is refused by the key."""
     second = folder / "other.toml"
