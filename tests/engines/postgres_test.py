@@ -5,6 +5,7 @@ import os
 import sys
 
 import acceptance
+import served
 from postgres_server import Server
 
 
@@ -107,4 +108,4 @@ def test_secrets(t):
 if __name__ == "__main__":
     with Server() as started:
         sys.exit(acceptance.run_all(sys.argv[1], Postgres(started),
-                                    [*acceptance.COMMON, test_tables_of_others, test_rights, test_secrets], sys.argv[2:]))
+                                    [*acceptance.COMMON, *served.TESTS, test_tables_of_others, test_rights, test_secrets], sys.argv[2:]))
