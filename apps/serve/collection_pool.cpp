@@ -71,6 +71,13 @@ void CollectionPool::use(const std::function<void(Collection&)>& work) {
       if (!std::exchange(again, false)) gone(error.what());
     } catch (const std::invalid_argument&) {
       throw;  // of the request: the connection is good
+    } catch (const ComputeBusy&) {
+      lent.drop();  // it may have gone in the middle of a change, with the right to it
+      throw;
+    } catch (const std::runtime_error&) {
+      // What it knew of the collection, classes for one, may be what others have changed since.
+      lent.drop();
+      if (!std::exchange(again, false)) throw;
     } catch (...) {
       lent.drop();
       throw;

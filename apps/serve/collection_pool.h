@@ -21,8 +21,8 @@ class CollectionPool {
   CollectionPool(const CollectionPool&) = delete;
   CollectionPool& operator=(const CollectionPool&) = delete;
 
-  /// Runs `work` with a connection. Where that had been idle and the server has gone since, it runs once more
-  /// with a new one: it must bear that. Throws what `work` throws, but for TryAgain, whose reason is
+  /// Runs `work` with a connection. Where that had been idle, and the server has gone or the collection was
+  /// changed since, it runs once more with a new one: it must bear that. Throws what `work` throws, but for TryAgain, whose reason is
   /// logged and not for those who ask: ComputeBusy; that too where none is free in time.
   void use(const std::function<void(retrieval::Collection&)>& work);
 

@@ -63,7 +63,7 @@ std::unique_lock<std::mutex> MemoryCollection::begin() {
 
 std::optional<CollectionAbout> MemoryCollection::about() {
   const auto lock = begin();
-  return server_->about;
+  return known_ = server_->about;
 }
 
 void MemoryCollection::change(std::int64_t count, const std::function<void(std::int64_t)>& items,
@@ -169,11 +169,15 @@ std::vector<std::vector<CollectionHit>> MemoryCollection::search(CodesView queri
 
 std::vector<CollectionItem> MemoryCollection::items(std::span<const std::int64_t> ids) {
   const auto lock = begin();
+  if (!known_) known_ = server_->about;
   std::vector<CollectionItem> found;
   for (const std::int64_t id : ids) {
-    if (const auto at = server_->items.find(id); at != server_->items.end()) {
-      found.push_back(at->second);
+    const auto at = server_->items.find(id);
+    if (at == server_->items.end()) continue;
+    for (const int label : at->second.description.labels) {
+      if (label >= known_->classes) throw std::runtime_error("memory: there is no such class");
     }
+    found.push_back(at->second);
   }
   return found;
 }

@@ -65,6 +65,7 @@ class MemoryCollection final : public retrieval::Collection {
 
   std::shared_ptr<MemoryServer> server_;
   bool broken_ = false, locks_ = false;
+  std::optional<retrieval::CollectionAbout> known_;  // as of the last look
 };
 
 }  // namespace hh::testing

@@ -193,6 +193,12 @@ TEST_CASE("a server of collections that goes and comes back", "[serve_collection
   // An idle connection that has gone is no fault of the request.
   CHECK(both.collection(search) == expected);
   both.server->fails_at = 0;
+  // Nor is one that knows fewer classes than another program has made since.
+  both.server->about->classes = 4;
+  both.server->about->class_names.push_back("owl");
+  both.server->items.at(30).description.labels = {3};
+  both.collection(Both::get("/api/v1/items/30"));
+  both.server->items.at(30).description.labels = {0};
   auto made = std::make_shared<int>(0);
   auto down = std::make_shared<bool>(true);
   ServedCollection gone(
