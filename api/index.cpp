@@ -127,7 +127,7 @@ struct Queries {
     }
     if (q.outputs != nullptr) {
       outputs.assign(q.outputs, q.outputs + n * std::size_t(index.bits()));
-    } else if (!rows.empty() && !index.outputs().empty()) {
+    } else if (!rows.empty() && index.manifest().outputs) {
       for (const std::int64_t row : rows) {
         const auto own = index.outputs_of(row);
         outputs.insert(outputs.end(), own.begin(), own.end());

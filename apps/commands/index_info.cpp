@@ -26,6 +26,7 @@ std::uintmax_t size_on_disk(const std::filesystem::path& folder) {
 
 void print_index(const std::string& folder, bool as_json) {
   const retrieval::Index index = retrieval::Index::open(folder);
+  index.outputs();  // checks what opening leaves for later
   const retrieval::IndexManifest& m = index.manifest();
   const nlohmann::ordered_json all{
       {"index", folder},      {"version", m.version()},       {"items", index.count()},

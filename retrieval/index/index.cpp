@@ -13,6 +13,7 @@
 #include "engine/text/json_text.h"
 #include "engine/text/utf8.h"
 #include "kernels/core/check.h"
+#include "kernels/core/parallel.h"
 #include "retrieval/codes/class_names.h"
 #include "retrieval/index/filter.h"
 
@@ -34,6 +35,25 @@ std::pair<std::uint64_t, std::uint64_t> file_id(const std::filesystem::path& pat
       "; the index is damaged: restore a copy, or build it again by hybridhash "
       "index build");
 }
+
+/// Rows of one of an index's files, and their check sum as it should be.
+struct Part {
+  std::filesystem::path path;
+  std::int64_t begin, end;
+  std::span<const std::byte> bytes;
+  std::uint64_t sum;
+
+  static Part of(const std::filesystem::path& path, const MappedRows& rows, std::size_t size,
+                 std::int64_t begin, std::int64_t end, std::uint64_t sum) {
+    return {path, begin, end,
+            rows.bytes().subspan(std::size_t(begin) * size, std::size_t(end - begin) * size), sum};
+  }
+  bool is_right() const { return xxh64(bytes) == sum; }
+  [[noreturn]] void tell() const {
+    damaged(path, "the check sum of rows " + std::to_string(begin) + " to " +
+                      std::to_string(end - 1) + " is wrong");
+  }
+};
 
 bool is_metadata(const std::string& text) {
   if (text.empty()) return true;
@@ -75,6 +95,7 @@ Index::Index(const std::filesystem::path& folder, const IndexManifest& manifest,
   if (manifest.outputs) {
     outputs_ = MappedRows(folder / manifest.outputs_name(), manifest.output_bytes(), rows_);
   }
+  outputs_checks_ = std::make_shared<LateChecks>(outputs_checked(older));
   by_id_ = older != nullptr && continues(*older) ? std::make_shared<LazyRowsById>(*older->by_id_)
                                                  : std::make_shared<LazyRowsById>();
   if (known && continues(*older)) {
@@ -116,23 +137,59 @@ RowMask Index::read_live() const {
 
 void Index::check(const Index* older) const {
   const std::int64_t checked = older != nullptr && continues(*older) ? older->rows_ : 0;
+  std::vector<Part> parts;
   std::int64_t row = 0;
   for (const IndexSegment& segment : manifest_.segments) {
     const std::int64_t begin = row, end = row + segment.rows;
     row = end;
     if (end <= checked) continue;
-    const auto check_part = [&](const MappedRows& rows, std::size_t size, std::uint64_t sum,
-                                const std::string& name) {
-      const auto part =
-          rows.bytes().subspan(std::size_t(begin) * size, std::size_t(segment.rows) * size);
-      if (xxh64(part) == sum) return;
-      damaged(folder_ / name, "the check sum of rows " + std::to_string(begin) + " to " +
-                                  std::to_string(end - 1) + " is wrong");
-    };
-    check_part(codes_, manifest_.code_bytes(), segment.codes, manifest_.codes_name());
-    check_part(ids_, sizeof(std::int64_t), segment.ids, manifest_.ids_name());
-    if (!manifest_.outputs) continue;
-    check_part(outputs_, manifest_.output_bytes(), segment.outputs, manifest_.outputs_name());
+    parts.push_back(Part::of(folder_ / manifest_.codes_name(), codes_, manifest_.code_bytes(),
+                             begin, end, segment.codes));
+    parts.push_back(Part::of(folder_ / manifest_.ids_name(), ids_, sizeof(std::int64_t), begin, end,
+                             segment.ids));
+  }
+  std::vector<char> right(parts.size());
+  cpu::parallel_chunks(std::int64_t(parts.size()), [&](std::int64_t i) {
+    right[std::size_t(i)] = parts[std::size_t(i)].is_right() ? 1 : 0;
+  });
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (!right[i]) parts[i].tell();
+  }
+}
+
+std::vector<bool> Index::outputs_checked(const Index* older) const {
+  const auto& segments = manifest_.segments;
+  std::vector<bool> checked(segments.size(), !manifest_.outputs);
+  if (!manifest_.outputs || older == nullptr || !continues(*older)) return checked;
+  std::int64_t row = 0;
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const std::int64_t begin = row, end = row + segments[i].rows;
+    row = end;
+    checked[i] = end <= older->rows_;
+    std::int64_t old_end = 0;
+    for (std::size_t j = 0; j < older->manifest_.segments.size(); ++j) {
+      const std::int64_t old_begin = old_end;
+      old_end += older->manifest_.segments[j].rows;
+      const bool apart = old_end <= begin || end <= old_begin;
+      checked[i] = checked[i] && (apart || older->outputs_checks_->is_done(j));
+    }
+  }
+  return checked;
+}
+
+void Index::check_outputs(std::int64_t begin, std::int64_t end) const {
+  if (outputs_checks_->all_done()) return;
+  std::int64_t row = 0;
+  for (std::size_t i = 0; i < manifest_.segments.size(); ++i) {
+    const IndexSegment& segment = manifest_.segments[i];
+    const std::int64_t first = row;
+    row += segment.rows;
+    if (row <= begin || end <= first) continue;
+    outputs_checks_->ensure(i, [&] {
+      const Part part = Part::of(folder_ / manifest_.outputs_name(), outputs_,
+                                 manifest_.output_bytes(), first, row, segment.outputs);
+      if (!part.is_right()) part.tell();
+    });
   }
 }
 
@@ -162,15 +219,21 @@ std::span<const std::int64_t> Index::ids() const {
   return {reinterpret_cast<const std::int64_t*>(ids_.bytes().data()), std::size_t(rows_)};
 }
 
-std::span<const float> Index::outputs() const {
+std::span<const float> Index::mapped_outputs() const {
   return {reinterpret_cast<const float*>(outputs_.bytes().data()),
           outputs_.bytes().size() / sizeof(float)};
 }
 
+std::span<const float> Index::outputs() const {
+  check_outputs(0, rows_);
+  return mapped_outputs();
+}
+
 std::span<const float> Index::outputs_of(std::int64_t row) const {
   if (!manifest_.outputs) return {};
+  check_outputs(row, row + 1);
   const auto width = std::size_t(bits());
-  return outputs().subspan(std::size_t(row) * width, width);
+  return mapped_outputs().subspan(std::size_t(row) * width, width);
 }
 
 std::optional<std::int64_t> Index::row_of(std::int64_t id) const {
@@ -239,7 +302,11 @@ int Index::class_of(const std::string& name) const {
 
 RowMask Index::select(const std::vector<std::string>& filters) const {
   RowMask mask = live_;
-  for (const std::string& filter : filters) mask &= passing(filter);
+  for (const std::string& filter : filters) {
+    std::shared_ptr<const RowMask> rows = masks_->find(filter);
+    if (!rows) masks_->keep(filter, rows = std::make_shared<const RowMask>(passing(filter)));
+    mask &= *rows;
+  }
   return mask;
 }
 

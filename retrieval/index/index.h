@@ -26,7 +26,9 @@
 #include "retrieval/codes/codes.h"
 #include "retrieval/codes/model_hash.h"
 #include "retrieval/codes/row_mask.h"
+#include "retrieval/index/filter_masks.h"
 #include "retrieval/index/items.h"
+#include "retrieval/index/late_checks.h"
 #include "retrieval/index/manifest.h"
 #include "retrieval/index/rows.h"
 #include "retrieval/index/rows_by_id.h"
@@ -55,9 +57,10 @@ struct IndexItem {
 /// A state of an index, read-only. Safe from many threads.
 class Index {
  public:
-  /// Checks everything: sizes and check sums of codes, ids and delete marks. Throws
-  /// std::runtime_error with the file and what is wrong, also for a newer version.
-  /// With an older state of the index at hand, only what came since then is checked.
+  /// Checks all sizes, and the check sums of codes, ids and delete marks, on up to
+  /// cpu::num_threads() threads. Throws std::runtime_error with the file and what is wrong, also for
+  /// a newer version. With an older state of the index at hand, only what came since then is checked.
+  /// The check sums of outputs, 32 bits a bit of a code, are left for outputs() and outputs_of().
   static Index open(const std::filesystem::path& folder, const Index* older = nullptr);
   /// Whether this is a later state of the same files: the first rows are those of `older`.
   bool continues(const Index& older) const;
@@ -69,9 +72,11 @@ class Index {
   std::int64_t count() const { return rows_ - manifest_.deleted; }  // items
   CodesView codes() const;                                          // of all rows
   std::span<const std::int64_t> ids() const;
-  /// The network's real-valued outputs, [rows, bits]; empty where they aren't kept.
+  /// The network's real-valued outputs, [rows, bits]; empty where they aren't kept. The first call
+  /// compares their check sums. Throws std::runtime_error for damage.
   std::span<const float> outputs() const;
-  /// Those of one row, [bits]; empty where they aren't kept.
+  /// Those of one row, [bits]; empty where they aren't kept. The first call for one of the rows that
+  /// were added together compares their check sum, likewise.
   std::span<const float> outputs_of(std::int64_t row) const;
   /// For searches: rows that are not deleted. Null when none is.
   const RowMask* allowed() const { return manifest_.deleted > 0 ? &live_ : nullptr; }
@@ -84,7 +89,8 @@ class Index {
   std::string class_name(int c) const;
   /// A class by its name or number. Throws std::invalid_argument.
   int class_of(const std::string& name) const;
-  /// Rows that are not deleted and pass all filters (filter.h). Throws std::invalid_argument.
+  /// Rows that are not deleted and pass all filters (filter.h). Those of the last filters are kept,
+  /// as searches come with the same ones. Throws std::invalid_argument.
   RowMask select(const std::vector<std::string>& filters) const;
   /// All items, in order of their rows.
   ItemSet contents() const;
@@ -100,6 +106,11 @@ class Index {
   Index(const std::filesystem::path& folder, const IndexManifest& manifest,
         std::shared_ptr<const ItemTable> items, const Index* older);
   void check(const Index* older) const;
+  /// Of the segments that hold rows [begin, end).
+  void check_outputs(std::int64_t begin, std::int64_t end) const;
+  /// Segments whose outputs an older state has checked.
+  std::vector<bool> outputs_checked(const Index* older) const;
+  std::span<const float> mapped_outputs() const;
   RowMask read_live() const;
   /// Of these rows, in their order.
   std::vector<Description> descriptions(std::span<const std::int64_t> rows) const;
@@ -115,6 +126,8 @@ class Index {
   std::pair<std::uint64_t, std::uint64_t> file_;
   RowMask live_;
   std::shared_ptr<LazyRowsById> by_id_;
+  std::shared_ptr<LateChecks> outputs_checks_;
+  std::shared_ptr<FilterMasks> masks_ = std::make_shared<FilterMasks>();
   std::shared_ptr<const ItemTable> items_;
 };
 

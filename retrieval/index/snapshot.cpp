@@ -71,7 +71,8 @@ Snapshot make_snapshot(const fs::path& folder, const fs::path& place, bool copy)
         if (fs::exists(folder / name)) fs::copy_file(folder / name, made.path() / name);
       }
       write_index_manifest(made.path(), manifest);
-      const Index index = Index::open(made.path());  // checks everything
+      const Index index = Index::open(made.path());
+      index.outputs();  // checks what opening leaves for later
       made.put_in_place();
       return {.items = index.count(), .linked = linked};
     } catch (const std::runtime_error&) {

@@ -225,6 +225,8 @@ void IndexWriter::append(IndexManifest& manifest, ItemTable& items, const CodeSe
     segment.codes = write(manifest.codes_name(), manifest.code_bytes(), bytes_of(set.codes));
     segment.ids = write(manifest.ids_name(), sizeof(std::int64_t), std::as_bytes(ids));
     if (manifest.outputs) {
+      // Rows whose check sum is made anew must be those that were written.
+      if (joined > 0) index_->check_outputs(before + count - joined, before);
       segment.outputs = write(manifest.outputs_name(), manifest.output_bytes(),
                               std::as_bytes(std::span(set.outputs)));
     }

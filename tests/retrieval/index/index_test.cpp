@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "retrieval/index/filter.h"
+#include "retrieval/index/snapshot.h"
 #include "retrieval/search/hamming_scan.h"
 #include "tests/support/codes.h"
 #include "tests/support/temporary_folder.h"
@@ -219,10 +220,58 @@ TEST_CASE("an index keeps outputs through every change", "[index]") {
   build_index(folder / "c", with_outputs(make_items(0, 2)));
   CHECK(Index::open(folder / "c").outputs().empty());
   CHECK(to_text(Index::open(folder / "c").manifest()).find("outputs") == std::string::npos);
-  // A wrong byte shows.
-  const auto path = folder / "a" / read_index_manifest(folder / "a").outputs_name();
-  std::fstream(path, std::ios::in | std::ios::out | std::ios::binary).seekp(64 + 3).put('x');
-  CHECK_THROWS_WITH(Index::open(folder / "a"), Contains("check sum of rows 0 to"));
+}
+
+TEST_CASE("damaged outputs are told by what needs them", "[index]") {
+  const testing::TemporaryFolder folder;
+  const auto path = folder / "a";
+  build_index(path, with_outputs(make_items(0, 20)), false, true);
+  IndexWriter(path).add(with_outputs(make_items(20, 3)));
+  const auto spoil = [&](int row) {
+    const auto file = path / read_index_manifest(path).outputs_name();
+    std::fstream(file, std::ios::in | std::ios::out | std::ios::binary)
+        .seekp(64 + row * 40 * 4 + 3)
+        .put('x');
+  };
+  const Index before = Index::open(path);
+  CHECK(before.outputs_of(2).size() == 40);  // so rows 0 to 19 are known to be right
+  spoil(21);
+  const Index index = Index::open(path);
+  CHECK(index.select({}).count() == 23);
+  CHECK(index.outputs_of(19).size() == 40);
+  const auto wrong = Contains("check sum of rows 20 to 22 is wrong");
+  for (int again = 0; again < 2; ++again) {
+    CHECK_THROWS_WITH(index.outputs_of(20), wrong);
+    CHECK_THROWS_WITH(index.outputs(), wrong);
+    CHECK_THROWS_WITH(index.contents(), wrong);
+  }
+  CHECK_THROWS_WITH(make_snapshot(path, folder / "b", false), wrong);
+  CHECK_THROWS_WITH(IndexWriter(path).compact(), wrong);
+  // A change that would make their check sum anew.
+  CHECK_THROWS_WITH(IndexWriter(path).add(with_outputs(make_items(23, 2))), wrong);
+  CHECK(Index::open(path).count() == 23);
+  // One that leaves them as they are.
+  IndexWriter(path).add(with_outputs(make_items(23, 1)));
+  spoil(0);
+  const Index after = Index::open(path, &before);
+  CHECK(after.outputs_of(23).size() == 40);
+  CHECK(after.outputs_of(0).size() == 40);  // checked before it was spoilt
+  CHECK_THROWS_WITH(after.outputs_of(22), wrong);
+  CHECK_THROWS_WITH(Index::open(path).outputs_of(0), Contains("rows 0 to 19 is wrong"));
+}
+
+TEST_CASE("filters that are asked for again see what has changed", "[index]") {
+  const testing::TemporaryFolder folder;
+  build_index(folder / "a", make_items(0, 30));
+  IndexWriter writer(folder / "a");
+  const auto cats = [&] { return ids_of(writer.index(), writer.index().select({"label=cat"})); };
+  const Ids at_first = cats();
+  CHECK(cats() == at_first);
+  writer.remove(Ids{at_first[0]});
+  CHECK(cats() == Ids(at_first.begin() + 1, at_first.end()));
+  writer.add(make_items(30, 3));
+  CHECK(cats().size() == at_first.size());
+  CHECK(cats().back() == 30);
 }
 
 TEST_CASE("a later state is opened from an older one", "[index]") {
