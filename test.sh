@@ -3,7 +3,7 @@
 # Installs what is missing, builds, runs all tests. The last line is "N passed, N failed".
 #   ./test.sh             everything but what takes very long
 #   ./test.sh --extended  also packages in bare Debian roots, the documents as a site, the Python package with PyTorch,
-#                         Slurm, Ray and Sail, clang-tidy, the sanitizers and 30 seconds of each fuzz target
+#                         Slurm, Ray and Sail, Milvus, clang-tidy, the sanitizers and 30 seconds of each fuzz target
 set -uo pipefail
 cd "$(dirname "$0")" || exit
 extended=false
@@ -199,6 +199,7 @@ if $extended; then
     echo "skipped: the site, since PyPI can't be reached"
   fi
   script "clusters" tests/scripts/cluster_test.sh $bin/hybridhash
+  script "Milvus" tests/scripts/milvus_test.sh $bin/hybridhash
   count "clang-tidy" scripts/check_tidy.sh build/$preset
   script "address sanitizer" scripts/sanitize.sh asan
   script "thread sanitizer" scripts/sanitize.sh tsan

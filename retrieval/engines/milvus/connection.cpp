@@ -172,6 +172,10 @@ void MilvusConnection::check(const milvus::Status& status) const {
   if (status.code() == kNotFound || (status.code() == 0 && status.error_code() == kOldNotFound)) {
     throw MilvusNotFound(name_ + why);
   }
+  // It has no number of its own.
+  if (status.reason().find("exceed the limit size") != std::string::npos) {
+    throw MilvusTooLarge(name_ + why);
+  }
   if (status.code() == kNotLoaded) throw MilvusNotLoaded(name_ + why);
   const bool again = status.retriable() || has(kAgain, status.code()) ||
                      (status.code() == 0 && has(kOldAgain, status.error_code()));

@@ -49,7 +49,7 @@ std::optional<std::string> member(const std::string& key) {
   return text;
 }
 
-std::optional<std::string> metadata_condition(const IndexFilter& filter) {
+std::optional<std::string> metadata_condition(const IndexFilter& filter, const MilvusItems& items) {
   const auto of = member(filter.field);
   const std::string& value = filter.value;
   if (!of || !plain(value) || value == "null") return {};
@@ -66,7 +66,13 @@ std::optional<std::string> metadata_condition(const IndexFilter& filter) {
     char digits[40];
     std::snprintf(digits, sizeof digits, "%.17e", number);  // an exponent: no whole number
     const std::string compared = *of + " " + op + " " + digits;
+    if (op == "==" && items.has_zeros) return {};
     condition = op == "==" ? compared + " or " + condition : compared;
+  } else if (items.has_zeros) {
+    return {};
+  } else if (op == "==" ? value.starts_with('[') || value.starts_with('{')
+                        : items.has_lists(filter.field)) {
+    return {};
   }
   return negated ? negation(condition) : "(" + condition + ")";
 }
@@ -176,7 +182,8 @@ std::string both_conditions(const std::string& a, const std::string& b) {
   return "(" + a + ") and (" + b + ")";
 }
 
-MilvusCondition milvus_condition(std::span<const CollectionFilter> filters) {
+MilvusCondition milvus_condition(std::span<const CollectionFilter> filters,
+                                 const MilvusItems& items) {
   MilvusCondition made;
   for (const CollectionFilter& filter : filters) {
     std::string text;
@@ -187,8 +194,10 @@ MilvusCondition milvus_condition(std::span<const CollectionFilter> filters) {
       text = label_condition(filter);
     } else if (filter.filter.field == "path") {
       text = path_condition(filter.filter, exact);
+      exact = exact && !(items.has_zeros && filter.filter.op == "~");
+      if (!exact && items.has_zeros) text.clear();
     } else {
-      const auto condition = metadata_condition(filter.filter);
+      const auto condition = metadata_condition(filter.filter, items);
       exact = condition.has_value();
       text = condition.value_or("");
     }
@@ -201,9 +210,12 @@ MilvusCondition milvus_condition(std::span<const CollectionFilter> filters) {
 std::optional<MemberConditions> member_conditions(const std::string& key) {
   const auto of = member(key);
   if (!of) return {};
-  return MemberConditions{.exists = "exists " + *of,
-                          .number = *of + " >= 0.0 or " + *of + " < 0.0",
-                          .text = *of + " >= \"\""};
+  MemberConditions made{.exists = "exists " + *of,
+                        .number = *of + " >= 0.0 or " + *of + " < 0.0",
+                        .text = *of + " >= \"\""};
+  made.scalar =
+      made.number + " or " + made.text + " or " + *of + " == true or " + *of + " == false";
+  return made;
 }
 
 }  // namespace hh::retrieval

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "retrieval/engines/milvus/milvus_collection.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
+#include <random>
 #include <thread>
 
 #include "engine/files/file_error.h"
@@ -23,7 +26,8 @@ constexpr int kLoaded = 3;                                  // a state of loadin
 constexpr int kFinished = 3, kFailed = 4;                   // states of an index
 constexpr int kGrowing = 2;                                 // a state of a segment
 constexpr const char *kAbout = "hybridhash.about", *kWritten = "hybridhash.written",
-                     *kUnsent = "hybridhash.unsent";
+                     *kUnsent = "hybridhash.unsent", *kSender = "hybridhash.sender",
+                     *kZeros = "hybridhash.zeros";
 // One that is larger than etcd takes (1.5 MB, twice the collection) can neither be changed nor dropped again.
 constexpr std::size_t kMaxAbout = 400'000;
 
@@ -59,7 +63,9 @@ void wait_until(F&& done, int seconds, const std::string& what) {
 }  // namespace
 
 MilvusCollection::MilvusCollection(const CollectionPlace& place)
-    : collection_(place.collection), connection_(place.url) {
+    : collection_(place.collection),
+      connection_(place.url),
+      sender_(std::to_string(std::random_device()()) + "-" + std::to_string(getpid())) {
   server();  // or it isn't there
 }
 
@@ -86,11 +92,13 @@ CollectionAbout MilvusCollection::read_properties(
   const std::string* text = nullptr;
   std::uint64_t written = 0;
   std::int64_t unsent = 0;
-  bool right = true;
+  bool right = true, ours = false, zeros = false;
   for (const milvus::KeyValue& property : described.properties()) {
     if (property.key() == kAbout) text = &property.value();
     if (property.key() == kWritten) right = right && number_of(property.value(), written);
     if (property.key() == kUnsent) right = right && number_of(property.value(), unsent);
+    if (property.key() == kZeros) zeros = property.value() != "0";
+    if (property.key() == kSender) ours = property.value() == sender_;
   }
   const std::string name = connection_.name() + ": collection " + collection_;
   if (text == nullptr || !right) {
@@ -98,7 +106,8 @@ CollectionAbout MilvusCollection::read_properties(
   }
   const CollectionAbout about = CollectionAbout::parse(*text, name);
   check_schema(described.schema(), about.bits);
-  if (unsent != unsent_) fresh_ = unsent;  // another program's
+  if (!ours) fresh_ = unsent;
+  has_zeros_ = zeros;
   unsent_ = unsent;
   if (written > written_) {
     written_ = written;
@@ -159,9 +168,11 @@ void MilvusCollection::create(const CollectionAbout& about) {
   request.set_consistency_level(kBounded);
   add(request.mutable_properties(), kAbout, text);
   add(request.mutable_properties(), kUnsent, "0");
+  add(request.mutable_properties(), kSender, sender_);
   connection_.call(&Stub::CreateCollection, request, kSeconds);
   about_ = about;
   unsent_ = fresh_ = 0;
+  has_zeros_ = false;
   index_made_ = false;
   make_index();
 }
@@ -183,6 +194,8 @@ void MilvusCollection::store(const CollectionAbout& about) {
   add(request.mutable_properties(), kAbout, text);
   add(request.mutable_properties(), kWritten, std::to_string(written_));
   add(request.mutable_properties(), kUnsent, std::to_string(unsent_));
+  add(request.mutable_properties(), kSender, sender_);
+  add(request.mutable_properties(), kZeros, has_zeros_ ? "1" : "0");
   // Twice: 2.3.5 has the new properties in memory, and writes those it had before to its disk, so that a
   // server that is killed would forget the last change.
   for (int i = 0; i < 2; ++i) connection_.call(&Stub::AlterCollection, request, kSeconds);

@@ -95,6 +95,7 @@ class MilvusCollection final : public Collection {
                  const std::function<bool(Rows&)>& f);
   /// Ids that pass all filters, where Milvus can't say them all.
   std::vector<std::int64_t> passing(const MilvusCondition& condition);
+  MilvusCondition condition_of(std::span<const CollectionFilter> filters);
   /// Refuses filters of members that no item has, as Index::select() does.
   void check_members(std::span<const CollectionFilter> filters);
   void check_member(const IndexFilter& filter);
@@ -106,9 +107,11 @@ class MilvusCollection final : public Collection {
 
   std::string collection_;
   MilvusConnection connection_;
+  const std::string sender_;              // tells this connection from others that write
   std::optional<CollectionAbout> about_;  // as it was read or written last
   std::int64_t fresh_ = 0;     // no id from here on was sent, but for what others send now
   std::int64_t unsent_ = 0;    // from here on no id has ever been sent
+  bool has_zeros_ = false;     // some item's text may have a character 0
   std::uint64_t written_ = 0;  // the time of the last write known of, by the server's clock
   std::chrono::steady_clock::time_point read_at_{};  // when it became known
   std::set<std::string> members_;                    // of metadata, that items have

@@ -187,7 +187,9 @@ void MilvusCollection::each_page(const std::string& condition, Fields fields,
                           (!after || found.ids.front() > *after);
     if (!in_order || n > page) connection_.fail("it gave items out of order; is it a Milvus?");
     after = found.ids.back();
-    if (!f(found) || n < page) return;
+    // A page that isn't full isn't the last: of an item that is there twice, since two programs pushed it at once,
+    // one is left out.
+    if (!f(found)) return;
   }
 }
 
@@ -201,6 +203,15 @@ std::vector<std::int64_t> MilvusCollection::passing(const MilvusCondition& condi
     return true;
   });
   return ids;
+}
+
+MilvusCondition MilvusCollection::condition_of(std::span<const CollectionFilter> filters) {
+  check_members(filters);
+  const auto has_lists = [this](const std::string& key) {
+    const auto conditions = member_conditions(key);
+    return count_of(conditions->exists) != count_of(conditions->scalar);
+  };
+  return milvus_condition(filters, {.has_lists = has_lists, .has_zeros = has_zeros_});
 }
 
 void MilvusCollection::check_members(std::span<const CollectionFilter> filters) {
@@ -243,8 +254,7 @@ void MilvusCollection::check_member(const IndexFilter& filter) {
 
 std::int64_t MilvusCollection::count(std::span<const CollectionFilter> filters) {
   known_about();
-  check_members(filters);
-  const MilvusCondition condition = milvus_condition(filters);
+  const MilvusCondition condition = condition_of(filters);
   return condition.rest.empty() ? count_of(condition.text)
                                 : std::int64_t(passing(condition).size());
 }
@@ -273,8 +283,7 @@ std::vector<CollectionItem> MilvusCollection::items(std::span<const std::int64_t
 std::vector<CollectionItem> MilvusCollection::list(std::int64_t after, std::int64_t limit,
                                                    std::span<const CollectionFilter> filters) {
   known_about();
-  check_members(filters);
-  const MilvusCondition condition = milvus_condition(filters);
+  const MilvusCondition condition = condition_of(filters);
   std::vector<CollectionItem> items;
   if (limit <= 0) return items;
   each_page(condition.text, Fields::kAll, after, [&](Rows& page) {

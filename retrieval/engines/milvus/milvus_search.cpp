@@ -101,8 +101,7 @@ Hits MilvusCollection::search(CodesView queries, const CollectionRequest& reques
                                         << "; use a smaller k, or an index of your own");
   HH_REQUIRE(queries.count == 0 || queries.bits == about.bits,
              "codes of " << queries.bits << " bits, but the collection's have " << about.bits);
-  check_members(request.filters);
-  const MilvusCondition condition = milvus_condition(request.filters);
+  const MilvusCondition condition = condition_of(request.filters);
   Hits hits(static_cast<std::size_t>(queries.count));
   if (queries.count == 0) return hits;
 

@@ -34,6 +34,15 @@ std::string json_of(const ItemSet& items, std::int64_t i) {
   return text;
 }
 
+bool any_zeros(const ItemSet& items) {
+  const auto in_metadata = [](const std::string& text) {
+    return text.find("\\u0000") != std::string::npos;
+  };
+  const auto in_name = [](const std::string& name) { return name.find('\0') != std::string::npos; };
+  return std::any_of(items.metadata.begin(), items.metadata.end(), in_metadata) ||
+         std::any_of(items.set.names.begin(), items.set.names.end(), in_name);
+}
+
 milvus::FieldData* add_field(milvus::InsertRequest& request, const char* name, int type) {
   auto* const field = request.add_fields_data();
   field->set_field_name(name);
@@ -87,12 +96,15 @@ void MilvusCollection::put(const ItemSet& items, const CollectionAbout& after) {
     // are on their way is written first, of some pieces to come too: whoever goes on after this program was
     // killed takes no chances.
     const auto [least, most] = std::minmax_element(items.set.ids.begin(), items.set.ids.end());
-    const bool all_new = *least >= fresh_ && *most < INT64_MAX;
-    if (*most >= unsent_) {
+    const bool zeros = !has_zeros_ && any_zeros(items);
+    has_zeros_ = has_zeros_ || zeros;
+    if (*most >= unsent_ || zeros) {
       constexpr std::int64_t kAhead = 16 * kPiece;
-      unsent_ = std::min(*most, INT64_MAX - kAhead) + kAhead;
+      if (*most >= unsent_) unsent_ = std::min(*most, INT64_MAX - kAhead) + kAhead;
       store(before);
+      about();  // another program may have said the same just now
     }
+    const bool all_new = *least >= fresh_ && *most < INT64_MAX;
     fresh_ = std::max(fresh_, std::min(*most, INT64_MAX - 1) + 1);
     send(items, all_new);
   }

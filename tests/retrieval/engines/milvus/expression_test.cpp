@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// That Milvus understands it as Index::select() does is tested against a server: tests/scripts/milvus_test.sh.
+// That Milvus understands it as Index::select() does is tested against a server: tests/engines/milvus_test.py.
 #include "retrieval/engines/milvus/expression.h"
 
 #include <catch2/catch.hpp>
@@ -8,8 +8,9 @@
 namespace hh::retrieval {
 namespace {
 
-MilvusCondition condition_of(const std::vector<CollectionFilter>& filters) {
-  return milvus_condition(filters);
+MilvusCondition condition_of(const std::vector<CollectionFilter>& filters, bool zeros = false) {
+  const auto has_lists = [](const std::string& key) { return key == "lists"; };
+  return milvus_condition(filters, {.has_lists = has_lists, .has_zeros = zeros});
 }
 
 std::string text_of(const std::string& filter, const std::vector<int>& classes = {}) {
@@ -28,6 +29,9 @@ TEST_CASE("A filter in Milvus' language", "[milvus]") {
   CHECK(text_of("shot.year>2020") == "(item[\"m\"][\"shot\"][\"year\"] > 2.02000000000000000e+03)");
   CHECK(text_of("year!=5") ==
         "not (item[\"m\"][\"year\"] == 5.00000000000000000e+00 or item[\"m\"][\"year\"] == \"5\")");
+  CHECK(text_of("camera>b") == "(item[\"m\"][\"camera\"] > \"b\")");
+  CHECK(text_of("lists=b") == "(item[\"m\"][\"lists\"] == \"b\")");
+  CHECK(text_of("lists>5") == "(item[\"m\"][\"lists\"] > 5.00000000000000000e+00)");
   CHECK(text_of("night=true") == "(item[\"m\"][\"night\"] == true)");
 }
 
@@ -59,11 +63,29 @@ TEST_CASE("A glob is a range of paths where it can be", "[milvus]") {
 }
 
 TEST_CASE("What Milvus can't say exactly is left to the caller", "[milvus]") {
-  const std::string filter = GENERATE("year=null", "a\"b=1", "a\\b=1", "a].b=1", "a[0=1", "a.0.b=1",
-                                      "a..b=1", "a/b=1", "year<9007199254740992", "year=inf",
-                                      "name=a\nb", "name=\xff", "path~a\\*", "path=a\nb");
+  const std::string filter =
+      GENERATE("year=null", "a\"b=1", "a\\b=1", "a].b=1", "a[0=1", "a.0.b=1", "a..b=1", "a/b=1",
+               "list=[1]", "lists>b", "year<9007199254740992", "year=inf", "name=a\nb", "name=\xff",
+               "path~a\\*", "path=a\nb");
   CAPTURE(filter);
   CHECK(text_of(filter) == " ...");
+}
+
+TEST_CASE("A character 0 in some item's text: comparisons of text are left to the caller",
+          "[milvus]") {
+  const auto left = [](const std::string& filter) {
+    const std::vector<CollectionFilter> filters{
+        {.filter = IndexFilter::parse(filter), .classes = {1}}};
+    return condition_of(filters, true).rest.size() == 1;
+  };
+  for (const std::string filter : {"a=b", "a!=b", "a<b", "a=5", "path~a*"}) {
+    CAPTURE(filter);
+    CHECK(left(filter));
+  }
+  for (const std::string filter : {"a=true", "a<5", "path=a", "label=a", "id=1"}) {
+    CAPTURE(filter);
+    CHECK_FALSE(left(filter));
+  }
 }
 
 TEST_CASE("What Milvus can say of a glob is said", "[milvus]") {
