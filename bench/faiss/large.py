@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An index of 100,000,000 codes of 64 bits on this machine: large.py HYBRIDHASH [--rows 100000000] [--folder DIR]
-[--quick].
+[--parts build,search,serve] [--seconds S] [--quick].
 
 Building, opening (with its files in memory, and read from the disk anew), one query and 1,000 by scan and by tables,
 and the server under bench/serve/load.py by either. Needs 24 bytes a code of disk, some 60 of memory. Codes lie around
@@ -86,8 +86,8 @@ def serve(a, index, method):
             line = server.stdout.readline()
             url = re.search(r"http://\S+", line).group().rstrip("/")
             print(f"server, {method}: answers after {time.perf_counter() - start:.1f} s")
-            seconds = "5" if a.quick else "15"
-            subprocess.run([sys.executable, LOAD, url, "--clients", "4", "--requests", "2000", "--seconds", seconds], check=True)
+            words = [LOAD, url, "--clients", "4", "--requests", "2000", "--seconds", str(a.seconds)]
+            subprocess.run([sys.executable, *words], check=True)
             resident = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{server.pid}/status").read_text()).group(1)
             print(f"server, {method}: peak {int(resident) / 1024:.0f} MiB", flush=True)
         finally:
@@ -100,15 +100,21 @@ def measure(a):
     if not codes.exists():
         write_codes(codes, a.rows, 1)
         write_codes(a.folder / "q.npy", 1000, 2)
+    if "build" in a.parts:
+        build(a, codes, index)
+    if "search" in a.parts:
+        searches(a, index)
+    for method in ("scan", "multi-index") if "serve" in a.parts else ():
+        serve(a, index, method)
+    print(f"load {Path('/proc/loadavg').read_text()[:14]}")
+
+
+def build(a, codes, index):
     print(f"index build              {Run(a.program, 'index', 'build', '--codes', codes, '--out', index, '--overwrite')}")
     for turn in range(3):
         print(f"index info, in memory    {Run(a.program, 'index', 'info', index)}")
     forget(index)
     print(f"index info, from disk    {Run(a.program, 'index', 'info', index)}", flush=True)
-    searches(a, index)
-    for method in ("scan", "multi-index"):
-        serve(a, index, method)
-    print(f"load {Path('/proc/loadavg').read_text()[:14]}")
 
 
 def main():
@@ -116,6 +122,8 @@ def main():
     p.add_argument("program", type=Path)
     p.add_argument("--rows", type=int, default=100_000_000)
     p.add_argument("--folder", type=Path)
+    p.add_argument("--parts", default="build,search,serve", help="build is the first, with --folder once for all")
+    p.add_argument("--seconds", type=float, default=15, help="of each load on the server")
     p.add_argument("--quick", action="store_true")
     a = p.parse_args()
     if a.quick:
