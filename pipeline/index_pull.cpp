@@ -114,7 +114,7 @@ std::int64_t pull(retrieval::Collection& collection, const std::filesystem::path
   const auto sink = sink_of(out, format, *about);
   std::int64_t count = 0;
   try {
-    Progress progress(listener, "pull", total);
+    Progress progress(listener, "pull", total, 0, "codes");
     collection.pull([&](const ItemSet& items) {
       if (stop()) throw StopPull{};
       sink->take(items);

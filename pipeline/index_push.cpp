@@ -197,7 +197,7 @@ void Push::put() {
   std::int64_t total = 0;
   for (std::int64_t row = first; row < index_.rows(); ++row) total += index_.is_live(row);
   if (total == 0) return;
-  Progress progress(options_.listener, "push", total);
+  Progress progress(options_.listener, "push", total, 0, "codes");
   // The next piece is read while the server takes this one.
   const auto read = [&](std::int64_t row) {
     return std::async(std::launch::async, [&, row] { return read_piece(index_, row); });

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Collections in PostgreSQL: postgres_test.py PROGRAM [TEST...]. The last line is "N passed, N failed"."""
+import json
 import os
+import random
 import sys
 
 import acceptance
@@ -51,6 +53,21 @@ def test_tables_of_others(t):
     sql("DELETE FROM hh_items_broken WHERE id = 3; INSERT INTO hh_items_broken(id, code) VALUES (2000, B'%s')" % ("1" * 64))
     t.push("broken", "x", "--full")
     t.check_items("broken", "x")
+
+
+def test_globs(t):
+    """Any pattern finds what SQLite's GLOB finds, in names that aren't UTF-8 too."""
+    draw = random.Random(1)
+    letters = ["a", "b", "]", "-", "^", "[", "?", "*", "é", "🦉", "\\", "%", "_", "x", "\\xff", "\\xc3", "z", ".", "\n"]
+    names = ["".join(draw.choice(letters) for _ in range(draw.randrange(1, 6))) for _ in range(600)]
+    t.build({i: ("1" * 64, "", name, "") for i, name in enumerate(names)}, "x")
+    t.push("globs", "x")
+    queries = t.write(acceptance.some_items(1), "queries.csv")
+    for _ in range(30):
+        glob = "".join(draw.choice([*letters, "*", "?", "[", "[^", "]"]) for _ in range(draw.randrange(1, 8)))
+        asked = ["--codes", queries, "-k", 1000, "--json", "--filter", f"path~{glob}"]
+        found = [json.loads(t.run("search", *of, *asked))["results"] for of in (t.of("globs"), ["--index", t.folder / "x"])]
+        assert found[0] == found[1], repr(glob)
 
 
 def test_rights(t):
@@ -108,4 +125,4 @@ def test_secrets(t):
 if __name__ == "__main__":
     with Server() as started:
         sys.exit(acceptance.run_all(sys.argv[1], Postgres(started),
-                                    [*acceptance.COMMON, *served.TESTS, test_tables_of_others, test_rights, test_secrets], sys.argv[2:]))
+                                    [*acceptance.COMMON, *served.TESTS, test_tables_of_others, test_globs, test_rights, test_secrets], sys.argv[2:]))
