@@ -17,13 +17,15 @@ class EarlyCheck {
     const int planes = kSure[std::size_t(std::clamp(bound, 0, kMaxBits))];
     return planes <= all - 2 ? planes : all;
   }
-  /// The same in words, one or an even number. Looking at the rest is little more work than at these:
-  /// for all but one row in 200.
+  /// The same in words: 1, 2, 4 or all. Looking at the rest is little more work than at these, so for
+  /// all but one row in 200.
   int first_words(int bound, int all) const {
     if (works_rarely(2)) return all;
     const int words = (kLikely[std::size_t(std::clamp(bound, 0, kMaxBits))] + 15) / 16;
-    const int even = words == 1 ? 1 : (words + 1) / 2 * 2;
-    return even < all ? even : all;
+    for (const int few : {1, 2, 4}) {
+      if (words <= few && few < all) return few;
+    }
+    return all;
   }
 
   /// Of blocks; those that failed had to be looked at whole.

@@ -34,8 +34,8 @@ using ByteVector = hn::Vec<ByteTag>;
 /// Of a group, whose rows lie together plane by plane.
 HWY_INLINE std::int64_t blocks_together() { return std::int64_t(4 * hn::Lanes(ByteTag()) / kRows); }
 
-/// Sums of four vectors of rows, which are a group: as many blocks as that makes. Four share the load of a table, and
-/// still leave registers free; named, because GCC keeps an array of them in memory.
+/// Sums of four vectors of rows, which are a group: as many blocks as that makes. Four share the load
+/// of a table, and still leave registers free; named, because GCC keeps an array of them in memory.
 struct NibbleSums {
   HWY_INLINE NibbleSums() : a(hn::Zero(ByteTag())), b(a), c(a), d(a) {}
   ByteVector a, b, c, d;
@@ -121,7 +121,7 @@ HWY_INLINE bool found_one_by_one(const NibbleSums& sums, ByteVector most, std::i
   return true;
 }
 
-/// The same as scan_words for blocks by nibbles, whose number is a multiple of kGroupBlocks. The
+/// The same as scan_words for blocks by nibbles, whose number is a multiple of blocks_together(). The
 /// sums are bytes that saturate at 255; where that could matter (codes of more than 248 bits,
 /// before the bound has come down) `exact(block, row)` is asked, and where few rows are near.
 template <class Found, class Exact>
