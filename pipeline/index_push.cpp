@@ -119,14 +119,20 @@ class Push {
 };
 
 void Push::drop_old() {
-  bool there = true;
+  std::exception_ptr damage;  // which is what --overwrite is for
   try {
-    there = collection_.about().has_value();
+    if (!collection_.about()) return;
   } catch (const TryAgain&) {
     throw;
-  } catch (const std::runtime_error&) {  // damaged: that is what --overwrite is for
+  } catch (const std::runtime_error&) {
+    damage = std::current_exception();
   }
-  if (there) collection_.drop();
+  try {
+    collection_.drop();
+  } catch (const std::invalid_argument&) {  // it isn't ours: about() said what it is
+    if (damage) std::rethrow_exception(damage);
+    throw;
+  }
 }
 
 void Push::make() {

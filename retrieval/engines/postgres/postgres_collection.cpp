@@ -179,6 +179,8 @@ void PostgresCollection::drop() {
   Transaction transaction(c);
   Parameters name;
   const std::string value = name.text(place_.collection);
+  const bool any = c.run("SELECT to_regclass('hh_collections') IS NOT NULL").truth(0, 0);
+  HH_REQUIRE(any, what_ << ": there is no such collection");
   // First what says that the table is ours.
   const Rows row = c.run("DELETE FROM hh_collections WHERE name = " + value, name);
   HH_REQUIRE(row.changed() == 1, what_ << ": there is no such collection");
