@@ -68,10 +68,8 @@ std::optional<std::string> metadata_condition(const IndexFilter& filter, const M
     const std::string compared = *of + " " + op + " " + digits;
     if (op == "==" && items.has_zeros) return {};
     condition = op == "==" ? compared + " or " + condition : compared;
-  } else if (items.has_zeros) {
-    return {};
-  } else if (op == "==" ? value.starts_with('[') || value.starts_with('{')
-                        : items.has_lists(filter.field)) {
+  } else if (items.has_zeros || (op == "==" ? value.starts_with('[') || value.starts_with('{')
+                                            : items.has_lists(filter.field))) {
     return {};
   }
   return negated ? negation(condition) : "(" + condition + ")";
