@@ -266,10 +266,13 @@ void PostgresCollection::put_in_place(const ItemSet& items, const CollectionAbou
   }
   Transaction transaction(c);
   copy(items, "pg_temp.hh_staging");
-  c.run("INSERT INTO " + table_ + "(" + kColumns + ") SELECT " + kColumns +
+  // What is there already isn't written again.
+  c.run("INSERT INTO " + table_ + " AS old(" + kColumns + ") SELECT " + kColumns +
         " FROM pg_temp.hh_staging ON CONFLICT (id) DO UPDATE SET code = EXCLUDED.code, labels = "
         "EXCLUDED.labels, path = EXCLUDED.path, path_bytes = EXCLUDED.path_bytes, metadata = "
-        "EXCLUDED.metadata");
+        "EXCLUDED.metadata WHERE (old.code, old.labels, old.path, old.path_bytes, old.metadata) IS "
+        "DISTINCT FROM (EXCLUDED.code, EXCLUDED.labels, EXCLUDED.path, EXCLUDED.path_bytes, "
+        "EXCLUDED.metadata)");
   keep(after);
   transaction.commit();
 }
