@@ -43,6 +43,11 @@ Source part_of_protocol(const ModelInfo& model, const std::filesystem::path& mod
   if (options.max_pixels > 0) {
     settings.push_back("data.max_pixels=" + fmt::format("{}", options.max_pixels));
   }
+  HH_REQUIRE(
+      options.decode == "auto",
+      "--decode " << options.decode
+                  << " with --part: its images are decoded as the recipe says; change that by "
+                     "--set data.scaled_decode=true or false");
   const Recipe recipe = Recipe::parse(model.recipe, model_path.string(), settings);
   HH_REQUIRE(recipe.turns_photographs() == model.exif_orientation,
              "data.exif_orientation is " << std::boolalpha << model.exif_orientation
@@ -61,7 +66,11 @@ Source part_of_protocol(const ModelInfo& model, const std::filesystem::path& mod
                 .name = recipe.data.protocol + " " + options.part,
                 .top_k = recipe.evaluate.top_k > 0 ? recipe.evaluate.top_k
                                                    : std::max(experiment.protocol.top_k, 0),
-                .warnings = experiment.warnings};
+                .warnings = experiment.warnings,
+                .scaled_shorter_side =
+                    data::is_of_files(recipe.data.protocol)
+                        ? data::decode_options(recipe.protocol_options()).scaled_shorter_side
+                        : 0};
   if (options.part == "query") {
     source.items = experiment.split.query;
   } else if (options.part == "train") {
@@ -77,12 +86,14 @@ Source part_of_protocol(const ModelInfo& model, const std::filesystem::path& mod
   return source;
 }
 
-std::int64_t max_pixels(double millions, const ModelInfo& model,
-                        const std::filesystem::path& model_path) {
-  if (millions <= 0) {
-    millions = Recipe::parse(model.recipe, model_path.string(), {}).data.max_pixels;
-  }
-  return std::int64_t(millions * 1e6);
+/// DecodeOptions::scaled_shorter_side.
+int scaled_side(const std::string& decode, bool trained_scaled,
+                const data::TransformSpec& transform) {
+  HH_REQUIRE(decode == "auto" || decode == "whole" || decode == "scaled",
+             "decode '" << decode << "': use auto, whole or scaled");
+  if (decode == "whole" || transform.resize == data::Resize::kNone) return 0;
+  if (trained_scaled) return transform.resize_to;
+  return decode == "scaled" ? kScaledMargin * transform.resize_to : 0;
 }
 
 std::unique_ptr<data::Dataset> single_files(const std::vector<std::string>& files,
@@ -139,9 +150,13 @@ bool is_list_of_paths(const SourceOptions& options) {
 
 data::DecodeOptions decode_options(const ModelInfo& model, const std::filesystem::path& model_path,
                                    const SourceOptions& options) {
-  return {.channels = model.config.in_channels,
-          .exif_orientation = model.exif_orientation,
-          .max_pixels = max_pixels(options.max_pixels, model, model_path)};
+  const Recipe::Data trained = Recipe::parse(model.recipe, model_path.string(), {}).data;
+  const double millions = options.max_pixels > 0 ? options.max_pixels : trained.max_pixels;
+  return {
+      .channels = model.config.in_channels,
+      .exif_orientation = model.exif_orientation,
+      .scaled_shorter_side = scaled_side(options.decode, trained.scaled_decode, model.transform),
+      .max_pixels = std::int64_t(millions * 1e6)};
 }
 
 Source open_source(const ModelInfo& model, const std::filesystem::path& model_path,
@@ -183,6 +198,7 @@ Source open_source(const ModelInfo& model, const std::filesystem::path& model_pa
   source.items.resize(std::size_t(dataset->size()));
   std::iota(source.items.begin(), source.items.end(), std::int64_t{0});
   source.dataset = fitting(std::move(dataset), model.transform);
+  source.scaled_shorter_side = decode.scaled_shorter_side;
   return source;
 }
 
@@ -199,6 +215,7 @@ retrieval::CodeSet encode_source(const Model& model, const Source& source,
   set.model_hash = model.hash;
   set.source = as_utf8(source.name);
   set.exif_orientation = model.info.exif_orientation;
+  set.scaled_shorter_side = source.scaled_shorter_side;
   return set;
 }
 

@@ -26,6 +26,9 @@ struct SourceOptions {
   bool list_null = false;  // the list's paths end in zero bytes
   std::string tar;         // an archive of images; streams alone (stream_source.h)
   std::vector<std::string> files;
+  /// Of JPEGs: auto (as the model was trained), whole, or scaled: at 1/2, 1/4 or 1/8 where that leaves
+  /// enough pixels (kScaledMargin).
+  std::string decode = "auto";
   double max_pixels = 0;            // of an image, millions; 0: that of the model's recipe
   bool allow_changed_data = false;  // of --part: what is gone since the split was made is left out
 };
@@ -36,12 +39,17 @@ struct Source {
   std::string name;                   // in words
   std::int64_t top_k = 0;             // of mAP, for parts of a protocol; 0: all
   std::vector<std::string> warnings;  // of what was passed over; encode_source() tells them
+  int scaled_shorter_side = 0;        // data::DecodeOptions
 };
 
 /// Whether the list has paths alone. A pipe can't be asked: its lines are paths, unless told otherwise.
 bool is_list_of_paths(const SourceOptions& options);
 
-/// How the model wants images to be decoded.
+/// Of a model that wasn't trained so, "scaled" keeps this many times the shorter side that its transform
+/// resizes to: fewer bits of codes change than with 1, as models trained with data.scaled_decode have it.
+inline constexpr int kScaledMargin = 2;
+
+/// How the model's images are decoded. Throws std::invalid_argument for another options.decode.
 data::DecodeOptions decode_options(const ModelInfo& model, const std::filesystem::path& model_path,
                                    const SourceOptions& options);
 

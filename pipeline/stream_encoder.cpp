@@ -68,8 +68,9 @@ OpenStream open_stream(const ModelInfo& model, const std::filesystem::path& mode
   if (part) range = {.first = part->base, .last = part->end(), .total = part->list_lines};
   OpenStream stream;
   if (!source.tar.empty()) {
-    stream.images = std::make_unique<data::TarStream>(
-        source.tar, decode_options(model, model_path, source), range);
+    const data::DecodeOptions decode = decode_options(model, model_path, source);
+    stream.scaled_shorter_side = decode.scaled_shorter_side;
+    stream.images = std::make_unique<data::TarStream>(source.tar, decode, range);
     stream.name = name_of(source.tar);
     stream.shrinks = true;
   } else if (!source.list.empty() && is_list_of_paths(source)) {
@@ -78,6 +79,7 @@ OpenStream open_stream(const ModelInfo& model, const std::filesystem::path& mode
         .refuse_labels = source.list_labels == "auto" && !source.list_null,
         .image_root = source.image_root,
         .decode = decode_options(model, model_path, source)};
+    stream.scaled_shorter_side = options.decode.scaled_shorter_side;
     stream.images = std::make_unique<data::LineStream>(source.list, options, range);
     stream.name = name_of(source.list);
     stream.shrinks = true;
@@ -89,6 +91,7 @@ OpenStream open_stream(const ModelInfo& model, const std::filesystem::path& mode
                         << " a moment ago: leave the list alone while it is encoded");
     stream.name = set.name == data::kStdin ? "stdin" : set.name;
     stream.warnings = std::move(set.warnings);
+    stream.scaled_shorter_side = set.scaled_shorter_side;
     stream.images =
         std::make_unique<data::DatasetStream>(std::move(set.dataset), std::move(set.items),
                                               part ? range.first : 0, part ? range.last : count);
@@ -105,6 +108,7 @@ retrieval::CodeSet about_codes(const ModelHead& model, const OpenStream& stream,
   about.model_hash = model.hash;
   about.source = as_utf8(stream.name);
   about.exif_orientation = model.info.exif_orientation;
+  about.scaled_shorter_side = stream.scaled_shorter_side;
   about.part = part;
   return about;
 }

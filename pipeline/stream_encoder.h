@@ -28,6 +28,7 @@ struct OpenStream {
   std::string name;                   // in words
   bool shrinks = false;               // images that don't fit the model (data_source.h)
   std::vector<std::string> warnings;  // of what was passed over
+  int scaled_shorter_side = 0;        // data::DecodeOptions
 };
 /// All images of a source, or those of a part.
 OpenStream open_stream(const ModelInfo& model, const std::filesystem::path& model_path,

@@ -250,6 +250,14 @@ void add_sources(CLI::App& command, pipeline::SourceOptions& source) {
                      "tar archive of images, or - for stdin; it isn't unpacked");
   add_allow_changed_data(command, source.allow_changed_data);
   command.add_option("images", source.files, "image files");
+  command
+      .add_option(
+          "--decode", source.decode,
+          "JPEGs: whole; scaled: at 1/2, 1/4 or 1/8 where enough pixels are left, faster for "
+          "large photographs, and a few bits of codes in a thousand differ; auto: as the "
+          "model was trained")
+      ->check(CLI::IsMember({"auto", "whole", "scaled"}))
+      ->capture_default_str();
   add_max_pixels(command, source.max_pixels);
   add_exif_gone(command);
 }

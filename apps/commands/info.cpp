@@ -103,6 +103,10 @@ void describe_codes(const std::string& path) {
   say("{}: code file\n", path);
   line("codes", fmt::format("{} of {}, {} distinct", s.count, counted(s.bits, "bit"), s.distinct));
   line("source", set.source.empty() ? "unknown" : set.source);
+  if (set.scaled_shorter_side > 0) {
+    line("JPEGs", fmt::format("decoded at a fraction, down to {} pixels of the shorter side",
+                              set.scaled_shorter_side));
+  }
   line("model", set.model_hash.empty() ? "unknown" : set.model_hash);
   line("labels", set.classes == 0 ? "none" : counted(set.classes, "class", "classes"));
   line("names", set.names.empty() ? "none" : fmt::format("{}, ...", set.names.front()));

@@ -13,6 +13,7 @@
 #include "apps/serve/upload.h"
 #include "data/images/decode.h"
 #include "kernels/core/check.h"
+#include "pipeline/data_source.h"
 #include "pipeline/pixel_encoder.h"
 
 namespace hh::apps {
@@ -57,6 +58,8 @@ Api::Api(Served& served, std::unique_ptr<pipeline::Model> model, Compute& comput
            .max_pixels = std::max(options.max_pixels, data::DecodeOptions{}.max_pixels),
            .side = 240}) {
   if (!model_) return;
+  decode_ = pipeline::decode_options(model_->info, "the model", {});
+  decode_.max_pixels = options.max_pixels;
   const auto held = served_.state();
   held->about().check_belongs(
       model_->info.config.bits, model_->hash,
@@ -167,11 +170,8 @@ std::vector<float> Api::encode(std::string_view picture) {
   } const release{decoders_};
   data::Image image;
   compute_.on_one_thread([&] {
-    image =
-        data::decode_image({reinterpret_cast<const std::uint8_t*>(picture.data()), picture.size()},
-                           {.channels = model_->info.config.in_channels,
-                            .exif_orientation = model_->info.exif_orientation,
-                            .max_pixels = options_.max_pixels});
+    image = data::decode_image(
+        {reinterpret_cast<const std::uint8_t*>(picture.data()), picture.size()}, decode_);
   });
   return encode(image);
 }

@@ -72,6 +72,7 @@ class Api final : public HttpApplication {
   std::unique_ptr<pipeline::Model> model_;
   Compute& compute_;
   ApiOptions options_;
+  data::DecodeOptions decode_;  // of pictures for the model
   ServerMetrics metrics_;
   std::timed_mutex network_;              // one picture at a time
   std::counting_semaphore<64> decoders_;  // a decoded picture is large

@@ -67,17 +67,6 @@ void set_file_transforms(Experiment& e, const ProtocolOptions& options) {
   e.eval_transform = image_eval_transform(options.size, options.channels);
 }
 
-DecodeOptions decode_options(const ProtocolOptions& options) {
-  DecodeOptions decode;
-  decode.channels = options.channels;
-  decode.exif_orientation = options.exif_orientation;
-  decode.max_pixels = options.max_pixels;
-  if (options.scaled_decode) {
-    decode.scaled_shorter_side = image_eval_transform(options.size).resize_to;
-  }
-  return decode;
-}
-
 /// One data set of the three lists one after another: an image that is in two of them is two items.
 void open_list_files(Experiment& e, const ProtocolOptions& options) {
   std::vector<ImageList> lists;
@@ -231,6 +220,17 @@ const Protocol& find_protocol(const std::string& name) {
 
 bool is_of_lists(const std::string& protocol) {
   return protocol != "fashion_mnist" && protocol != "folder" && !protocol.starts_with("cifar10");
+}
+
+DecodeOptions decode_options(const ProtocolOptions& options) {
+  DecodeOptions decode;
+  decode.channels = options.channels;
+  decode.exif_orientation = options.exif_orientation;
+  decode.max_pixels = options.max_pixels;
+  if (options.scaled_decode) {
+    decode.scaled_shorter_side = image_eval_transform(options.size).resize_to;
+  }
+  return decode;
 }
 
 bool is_of_files(const std::string& protocol) {

@@ -56,6 +56,9 @@ struct ProtocolOptions {
   ListLabels list_labels = ListLabels::kAuto;  // of protocols by list files
 };
 
+/// Of image files.
+DecodeOptions decode_options(const ProtocolOptions& options);
+
 struct Experiment {
   Protocol protocol;  // with the counts of the table
   std::shared_ptr<const Dataset> dataset;

@@ -265,6 +265,8 @@ SafetensorsHead code_file_head(const CodeSet& about, const CodeFileColumns& colu
                                               {"source", about.source}};
   if (about.exif_orientation)
     metadata["exif_orientation"] = *about.exif_orientation ? "true" : "false";
+  if (about.scaled_shorter_side > 0)
+    metadata["scaled_shorter_side"] = std::to_string(about.scaled_shorter_side);
   if (!about.class_names.empty())
     metadata["class_names"] = json_text(nlohmann::json(about.class_names));
   if (about.part) {
@@ -310,6 +312,10 @@ CodeFileHead read_code_file_head(const SafetensorsFile& file, const std::string&
     about.exif_orientation = turned == "true";
   } else if (!turned.empty()) {
     reader.fail("its exif_orientation is '" + turned + "', not true or false");
+  }
+  constexpr int kMostSide = 1 << 16;
+  if (!reader.metadata("scaled_shorter_side").empty()) {
+    about.scaled_shorter_side = reader.number("scaled_shorter_side", 1, kMostSide);
   }
   about.part = reader.part();
   head.columns = {

@@ -11,8 +11,8 @@
 //
 // and metadata, all strings: format ("hybridhash codes"), version ("1"), bits, classes,
 // class_names (a JSON list, or absent), model_hash, source, exif_orientation ("true", "false", or
-// absent). One part of several (parts.h) also has part ("3/1000"), base, list_lines, list_xxh64 (16
-// hexadecimal digits), transform and dtype. Nothing in a file is trusted.
+// absent), scaled_shorter_side (pixels, or absent). One part of several (parts.h) also has part
+// ("3/1000"), base, list_lines, list_xxh64 (16 hexadecimal digits), transform and dtype. Nothing in a file is trusted.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -61,6 +61,9 @@ struct CodeSet {
   std::string source;                    // what was encoded, in words
   /// Whether photographs were turned as their EXIF data says before they were encoded.
   std::optional<bool> exif_orientation;
+  /// JPEGs were decoded at 1/2, 1/4 or 1/8 while this much of the shorter side was left, which changes
+  /// some bits; 0: whole, or not known.
+  int scaled_shorter_side = 0;
   std::optional<PartOfList> part;
 
   std::int64_t count() const { return codes.count(); }

@@ -39,7 +39,8 @@ std::string difference(const CodeSet& a, const CodeSet& b) {
   if (x.count != y.count) {
     return "the list was cut into " + counted(x.count, "part") + ", not " + std::to_string(y.count);
   }
-  if (x.transform != y.transform || a.exif_orientation != b.exif_orientation) {
+  if (x.transform != y.transform || a.exif_orientation != b.exif_orientation ||
+      a.scaled_shorter_side != b.scaled_shorter_side) {
     return "its images were transformed in another way";
   }
   if (x.dtype != y.dtype) return "it was encoded with --dtype " + x.dtype + ", not " + y.dtype;
