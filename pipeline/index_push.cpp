@@ -5,6 +5,7 @@
 #include <future>
 
 #include "engine/files/file_error.h"
+#include "engine/text/counted.h"
 #include "kernels/core/check.h"
 
 namespace hh::pipeline {
@@ -93,28 +94,35 @@ class Push {
   void drop_old();
   void make();
   /// Whether the collection has this index, or nothing at all. Throws where it has another.
-  void check_is_ours(const CollectionAbout& there) const;
+  void check_is_ours(const CollectionAbout& there);
   void change() {
     remove_gone();
     put();
     remove_strangers();
     if (outcome_.stopped) return;
-    about_.push = {.source = about_.push.source,
-                   .generation = index_.manifest().generation,
-                   .rows = index_.rows(),
-                   .strangers = false};
+    put_to(index_.rows());
+    about_.push.generation = index_.manifest().generation;
+    about_.push.manifest = retrieval::manifest_sum(index_.manifest());
+    about_.push.strangers = false;
     collection_.settle(about_);
   }
   void remove_gone();
   void put();
   void remove_strangers();
   void remove(const std::vector<std::int64_t>& ids);
+  /// Rows up to there are put, once the change under way is made.
+  void put_to(std::int64_t rows) {
+    sum_.extend(index_, rows);
+    about_.push.rows = rows;
+    about_.push.sum = sum_.value();
+  }
   bool stopped() { return outcome_.stopped = outcome_.stopped || options_.stop(); }
 
   const Index& index_;
   Collection& collection_;
   const PushOptions& options_;
   CollectionAbout about_;  // after the change under way
+  retrieval::RowSum sum_;  // of the rows that were put
   PushOutcome outcome_;
 };
 
@@ -136,22 +144,26 @@ void Push::drop_old() {
 }
 
 void Push::make() {
-  about_.push.generation = -1;
+  put_to(0);
   collection_.create(about_);
   outcome_.made = true;
 }
 
-void Push::check_is_ours(const CollectionAbout& there) const {
+void Push::check_is_ours(const CollectionAbout& there) {
   const PushState& state = there.push;
-  if (there.next_id == 0) return;  // nothing was ever put there
+  if (there.next_id == 0) return put_to(0);  // nothing was ever put there
   HH_REQUIRE(state.source == about_.push.source && state.source != 0,
              "the collection's items are not of this index, or of it before it was compacted, or "
              "were changed "
-             "by others since; put all of it in their place by --full");
+             "by others since; --full puts all of it in their place and removes what it hasn't");
   HH_REQUIRE(state.generation <= index_.manifest().generation && state.rows <= index_.rows(),
              "the collection has a later state of this index (generation "
                  << state.generation << ", the index is at " << index_.manifest().generation
                  << "); push the newer one, or this one in its place by --full");
+  put_to(state.rows);
+  HH_REQUIRE(about_.push.sum == state.sum,
+             "the collection has items of a copy of this index that was changed on its own; --full "
+             "puts this one's in their place and removes what it hasn't");
 }
 
 bool Push::begin() {
@@ -161,16 +173,22 @@ bool Push::begin() {
     make();
     return true;
   }
-  there->check_belongs(about_.bits, about_.model_hash);
+  HH_REQUIRE(
+      there->bits == about_.bits && retrieval::same_model(there->model_hash, about_.model_hash),
+      "the collection has codes of "
+          << counted(there->bits, "bit") << " by the model "
+          << (there->model_hash.empty() ? "unknown" : there->model_hash) << ", the index of "
+          << counted(about_.bits, "bit") << " by "
+          << (about_.model_hash.empty() ? "unknown" : about_.model_hash)
+          << "; use another --collection, or --overwrite to remove that one first");
   about_.next_id = std::max(about_.next_id, there->next_id);
   if (options_.full) {
-    about_.push = {.source = about_.push.source, .generation = -1, .rows = 0, .strangers = true};
+    put_to(0);
+    about_.push.strangers = true;
   } else {
     check_is_ours(*there);
     outcome_.nothing = is_pushed(index_.manifest(), *there);
     if (outcome_.nothing) return false;
-    about_.push.generation = -1;
-    about_.push.rows = there->push.source == about_.push.source ? there->push.rows : 0;
     about_.push.strangers = there->push.strangers;
   }
   // Before the first change, so that a push which is cut short anywhere is seen to be.
@@ -212,7 +230,7 @@ void Push::put() {
   while (about_.push.rows < index_.rows() && !stopped()) {
     const Piece piece = next.get();
     if (piece.end < index_.rows()) next = read(piece.end);
-    about_.push.rows = piece.end;
+    put_to(piece.end);
     if (piece.items.set.count() == 0) continue;
     collection_.put(piece.items, about_);
     outcome_.put += piece.items.set.count();
@@ -239,6 +257,7 @@ bool is_pushed(const retrieval::IndexManifest& manifest, const CollectionAbout& 
          retrieval::same_model(about.model_hash, manifest.model_hash) &&
          about.push.source == retrieval::push_source(manifest) &&
          about.push.generation == manifest.generation && about.push.rows == manifest.rows() &&
+         about.push.manifest == retrieval::manifest_sum(manifest) &&
          (about.push.source != 0 || about.next_id == 0);
 }
 

@@ -33,6 +33,14 @@ std::int64_t number(const json& from, const char* key, std::int64_t least, std::
   return value.get<std::int64_t>();
 }
 
+std::uint64_t check_sum(const json& from, const char* key, const std::string& name) {
+  const std::string text = from.at(key).get<std::string>();
+  if (text.size() != 16 || text.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    fail(name, "'" + text + "' isn't a check sum");
+  }
+  return std::stoull(text, nullptr, 16);
+}
+
 CollectionAbout from_json(const json& j, const std::string& name) {
   CollectionAbout about;
   about.bits = int(number(j, "bits", kMinBits, kMaxBits, name));
@@ -47,13 +55,11 @@ CollectionAbout from_json(const json& j, const std::string& name) {
   }
   about.next_id = number(j, "next_id", 0, INT64_MAX, name);
   const json& push = j.at("push");
-  const std::string source = push.at("source").get<std::string>();
-  if (source.size() != 16 || source.find_first_not_of("0123456789abcdef") != std::string::npos) {
-    fail(name, "'" + source + "' isn't a check sum");
-  }
-  about.push = {.source = std::stoull(source, nullptr, 16),
+  about.push = {.source = check_sum(push, "source", name),
                 .generation = number(push, "generation", -1, INT64_MAX, name),
                 .rows = number(push, "rows", 0, INT64_MAX, name),
+                .sum = check_sum(push, "sum", name),
+                .manifest = check_sum(push, "manifest", name),
                 .strangers = push.at("strangers").get<bool>()};
   return about;
 }
@@ -86,6 +92,8 @@ std::string CollectionAbout::to_json() const {
           {{"source", xxh64_text(push.source)},
            {"generation", push.generation},
            {"rows", push.rows},
+           {"sum", xxh64_text(push.sum)},
+           {"manifest", xxh64_text(push.manifest)},
            {"strangers", push.strangers}}}};
   if (exif_orientation) j["exif_orientation"] = *exif_orientation;
   return json_text(j);
@@ -129,10 +137,33 @@ std::vector<CollectionFilter> CollectionAbout::filters(
 
 std::uint64_t push_source(const IndexManifest& manifest) {
   if (manifest.segments.empty()) return 0;
+  if (manifest.identity != 0) {
+    const std::uint64_t words[]{manifest.identity, std::uint64_t(manifest.base)};
+    return xxh64(std::as_bytes(std::span(words))) | 1;
+  }
+  // Of an older program: good until segments are joined.
   const IndexSegment& first = manifest.segments.front();
   const std::uint64_t words[]{std::uint64_t(manifest.base), std::uint64_t(first.rows), first.codes,
                               first.ids};
   return xxh64(std::as_bytes(std::span(words))) | 1;
+}
+
+std::uint64_t manifest_sum(const IndexManifest& manifest) {
+  const std::string text = to_text(manifest);
+  return xxh64(std::as_bytes(std::span(text))) | 1;
+}
+
+void RowSum::extend(const Index& index, std::int64_t rows) {
+  const CodesView codes = index.codes().slice(rows_, rows);
+  codes_.update(std::as_bytes(
+      std::span(codes.words, std::size_t(codes.count) * std::size_t(codes.row_words()))));
+  ids_.update(std::as_bytes(index.ids().subspan(std::size_t(rows_), std::size_t(rows - rows_))));
+  rows_ = rows;
+}
+
+std::uint64_t RowSum::value() const {
+  const std::uint64_t both[]{codes_.value(), ids_.value()};
+  return xxh64(std::as_bytes(std::span(both)));
 }
 
 }  // namespace hh::retrieval

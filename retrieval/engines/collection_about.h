@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/files/xxh64.h"
 #include "retrieval/codes/model_hash.h"
 #include "retrieval/index/index.h"
 
@@ -22,7 +23,9 @@ struct PushState {
   std::int64_t generation =
       -1;                 // of the index, whose items the collection has; -1: some aren't there yet
   std::int64_t rows = 0;  // of the index that were put, or were deleted by then
-  bool strangers = false;  // there may be items that the index hasn't: removed at the end
+  std::uint64_t sum = 0;  // of their codes and ids (RowSum)
+  std::uint64_t manifest = 0;  // XXH64 of the index's manifest; 0 with generation -1
+  bool strangers = false;      // there may be items that the index hasn't: removed at the end
   bool operator==(const PushState&) const = default;
 };
 
@@ -55,8 +58,23 @@ struct CollectionAbout {
   bool operator==(const CollectionAbout&) const = default;
 };
 
-/// Tells indexes apart: the same for all states of one, until it is compacted or made anew. 0 for one
-/// that has had no items.
+/// Tells indexes apart: the same for all states of one, and of its copies, until it is compacted or made anew.
+/// 0 for one that has had no items.
 std::uint64_t push_source(const IndexManifest& manifest);
+
+/// Of all that it says.
+std::uint64_t manifest_sum(const IndexManifest& manifest);
+
+/// A check sum of an index's first rows, by which copies that were changed on their own are told apart.
+class RowSum {
+ public:
+  /// Rows are only added.
+  void extend(const Index& index, std::int64_t rows);
+  std::uint64_t value() const;
+
+ private:
+  Xxh64 codes_, ids_;
+  std::int64_t rows_ = 0;
+};
 
 }  // namespace hh::retrieval

@@ -2,6 +2,7 @@
 #include "retrieval/index/manifest.h"
 
 #include <nlohmann/json.hpp>
+#include <random>
 #include <stdexcept>
 
 #include "engine/files/file.h"
@@ -50,6 +51,7 @@ std::int64_t number(const json& from, const char* key, std::int64_t least, std::
 
 IndexManifest from_json(const json& j, const std::string& name) {
   IndexManifest m;
+  if (j.contains("identity")) m.identity = unhex(j["identity"].get<std::string>(), name);
   m.generation = number(j, "generation", 0, INT64_MAX - 1, name);
   m.base = number(j, "base", 0, INT64_MAX - 1, name);
   m.bits = int(number(j, "bits", kMinBits, kMaxBits, name));
@@ -87,6 +89,11 @@ std::int64_t IndexManifest::rows() const {
   return rows;
 }
 
+std::uint64_t new_identity() {
+  std::random_device device;
+  return std::uint64_t(device()) << 32 | device() | 1;
+}
+
 std::string to_text(const IndexManifest& m) {
   json segments = json::array();
   for (const IndexSegment& s : m.segments) {
@@ -111,6 +118,7 @@ std::string to_text(const IndexManifest& m) {
             {"next_id", m.next_id},
             {"last_described", m.last_described}};
   if (m.outputs) body["outputs"] = true;
+  if (m.identity != 0) body["identity"] = xxh64_text(m.identity);
   if (m.exif_orientation) body["exif_orientation"] = *m.exif_orientation;
   // What isn't UTF-8 can't be JSON: hashed as it will be read.
   body = valid_json(body);

@@ -20,6 +20,9 @@ struct IndexSegment {
 };
 
 struct IndexManifest {
+  /// Drawn when the index is made; 0: by a program that drew none. A copy has it too (a snapshot that can be
+  /// changed has one of its own).
+  std::uint64_t identity = 0;
   std::int64_t generation = 0;  // one more with each change
   std::int64_t base = 0;        // in the names of codes, ids and items; compaction starts a new one
   int bits = 0;
@@ -48,6 +51,9 @@ struct IndexManifest {
   std::string items_name() const { return "items-" + std::to_string(base) + ".db"; }
   std::string deleted_name() const { return "deleted-" + std::to_string(deleted_file) + ".bin"; }
 };
+
+/// One that no other index has.
+std::uint64_t new_identity();
 
 /// JSON with a check sum of its own.
 std::string to_text(const IndexManifest& manifest);

@@ -58,9 +58,10 @@ Snapshot make_snapshot(const fs::path& folder, const fs::path& place, bool copy)
   FolderInMaking made(to);
   constexpr int kAttempts = 100;
   for (int attempt = 1;; ++attempt) {
-    const IndexManifest manifest = read_index_manifest(folder);
+    IndexManifest manifest = read_index_manifest(folder);
     try {
       const bool linked = take_files(folder, made.path(), manifest, copy);
+      if (!linked) manifest.identity = new_identity();  // its changes are its own
       if (linked) {
         write_file_atomically(
             made.path() / kMark,

@@ -115,6 +115,7 @@ int try_lock(const std::filesystem::path& path) {
 
 void create_index(const std::filesystem::path& folder, int bits, bool outputs) {
   IndexManifest manifest;
+  manifest.identity = new_identity();
   manifest.bits = bits;
   manifest.outputs = outputs;
   create_row_files(folder, manifest);

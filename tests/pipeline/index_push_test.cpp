@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "engine/files/file_error.h"
+#include "retrieval/index/snapshot.h"
 #include "tests/support/codes.h"
 #include "tests/support/memory_collection.h"
 #include "tests/support/temporary_folder.h"
@@ -160,6 +161,52 @@ TEST_CASE("a collection of something else is refused, or taken as a whole", "[pu
   REQUIRE_THROWS_WITH(push(x.open(), collection, {.full = true}), Catch::Contains("model"));
   const pipeline::PushOutcome over = push(x.open(), collection, {.overwrite = true});
   CHECK(over.made);
+  check_same(x.open(), collection);
+}
+
+TEST_CASE("an index made anew is another one, with the same codes too", "[push]") {
+  const Case x;
+  MemoryServer collection;
+  push(x.open(), collection);
+  ItemSet items = some_items(0, 500, 1);
+  items.set.names.assign(500, "moved");
+  retrieval::build_index(x.place, items, true);
+  CHECK_THROWS_WITH(push(x.open(), collection), Catch::Matchers::Contains("--full"));
+  push(x.open(), collection, {.full = true});
+  check_same(x.open(), collection);
+}
+
+TEST_CASE("an index that grows piece by piece stays the one that was pushed", "[push]") {
+  const Case x;
+  MemoryServer collection;
+  std::int64_t first = 500;
+  // So that segments are joined, the first one too.
+  for (const std::int64_t count : {3, 1, 600, 2, 1100, 1, 3000}) {
+    push(x.open(), collection);
+    IndexWriter(x.place).add(some_items(first, count, std::uint64_t(first)));
+    first += count;
+    CHECK(push(x.open(), collection).put == count);
+    check_same(x.open(), collection);
+  }
+  CHECK(retrieval::read_index_manifest(x.place).segments.size() < 3);
+}
+
+TEST_CASE("copies that were changed on their own are told apart", "[push]") {
+  const Case x;
+  MemoryServer collection;
+  push(x.open(), collection);
+  std::filesystem::copy(x.place, x.folder / "copy");
+  retrieval::make_snapshot(x.place, x.folder / "snapshot", true);
+  IndexWriter(x.place).add(some_items(500, 1, 5));
+  push(x.open(), collection);
+  for (const char* name : {"copy", "snapshot"}) {
+    IndexWriter(x.folder / name).add(some_items(500, 1, 6));
+    CHECK_THROWS_WITH(push(Index::open(x.folder / name), collection),
+                      Catch::Matchers::Contains("--full"));
+    IndexWriter(x.folder / name).add(some_items(501, 1, 7));
+    CHECK_THROWS_WITH(push(Index::open(x.folder / name), collection),
+                      Catch::Matchers::Contains("--full"));
+  }
   check_same(x.open(), collection);
 }
 

@@ -47,7 +47,7 @@ struct Both {
     MemoryCollection collection(server);
     auto about =
         retrieval::CollectionAbout::of(retrieval::read_index_manifest(folder.path() / "x"));
-    about.push = {.source = 5, .generation = 1, .rows = count, .strangers = false};
+    about.push = {.source = 5, .generation = 1, .rows = count};
     collection.create(about);
     collection.put(items, about);
     index = std::make_unique<ServedIndex>(folder.path() / "x", 1);

@@ -20,7 +20,12 @@ CollectionAbout example() {
   about.classes = 2;
   about.class_names = {"cat", "dog \xc3\xa4"};
   about.next_id = 77;
-  about.push = {.source = 0xfedcba9876543210u, .generation = 5, .rows = 1'000, .strangers = true};
+  about.push = {.source = 0xfedcba9876543210u,
+                .generation = 5,
+                .rows = 1'000,
+                .sum = 7,
+                .manifest = 8,
+                .strangers = true};
   return about;
 }
 
@@ -76,6 +81,14 @@ TEST_CASE("an index's states are one source until it is compacted", "[collection
   IndexManifest other = manifest;
   other.segments[0].codes = 9;
   CHECK(push_source(other) != source);
+  // Where an identity was drawn, joined segments change nothing, and equal codes don't count.
+  manifest.identity = 3;
+  const std::uint64_t drawn = push_source(manifest);
+  other = manifest;
+  other.segments[0] = {.rows = 20, .codes = 9, .ids = 8};
+  CHECK(push_source(other) == drawn);
+  other.identity = 4;
+  CHECK(push_source(other) != drawn);
 }
 
 TEST_CASE("filters of a collection", "[collection]") {
