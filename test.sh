@@ -105,6 +105,7 @@ if [ ! -e $bin/libhh_postgres.so ] || ! command -v python3 >/dev/null || ! ls /u
   echo "skipped: collections in PostgreSQL, since libpq-dev, postgresql or python3 isn't installed"
 else
   script "PostgreSQL" python3 tests/engines/postgres_test.py $bin/hybridhash
+  script "PostgreSQL, hostile" python3 tests/engines/hostile_postgres.py $bin/hybridhash
 fi
 
 # docs/own-photos.md, followed word by word.

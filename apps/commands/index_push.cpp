@@ -15,6 +15,7 @@
 #include "apps/commands/outputs.h"
 #include "apps/terminal/progress_bar.h"
 #include "apps/terminal/shown_text.h"
+#include "engine/files/file_error.h"
 #include "engine/text/counted.h"
 #include "engine/text/utf8.h"
 
@@ -41,12 +42,23 @@ std::string codes_text(double seconds, std::int64_t codes) {
                      double(codes) / std::max(seconds, 1e-9));
 }
 
+/// Runs a command; where a signal ended a wait of it, that is why it ends.
+void stoppable(void (*run)(const Options&), const Options& o) {
+  try {
+    run(o);
+  } catch (const TryAgain&) {
+    if (!stop_requested()) throw;
+    terminal_listener().warn("stopped while it waited for the server");
+    throw Stopped{stop_signal()};
+  }
+}
+
 void push(const Options& o) {
   catch_stop_signals();
   const auto start = Clock::now();
   const pipeline::Listener listener = terminal_listener();
   const retrieval::IndexManifest manifest = retrieval::read_index_manifest(o.index);
-  const auto collection = retrieval::open_collection(o.engine.place());
+  const auto collection = retrieval::open_collection(o.engine.place(), stop_requested);
   pipeline::PushOutcome done;
   // Nothing to do is found without reading the index, whose codes may be many.
   std::optional<retrieval::CollectionAbout> about;
@@ -96,7 +108,7 @@ void pull(const Options& o) {
   const auto start = Clock::now();
   const pipeline::Listener listener = terminal_listener();
   const retrieval::ItemFormat format = retrieval::item_format(o.format, o.out);
-  const auto collection = retrieval::open_collection(o.engine.place());
+  const auto collection = retrieval::open_collection(o.engine.place(), stop_requested);
   const std::int64_t count = pipeline::pull(*collection, o.out, format, listener, stop_requested);
   if (count < 0) {
     listener.warn("stopped; nothing was written");
@@ -137,7 +149,7 @@ void add_index_push(CLI::App& index) {
   add_examples(*sub,
                "  hybridhash index push photos.index --engine postgres postgresql://me@db/photos "
                "--collection photos\n");
-  sub->callback([o] { push(*o); });
+  sub->callback([o] { stoppable(push, *o); });
 }
 
 void add_index_pull(CLI::App& index) {
@@ -154,7 +166,7 @@ void add_index_pull(CLI::App& index) {
                "  hybridhash index pull --engine postgres postgresql://me@db/photos --collection "
                "photos --out photos.csv\n  hybridhash index build --codes photos.csv --out "
                "photos.index\n");
-  sub->callback([o] { pull(*o); });
+  sub->callback([o] { stoppable(pull, *o); });
 }
 
 }  // namespace hh::apps

@@ -59,7 +59,11 @@ void run(const Options& o) {
   ServeOptions options = o.serve;
   HH_REQUIRE(options.index.empty() == o.engine.given(),
              "what to serve? Give --index, or --engine and --collection");
-  if (o.engine.given()) options.collection = o.engine.place();
+  if (o.engine.given()) {
+    HH_REQUIRE(options.method == "auto",
+               "--method " << options.method << " is for --index: another server searches its way");
+    options.collection = o.engine.place();
+  }
   options.device = o.compute.apply();
   options.type = network_type(o.dtype);
   options.limits.body = std::size_t(o.max_body_mib * (1 << 20));

@@ -184,9 +184,8 @@ json item_json(const ServedItems& served, const ServedItem& item) {
   value["id"] = item.id;
   value["name"] = as_utf8(item.description.path);
   value["labels"] = std::move(labels);
-  value["metadata"] = item.description.metadata.empty()
-                          ? json(nullptr)
-                          : json::parse(item.description.metadata, nullptr, false);
+  const json metadata = json::parse(item.description.metadata, nullptr, false);
+  value["metadata"] = metadata.is_discarded() ? json(nullptr) : metadata;  // none, or damaged
   return value;
 }
 

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "apps/serve/answer.h"
 #include "apps/serve/compute.h"
 #include "engine/files/file_error.h"
 
@@ -26,24 +27,44 @@ class CollectionPool::Lent {
     if (pool.idle_.empty()) return;
     connection_ = std::move(pool.idle_.back());
     pool.idle_.pop_back();
+    ++pool.in_use_;
   }
   ~Lent() {
     {
       const std::lock_guard lock(pool_.mutex_);
-      if (connection_) pool_.idle_.push_back(std::move(connection_));
+      if (connection_) {
+        pool_.idle_.push_back(std::move(connection_));
+        --pool_.in_use_;
+      }
       ++pool_.left_;
     }
-    pool_.changed_.notify_one();
+    pool_.changed_.notify_all();
   }
   Lent(const Lent&) = delete;
   Lent& operator=(const Lent&) = delete;
 
   bool was_idle() const { return connection_ != nullptr; }
   Collection& connection() {
-    if (!connection_) connection_ = pool_.connect_();
+    if (connection_) return *connection_;
+    try {
+      auto made = pool_.connect_();
+      const std::lock_guard lock(pool_.mutex_);
+      connection_ = std::move(made);
+      ++pool_.in_use_;
+    } catch (const TryAgain&) {
+      // A server may take fewer connections than we would.
+      connection_ = pool_.given_back();
+      if (!connection_) throw;
+    }
     return *connection_;
   }
-  void drop() { connection_.reset(); }
+  void drop() {
+    if (!connection_) return;
+    connection_.reset();
+    const std::lock_guard lock(pool_.mutex_);
+    --pool_.in_use_;
+    pool_.changed_.notify_all();
+  }
 
  private:
   CollectionPool& pool_;
@@ -52,6 +73,17 @@ class CollectionPool::Lent {
 
 CollectionPool::CollectionPool(Connect connect, int most, double wait_seconds)
     : connect_(std::move(connect)), wait_seconds_(wait_seconds), left_(most) {}
+
+std::unique_ptr<Collection> CollectionPool::given_back() {
+  std::unique_lock lock(mutex_);
+  const auto wait = std::chrono::duration<double>(wait_seconds_);
+  changed_.wait_for(lock, wait, [&] { return !idle_.empty() || in_use_ == 0; });
+  if (idle_.empty()) return nullptr;
+  auto connection = std::move(idle_.back());
+  idle_.pop_back();
+  ++in_use_;
+  return connection;
+}
 
 void CollectionPool::gone(const char* why) {
   if (!told_.exchange(true)) spdlog::warn("{}", why);
@@ -74,10 +106,12 @@ void CollectionPool::use(const std::function<void(Collection&)>& work) {
     } catch (const ComputeBusy&) {
       lent.drop();  // it may have gone in the middle of a change, with the right to it
       throw;
-    } catch (const std::runtime_error&) {
+    } catch (const std::runtime_error& error) {
       // What it knew of the collection, classes for one, may be what others have changed since.
       lent.drop();
-      if (!std::exchange(again, false)) throw;
+      if (std::exchange(again, false)) continue;
+      spdlog::error("{}", error.what());
+      throw ApiError{500, "the server that keeps the codes can't be used; the log says why"};
     } catch (...) {
       lent.drop();
       throw;

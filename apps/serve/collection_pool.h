@@ -23,18 +23,22 @@ class CollectionPool {
 
   /// Runs `work` with a connection. Where that had been idle, and the server has gone or the collection was
   /// changed since, it runs once more with a new one: it must bear that. Throws what `work` throws, but for TryAgain, whose reason is
-  /// logged and not for those who ask: ComputeBusy; that too where none is free in time.
+  /// logged and not for those who ask: ComputeBusy; that too where none is free in time. Another
+  /// std::runtime_error becomes an ApiError in the same way.
   void use(const std::function<void(retrieval::Collection&)>& work);
 
  private:
   class Lent;
-  void gone(const char* why);
+  [[noreturn]] void gone(const char* why);
+  /// One that another request gives back, where some have one; null when none comes in time.
+  std::unique_ptr<retrieval::Collection> given_back();
 
   const Connect connect_;
   const double wait_seconds_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  int left_;  // that may be lent
+  int left_;        // that may be lent
+  int in_use_ = 0;  // connections that are lent
   std::vector<std::unique_ptr<retrieval::Collection>> idle_;
   std::atomic<bool> told_ = false;  // that the server has gone
 };

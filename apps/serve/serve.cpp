@@ -33,13 +33,14 @@ std::string listen_on(HttpServer& server, const ServeOptions& options,
   return fmt::format("{}://{}:{}/", scheme, v6 ? "[" + options.host + "]" : options.host, port);
 }
 
-std::unique_ptr<Served> open_served(const ServeOptions& options) {
+std::unique_ptr<Served> open_served(const ServeOptions& options,
+                                    const std::function<bool()>& stop) {
   const double wait = std::min(kMaxWriteWait, options.limits.seconds);
   if (!options.index.empty()) {
     return std::make_unique<ServedIndex>(options.index, wait, options.method);
   }
   return std::make_unique<ServedCollection>(
-      [place = options.collection] { return retrieval::open_collection(place); }, wait);
+      [place = options.collection, stop] { return retrieval::open_collection(place, stop); }, wait);
 }
 
 }  // namespace
@@ -63,7 +64,7 @@ void serve(const ServeOptions& options, const std::function<bool()>& stop,
   if (!options.model.empty()) {
     model = pipeline::load_model(options.model, options.device, options.type);
   }
-  const std::unique_ptr<Served> served = open_served(options);
+  const std::unique_ptr<Served> served = open_served(options, stop);
   Compute compute(cpu::num_threads(), options.limits.seconds);
   Api api(*served, std::move(model), compute, api_options);
   HttpServer server(api, limits);

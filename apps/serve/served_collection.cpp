@@ -123,20 +123,34 @@ ItemPage CollectionState::random(std::int64_t limit, std::uint64_t seed,
   constexpr std::int64_t kPlaces = 32;
   const std::int64_t places = std::min(limit, kPlaces), run = (limit + places - 1) / places;
   const Philox random(seed, RandomPurpose::kShuffle);
-  const std::int64_t end = std::max<std::int64_t>(about().next_id, 1);
-  std::vector<std::int64_t> starts{-1};  // so that a few items are all found
-  for (std::int64_t i = 1; i < places; ++i) {
-    const auto below = std::uint32_t(std::min<std::int64_t>(end, 0xffffffff));
-    starts.push_back(std::int64_t(double(random.below(i, below)) / below * double(end)) - 1);
-  }
-  std::sort(starts.begin() + 1, starts.end(), std::greater<>());  // the smallest ids last
-  std::rotate(starts.begin(), starts.begin() + 1, starts.end());
+  std::int64_t draws = 0;
+  const auto drawn = [&](std::int64_t first, std::int64_t end) {
+    constexpr std::uint32_t kSteps = 0xffffffff;
+    const double part = double(random.below(draws++, kSteps)) / kSteps;
+    return first + std::int64_t(part * double(std::max<std::int64_t>(end - first, 1)));
+  };
   const auto conditions = about().filters(filters);
   ItemPage page;
   std::unordered_map<std::int64_t, bool> seen;
   pool_.use([&](Collection& collection) {
     page.items.clear();
     seen.clear();
+    draws = 0;
+    std::int64_t first = 0, end = about().next_id;
+    if (!conditions.empty()) {
+      // Where those that pass lie: all ids of a class may stand together.
+      const auto least = collection.list(-1, 1, conditions);
+      if (!least.empty()) first = least[0].id;
+      constexpr int kProbes = 16;
+      for (int i = 0; i < kProbes && !least.empty(); ++i) {
+        const std::int64_t place = drawn(first, end);
+        if (collection.list(place, 1, conditions).empty()) end = std::min(end, place + 1);
+      }
+    }
+    std::vector<std::int64_t> starts;
+    for (std::int64_t i = 1; i < places; ++i) starts.push_back(drawn(first, end) - 1);
+    std::sort(starts.begin(), starts.end(), std::greater<>());
+    starts.push_back(-1);  // so that a few items are all found
     for (const std::int64_t start : starts) {
       const std::int64_t wanted = limit - std::int64_t(page.items.size());
       // The last place gives what the others couldn't.
@@ -153,7 +167,7 @@ ItemPage CollectionState::random(std::int64_t limit, std::uint64_t seed,
   if (conditions.empty()) page.count = count();
   for (std::size_t i = 0; i + 1 < page.items.size(); ++i) {
     const auto left = std::uint32_t(page.items.size() - i);
-    std::swap(page.items[i], page.items[i + random.below(kPlaces + std::int64_t(i), left)]);
+    std::swap(page.items[i], page.items[i + random.below(draws++, left)]);
   }
   return page;
 }

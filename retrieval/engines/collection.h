@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "retrieval/codes/codes.h"
@@ -104,7 +105,13 @@ class Collection {
   static constexpr std::int64_t kPiece = 50'000;
 
  protected:
-  Collection() = default;
+  /// `stopped` is asked now and then, as often as a server's client allows it, while a function waits: when it
+  /// says so, that throws TryAgain.
+  explicit Collection(std::function<bool()> stopped = nullptr) : stopped_(std::move(stopped)) {}
+  bool stopped() const { return stopped_ && stopped_(); }
+
+ private:
+  std::function<bool()> stopped_;
 };
 
 }  // namespace hh::retrieval

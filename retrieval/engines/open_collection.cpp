@@ -27,7 +27,7 @@ void check_url(const CollectionPlace& place) {
   const std::size_t scheme = url.find("://");
   const std::size_t host = scheme == std::string::npos ? 0 : scheme + 3;
   const std::string_view place_of_host =
-      std::string_view(url).substr(host, url.find_first_of("/?", host) - host);
+      std::string_view(url).substr(host, url.find('/', host) - host);
   const std::size_t at = place_of_host.rfind('@');
   const bool secret = (at != std::string_view::npos &&
                        place_of_host.substr(0, at).find(':') != std::string_view::npos) ||
@@ -40,7 +40,8 @@ void check_url(const CollectionPlace& place) {
 
 }  // namespace
 
-std::unique_ptr<Collection> open_collection(const CollectionPlace& place) {
+std::unique_ptr<Collection> open_collection(const CollectionPlace& place,
+                                            const std::function<bool()>& stopped) {
   HH_REQUIRE(place.engine == "postgres" || place.engine == "milvus",
              "engine '" << place.engine << "': use " << kEngines);
   check_name(place.collection);
@@ -59,7 +60,7 @@ std::unique_ptr<Collection> open_collection(const CollectionPlace& place) {
                              " is of another build than this program; build and copy the two "
                              "together");
   }
-  return std::unique_ptr<Collection>(reinterpret_cast<OpenCollection*>(open)(place));
+  return std::unique_ptr<Collection>(reinterpret_cast<OpenCollection*>(open)(place, stopped));
 }
 
 }  // namespace hh::retrieval

@@ -113,6 +113,13 @@ def test_secrets(t):
             passwords.chmod(0o600)
             said = t.run("search", *t.of("secret"), "--id", 7, status=status)
             assert "word\n" not in said and word not in said, said
+        for place in ("locked:top?secret@", "locked:top/secret@", "locked:%74op@"):
+            t.engine.url = own.replace("postgres@", place)
+            said = t.run("search", *t.of("secret"), "--id", 7, status=2)
+            assert "top" not in said and "secret@" not in said, said
+        t.engine.url = own + "?p%61ssword=topmost"
+        said = t.run("search", *t.of("secret"), "--id", 7, status=2)
+        assert "PGPASSFILE" in said and "topmost" not in said, said
         t.engine.url = own.replace("postgres@", "locked:hidden@")
         said = t.run("search", *t.of("secret"), "--id", 7, status=2)
         assert "PGPASSFILE" in said and "hidden" not in said, said

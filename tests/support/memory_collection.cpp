@@ -45,11 +45,13 @@ bool passes(const CollectionItem& item, std::span<const CollectionFilter> filter
 MemoryCollection::MemoryCollection(std::shared_ptr<MemoryServer> server)
     : server_(std::move(server)) {
   const std::lock_guard lock(server_->mutex);
+  if (server_->connections >= server_->most_connections) throw TryAgain("memory: too many clients");
   ++server_->connections;
 }
 
 MemoryCollection::~MemoryCollection() {
   const std::lock_guard lock(server_->mutex);
+  --server_->connections;
   if (locks_) server_->locked = false;
 }
 

@@ -23,6 +23,7 @@ struct MemoryServer {
   std::map<std::int64_t, retrieval::CollectionItem> items;
   bool locked = false;
   int calls = 0, settled = 0, connections = 0;
+  int most_connections = 1 << 20;
   int fails_at =
       0;  // the call of this number throws TryAgain, and all later ones of its connection; 0: none
   Break breaks = Break::kBefore;

@@ -288,7 +288,7 @@ void MilvusCollection::wait_for_segments() {
 extern "C" {
 
 __attribute__((visibility("default"))) hh::retrieval::Collection* hh_open_collection(
-    const hh::retrieval::CollectionPlace& place) {
+    const hh::retrieval::CollectionPlace& place, const std::function<bool()>& /*stopped*/) {
   return new hh::retrieval::MilvusCollection(place);
 }
 

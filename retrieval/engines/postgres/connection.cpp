@@ -10,6 +10,7 @@
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
+#include <optional>
 
 #include "engine/files/file_error.h"
 #include "kernels/core/check.h"
@@ -20,6 +21,7 @@ namespace {
 constexpr double kConnectSeconds = 10;
 constexpr double kStatementSeconds = 600;  // where neither server nor user set a limit
 constexpr double kGraceSeconds = 30;       // for the server to say that a statement took too long
+constexpr double kBetweenLooks = 0.2;      // seconds, at whether to stop
 constexpr int kOldestServer = 150000;
 
 // From PostgreSQL's pg_type.dat: they never change.
@@ -55,6 +57,9 @@ std::string cure(std::string_view state) {
   if (state == "42501") return "; the role needs more rights: docs/engines.md lists them";
   if (state == "25006") return "; it is a replica: push to the primary";
   if (state == "57014") return "; allow more by options=-c statement_timeout=... in the URL";
+  if (state == "22P02") {
+    return "; an item's metadata were changed there to what isn't JSON: push the index with --full";
+  }
   if (state == "53100") return "; the server's disk is full";
   return "";
 }
@@ -66,11 +71,53 @@ void check_url(const std::string& url) {
              "PostgreSQL: '" << url << "' isn't a URL" << kUrl);
   char* reason = nullptr;
   PQconninfoOption* const options = PQconninfoParse(url.c_str(), &reason);
-  const std::string text = reason == nullptr ? "out of memory" : one_line(reason);
+  // libpq's reason quotes from what may be a password.
+  const std::string text = url.find('@') != std::string::npos ? "the URL can't be read"
+                           : reason == nullptr                ? "out of memory"
+                                                              : one_line(reason);
   PQfreemem(reason);
   const bool good = options != nullptr;
+  bool secret = false, port = true;
+  for (const PQconninfoOption* o = options; good && o->keyword != nullptr; ++o) {
+    if (o->val == nullptr) continue;
+    const std::string_view key = o->keyword, value = o->val;
+    secret = secret || ((key == "password" || key == "sslpassword") && !value.empty());
+    port = port && (key != "port" || value.find_first_not_of("0123456789,") == value.npos);
+  }
   PQconninfoFree(options);
   HH_REQUIRE(good, "PostgreSQL: " << text << kUrl);
+  HH_REQUIRE(!secret, "PostgreSQL: the URL holds a password, which others on this machine can read"
+                          << cure("28P01"));
+  HH_REQUIRE(port,
+             "PostgreSQL: the URL's port isn't a number (a / in a name is written %2F)" << kUrl);
+}
+
+/// What a refusal's text says in its verbose form, "SEVERITY:  STATE: MESSAGE", the severity in any
+/// language.
+struct Refusal {
+  std::string state, message;
+};
+std::optional<Refusal> refusal_in(const std::string& text) {
+  constexpr std::string_view kBefore = ":  ";
+  constexpr std::size_t kState = 5;
+  for (std::size_t at = text.find(kBefore); at != std::string::npos;
+       at = text.find(kBefore, at + 1)) {
+    const std::size_t state = at + kBefore.size();
+    if (text.size() < state + kState + 1 || text[state + kState] != ':') continue;
+    const std::string name = text.substr(state, kState);
+    const bool good = std::all_of(name.begin(), name.end(), [](char c) {
+      return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
+    });
+    if (!good) continue;
+    const std::size_t message = std::min(state + kState + 2, text.size());
+    return Refusal{name, one_line(text.substr(message, text.find('\n', message) - message))};
+  }
+  return std::nullopt;
+}
+
+bool is_copy(const pg_result* result) {
+  const ExecStatusType status = PQresultStatus(result);
+  return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
 }
 
 template <class T>
@@ -174,7 +221,8 @@ std::int64_t Rows::integer(int row, int column) const {
 
 bool Rows::truth(int row, int column) const { return bytes(row, column) == std::string_view("\1"); }
 
-Connection::Connection(const std::string& url) {
+Connection::Connection(const std::string& url, std::function<bool()> stopped)
+    : stopped_(std::move(stopped)) {
   check_url(url);
   // What stands before dbname is for what the URL doesn't say.
   const char* const keys[] = {"application_name", "keepalives",
@@ -216,8 +264,8 @@ void Connection::connect() {
   set_name();
   if (status == PGRES_POLLING_FAILED) {
     std::string text = PQerrorMessage(connection_);
-    const std::size_t at = one_line(text).find("FATAL:  ");
-    if (at == std::string::npos) {  // no server said it
+    const std::optional<Refusal> refusal = refusal_in(text);
+    if (!refusal) {  // no server said it
       HH_REQUIRE(!text.starts_with("invalid "), "PostgreSQL: " << one_line(text) << kUrl);
       for (const char* const lasting : {"SSL was required", "certificate"}) {
         if (text.find(lasting) == std::string::npos) continue;
@@ -231,14 +279,12 @@ void Connection::connect() {
       if (const std::size_t failed = text.rfind("failed: "); failed != std::string::npos) {
         text = text.substr(failed + 8);
       }
-      throw TryAgain(name_ + ": " + text.substr(0, text.find('\n')));
+      fail_lost(text.substr(0, text.find('\n')));
     }
-    text = one_line(text);
-    const std::string state = text.substr(at + 8, 5);
-    const std::string whole =
-        name_ + ": " + text.substr(at + 15, text.find(" LOCATION:") - at - 15);
-    if (passes(state)) throw TryAgain(whole);
-    throw std::runtime_error(whole + cure(state));
+    const std::string& said = refusal->message;
+    const std::string whole = name_ + ": " + (said.empty() ? "it refuses" : said.substr(0, 300));
+    if (passes(refusal->state)) throw TryAgain(whole);
+    throw std::runtime_error(whole + cure(refusal->state));
   }
   PQsetErrorVerbosity(connection_, PQERRORS_DEFAULT);
   PQsetnonblocking(connection_, 1);
@@ -253,7 +299,7 @@ void Connection::set_name() {
 }
 
 void Connection::set_limits() {
-  patience_ = kStatementSeconds + kGraceSeconds;
+  patience_ = kGraceSeconds;
   const int version = PQserverVersion(connection_);
   if (version < kOldestServer) {
     throw std::runtime_error(name_ + ": " + server() + " is too old; use 15 or later");
@@ -275,6 +321,8 @@ void Connection::set_limits() {
   // A change that waits for another's lock of the table must not stop all that come behind it.
   run("SET lock_timeout = '60s'");
   run("SET idle_in_transaction_session_timeout = '10min'");
+  // Patterns of filters are written so.
+  run("SET standard_conforming_strings = on");
   // A search is one scan: compiling it takes longer than it gains.
   run("SET jit = off");
 }
@@ -293,8 +341,9 @@ void Connection::wait(bool write, double seconds) {
   using Clock = std::chrono::steady_clock;
   const auto until = Clock::now() + std::chrono::duration<double>(seconds);
   while (true) {
+    if (stopped_()) fail_lost("stopped");
     const double left = std::chrono::duration<double>(until - Clock::now()).count();
-    const int ready = ::poll(&socket, 1, int(std::clamp(left * 1000, 0.0, 1e6)));
+    const int ready = ::poll(&socket, 1, int(std::clamp(left, 0.0, kBetweenLooks) * 1000));
     if (ready > 0) return;
     if (ready < 0 && errno != EINTR) fail_lost("the connection can't be waited for");
     if (ready == 0 && left <= 0) fail_lost("no answer in time");
@@ -319,11 +368,14 @@ void Connection::flush() {
 }
 
 pg_result* Connection::next() {
+  // A limit for all of it: a byte now and then isn't an answer.
+  using Clock = std::chrono::steady_clock;
+  const auto until = Clock::now() + std::chrono::duration<double>(patience_);
   while (true) {
     const int left = PQflush(connection_);
     if (left < 0) fail_lost("");
     if (PQisBusy(connection_) == 0) return PQgetResult(connection_);
-    wait(left > 0, patience_);
+    wait(left > 0, std::max(0.0, std::chrono::duration<double>(until - Clock::now()).count()));
     if (PQconsumeInput(connection_) == 0) fail_lost("");
   }
 }
@@ -346,12 +398,36 @@ void Connection::fail_sql(const pg_result* result) {
   throw SqlError(text, state);
 }
 
-void Connection::drain() {
-  while (pg_result* const result = next()) {
-    const ExecStatusType status = PQresultStatus(result);
-    PQclear(result);
-    if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT) fail_lost("it can't be stopped");
+Rows Connection::next_of_rest(int& count) {
+  constexpr int kMost = 100;
+  pg_result* const result = next();
+  Rows rows(result);
+  if (result != nullptr && (is_copy(result) || ++count > kMost)) {
+    fail_lost("it answers what wasn't asked");
   }
+  return rows;
+}
+
+void Connection::drain() {
+  for (int count = 0; next_of_rest(count);) {
+  }
+}
+
+std::int64_t Connection::end_of_copy() {
+  std::int64_t changed = 0;
+  std::exception_ptr error;
+  for (int count = 0;;) {
+    Rows rows = next_of_rest(count);
+    if (!rows) break;
+    try {
+      changed = checked(rows.release()).changed();
+    } catch (...) {
+      if (!alive()) throw;
+      error = std::current_exception();
+    }
+  }
+  if (error) std::rethrow_exception(error);
+  return changed;
 }
 
 Rows Connection::checked(pg_result* result) {
@@ -460,18 +536,7 @@ std::int64_t Connection::copy_in(const std::string& sql,
   while ((ended = PQputCopyEnd(connection_, nullptr)) == 0) flush();
   if (ended < 0) fail_lost("");
   flush();
-  std::int64_t changed = 0;
-  std::exception_ptr error;
-  while (pg_result* const result = next()) {
-    try {
-      changed = checked(result).changed();
-    } catch (...) {
-      if (!alive()) throw;
-      error = std::current_exception();
-    }
-  }
-  if (error) std::rethrow_exception(error);
-  return changed;
+  return end_of_copy();
 }
 
 void Connection::copy_out(const std::string& sql,
@@ -501,16 +566,7 @@ void Connection::copy_out(const std::string& sql,
       break;
     }
   }
-  std::exception_ptr error;
-  while (pg_result* const result = next()) {
-    try {
-      checked(result);
-    } catch (...) {
-      if (!alive()) throw;
-      error = std::current_exception();
-    }
-  }
-  if (error) std::rethrow_exception(error);
+  end_of_copy();
 }
 
 Transaction::Transaction(Connection& connection, const char* begin) : connection_(connection) {

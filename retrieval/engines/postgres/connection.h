@@ -53,6 +53,8 @@ class Parameters {
 class Rows {
  public:
   explicit Rows(pg_result* result) : result_(result) {}
+  explicit operator bool() const { return result_ != nullptr; }
+  pg_result* release() { return result_.release(); }
   int count() const;
   std::int64_t changed() const;  // by INSERT, UPDATE, DELETE or COPY
   bool is_null(int row, int column) const;
@@ -69,8 +71,8 @@ class Rows {
 
 class Connection {
  public:
-  /// Of a URL or of words as libpq takes them.
-  explicit Connection(const std::string& url);
+  /// Of a URL or of words as libpq takes them. `stopped` is asked while it waits: TryAgain then.
+  Connection(const std::string& url, std::function<bool()> stopped);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -100,12 +102,16 @@ class Connection {
   void flush();
   pg_result* next();
   Rows checked(pg_result* result);
+  /// One more answer, or none; counts them. Throws TryAgain for a server that doesn't come to an end.
+  Rows next_of_rest(int& count);
   void drain();
+  std::int64_t end_of_copy();
   void send(const std::string& sql, const Parameters& parameters);
   [[noreturn]] void fail_sql(const pg_result* result);
   [[noreturn]] void fail_lost(const std::string& what);
 
   pg_conn* connection_ = nullptr;
+  std::function<bool()> stopped_;
   std::string name_;
   double patience_ = 0;  // seconds without a byte
   bool lost_ = false;

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 
 #include "engine/files/file_error.h"
 #include "kernels/core/check.h"
@@ -43,11 +44,17 @@ std::string text_of(const Rows& rows, int row, int column) {
 
 }  // namespace
 
-PostgresCollection::PostgresCollection(const CollectionPlace& place)
-    : place_(place),
+PostgresCollection::PostgresCollection(const CollectionPlace& place,
+                                       const std::function<bool()>& stopped)
+    : Collection(stopped),
+      place_(place),
       table_("\"hh_items_" + place.collection + "\""),
-      connection_(std::make_unique<Connection>(place.url)) {
+      connection_(connect()) {
   what_ = "collection " + place.collection + " (" + connection_->name() + ")";
+}
+
+std::unique_ptr<Connection> PostgresCollection::connect() {
+  return std::make_unique<Connection>(place_.url, [this] { return stopped(); });
 }
 
 Connection& PostgresCollection::connection() {
@@ -59,7 +66,7 @@ Connection& PostgresCollection::connection() {
   if (had) {
     throw TryAgain(what_ + ": the connection was lost, and with it the right to change it");
   }
-  connection_ = std::make_unique<Connection>(place_.url);
+  connection_ = connect();
   return *connection_;
 }
 
@@ -198,11 +205,13 @@ void PostgresCollection::lock(double wait_seconds) {
     Parameters name;
     const std::string value = name.text(place_.collection);
     const Rows row = connection().run(
-        "SELECT pg_try_advisory_lock(hashtextextended('hh_items_' || current_schema() || '.' || " +
+        "SELECT pg_try_advisory_lock(hashtextextended('hh_items_' || coalesce(current_schema(), "
+        "'') "
+        "|| '.' || " +
             value + ", 0))",
         name);
     if (row.truth(0, 0)) break;
-    if (Clock::now() >= until) {
+    if (Clock::now() >= until || stopped()) {
       throw TryAgain(what_ + ": another program changes it; try again when it's done");
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -217,7 +226,8 @@ void PostgresCollection::unlock() {
   Parameters name;
   const std::string value = name.text(place_.collection);
   connection_->run(
-      "SELECT pg_advisory_unlock(hashtextextended('hh_items_' || current_schema() || '.' || " +
+      "SELECT pg_advisory_unlock(hashtextextended('hh_items_' || coalesce(current_schema(), '') || "
+      "'.' || " +
           value + ", 0))",
       name);
 }
@@ -420,7 +430,13 @@ std::vector<std::vector<CollectionHit>> PostgresCollection::search(
         std::vector<CollectionHit>& hits = all.emplace_back();
         hits.reserve(std::size_t(rows.count()));
         for (int row = 0; row < rows.count(); ++row) {
-          hits.push_back({rows.integer(row, 0), int(rows.integer(row, 1))});
+          const std::int64_t distance = rows.integer(row, 1);
+          if (distance < 0 || distance > about.bits || row >= request.k) {
+            throw std::runtime_error(what_ +
+                                     ": the server answers with what can't be (a distance of " +
+                                     std::to_string(distance) + " or too many items)");
+          }
+          hits.push_back({rows.integer(row, 0), int(distance)});
         }
         full = full && !hits.empty();
       }
@@ -482,6 +498,12 @@ std::vector<CollectionItem> PostgresCollection::list(std::int64_t after, std::in
   });
 }
 
+void PostgresCollection::check_order(std::int64_t before, std::int64_t id) const {
+  if (id > before) return;
+  throw std::runtime_error(what_ + ": the server gives item " + std::to_string(id) + " behind " +
+                           std::to_string(before) + ", so ids aren't in order");
+}
+
 void PostgresCollection::pull(const std::function<void(const ItemSet&)>& piece) {
   const CollectionAbout about = known();
   Connection& c = connection();
@@ -491,6 +513,7 @@ void PostgresCollection::pull(const std::function<void(const ItemSet&)>& piece) 
   RowReader reader(about, what_, /*ids_only=*/false);
   ItemSet items = empty_items(about);
   std::size_t bytes = 0;
+  std::int64_t last = -1;
   const auto hand_over = [&] {
     if (items.set.count() > 0) piece(items);
     items = empty_items(about);
@@ -500,6 +523,7 @@ void PostgresCollection::pull(const std::function<void(const ItemSet&)>& piece) 
                  " ORDER BY id) TO STDOUT (FORMAT binary)",
              [&](std::string_view some) {
                reader.read(some, [&](CollectionItem&& item) {
+                 check_order(std::exchange(last, item.id), item.id);
                  bytes += item.description.path.size() + item.description.metadata.size();
                  append_item(items, std::move(item));
                  if (items.set.count() >= kPiece || bytes >= kPieceBytes) hand_over();
@@ -517,9 +541,11 @@ void PostgresCollection::pull_ids(const std::function<void(std::span<const std::
   c.run("SET LOCAL statement_timeout = 0");
   RowReader reader(about, what_, /*ids_only=*/true);
   std::vector<std::int64_t> ids;
+  std::int64_t last = -1;
   c.copy_out("COPY (SELECT id FROM " + table_ + " ORDER BY id) TO STDOUT (FORMAT binary)",
              [&](std::string_view some) {
                reader.read(some, [&](CollectionItem&& item) {
+                 check_order(std::exchange(last, item.id), item.id);
                  ids.push_back(item.id);
                  if (std::int64_t(ids.size()) < kPiece) return;
                  piece(ids);
@@ -536,8 +562,8 @@ void PostgresCollection::pull_ids(const std::function<void(std::span<const std::
 extern "C" {
 
 __attribute__((visibility("default"))) hh::retrieval::Collection* hh_open_collection(
-    const hh::retrieval::CollectionPlace& place) {
-  return new hh::retrieval::postgres::PostgresCollection(place);
+    const hh::retrieval::CollectionPlace& place, const std::function<bool()>& stopped) {
+  return new hh::retrieval::postgres::PostgresCollection(place, stopped);
 }
 
 __attribute__((visibility("default"))) std::uint64_t hh_collection_build_identity() {

@@ -14,7 +14,7 @@ namespace hh::retrieval::postgres {
 
 class PostgresCollection final : public Collection {
  public:
-  explicit PostgresCollection(const CollectionPlace& place);
+  PostgresCollection(const CollectionPlace& place, const std::function<bool()>& stopped);
 
   std::string server() override;
   std::optional<CollectionAbout> about() override;
@@ -38,6 +38,9 @@ class PostgresCollection final : public Collection {
   void pull_ids(const std::function<void(std::span<const std::int64_t>)>& piece) override;
 
  private:
+  std::unique_ptr<Connection> connect();
+  /// Throws std::runtime_error unless ids ascend.
+  void check_order(std::int64_t before, std::int64_t id) const;
   /// A connection that is alive. Throws TryAgain where one was lost that had the lock.
   Connection& connection();
   /// Once more on a new connection where the old one is found lost, as one is after the server was started

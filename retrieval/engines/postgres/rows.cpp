@@ -202,6 +202,7 @@ void RowReader::read(std::string_view bytes, const std::function<void(Collection
 
 void RowReader::check_end() const {
   if (!ended_) fail("the rows end early");
+  if (!rest_.empty()) fail("rows come behind the last");
 }
 
 ItemSet empty_items(const CollectionAbout& about) {

@@ -2,6 +2,7 @@
 // The API over a collection, beside the same over an index of the same items.
 #include "apps/serve/served_collection.h"
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <latch>
 #include <nlohmann/json.hpp>
@@ -236,6 +237,20 @@ TEST_CASE("random items of a collection are different ones, drawn by the seed",
   CHECK(drawn != ids("48", "2"));
   CHECK(*std::max_element(drawn.begin(), drawn.end()) > 1500);  // from all of 0 to 2,990
   CHECK(ids("1", "5").size() == 1);
+  // Those that pass may stand together: 51 of 300.
+  std::set<std::int64_t> of_many;
+  for (int seed = 0; seed < 8; ++seed) {
+    const json answer =
+        both.collection(Both::get("/api/v1/items/random", {{"limit", "5"},
+                                                           {"seed", std::to_string(seed)},
+                                                           {"filter", "id>=1000"},
+                                                           {"filter", "id<=1500"}}));
+    CHECK(answer["count"] == 51);
+    CHECK(answer["items"].size() == 5);
+    for (const json& item : answer["items"]) of_many.insert(std::int64_t(item["id"]));
+  }
+  CHECK(of_many.size() > 20);
+  CHECK(*of_many.rbegin() > 1400);
   const auto all = ids("1000", "3");
   CHECK(std::set(all.begin(), all.end()).size() == 300);
 }
@@ -259,6 +274,39 @@ TEST_CASE("only so many connections are used, and those who wait too long are to
   second.join();
   pool.use([](retrieval::Collection&) {});
   CHECK(server->connections == 2);
+}
+
+TEST_CASE("a server that takes fewer connections than are wanted is waited for",
+          "[serve_collection]") {
+  auto server = std::make_shared<MemoryServer>();
+  server->most_connections = 2;
+  CollectionPool pool([&] { return std::make_unique<MemoryCollection>(server); }, 16, 5);
+  std::vector<std::thread> threads;
+  std::atomic<int> done = 0;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      pool.use([](retrieval::Collection& collection) {
+        collection.about();
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      });
+      ++done;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(done == 8);
+  server->most_connections = 0;  // none at all: nobody is waited for
+  CollectionPool other([&] { return std::make_unique<MemoryCollection>(server); }, 16, 60);
+  CHECK_THROWS_AS(other.use([](retrieval::Collection&) {}), ComputeBusy);
+}
+
+TEST_CASE("what a server says of itself stays in the log", "[serve_collection]") {
+  Both both;
+  both.collection(Both::get("/api/v1/items/30"));
+  both.server->items.at(40).description.labels = {9};  // damaged
+  const json said = both.collection(Both::get("/api/v1/items/40"), 500);
+  CHECK(said.dump().find("no such class") == std::string::npos);
+  both.server->items.at(50).description.metadata = "not json {";
+  CHECK(both.collection(Both::get("/api/v1/items/50"))["metadata"].is_null());
 }
 
 }  // namespace
