@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
+#include <optional>
 
 #include "engine/files/file.h"
+#include "engine/files/folder_in_making.h"
 #include "kernels/core/check.h"
 #include "pipeline/index_push.h"
 #include "retrieval/codes/code_file_writer.h"
@@ -86,6 +88,32 @@ class WholeSink final : public Sink {
   ItemSet items_;
 };
 
+/// A new index, in place when all items are in it.
+class IndexSink final : public Sink {
+ public:
+  IndexSink(const std::filesystem::path& folder, const CollectionAbout& about)
+      : about_(set_about(about)), made_(folder) {
+    retrieval::create_index(made_.path(), about.bits);
+    writer_.emplace(made_.path());
+    writer_->add({.set = about_, .metadata = {}});  // what is known of none, too
+  }
+  void take(const ItemSet& items) override {
+    ItemSet named = items;
+    named.set.class_names = about_.class_names;
+    named.set.model_hash = about_.model_hash;
+    writer_->add(named);
+  }
+  void finish() override {
+    writer_.reset();
+    made_.put_in_place();
+  }
+
+ private:
+  CodeSet about_;
+  FolderInMaking made_;
+  std::optional<retrieval::IndexWriter> writer_;
+};
+
 std::unique_ptr<Sink> sink_of(const std::filesystem::path& out, ItemFormat format,
                               const CollectionAbout& about) {
   switch (format) {
@@ -107,11 +135,13 @@ std::unique_ptr<Sink> sink_of(const std::filesystem::path& out, ItemFormat forma
 }  // namespace
 
 std::int64_t pull(retrieval::Collection& collection, const std::filesystem::path& out,
-                  ItemFormat format, const Listener& listener, const std::function<bool()>& stop) {
+                  std::optional<ItemFormat> format, const Listener& listener,
+                  const std::function<bool()>& stop) {
   const auto about = collection.about();
   HH_REQUIRE(about.has_value(), "there is no such collection; hybridhash index push makes one");
   const std::int64_t total = collection.count({});
-  const auto sink = sink_of(out, format, *about);
+  const auto sink = format ? sink_of(out, *format, *about)
+                           : std::unique_ptr<Sink>(std::make_unique<IndexSink>(out, *about));
   std::int64_t count = 0;
   try {
     Progress progress(listener, "pull", total, 0, "codes");

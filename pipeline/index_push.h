@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 
 #include "pipeline/listener.h"
 #include "retrieval/engines/collection.h"
@@ -37,11 +38,11 @@ bool is_pushed(const retrieval::IndexManifest& manifest, const retrieval::Collec
 PushOutcome push(const retrieval::Index& index, retrieval::Collection& collection,
                  const PushOptions& options);
 
-/// Writes all items of the collection, by id; returns how many. Formats without a length at their start, and
+/// Writes all items of the collection, by id, to a file, or without a format into a new index; returns how many. Formats without a length at their start, and
 /// code files, are written as the items come. Nothing is written, and -1 returned, where `stop` says so. Throws
 /// std::invalid_argument where there is no collection, and what a Collection throws.
 std::int64_t pull(retrieval::Collection& collection, const std::filesystem::path& out,
-                  retrieval::ItemFormat format, const Listener& listener,
+                  std::optional<retrieval::ItemFormat> format, const Listener& listener,
                   const std::function<bool()>& stop);
 
 }  // namespace hh::pipeline

@@ -103,13 +103,23 @@ void push(const Options& o) {
 }
 
 void pull(const Options& o) {
-  check_output_files({{"--out", o.out}}, {});
+  HH_REQUIRE(o.out.empty() != o.index.empty(),
+             "where to? Give --out FILE, or --index FOLDER for a new index");
+  const std::string& place = o.out.empty() ? o.index : o.out;
+  if (o.out.empty()) {
+    check_output_folder({"--index", place}, {});
+    HH_REQUIRE(!std::filesystem::exists(place) || std::filesystem::is_empty(place),
+               place << " exists already; choose another name");
+  } else {
+    check_output_files({{"--out", place}}, {});
+  }
   catch_stop_signals();
   const auto start = Clock::now();
   const pipeline::Listener listener = terminal_listener();
-  const retrieval::ItemFormat format = retrieval::item_format(o.format, o.out);
+  std::optional<retrieval::ItemFormat> format;
+  if (!o.out.empty()) format = retrieval::item_format(o.format, o.out);
   const auto collection = retrieval::open_collection(o.engine.place(), stop_requested);
-  const std::int64_t count = pipeline::pull(*collection, o.out, format, listener, stop_requested);
+  const std::int64_t count = pipeline::pull(*collection, place, format, listener, stop_requested);
   if (count < 0) {
     listener.warn("stopped; nothing was written");
     throw Stopped{stop_signal()};
@@ -119,12 +129,12 @@ void pull(const Options& o) {
     const ordered_json json{{"collection", o.engine.place().collection},
                             {"server", collection->server()},
                             {"items", count},
-                            {"out", as_utf8(o.out)},
+                            {"out", as_utf8(place)},
                             {"seconds", seconds}};
     fmt::print("{}\n", shown_json(json));
     return;
   }
-  say("{}: {} of {}; {}\n", o.out, counted(count, "item"), o.engine.place().collection,
+  say("{}: {} of {}; {}\n", place, counted(count, "item"), o.engine.place().collection,
       codes_text(seconds, count));
 }
 
@@ -154,9 +164,15 @@ void add_index_push(CLI::App& index) {
 
 void add_index_pull(CLI::App& index) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = index.add_subcommand("pull", "Write the items of such a collection to a file");
+  CLI::App* sub = index.add_subcommand(
+      "pull", "Write the items of such a collection to a file, or make an index of them");
   o->engine.add_to(*sub, /*required=*/true);
-  sub->add_option("--out", o->out, "file to write")->required();
+  sub->add_option("--out", o->out,
+                  "file to write; what it can't hold, as a code file metadata, is left out");
+  sub->add_option(
+      "--index", o->index,
+      "or folder of a new index, with all that the collection has: class names and model "
+      "too");
   sub->add_option(
       "--format", o->format,
       std::string(retrieval::kItemFormats) +
@@ -164,8 +180,7 @@ void add_index_pull(CLI::App& index) {
   sub->add_flag("--json", o->json, "print one line of JSON");
   add_examples(*sub,
                "  hybridhash index pull --engine postgres postgresql://me@db/photos --collection "
-               "photos --out photos.csv\n  hybridhash index build --codes photos.csv --out "
-               "photos.index\n");
+               "photos --index photos.index\n");
   sub->callback([o] { stoppable(pull, *o); });
 }
 

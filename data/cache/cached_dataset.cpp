@@ -327,9 +327,25 @@ CachedSet attach(std::shared_ptr<const FileDataset> files, PictureCache cache,
 
 }  // namespace
 
+void make_folder(const CacheOptions& options) {
+  std::error_code error;
+  fs::create_directories(options.folder, error);
+  HH_REQUIRE(!error, "data.cache = " << options.folder.string() << ": the folder can't be made ("
+                                     << error.message() << "); name one that can");
+}
+
+/// A pipe would be waited for, and a device written over.
+void check_kind(const fs::path& file) {
+  std::error_code ignored;
+  HH_REQUIRE(!fs::exists(file, ignored) || fs::is_regular_file(file, ignored),
+             file.string() << ": it isn't a file that could be a cache; remove it, or use another "
+                              "data.cache");
+}
+
 CachedSet with_cache(std::shared_ptr<const FileDataset> files,
                      const std::vector<std::int64_t>& items, const CacheOptions& options) {
   CacheFacts facts{.file = file_of(*files, options)};
+  check_kind(facts.file);
   const std::string maker = made_by(*files, options.transform);
   std::vector<Wanted> wanted = wanted_files(*files, items);
   Opened opened;
@@ -342,7 +358,7 @@ CachedSet with_cache(std::shared_ptr<const FileDataset> files,
            });
   };
   if (!is_complete()) {
-    fs::create_directories(options.folder);
+    make_folder(options);
     const FolderLock lock = wait_for_lock(options);
     if (!is_complete()) {  // another process may have written it meanwhile
       if (!opened.damage.empty()) options.warn(opened.damage + ": it is made anew");
@@ -358,6 +374,7 @@ CachedSet with_cache(std::shared_ptr<const FileDataset> files,
 CacheCheck check_cache(const FileDataset& files, const std::vector<std::int64_t>& items,
                        const CacheOptions& options) {
   CacheCheck check{.file = file_of(files, options)};
+  check_kind(check.file);
   std::vector<Wanted> wanted = wanted_files(files, items);
   check.wanted = std::int64_t(wanted.size());
   Opened opened = open_cache(check.file, made_by(files, options.transform));

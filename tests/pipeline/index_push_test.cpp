@@ -36,12 +36,8 @@ ItemSet some_items(std::int64_t first, std::int64_t count, std::uint64_t seed,
   return items;
 }
 
-/// That the collection has just what the index has.
-void check_same(const Index& index, const MemoryServer& collection) {
-  REQUIRE(collection.about);
-  REQUIRE(pipeline::is_pushed(index.manifest(), *collection.about));
-  REQUIRE(!collection.about->push.strangers);
-  REQUIRE(collection.about->class_names == index.manifest().class_names);
+/// That both have the same items.
+void check_same_items(const Index& index, const MemoryServer& collection) {
   REQUIRE(std::int64_t(collection.items.size()) == index.count());
   for (const auto& [id, item] : collection.items) {
     const auto row = index.row_of(id);
@@ -54,6 +50,15 @@ void check_same(const Index& index, const MemoryServer& collection) {
     REQUIRE(item.description.labels == description.labels);
     REQUIRE(item.description.metadata == description.metadata);
   }
+}
+
+/// That the collection has just what the index has.
+void check_same(const Index& index, const MemoryServer& collection) {
+  REQUIRE(collection.about);
+  REQUIRE(pipeline::is_pushed(index.manifest(), *collection.about));
+  REQUIRE(!collection.about->push.strangers);
+  REQUIRE(collection.about->class_names == index.manifest().class_names);
+  check_same_items(index, collection);
 }
 
 /// An index, what it is, and changes of every kind.
@@ -265,7 +270,7 @@ std::string bytes_of(const std::filesystem::path& path) {
 }
 
 std::int64_t pull(MemoryServer& server, const std::filesystem::path& out,
-                  retrieval::ItemFormat format, const std::function<bool()>& stop) {
+                  std::optional<retrieval::ItemFormat> format, const std::function<bool()>& stop) {
   MemoryCollection collection(std::shared_ptr<MemoryServer>(&server, [](MemoryServer*) {}));
   return pipeline::pull(collection, out, format, {}, stop);
 }
@@ -285,6 +290,14 @@ TEST_CASE("what is pulled is what was pushed", "[push]") {
   std::filesystem::remove(x.folder / "got");
   CHECK(pull(collection, x.folder / "got", ItemFormat::kCsv, [] { return true; }) == -1);
   CHECK(!std::filesystem::exists(x.folder / "got"));
+  // A new index has all of it: what is known of the classes and the model too.
+  CHECK(pull(collection, x.folder / "index", std::nullopt, [] { return false; }) == 500);
+  const Index made = Index::open(x.folder / "index");
+  CHECK(made.manifest().class_names == x.open().manifest().class_names);
+  CHECK(made.manifest().model_hash == x.open().manifest().model_hash);
+  check_same_items(made, collection);
+  CHECK(pull(collection, x.folder / "stopped", std::nullopt, [] { return true; }) == -1);
+  CHECK(!std::filesystem::exists(x.folder / "stopped"));
   MemoryServer none;
   REQUIRE_THROWS_AS(pull(none, x.folder / "got", ItemFormat::kCsv, [] { return false; }),
                     std::invalid_argument);

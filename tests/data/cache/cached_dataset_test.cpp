@@ -2,6 +2,7 @@
 #include "data/cache/cached_dataset.h"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -294,6 +295,23 @@ TEST_CASE("a damaged cache is made anew, lost pixels are read from their file", 
     put(folder / "i/b/new.jpg", jpeg(40, 40, 12));
     CHECK(cached(folder).facts.decoded == 2);
   }
+}
+
+TEST_CASE("what can't be a cache is refused", "[data][cache]") {
+  const TemporaryFolder folder;
+  put_images(folder);
+  const fs::path file = cached(folder).facts.file;
+  fs::remove(file);
+  REQUIRE(mkfifo(file.c_str(), 0600) == 0);
+  CHECK_THROWS_WITH(cached(folder), Contains("it isn't a file that could be a cache"));
+  const auto set = images(folder);
+  CHECK_THROWS_WITH(check_cache(*set, all_of(*set), options(folder)), Contains("could be a cache"));
+  fs::remove(file);
+  CacheOptions there = options(folder);
+  testing::write_text(folder / "text", "");
+  there.folder = folder / "text";
+  CHECK_THROWS_WITH(with_cache(set, all_of(*set), there),
+                    Contains("data.cache = ") && Contains("the folder can't be made"));
 }
 
 TEST_CASE("a check reads every file", "[data][cache]") {
