@@ -108,7 +108,9 @@ void run(Options o, const CLI::App& command) {
   inputs.push_back({"--codes", o.queries.codes});
   check_output_files({{"--out", o.out}, {"--out-distances", o.out_distances}, {"--html", o.html}},
                      inputs);
-  const Device device = o.compute.apply();
+  // An engine searches where it is: without images to encode nothing computes here.
+  const bool encodes = !o.queries.images.empty() || !o.queries.list.empty();
+  const Device device = o.engine.given() && !encodes ? kCpu : o.compute.apply();
   o.queries.type = network_type(o.dtype);
   o.queries.image_root = o.pictures.image_root;
   o.request.method = retrieval::search_method_named(o.method);
