@@ -10,6 +10,7 @@ import tempfile
 import time
 
 import acceptance
+import served
 from milvus_server import Server
 
 
@@ -90,4 +91,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="hh-milvus-") as folder, Server(pathlib.Path(folder) / "milvus") as started:
         engine = Milvus(os.path.abspath(sys.argv[1]), started)
         sys.exit(acceptance.run_all(sys.argv[1], engine,
-                                    [*acceptance.COMMON, test_changes_outlive_the_server, test_limits, test_urls_and_tokens], sys.argv[2:]))
+                                    [*acceptance.COMMON, *served.TESTS, test_changes_outlive_the_server, test_limits, test_urls_and_tokens], sys.argv[2:]))
