@@ -51,6 +51,16 @@ class ShownMessage final : public spdlog::custom_flag_formatter {
   }
 };
 
+/// "(see hybridhash index push --help)": of the command that was given.
+std::string see_help(const CLI::App& program) {
+  std::string names = "hybridhash";
+  for (auto parsed = program.get_subcommands(); !parsed.empty();
+       parsed = parsed.back()->get_subcommands()) {
+    names += " " + parsed.back()->get_name();
+  }
+  return "(see " + names + " --help)";
+}
+
 /// CLI11 would only say that a command is missing.
 void check_command(const CLI::App& program, const std::string& word) {
   std::string names;
@@ -151,10 +161,10 @@ int run(int argc, char** argv) {
     std::string text = error.what();
     constexpr std::string_view kTheirs = "Could not convert: ";
     if (text.starts_with(kTheirs)) text = text.substr(kTheirs.size()) + ": it doesn't take that";
-    print_error(fmt::format("{} (see hybridhash --help)", text));
+    print_error(fmt::format("{} {}", text, see_help(program)));
     return 2;
   } catch (const CLI::ParseError& error) {
-    print_error(fmt::format("{} (see hybridhash --help)", error.what()));
+    print_error(fmt::format("{} {}", error.what(), see_help(program)));
     return 2;
   } catch (...) {
     return status_of_error();

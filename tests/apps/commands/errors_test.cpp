@@ -165,6 +165,7 @@ TEST_CASE("a folder or a pipe in a file's place is named", "[program]") {
            {{"train", plain}, "it is a folder: give a file"},
            {{"train", "--resume", file}, "it is a file: give the folder"},
            {{"train", "--resume", "/nowhere"}, "there is no such folder"},
+           {{"index", "push", "--none"}, "(see hybridhash index push --help)"},
            {{"serve", "--index", file}, "it is a file: give the folder"},
        }) {
     const Outcome outcome = run_program(folder.path(), words);
