@@ -63,7 +63,7 @@ def compared(ours, theirs, rounds):
     return min(times[0]), min(times[1])
 
 
-def assert_cheap(what, made, rounds, tries=8):
+def assert_cheap(what, made, rounds, tries=24):
     """``made()`` opens both sides anew: where weights come to lie makes 10 us of difference, in favour of either."""
     said = []
     for _ in range(tries):
