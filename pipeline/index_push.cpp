@@ -84,7 +84,11 @@ class Push {
       }
       throw;
     }
-    collection_.unlock();
+    try {
+      collection_.unlock();
+    } catch (const TryAgain&) {  // a stop ends this wait too; the end of the connection unlocks
+      if (!outcome_.stopped) throw;
+    }
     return outcome_;
   }
 

@@ -43,12 +43,12 @@ std::string codes_text(double seconds, std::int64_t codes) {
 }
 
 /// Runs a command; where a signal ended a wait of it, that is why it ends.
-void stoppable(void (*run)(const Options&), const Options& o) {
+void stoppable(void (*run)(const Options&), const Options& o, const char* then) {
   try {
     run(o);
   } catch (const TryAgain&) {
     if (!stop_requested()) throw;
-    terminal_listener().warn("stopped while it waited for the server");
+    terminal_listener().warn(std::string("stopped; ") + then);
     throw Stopped{stop_signal()};
   }
 }
@@ -59,6 +59,7 @@ void push(const Options& o) {
   const pipeline::Listener listener = terminal_listener();
   const retrieval::IndexManifest manifest = retrieval::read_index_manifest(o.index);
   const auto collection = retrieval::open_collection(o.engine.place(), stop_requested);
+  const std::string server = collection->server();
   pipeline::PushOutcome done;
   // Nothing to do is found without reading the index, whose codes may be many.
   std::optional<retrieval::CollectionAbout> about;
@@ -81,7 +82,7 @@ void push(const Options& o) {
   const std::string& name = o.engine.place().collection;
   if (o.json) {
     const ordered_json json{{"collection", name},
-                            {"server", collection->server()},
+                            {"server", server},
                             {"made", done.made},
                             {"put", done.put},
                             {"removed", done.removed},
@@ -95,7 +96,7 @@ void push(const Options& o) {
     say("{}: nothing to do; it has {} of {}\n", name, counted(items, "item"), o.index);
   } else if (!done.stopped) {
     say("{}: {} put, {} removed; it has {} of {} in {}; {}\n", name, done.put, done.removed,
-        counted(items, "item"), o.index, collection->server(), codes_text(seconds, done.put));
+        counted(items, "item"), o.index, server, codes_text(seconds, done.put));
   }
   if (!done.stopped) return;
   listener.warn("stopped; what was put lasts, and the same command goes on");
@@ -159,7 +160,7 @@ void add_index_push(CLI::App& index) {
   add_examples(*sub,
                "  hybridhash index push photos.index --engine postgres postgresql://me@db/photos "
                "--collection photos\n");
-  sub->callback([o] { stoppable(push, *o); });
+  sub->callback([o] { stoppable(push, *o, "the same command goes on from there"); });
 }
 
 void add_index_pull(CLI::App& index) {
@@ -181,7 +182,7 @@ void add_index_pull(CLI::App& index) {
   add_examples(*sub,
                "  hybridhash index pull --engine postgres postgresql://me@db/photos --collection "
                "photos --index photos.index\n");
-  sub->callback([o] { stoppable(pull, *o); });
+  sub->callback([o] { stoppable(pull, *o, "nothing was written"); });
 }
 
 }  // namespace hh::apps

@@ -72,7 +72,10 @@ ServedHits CollectionState::search(std::span<const ApiQuery> queries, const Sear
   retrieval::PackedCodes codes;
   for (const ApiQuery& query : queries) {
     codes.append(query.code);
-    request.exclude.push_back(query.id);
+    if (query.id >= 0) {
+      request.exclude.resize(std::size_t(queries.size()), -1);
+      request.exclude[std::size_t(codes.count()) - 1] = query.id;
+    }
   }
   ServedHits hits{.of = {}, .real = false, .method = {}};
   pool_.use([&](Collection& collection) {
@@ -241,6 +244,13 @@ void ServedCollection::change(const std::function<void(Collection&, CollectionAb
       throw ComputeBusy(
           "the server that keeps the codes went away meanwhile: look whether the change was made "
           "before you try again");
+    } catch (const std::invalid_argument&) {
+      throw;
+    } catch (const std::runtime_error& error) {
+      spdlog::error("{}", error.what());
+      throw ApiError{500,
+                     "the server that keeps the codes couldn't make the change as a whole; the log "
+                     "says why"};
     }
   });
   count_.forget();
@@ -274,6 +284,7 @@ std::vector<std::int64_t> ServedCollection::add(const retrieval::ItemSet& items,
 bool ServedCollection::remove(std::int64_t id) {
   bool removed = false;
   change([&](Collection& collection, CollectionAbout& after) {
+    if (collection.items(std::span(&id, 1)).empty()) return;  // so nothing is changed
     removed = collection.remove(std::span(&id, 1), after) > 0;
   });
   return removed;

@@ -31,7 +31,7 @@ void check_url(const CollectionPlace& place) {
   const std::size_t at = place_of_host.rfind('@');
   const bool secret = (at != std::string_view::npos &&
                        place_of_host.substr(0, at).find(':') != std::string_view::npos) ||
-                      url.find("password") != std::string::npos;
+                      url.find("password=") != std::string::npos;
   HH_REQUIRE(!secret, "the URL holds a password, which others on this machine can read: "
                           << (place.engine == "postgres"
                                   ? "put it into ~/.pgpass or the file that PGPASSFILE names"

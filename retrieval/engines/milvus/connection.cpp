@@ -29,6 +29,9 @@ struct Place {
 };
 
 Place parse(const std::string& url) {
+  HH_REQUIRE(url.find('@') == std::string::npos,
+             "the URL of Milvus holds an @, as before a password it does, which others on this "
+             "machine could read: put both into the environment, MILVUS_TOKEN=user:password");
   Place place;
   std::string rest = url;
   if (const std::size_t scheme = url.find("://"); scheme != std::string::npos) {

@@ -178,6 +178,15 @@ void MilvusCollection::create(const CollectionAbout& about) {
 }
 
 void MilvusCollection::drop() {
+  milvus::DescribeCollectionRequest describe;
+  describe.set_collection_name(collection_);
+  const auto described = connection_.call(&Stub::DescribeCollection, describe, kSeconds);
+  const auto& properties = described.properties();
+  HH_REQUIRE(
+      std::any_of(properties.begin(), properties.end(),
+                  [](const milvus::KeyValue& p) { return p.key() == kAbout; }),
+      connection_.name() << ": collection " << collection_
+                         << " is none of HybridHash's, so it isn't removed; use another name");
   milvus::DropCollectionRequest request;
   request.set_collection_name(collection_);
   connection_.call(&Stub::DropCollection, request, kSeconds);

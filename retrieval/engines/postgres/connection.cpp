@@ -507,14 +507,22 @@ std::vector<Rows> Connection::run_each(const std::string& sql,
   return all;
 }
 
+void Connection::check_copy(pg_result* first, int wanted) {
+  if (first != nullptr && PQresultStatus(first) == ExecStatusType(wanted)) return;
+  try {
+    checked(first);
+  } catch (const SqlError&) {
+    drain();  // so that the connection can be used on
+    throw;
+  }
+  fail_lost("COPY wasn't answered as such");
+}
+
 std::int64_t Connection::copy_in(const std::string& sql,
                                  const std::function<bool(std::string&)>& more) {
   send(sql, {});
   pg_result* const first = next();
-  if (first == nullptr || PQresultStatus(first) != PGRES_COPY_IN) {
-    checked(first);
-    fail_lost("COPY wasn't answered as such");
-  }
+  check_copy(first, PGRES_COPY_IN);
   PQclear(first);
   std::string bytes;
   try {
@@ -527,10 +535,9 @@ std::int64_t Connection::copy_in(const std::string& sql,
       if (put < 0) fail_lost("");
       flush();
     }
-  } catch (const TryAgain&) {
-    throw;
   } catch (...) {
-    fail_lost("stopped");
+    lost_ = true;  // the server waits for the rest
+    throw;
   }
   int ended = 0;
   while ((ended = PQputCopyEnd(connection_, nullptr)) == 0) flush();
@@ -543,10 +550,7 @@ void Connection::copy_out(const std::string& sql,
                           const std::function<void(std::string_view)>& take) {
   send(sql, {});
   pg_result* const first = next();
-  if (first == nullptr || PQresultStatus(first) != PGRES_COPY_OUT) {
-    checked(first);
-    fail_lost("COPY wasn't answered as such");
-  }
+  check_copy(first, PGRES_COPY_OUT);
   PQclear(first);
   while (true) {
     char* piece = nullptr;

@@ -106,6 +106,8 @@ class Connection {
   Rows next_of_rest(int& count);
   void drain();
   std::int64_t end_of_copy();
+  /// Throws unless the answer begins a COPY of that kind (ExecStatusType).
+  void check_copy(pg_result* first, int wanted);
   void send(const std::string& sql, const Parameters& parameters);
   [[noreturn]] void fail_sql(const pg_result* result);
   [[noreturn]] void fail_lost(const std::string& what);

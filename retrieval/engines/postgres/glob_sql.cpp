@@ -133,9 +133,10 @@ std::string text_set(const Token& set) {
 std::string hex_set(const Token& set) {
   constexpr std::uint32_t kMost = 5000;
   std::string any;
-  std::uint32_t count = 0;
+  std::uint64_t count = 0;
   for (const Range& range : set.ranges) {
-    count += range.last - range.first + 1;
+    if (range.last < range.first) continue;
+    count += std::uint64_t(range.last) - range.first + 1;
     HH_REQUIRE(count <= kMost, "a set of " << count << " letters: use at most " << kMost);
     for (std::uint32_t c = range.first; c <= range.last; ++c) {
       any += (any.empty() ? "" : "|") + hex_of(utf8_of(c));

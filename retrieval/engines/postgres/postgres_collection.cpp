@@ -76,7 +76,7 @@ auto PostgresCollection::read(const Read& read) {
   try {
     return read();
   } catch (const TryAgain&) {
-    if (!was_alive || connection_->alive()) throw;
+    if (!was_alive || !connection_ || connection_->alive()) throw;
   }
   return read();
 }

@@ -168,6 +168,9 @@ TEST_CASE("items are added to a collection and deleted", "[serve_collection]") {
   both.collection(with_token("DELETE", "/api/v1/items/31"));
   both.collection(with_token("DELETE", "/api/v1/items/31"), 404);
   CHECK(both.server->items.count(31) == 0);
+  both.server->about->push.generation = 3;
+  both.collection(with_token("DELETE", "/api/v1/items/31"), 404);
+  CHECK(both.server->about->push.generation == 3);  // nothing was changed
   both.collection(Both::get("/api/v1/items/31"), 404);
   CHECK_FALSE(both.server->locked);
   CHECK(both.collection(Both::get("/api/v1/info"))["items"] == 5);
