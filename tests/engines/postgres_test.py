@@ -70,6 +70,17 @@ def test_globs(t):
         assert found[0] == found[1], repr(glob)
 
 
+def test_endless_range(t):
+    """Of what may be no letters at all; by the hexadecimal digits of paths that aren't UTF-8."""
+    items = acceptance.some_items(20)
+    items[3] = (items[3][0], "", "\\xff\\xfe", "")
+    t.build(items, "x")
+    t.push("range", "x")
+    glob = b"path~[a\x01-\xff\xbf\xbf\xbf\xbf\xbf\xbf]"
+    said = subprocess.run([t.program, "search", *t.of("range"), "--id", "7", "--filter", os.fsdecode(glob)], capture_output=True, timeout=20, check=False)
+    assert said.returncode in (0, 2), said
+
+
 def test_rights(t):
     sql = t.engine.server.sql
     t.build(acceptance.some_items(50), "x")
@@ -132,4 +143,4 @@ def test_secrets(t):
 if __name__ == "__main__":
     with Server() as started:
         sys.exit(acceptance.run_all(sys.argv[1], Postgres(started),
-                                    [*acceptance.COMMON, *served.TESTS, test_tables_of_others, test_globs, test_rights, test_secrets], sys.argv[2:]))
+                                    [*acceptance.COMMON, *served.TESTS, test_tables_of_others, test_endless_range, test_globs, test_rights, test_secrets], sys.argv[2:]))
