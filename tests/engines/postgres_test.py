@@ -4,6 +4,7 @@
 import json
 import os
 import random
+import subprocess
 import sys
 
 import acceptance
