@@ -31,19 +31,37 @@ CollectionAbout about_of(Collection& collection) {
 
 std::int64_t ItemCount::get(const std::function<std::int64_t()>& count) {
   constexpr auto kGood = std::chrono::minutes(1);
-  const std::lock_guard lock(mutex_);
-  if (counted_ && Clock::now() - *counted_ < kGood) return items_;
+  std::unique_lock lock(mutex_);
+  const bool good = counted_ && Clock::now() - *counted_ < kGood;
+  // One counts, and nobody waits for it who has an older number.
+  if (good || (known_ && counting_)) return items_;
+  counting_ = true;
+  const std::int64_t changes = changes_;
+  lock.unlock();
+  std::optional<std::int64_t> items;
   try {
-    items_ = count();
-    counted_ = Clock::now();
+    items = count();
   } catch (const ComputeBusy&) {
-    if (!counted_) throw;
+    lock.lock();
+    counting_ = false;
+    if (!known_) throw;
+    return items_;
+  } catch (...) {
+    lock.lock();
+    counting_ = false;
+    throw;
   }
+  lock.lock();
+  counting_ = false;
+  known_ = true;
+  items_ = *items;
+  if (changes == changes_) counted_ = Clock::now();  // else it is counted anew the next time
   return items_;
 }
 
 void ItemCount::forget() {
   const std::lock_guard lock(mutex_);
+  ++changes_;
   counted_.reset();
 }
 

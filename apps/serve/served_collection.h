@@ -23,7 +23,8 @@ class ItemCount {
 
  private:
   std::mutex mutex_;
-  std::int64_t items_ = 0;
+  std::int64_t items_ = 0, changes_ = 0;
+  bool known_ = false, counting_ = false;
   std::optional<std::chrono::steady_clock::time_point> counted_;
 };
 

@@ -325,8 +325,7 @@ CachedSet attach(std::shared_ptr<const FileDataset> files, PictureCache cache,
           facts};
 }
 
-}  // namespace
-
+/// Throws std::invalid_argument where it can't be made.
 void make_folder(const CacheOptions& options) {
   std::error_code error;
   fs::create_directories(options.folder, error);
@@ -341,6 +340,8 @@ void check_kind(const fs::path& file) {
              file.string() << ": it isn't a file that could be a cache; remove it, or use another "
                               "data.cache");
 }
+
+}  // namespace
 
 CachedSet with_cache(std::shared_ptr<const FileDataset> files,
                      const std::vector<std::int64_t>& items, const CacheOptions& options) {
