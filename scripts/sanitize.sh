@@ -41,7 +41,7 @@ case $kind in
     mapfile -t programs < <(printf 'hh_%s_tests\n' "${parts[@]}")
     build tsan "${programs[@]}"
     export TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/tests/tsan.supp"
-    declare -A shared=([kernel]="[parallel]~*fork*" [data]="[loader]" [retrieval]="[index],[index_search]"
+    declare -A shared=([kernel]="[parallel]~*fork*" [data]="[loader]" [retrieval]="[index]~[crash],[index_search]"
       [app]='[serve]~"*disk*"~"*signal*",[http],[compute],[tables],[thumbnails]')
     for part in "${parts[@]}"; do
       catch "hh_${part}_tests ${shared[$part]} (tsan)" build/tsan/bin/hh_"$part"_tests "${shared[$part]}"
