@@ -15,17 +15,6 @@ using retrieval::CodeSet, retrieval::CollectionAbout, retrieval::ItemFormat, ret
 /// Thrown through the server's answer to end it.
 struct StopPull {};
 
-CodeSet set_about(const CollectionAbout& about) {
-  CodeSet set;
-  set.codes = retrieval::PackedCodes(0, about.bits);
-  set.classes = about.classes;
-  set.class_names = about.class_names;
-  set.model_hash = about.model_hash;
-  set.source = about.source;
-  set.exif_orientation = about.exif_orientation;
-  return set;
-}
-
 /// A file in the making that takes items a piece at a time.
 struct Sink {
   virtual ~Sink() = default;
@@ -36,7 +25,7 @@ struct Sink {
 class CodesSink final : public Sink {
  public:
   CodesSink(const std::filesystem::path& path, const CollectionAbout& about)
-      : writer_(path, set_about(about), /*names=*/true, /*outputs=*/false) {}
+      : writer_(path, about.code_set(), /*names=*/true, /*outputs=*/false) {}
   void take(const ItemSet& items) override {
     if (!items.set.names.empty()) return writer_.append(items.set);
     CodeSet named = items.set;
@@ -92,7 +81,7 @@ class WholeSink final : public Sink {
 class IndexSink final : public Sink {
  public:
   IndexSink(const std::filesystem::path& folder, const CollectionAbout& about)
-      : about_(set_about(about)), made_(folder) {
+      : about_(about.code_set()), made_(folder) {
     retrieval::create_index(made_.path(), about.bits);
     writer_.emplace(made_.path());
     writer_->add({.set = about_, .metadata = {}});  // what is known of none, too

@@ -12,6 +12,7 @@
 #include "apps/commands/command.h"
 #include "apps/commands/encode_results.h"
 #include "apps/commands/outputs.h"
+#include "apps/terminal/elapsed.h"
 #include "apps/terminal/progress_bar.h"
 #include "apps/terminal/shown_text.h"
 #include "apps/terminal/standard_streams.h"
@@ -208,8 +209,7 @@ void run(const Options& o) {
   const pipeline::StreamEncoderOptions options = encoder_options(o, results);
   const auto start = std::chrono::steady_clock::now();
   const pipeline::StreamCounts counts = pipeline::encode_stream(*model, stream, about, options);
-  const double seconds = std::max(
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 1e-9);
+  const double seconds = std::max(seconds_since(start), 1e-9);
   if (shard) unchanged.check();
   results.finish();
   if (counts.bad > 0) {

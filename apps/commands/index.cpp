@@ -10,6 +10,7 @@
 #include "apps/commands/index_follow.h"
 #include "apps/commands/index_info.h"
 #include "apps/commands/outputs.h"
+#include "apps/terminal/elapsed.h"
 #include "apps/terminal/progress_bar.h"
 #include "apps/terminal/shown_text.h"
 #include "engine/text/counted.h"
@@ -87,8 +88,7 @@ void build(const Options& o) {
     retrieval::build_index(o.out, items, o.overwrite, o.keep_outputs,
                            [&](std::int64_t done) { progress.update(done); });
   }
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = seconds_since(start);
   tell(Index::open(o.out), "built",
        o.model.empty() ? "" : "; " + speed_text(seconds, items.set.count()));
 }

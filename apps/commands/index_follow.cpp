@@ -10,6 +10,7 @@
 
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
+#include "apps/terminal/elapsed.h"
 #include "apps/terminal/progress_bar.h"
 #include "apps/terminal/shown_text.h"
 #include "engine/text/counted.h"
@@ -81,8 +82,7 @@ void sync(const Options& o) {
   options.encoder.listener = listener;
   const auto start = std::chrono::steady_clock::now();
   const pipeline::SyncOutcome done = pipeline::apply_sync(plan, roots, options, loaded);
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = seconds_since(start);
   std::string text =
       fmt::format("{}: {} new, {} changed, {} moved, {} gone, {} as they were", o.index, done.added,
                   done.changed, done.moved, done.gone, plan.same + done.touched);

@@ -13,6 +13,7 @@
 #include "apps/commands/engine_options.h"
 #include "apps/commands/index_follow.h"
 #include "apps/commands/outputs.h"
+#include "apps/terminal/elapsed.h"
 #include "apps/terminal/progress_bar.h"
 #include "apps/terminal/shown_text.h"
 #include "engine/files/file_error.h"
@@ -32,9 +33,6 @@ struct Options {
 };
 
 using Clock = std::chrono::steady_clock;
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// "200,000 codes/s" is what an engine is judged by.
 std::string codes_text(double seconds, std::int64_t codes) {
@@ -78,7 +76,7 @@ void push(const Options& o) {
                            .stop = stop_requested,
                            .listener = listener});
   }
-  const double seconds = since(start);
+  const double seconds = seconds_since(start);
   const std::string& name = o.engine.place().collection;
   if (o.json) {
     const ordered_json json{{"collection", name},
@@ -125,7 +123,7 @@ void pull(const Options& o) {
     listener.warn("stopped; nothing was written");
     throw Stopped{stop_signal()};
   }
-  const double seconds = since(start);
+  const double seconds = seconds_since(start);
   if (o.json) {
     const ordered_json json{{"collection", o.engine.place().collection},
                             {"server", collection->server()},

@@ -6,7 +6,7 @@
 #include <limits>
 #include <unordered_map>
 
-#include "apps/terminal/progress_bar.h"
+#include "apps/terminal/elapsed.h"
 #include "kernels/core/check.h"
 
 namespace hh::apps {
@@ -44,7 +44,7 @@ void FoundInCollection::search(const Queries& queries, bool of_items,
   const auto start = std::chrono::steady_clock::now();
   const auto all = collection_.search(queries.set.codes, wanted);
   answer_ = {};
-  answer_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  answer_.seconds = seconds_since(start);
   ids_.clear();
   for (const std::vector<CollectionHit>& hits : all) {
     HH_REQUIRE(!request.radius || most == 0 || std::int64_t(hits.size()) < most,

@@ -16,11 +16,7 @@ class SearchedIndex final : public Searched {
   }
   std::int64_t id(std::int64_t row) const override { return index_.ids()[std::size_t(row)]; }
   retrieval::CollectionItem item(std::int64_t row) const override {
-    retrieval::IndexItem found = index_.item(row);
-    retrieval::CollectionItem item{
-        .id = found.id, .code = {}, .description = std::move(found.description)};
-    item.code.append(index_.codes().slice(row, row + 1));
-    return item;
+    return retrieval::item_of_row(index_, row);
   }
 
  private:

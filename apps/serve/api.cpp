@@ -7,10 +7,10 @@
 
 #include "apps/serve/answer.h"
 #include "apps/serve/api_items.h"
-#include "apps/serve/elapsed.h"
 #include "apps/serve/page.h"
 #include "apps/serve/routes.h"
 #include "apps/serve/upload.h"
+#include "apps/terminal/elapsed.h"
 #include "data/images/decode.h"
 #include "kernels/core/check.h"
 #include "pipeline/data_source.h"

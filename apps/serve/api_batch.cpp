@@ -7,7 +7,7 @@
 #include "apps/serve/answer.h"
 #include "apps/serve/api.h"
 #include "apps/serve/batch.h"
-#include "apps/serve/elapsed.h"
+#include "apps/terminal/elapsed.h"
 #include "kernels/core/check.h"
 #include "retrieval/files/item_files.h"
 

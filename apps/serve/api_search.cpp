@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/serve/answer.h"
-#include "apps/serve/elapsed.h"
+#include "apps/terminal/elapsed.h"
 #include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/files/item_files.h"
@@ -60,18 +60,11 @@ class Described {
   std::size_t next_ = 0;
 };
 
-/// Where the query is an item, as it is known.
-json query_json(const ServedItems& served, const ApiQuery& query) {
-  if (query.id < 0) return code_json(query.code);
-  const auto item = served.item(query.id);
-  return item ? item_json(served, *item) : code_json(query.code);
-}
-
 /// `within`: how many are within the radius.
 json answer_of(const ServedItems& served, const ApiQuery& query, const SearchParameters& parameters,
                std::span<const FoundItem> hits, std::size_t within, bool real, Described& items) {
   json answer;
-  answer["query"] = query_json(served, query);
+  answer["query"] = query.item ? item_json(served, *query.item) : code_json(query.code);
   if (parameters.rerank > 0) answer["rerank"] = parameters.rerank;
   if (parameters.radius) answer["within_radius"] = within;
   json results = json::array();
@@ -127,23 +120,23 @@ void SearchParameters::check(const ApiQuery& query) const {
 ApiQuery query_of(const ServedItems& served, const Values& sent) {
   const auto ids = sent.all("id"), codes = sent.all("code");
   HH_REQUIRE(ids.empty() != codes.empty(), "what to search? Give either id or code");
-  ApiQuery query{.code = {}, .outputs = {}, .labels = labels_of(served, sent)};
+  ApiQuery query{.code = {}, .outputs = {}, .item = {}, .labels = labels_of(served, sent)};
   if (!codes.empty()) {
     query.code = retrieval::parse_code(codes[0], served.about().bits);
     return query;
   }
-  auto item = served.item(number("id", ids[0], 0, std::numeric_limits<std::int64_t>::max()));
-  if (!item) throw ApiError{404, "the index has no item with id " + ids[0]};
-  query.id = item->id;
-  query.code = std::move(item->code);
-  query.outputs = served.outputs_of(query.id);
-  if (query.labels.empty()) query.labels = item->description.labels;
+  query.item = served.item(number("id", ids[0], 0, std::numeric_limits<std::int64_t>::max()));
+  if (!query.item) throw ApiError{404, "the index has no item with id " + ids[0]};
+  query.code = query.item->code;
+  query.outputs = served.outputs_of(query.item->id);
+  if (query.labels.empty()) query.labels = query.item->description.labels;
   return query;
 }
 
 ApiQuery query_of(const ServedItems& served, std::vector<float> outputs, const Values& sent) {
   ApiQuery query{.code = PackedCodes::from_floats(outputs, 1, int(outputs.size())),
                  .outputs = {},
+                 .item = {},
                  .labels = labels_of(served, sent)};
   query.outputs = std::move(outputs);
   return query;

@@ -24,10 +24,7 @@ class CollectionPool::Lent {
       throw ComputeBusy("too many searches wait for the server that keeps the codes; try again");
     }
     --pool.left_;
-    if (pool.idle_.empty()) return;
-    connection_ = std::move(pool.idle_.back());
-    pool.idle_.pop_back();
-    ++pool.in_use_;
+    connection_ = pool.take_idle();
   }
   ~Lent() {
     {
@@ -74,15 +71,19 @@ class CollectionPool::Lent {
 CollectionPool::CollectionPool(Connect connect, int most, double wait_seconds)
     : connect_(std::move(connect)), wait_seconds_(wait_seconds), left_(most) {}
 
-std::unique_ptr<Collection> CollectionPool::given_back() {
-  std::unique_lock lock(mutex_);
-  const auto wait = std::chrono::duration<double>(wait_seconds_);
-  changed_.wait_for(lock, wait, [&] { return !idle_.empty() || in_use_ == 0; });
+std::unique_ptr<Collection> CollectionPool::take_idle() {
   if (idle_.empty()) return nullptr;
   auto connection = std::move(idle_.back());
   idle_.pop_back();
   ++in_use_;
   return connection;
+}
+
+std::unique_ptr<Collection> CollectionPool::given_back() {
+  std::unique_lock lock(mutex_);
+  const auto wait = std::chrono::duration<double>(wait_seconds_);
+  changed_.wait_for(lock, wait, [&] { return !idle_.empty() || in_use_ == 0; });
+  return take_idle();
 }
 
 void CollectionPool::gone(const char* why) {

@@ -30,6 +30,8 @@ class CollectionPool {
  private:
   class Lent;
   [[noreturn]] void gone(const char* why);
+  /// Null where there is none. The mutex is held.
+  std::unique_ptr<retrieval::Collection> take_idle();
   /// One that another request gives back, where some have one; null when none comes in time.
   std::unique_ptr<retrieval::Collection> given_back();
 

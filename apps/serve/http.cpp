@@ -16,8 +16,8 @@
 #include <thread>
 
 #include "apps/serve/connections.h"
-#include "apps/serve/elapsed.h"
 #include "apps/serve/socket.h"
+#include "apps/terminal/elapsed.h"
 #include "engine/device/backend.h"
 
 namespace hh::apps {

@@ -20,10 +20,10 @@ using ServedItem = retrieval::CollectionItem;
 
 /// What is searched for.
 struct ApiQuery {
-  retrieval::PackedCodes code;  // one
-  std::vector<float> outputs;   // of the network; may be empty
-  std::int64_t id = -1;         // where it is an item, which is left out then
-  std::vector<int> labels;      // for precision
+  retrieval::PackedCodes code;     // one
+  std::vector<float> outputs;      // of the network; may be empty
+  std::optional<ServedItem> item;  // where it is one, which is left out then
+  std::vector<int> labels;         // for precision
 };
 
 /// How.

@@ -90,9 +90,9 @@ ServedHits CollectionState::search(std::span<const ApiQuery> queries, const Sear
   retrieval::PackedCodes codes;
   for (const ApiQuery& query : queries) {
     codes.append(query.code);
-    if (query.id >= 0) {
+    if (query.item) {
       request.exclude.resize(std::size_t(queries.size()), -1);
-      request.exclude[std::size_t(codes.count()) - 1] = query.id;
+      request.exclude[std::size_t(codes.count()) - 1] = query.item->id;
     }
   }
   ServedHits hits{.of = {}, .real = false, .method = {}};

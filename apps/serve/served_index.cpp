@@ -12,7 +12,7 @@
 
 namespace hh::apps {
 
-using retrieval::PackedCodes, retrieval::SearchMethod;
+using retrieval::PackedCodes, retrieval::SearchMethod, retrieval::item_of_row;
 
 IndexState::IndexState(retrieval::Index opened, ServedTables* tables)
     : ServedItems(retrieval::CollectionAbout::of(opened.manifest())),
@@ -20,17 +20,10 @@ IndexState::IndexState(retrieval::Index opened, ServedTables* tables)
       search_(index),
       tables_(tables) {}
 
-ServedItem IndexState::item_of_row(std::int64_t row) const {
-  retrieval::IndexItem item = index.item(row);
-  ServedItem served{.id = item.id, .code = {}, .description = std::move(item.description)};
-  served.code.append(index.codes().slice(row, row + 1));
-  return served;
-}
-
 std::optional<ServedItem> IndexState::item(std::int64_t id) const {
   const auto row = index.row_of(id);
   if (!row) return std::nullopt;
-  return item_of_row(*row);
+  return item_of_row(index, *row);
 }
 
 std::vector<float> IndexState::outputs_of(std::int64_t id) const {
@@ -51,7 +44,7 @@ ServedHits IndexState::search(std::span<const ApiQuery> queries, const SearchRul
     if (rules.rerank > 0) {
       outputs.insert(outputs.end(), query.outputs.begin(), query.outputs.end());
     }
-    rows.push_back(query.id < 0 ? -1 : index.row_of(query.id).value_or(-1));
+    rows.push_back(query.item ? index.row_of(query.item->id).value_or(-1) : -1);
     items = items || rows.back() >= 0;
   }
   if (!items) rows.clear();
@@ -95,7 +88,7 @@ std::vector<std::optional<ServedItem>> IndexState::described(
     std::span<const std::int64_t> keys) const {
   std::vector<std::optional<ServedItem>> items;
   items.reserve(keys.size());
-  for (const std::int64_t row : keys) items.push_back(item_of_row(row));
+  for (const std::int64_t row : keys) items.push_back(item_of_row(index, row));
   return items;
 }
 
@@ -110,7 +103,7 @@ ItemPage IndexState::list(std::int64_t after, std::int64_t limit,
   const auto shown = std::min(found.size(), std::size_t(limit));
   std::partial_sort(found.begin(), found.begin() + std::ptrdiff_t(shown), found.end());
   ItemPage page{.items = {}, .count = mask.count(), .more = shown < found.size()};
-  for (std::size_t i = 0; i < shown; ++i) page.items.push_back(item_of_row(found[i].second));
+  for (std::size_t i = 0; i < shown; ++i) page.items.push_back(item_of_row(index, found[i].second));
   return page;
 }
 
@@ -126,7 +119,7 @@ ItemPage IndexState::random(std::int64_t limit, std::uint64_t seed,
   for (std::size_t i = 0; i < std::min(std::size_t(limit), rows.size()); ++i) {
     const std::size_t left = std::min(rows.size() - i, std::size_t{0xffffffff});
     std::swap(rows[i], rows[i + random.below(i, std::uint32_t(left))]);
-    page.items.push_back(item_of_row(rows[i]));
+    page.items.push_back(item_of_row(index, rows[i]));
   }
   return page;
 }

@@ -42,8 +42,6 @@ class IndexState final : public ServedItems, public std::enable_shared_from_this
   const retrieval::Index index;
 
  private:
-  ServedItem item_of_row(std::int64_t row) const;
-
   retrieval::IndexSearch search_;
   ServedTables* tables_;
 };

@@ -16,7 +16,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "apps/serve/elapsed.h"
+#include "apps/terminal/elapsed.h"
 
 namespace hh::apps {
 namespace {

@@ -8,6 +8,7 @@
 
 #include "apps/commands/command.h"
 #include "apps/commands/outputs.h"
+#include "apps/terminal/elapsed.h"
 #include "apps/terminal/shown_text.h"
 #include "apps/verify/cases.h"
 #include "apps/verify/golden_folders.h"
@@ -64,7 +65,7 @@ Outcome run_case(const std::filesystem::path& path, Device device, DType dtype) 
   } catch (const std::exception& error) {  // the other cases have something to say all the same
     outcome.error = error.what();
   }
-  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  outcome.seconds = seconds_since(start);
   return outcome;
 }
 

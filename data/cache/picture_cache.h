@@ -81,7 +81,6 @@ class PictureCacheWriter {
   /// Of `about` the file and the sizes are taken. `pixels` may be empty, with sizes of 0.
   void add(std::string_view name, const CachedPicture& about, std::span<const std::byte> pixels);
   void commit();
-  std::int64_t bytes() const { return at_; }
 
  private:
   void write(std::span<const std::byte> bytes);

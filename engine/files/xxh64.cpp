@@ -90,4 +90,11 @@ std::string xxh64_text(std::uint64_t sum) {
   return text;
 }
 
+std::optional<std::uint64_t> parse_xxh64(const std::string& text) {
+  if (text.size() != 16 || text.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    return std::nullopt;
+  }
+  return std::stoull(text, nullptr, 16);
+}
+
 }  // namespace hh

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,5 +35,7 @@ std::uint64_t xxh64(std::span<const std::byte> bytes, std::uint64_t seed = 0);
 
 /// Sixteen hexadecimal digits.
 std::string xxh64_text(std::uint64_t sum);
+/// The sum of such a text; nothing of any other.
+std::optional<std::uint64_t> parse_xxh64(const std::string& text);
 
 }  // namespace hh

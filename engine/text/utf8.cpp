@@ -71,6 +71,14 @@ bool is_utf8(std::string_view bytes) {
   return true;
 }
 
+std::string utf8_of(std::uint32_t c) {
+  const auto tail = [&](int shift) { return char(0x80 | (c >> shift & 0x3f)); };
+  if (c < 0x80) return {char(c)};
+  if (c < 0x800) return {char(0xc0 | c >> 6), tail(0)};
+  if (c < 0x10000) return {char(0xe0 | c >> 12), tail(6), tail(0)};
+  return {char(0xf0 | (c >> 18 & 7)), tail(12), tail(6), tail(0)};
+}
+
 std::string as_utf8(std::string_view name) { return escaped(name, true); }
 std::string repaired_utf8(std::string_view text) { return escaped(text, false); }
 

@@ -3,12 +3,15 @@
 // a byte that isn't UTF-8 is written \xNN. So that two names never become one, a backslash that
 // such an escape could be mistaken for is written \x5c. All other text stays as it is.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace hh {
 
 bool is_utf8(std::string_view bytes);
+/// The bytes of one character.
+std::string utf8_of(std::uint32_t character);
 
 /// Of a name: it is valid, and bytes_of_utf8() gives the name back.
 std::string as_utf8(std::string_view name);

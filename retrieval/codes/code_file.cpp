@@ -77,10 +77,9 @@ class Reader {
            std::to_string(part.list_lines) + " images begins elsewhere");
     }
     const std::string sum = metadata("list_xxh64");
-    if (sum.size() != 16 || sum.find_first_not_of("0123456789abcdef") != std::string::npos) {
-      fail("metadata list_xxh64 = '" + sum + "', not 16 hexadecimal digits");
-    }
-    part.list_xxh64 = std::stoull(sum, nullptr, 16);
+    const auto list_xxh64 = parse_xxh64(sum);
+    if (!list_xxh64) fail("metadata list_xxh64 = '" + sum + "', not 16 hexadecimal digits");
+    part.list_xxh64 = *list_xxh64;
     return part;
   }
 

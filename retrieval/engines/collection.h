@@ -3,8 +3,8 @@
 // server is a library that is loaded when it is asked for (open_collection.h), so this is an interface
 // and nothing else.
 //
-// Items are told apart by their ids. Of one search all distances are exact; where ties_by_id() says so,
-// so are the ids of those that are as far as the k-th.
+// Items are told apart by their ids. Of one search all distances are exact. Which of the items that are as
+// far as the k-th are taken is the server's choice.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -32,6 +32,9 @@ struct CollectionItem {
   PackedCodes code;  // one
   Description description;
 };
+
+/// A row of an index.
+CollectionItem item_of_row(const Index& index, std::int64_t row);
 
 /// A condition with its classes found: CollectionAbout::filters() makes them.
 struct CollectionFilter {
@@ -65,11 +68,9 @@ class Collection {
   virtual void drop() = 0;
 
   /// The right to change it, until unlock() or the end of the connection: of the programs that ask, one
-  /// has it. Waits so long; then throws TryAgain. Where a server has no locks this does nothing, and
-  /// has_locks() is false.
+  /// has it. Waits so long; then throws TryAgain. Where a server has no locks this does nothing.
   virtual void lock(double wait_seconds) = 0;
   virtual void unlock() = 0;
-  virtual bool has_locks() const = 0;
 
   // Changes. Each lasts when it returns, and may be repeated after it failed; `after` is kept as what
   // the collection says of itself: together with the change where the server has transactions, else
@@ -88,8 +89,6 @@ class Collection {
                                                          const CollectionRequest& request) = 0;
   /// The most of a search's k; 0: no limit.
   virtual std::int64_t max_k() const = 0;
-  /// Whether of items as far as the k-th those of the smallest ids are taken.
-  virtual bool ties_by_id() const = 0;
 
   /// In the order of `ids`; those that aren't there are left out.
   virtual std::vector<CollectionItem> items(std::span<const std::int64_t> ids) = 0;

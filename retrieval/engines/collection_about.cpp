@@ -35,10 +35,9 @@ std::int64_t number(const json& from, const char* key, std::int64_t least, std::
 
 std::uint64_t check_sum(const json& from, const char* key, const std::string& name) {
   const std::string text = from.at(key).get<std::string>();
-  if (text.size() != 16 || text.find_first_not_of("0123456789abcdef") != std::string::npos) {
-    fail(name, "'" + text + "' isn't a check sum");
-  }
-  return std::stoull(text, nullptr, 16);
+  const auto sum = parse_xxh64(text);
+  if (!sum) fail(name, "'" + text + "' isn't a check sum");
+  return *sum;
 }
 
 CollectionAbout from_json(const json& j, const std::string& name) {
@@ -64,6 +63,10 @@ CollectionAbout from_json(const json& j, const std::string& name) {
   return about;
 }
 
+std::uint64_t sum_of(std::initializer_list<std::uint64_t> words) {
+  return xxh64(std::as_bytes(std::span(words.begin(), words.size())));
+}
+
 }  // namespace
 
 CollectionAbout CollectionAbout::of(const IndexManifest& manifest) {
@@ -76,6 +79,17 @@ CollectionAbout CollectionAbout::of(const IndexManifest& manifest) {
   about.class_names = manifest.class_names;
   about.next_id = manifest.next_id;
   return about;
+}
+
+CodeSet CollectionAbout::code_set() const {
+  CodeSet set;
+  set.codes = PackedCodes(0, bits);
+  set.classes = classes;
+  set.class_names = class_names;
+  set.model_hash = model_hash;
+  set.source = source;
+  set.exif_orientation = exif_orientation;
+  return set;
 }
 
 std::string CollectionAbout::to_json() const {
@@ -138,14 +152,12 @@ std::vector<CollectionFilter> CollectionAbout::filters(
 std::uint64_t push_source(const IndexManifest& manifest) {
   if (manifest.segments.empty()) return 0;
   if (manifest.identity != 0) {
-    const std::uint64_t words[]{manifest.identity, std::uint64_t(manifest.base)};
-    return xxh64(std::as_bytes(std::span(words))) | 1;
+    return sum_of({manifest.identity, std::uint64_t(manifest.base)}) | 1;
   }
   // Of an older program: good until segments are joined.
   const IndexSegment& first = manifest.segments.front();
-  const std::uint64_t words[]{std::uint64_t(manifest.base), std::uint64_t(first.rows), first.codes,
-                              first.ids};
-  return xxh64(std::as_bytes(std::span(words))) | 1;
+  return sum_of({std::uint64_t(manifest.base), std::uint64_t(first.rows), first.codes, first.ids}) |
+         1;
 }
 
 std::uint64_t manifest_sum(const IndexManifest& manifest) {
@@ -161,9 +173,6 @@ void RowSum::extend(const Index& index, std::int64_t rows) {
   rows_ = rows;
 }
 
-std::uint64_t RowSum::value() const {
-  const std::uint64_t both[]{codes_.value(), ids_.value()};
-  return xxh64(std::as_bytes(std::span(both)));
-}
+std::uint64_t RowSum::value() const { return sum_of({codes_.value(), ids_.value()}); }
 
 }  // namespace hh::retrieval

@@ -41,6 +41,9 @@ struct CollectionAbout {
   /// Of an index, nothing of which has been pushed.
   static CollectionAbout of(const IndexManifest& manifest);
 
+  /// Without items, for those of the collection.
+  CodeSet code_set() const;
+
   std::string to_json() const;
   /// Throws std::runtime_error, starting with `name`: another format, a newer one, damage.
   static CollectionAbout parse(const std::string& json, const std::string& name);

@@ -32,10 +32,9 @@ std::uint64_t checksum_of(const json& body) {
 }
 
 std::uint64_t unhex(const std::string& text, const std::string& name) {
-  if (text.size() != 16 || text.find_first_not_of("0123456789abcdef") != std::string::npos) {
-    fail(name, "'" + text + "' isn't a check sum");
-  }
-  return std::stoull(text, nullptr, 16);
+  const auto sum = parse_xxh64(text);
+  if (!sum) fail(name, "'" + text + "' isn't a check sum");
+  return *sum;
 }
 
 std::int64_t number(const json& from, const char* key, std::int64_t least, std::int64_t most,

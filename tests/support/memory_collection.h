@@ -40,7 +40,6 @@ class MemoryCollection final : public retrieval::Collection {
   void drop() override;
   void lock(double wait_seconds) override;
   void unlock() override;
-  bool has_locks() const override { return true; }
   void put(const retrieval::ItemSet& items, const retrieval::CollectionAbout& after) override;
   std::int64_t remove(std::span<const std::int64_t> ids,
                       const retrieval::CollectionAbout& after) override;
@@ -49,7 +48,6 @@ class MemoryCollection final : public retrieval::Collection {
   std::vector<std::vector<retrieval::CollectionHit>> search(
       retrieval::CodesView queries, const retrieval::CollectionRequest& request) override;
   std::int64_t max_k() const override { return 0; }
-  bool ties_by_id() const override { return true; }
   std::vector<retrieval::CollectionItem> items(std::span<const std::int64_t> ids) override;
   std::vector<retrieval::CollectionItem> list(
       std::int64_t after, std::int64_t limit,

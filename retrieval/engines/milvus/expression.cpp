@@ -85,15 +85,6 @@ unsigned code_point(std::string_view character) {
   return value;
 }
 
-std::string utf8_of(unsigned value) {
-  if (value < 0x80) return {char(value)};
-  std::string text;
-  const int more = value < 0x800 ? 1 : value < 0x10000 ? 2 : 3;
-  text += char((0xff00u >> (more + 1) & 0xff) | value >> 6 * more);
-  for (int i = more - 1; i >= 0; --i) text += char(0x80 | (value >> 6 * i & 0x3f));
-  return text;
-}
-
 /// The least text above all that start so; nothing where there is none. The order of UTF-8's bytes is
 /// that of the characters.
 std::optional<std::string> above_prefix(std::string prefix) {

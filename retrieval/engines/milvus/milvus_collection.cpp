@@ -16,15 +16,14 @@ namespace hh::retrieval {
 namespace {
 
 using Stub = MilvusConnection::Stub;
-constexpr int kSeconds = 60;         // of a call
-constexpr int kFlushSeconds = 300;   // until what was written is in its files
-constexpr int kLoadSeconds = 600;    // until the collection is in memory
-constexpr int kSegmentSeconds = 60;  // until searches use the index
-constexpr int kInt64 = 5, kJson = 23, kBinaryVector = 100;  // types of fields
-constexpr int kBounded = 2;                                 // consistency, of other programs' reads
-constexpr int kLoaded = 3;                                  // a state of loading
-constexpr int kFinished = 3, kFailed = 4;                   // states of an index
-constexpr int kGrowing = 2;                                 // a state of a segment
+constexpr int kSeconds = 60;               // of a call
+constexpr int kFlushSeconds = 300;         // until what was written is in its files
+constexpr int kLoadSeconds = 600;          // until the collection is in memory
+constexpr int kSegmentSeconds = 60;        // until searches use the index
+constexpr int kBounded = 2;                // consistency, of other programs' reads
+constexpr int kLoaded = 3;                 // a state of loading
+constexpr int kFinished = 3, kFailed = 4;  // states of an index
+constexpr int kGrowing = 2;                // a state of a segment
 constexpr const char *kAbout = "hybridhash.about", *kWritten = "hybridhash.written",
                      *kUnsent = "hybridhash.unsent", *kSender = "hybridhash.sender",
                      *kZeros = "hybridhash.zeros";
@@ -58,6 +57,14 @@ void wait_until(F&& done, int seconds, const std::string& what) {
     }
     std::this_thread::sleep_for(pause);
   }
+}
+
+/// What a collection says of itself, as Milvus can keep it.
+std::string kept_text(const CollectionAbout& about) {
+  std::string text = about.to_json();
+  HH_REQUIRE(text.size() <= kMaxAbout, "class names of " << text.size() << " bytes: Milvus keeps "
+                                                         << kMaxAbout << "; use shorter ones");
+  return text;
 }
 
 }  // namespace
@@ -143,9 +150,7 @@ const CollectionAbout& MilvusCollection::known_about() {
 }
 
 void MilvusCollection::create(const CollectionAbout& about) {
-  const std::string text = about.to_json();
-  HH_REQUIRE(text.size() <= kMaxAbout, "class names of " << text.size() << " bytes: Milvus keeps "
-                                                         << kMaxAbout << "; use shorter ones");
+  const std::string text = kept_text(about);
   milvus::Schema schema;
   schema.set_name(collection_);
   schema.set_description("HybridHash");
@@ -195,9 +200,7 @@ void MilvusCollection::drop() {
 }
 
 void MilvusCollection::store(const CollectionAbout& about) {
-  const std::string text = about.to_json();
-  HH_REQUIRE(text.size() <= kMaxAbout, "class names of " << text.size() << " bytes: Milvus keeps "
-                                                         << kMaxAbout << "; use shorter ones");
+  const std::string text = kept_text(about);
   milvus::AlterCollectionRequest request;
   request.set_collection_name(collection_);
   add(request.mutable_properties(), kAbout, text);

@@ -20,6 +20,9 @@
 
 namespace hh::retrieval {
 
+/// Types of fields, by Milvus' numbers.
+inline constexpr int kInt64 = 5, kJson = 23, kBinaryVector = 100;
+
 class MilvusCollection final : public Collection {
  public:
   explicit MilvusCollection(const CollectionPlace& place);
@@ -31,7 +34,6 @@ class MilvusCollection final : public Collection {
 
   void lock(double) override {}
   void unlock() override {}
-  bool has_locks() const override { return false; }
 
   void put(const ItemSet& items, const CollectionAbout& after) override;
   std::int64_t remove(std::span<const std::int64_t> ids, const CollectionAbout& after) override;
@@ -41,7 +43,6 @@ class MilvusCollection final : public Collection {
   std::vector<std::vector<CollectionHit>> search(CodesView queries,
                                                  const CollectionRequest& request) override;
   std::int64_t max_k() const override;
-  bool ties_by_id() const override { return false; }
 
   std::vector<CollectionItem> items(std::span<const std::int64_t> ids) override;
   std::vector<CollectionItem> list(std::int64_t after, std::int64_t limit,

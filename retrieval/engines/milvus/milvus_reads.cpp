@@ -49,15 +49,10 @@ std::vector<bool> passing_rows(const std::vector<Description>& descriptions,
 /// Codes without padding, items with what the whole set has.
 ItemSet item_set(const CollectionAbout& about, std::vector<std::int64_t> ids, PackedCodes codes,
                  const std::vector<Description>& descriptions) {
-  ItemSet items;
+  ItemSet items{.set = about.code_set(), .metadata = {}};
   CodeSet& set = items.set;
-  set.codes = codes.count() > 0 ? std::move(codes) : PackedCodes(0, about.bits);
+  if (codes.count() > 0) set.codes = std::move(codes);
   set.ids = std::move(ids);
-  set.classes = about.classes;
-  set.class_names = about.class_names;
-  set.model_hash = about.model_hash;
-  set.source = about.source;
-  set.exif_orientation = about.exif_orientation;
   const auto any = [&](auto Description::*field) {
     return std::any_of(descriptions.begin(), descriptions.end(),
                        [&](const Description& d) { return !(d.*field).empty(); });

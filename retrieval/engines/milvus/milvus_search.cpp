@@ -15,7 +15,7 @@ constexpr std::int64_t kMaxK = 16'384;            // of Milvus, unless set other
 constexpr std::int64_t kMaxQueries = 1'024;       // of one call
 constexpr std::int64_t kMaxHits = 1'000'000;      // of one call, 12 bytes each
 constexpr std::int64_t kIdsOfCondition = 10'000;  // where Milvus can't say a filter
-constexpr int kBinaryVector = 100, kExpression = 1;
+constexpr int kExpression = 1;
 
 void add_parameter(milvus::SearchRequest& request, const char* key, const std::string& value) {
   auto* const pair = request.add_search_params();

@@ -11,9 +11,8 @@ namespace {
 
 using Stub = MilvusConnection::Stub;
 constexpr int kWriteSeconds = 120;
-constexpr int kInt64 = 5, kJson = 23, kBinaryVector = 100;  // types of fields
-constexpr std::size_t kMaxRequest = 16 << 20;               // bytes of items; a server takes 64 MB
-constexpr std::int64_t kIdsOfRequest = 16'384;
+constexpr std::size_t kMaxRequest = 16 << 20;  // bytes of items; a server takes 64 MB
+constexpr std::int64_t kIdsOfDelete = 16'384;
 
 Description description_of(const ItemSet& items, std::int64_t i) {
   Description d;
@@ -119,11 +118,11 @@ std::int64_t MilvusCollection::remove(std::span<const std::int64_t> ids,
   const std::int64_t n = std::int64_t(ids.size());
   const auto condition = [&](std::int64_t first) {
     return ids_condition(
-        ids.subspan(std::size_t(first), std::size_t(std::min(kIdsOfRequest, n - first))));
+        ids.subspan(std::size_t(first), std::size_t(std::min(kIdsOfDelete, n - first))));
   };
   // All are counted first: a read behind a write waits for it.
-  for (std::int64_t i = 0; i < n; i += kIdsOfRequest) found += count_of(condition(i));
-  for (std::int64_t i = 0; i < n; i += kIdsOfRequest) {
+  for (std::int64_t i = 0; i < n; i += kIdsOfDelete) found += count_of(condition(i));
+  for (std::int64_t i = 0; i < n; i += kIdsOfDelete) {
     milvus::DeleteRequest request;
     request.set_collection_name(collection_);
     request.set_expr(condition(i));

@@ -21,14 +21,7 @@ std::string path_condition(const IndexFilter& filter, Parameters& parameters) {
     // No path at all is NULL.
     if (value.empty()) return "false";
     if (is_text(value)) return "path = " + parameters.text(value);
-    return "path_bytes = decode(" + parameters.text([&] {
-      std::string hex;
-      for (const char c : value) {
-        hex += "0123456789abcdef"[static_cast<unsigned char>(c) >> 4];
-        hex += "0123456789abcdef"[static_cast<unsigned char>(c) & 15];
-      }
-      return hex;
-    }()) + ", 'hex')";
+    return "path_bytes = decode(" + parameters.text(hex_of(value)) + ", 'hex')";
   }
   std::string found = "false";
   if (is_text(value)) {

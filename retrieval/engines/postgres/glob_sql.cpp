@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 
 namespace hh::retrieval::postgres {
@@ -98,23 +99,6 @@ std::optional<std::vector<Token>> tokens_of(std::string_view glob) {
   return tokens;
 }
 
-std::string utf8_of(std::uint32_t c) {
-  const auto tail = [&](int shift) { return char(0x80 | (c >> shift & 0x3f)); };
-  if (c < 0x80) return {char(c)};
-  if (c < 0x800) return {char(0xc0 | c >> 6), tail(0)};
-  if (c < 0x10000) return {char(0xe0 | c >> 12), tail(6), tail(0)};
-  return {char(0xf0 | (c >> 18 & 7)), tail(12), tail(6), tail(0)};
-}
-
-std::string hex_of(std::string_view bytes) {
-  std::string hex;
-  for (const char c : bytes) {
-    hex += "0123456789abcdef"[static_cast<unsigned char>(c) >> 4];
-    hex += "0123456789abcdef"[static_cast<unsigned char>(c) & 15];
-  }
-  return hex;
-}
-
 std::string escape_of(std::uint32_t c) {
   char text[16];
   std::snprintf(text, sizeof text, "\\U%08x", unsigned(c));
@@ -135,7 +119,6 @@ std::string hex_set(const Token& set) {
   std::string any;
   std::uint64_t count = 0;
   for (const Range& range : set.ranges) {
-    if (range.last < range.first) continue;
     count += std::uint64_t(range.last) - range.first + 1;
     HH_REQUIRE(count <= kMost, "a set of " << count << " letters: use at most " << kMost);
     for (std::uint32_t c = range.first; c <= range.last; ++c) {
@@ -148,6 +131,15 @@ std::string hex_set(const Token& set) {
 }
 
 }  // namespace
+
+std::string hex_of(std::string_view bytes) {
+  std::string hex;
+  for (const char c : bytes) {
+    hex += "0123456789abcdef"[static_cast<unsigned char>(c) >> 4];
+    hex += "0123456789abcdef"[static_cast<unsigned char>(c) & 15];
+  }
+  return hex;
+}
 
 std::optional<std::string> like_of_glob(std::string_view glob) {
   const auto tokens = tokens_of(glob);

@@ -8,6 +8,9 @@
 
 namespace hh::retrieval::postgres {
 
+/// Two digits a byte, as encode(bytes, 'hex') gives them.
+std::string hex_of(std::string_view bytes);
+
 /// A pattern for LIKE, where there are no sets. `glob` is UTF-8.
 std::optional<std::string> like_of_glob(std::string_view glob);
 /// A regular expression of text (~); nothing where no text fits. `glob` is UTF-8.

@@ -42,6 +42,12 @@ std::string text_of(const Rows& rows, int row, int column) {
   return std::string(rows.bytes(row, column));
 }
 
+/// Of who may change a collection: the same for all programs that find its table.
+std::string lock_key(Parameters& parameters, const std::string& collection) {
+  return "hashtextextended('hh_items_' || coalesce(current_schema(), '') || '.' || " +
+         parameters.text(collection) + ", 0)";
+}
+
 }  // namespace
 
 PostgresCollection::PostgresCollection(const CollectionPlace& place,
@@ -203,13 +209,8 @@ void PostgresCollection::lock(double wait_seconds) {
   const auto until = Clock::now() + std::chrono::duration<double>(wait_seconds);
   while (true) {
     Parameters name;
-    const std::string value = name.text(place_.collection);
-    const Rows row = connection().run(
-        "SELECT pg_try_advisory_lock(hashtextextended('hh_items_' || coalesce(current_schema(), "
-        "'') "
-        "|| '.' || " +
-            value + ", 0))",
-        name);
+    const std::string key = lock_key(name, place_.collection);
+    const Rows row = connection().run("SELECT pg_try_advisory_lock(" + key + ")", name);
     if (row.truth(0, 0)) break;
     if (Clock::now() >= until || stopped()) {
       throw TryAgain(what_ + ": another program changes it; try again when it's done");
@@ -224,12 +225,8 @@ void PostgresCollection::unlock() {
   locked_ = false;
   if (!connection_ || !connection_->alive()) return;
   Parameters name;
-  const std::string value = name.text(place_.collection);
-  connection_->run(
-      "SELECT pg_advisory_unlock(hashtextextended('hh_items_' || coalesce(current_schema(), '') || "
-      "'.' || " +
-          value + ", 0))",
-      name);
+  const std::string key = lock_key(name, place_.collection);
+  connection_->run("SELECT pg_advisory_unlock(" + key + ")", name);
 }
 
 void PostgresCollection::keep(const CollectionAbout& after) {
@@ -511,12 +508,13 @@ void PostgresCollection::pull(const std::function<void(const ItemSet&)>& piece) 
   Transaction transaction(c, "BEGIN READ ONLY");
   c.run("SET LOCAL statement_timeout = 0");
   RowReader reader(about, what_, /*ids_only=*/false);
-  ItemSet items = empty_items(about);
+  const ItemSet empty{.set = about.code_set(), .metadata = {}};
+  ItemSet items = empty;
   std::size_t bytes = 0;
   std::int64_t last = -1;
   const auto hand_over = [&] {
     if (items.set.count() > 0) piece(items);
-    items = empty_items(about);
+    items = empty;
     bytes = 0;
   };
   c.copy_out(std::string("COPY (SELECT ") + kColumns + " FROM " + table_ +

@@ -22,7 +22,6 @@ class PostgresCollection final : public Collection {
   void drop() override;
   void lock(double wait_seconds) override;
   void unlock() override;
-  bool has_locks() const override { return true; }
   void put(const ItemSet& items, const CollectionAbout& after) override;
   std::int64_t remove(std::span<const std::int64_t> ids, const CollectionAbout& after) override;
   void settle(const CollectionAbout& after) override;
@@ -30,7 +29,6 @@ class PostgresCollection final : public Collection {
   std::vector<std::vector<CollectionHit>> search(CodesView queries,
                                                  const CollectionRequest& request) override;
   std::int64_t max_k() const override { return 0; }
-  bool ties_by_id() const override { return true; }
   std::vector<CollectionItem> items(std::span<const std::int64_t> ids) override;
   std::vector<CollectionItem> list(std::int64_t after, std::int64_t limit,
                                    std::span<const CollectionFilter> filters) override;

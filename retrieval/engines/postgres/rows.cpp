@@ -205,17 +205,6 @@ void RowReader::check_end() const {
   if (!rest_.empty()) fail("rows come behind the last");
 }
 
-ItemSet empty_items(const CollectionAbout& about) {
-  ItemSet items;
-  items.set.codes = PackedCodes(0, about.bits);
-  items.set.classes = about.classes;
-  items.set.class_names = about.class_names;
-  items.set.model_hash = about.model_hash;
-  items.set.source = about.source;
-  items.set.exif_orientation = about.exif_orientation;
-  return items;
-}
-
 void append_item(ItemSet& items, CollectionItem&& item) {
   items.set.ids.push_back(item.id);
   items.set.codes.append(item.code);

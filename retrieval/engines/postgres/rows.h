@@ -47,7 +47,5 @@ class RowReader {
 
 /// An item behind those of a set, which has the collection's classes.
 void append_item(ItemSet& items, CollectionItem&& item);
-/// Without items, for those of the collection.
-ItemSet empty_items(const CollectionAbout& about);
 
 }  // namespace hh::retrieval::postgres
