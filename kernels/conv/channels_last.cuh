@@ -45,18 +45,22 @@ __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
-/// to += from
-__global__ void __launch_bounds__(kRowThreads)
-    add_channels_last_kernel(const float* from, float* to, int all_channels, int taps) {
+/// to += the sum of `count` arrays that lie one after the other
+__global__ void __launch_bounds__(kRowThreads, 8)
+    add_channels_last_kernel(const float* from, int count, float* to, int all_channels, int taps) {
   extern __shared__ float4 memory[];
   float* const part = reinterpret_cast<float*>(memory);
   const ReorderedPart place(all_channels, taps);
+  const std::int64_t stride = std::int64_t{gridDim.y} * all_channels * taps;
   const int c = int(threadIdx.x) % kReorderChannels;
   for (int tap = int(threadIdx.x) / kReorderChannels; tap < taps;
        tap += kRowThreads / kReorderChannels) {
-    if (c < place.channels) {
-      part[c * taps + tap] = from[place.in_rows + std::int64_t{tap} * all_channels + c];
-    }
+    if (c >= place.channels) continue;
+    const float* of = from + place.in_rows + std::int64_t{tap} * all_channels + c;
+    float sum = *of;
+#pragma unroll 1
+    for (int k = 1; k < count; ++k) sum += *(of += stride);
+    part[c * taps + tap] = sum;
   }
   __syncthreads();
   for (int i = threadIdx.x; i < place.channels * taps; i += kRowThreads) {
@@ -78,10 +82,11 @@ void weights_to_channels_last(const T* from, const Conv2dShape& s, T* to, Stream
   HH_CHECK_LAUNCH(stream);
 }
 
-inline void add_from_channels_last(const float* from, const Conv2dShape& s, float* to,
+/// `from` [count, Cout, taps, Cin]
+inline void add_from_channels_last(const float* from, int count, const Conv2dShape& s, float* to,
                                    StreamHandle stream) {
   add_channels_last_kernel<<<reorder_grid(s), kRowThreads, reorder_bytes(s, sizeof(float)),
-                             stream>>>(from, to, s.in_channels, s.taps());
+                             stream>>>(from, count, to, s.in_channels, s.taps());
   HH_CHECK_LAUNCH(stream);
 }
 

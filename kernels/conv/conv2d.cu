@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolutions are cuDNN's where it can be used (cudnn.cuh); else a convolution is one matrix
-// product per group of images: the patch under each output pixel becomes a row of "columns"
+// Convolutions are cuDNN's where it can be used (cudnn.cuh), and weight gradients of 16-bit arrays one
+// kernel's (weight_gradient.cuh), since cuDNN would round them to 16 bits. Else a convolution is one
+// matrix product per group of images: the patch under each output pixel becomes a row of "columns"
 // [pixels, taps * Cin] in scratch memory, so that
 //
 //   y = columns W^T,   dW = dy^T columns,   dcolumns = dy W,
@@ -11,9 +12,12 @@
 // Mapping   Columns and dx: a thread has 16 bytes of channels.
 // Traffic   the columns are written and read once more than cuDNN's implicit form would; groups are
 //           kept small enough to stay in a large L2.
+#include <optional>
+
 #include "kernels/conv/channels_last.cuh"
 #include "kernels/conv/conv2d.h"
 #include "kernels/conv/cudnn.cuh"
+#include "kernels/conv/weight_gradient.cuh"
 #include "kernels/core/column_sum.cuh"
 #include "kernels/gemm/gemm.cuh"
 #include "kernels/gemm/row_bias.cuh"
@@ -143,6 +147,33 @@ std::size_t either_way(ConvPass pass, const Conv2dShape& s, std::size_t element)
   return std::max(cudnn_workspace_bytes<T>(pass, s), Groups(s, element).bytes);
 }
 
+/// Of the one kernel for a weight gradient, if it is taken.
+template <class T>
+std::optional<WeightGradientPlan> plan_of(const Conv2dBackwardWeight<T>& p) {
+  if constexpr (sizeof(T) == 2) return weight_gradient_plan(p);
+  return {};
+}
+/// Scratch bytes for its sums of weights.
+std::size_t bytes_of_shares(const Conv2dShape& s, const WeightGradientPlan& plan) {
+  return (std::size_t(plan.shares) * std::size_t(s.weights()) * sizeof(float) + 255) / 256 * 256;
+}
+
+template <class T>
+void run_one_kernel(const Conv2dBackwardWeight<T>& p, const WeightGradientPlan& plan,
+                    StreamHandle stream) {
+  const Conv2dShape& s = p.shape;
+  auto* const shares = static_cast<float*>(p.workspace);
+  void* const own_sums = static_cast<char*>(p.workspace) + bytes_of_shares(s, plan);
+  float* const biases = p.dbias != nullptr ? rows_of_sums(p.left, own_sums) : nullptr;
+  weight_gradient(p, plan, shares, biases, stream);
+  if (biases != nullptr) {
+    finish_sums(
+        {.rows = biases, .count = plan.bias_rows(), .cols = s.out_channels, .to = {p.dbias}},
+        p.left, stream);
+  }
+  add_from_channels_last(shares, plan.shares, s, p.dweight, stream);
+}
+
 }  // namespace
 
 template <class T>
@@ -157,14 +188,19 @@ std::size_t workspace_bytes(const Conv2dBackwardInput<T>& p) {
 }
 template <class T>
 std::size_t partial_sums_bytes(const Conv2dBackwardWeight<T>& p) {
-  return p.dbias != nullptr ? column_sum_bytes(p.shape.pixels(), p.shape.out_channels) : 0;
+  if (p.dbias == nullptr) return 0;
+  if (const auto plan = plan_of(p)) {
+    return std::size_t(plan->bias_rows()) * std::size_t(p.shape.out_channels) * sizeof(float);
+  }
+  return column_sum_bytes(p.shape.pixels(), p.shape.out_channels);
 }
 template <class T>
 std::size_t workspace_bytes(const Conv2dBackwardWeight<T>& p) {
   const Conv2dShape& s = p.shape;
+  const std::size_t own_sums = p.left != nullptr ? 0 : partial_sums_bytes(p);
+  if (const auto plan = plan_of(p)) return bytes_of_shares(s, *plan) + own_sums;
   return Scratch<float>::before_rest(s) +
-         std::max(p.left != nullptr ? 0 : partial_sums_bytes(p),
-                  either_way<T>(ConvPass::kBackwardWeight, s, sizeof(T)));
+         std::max(own_sums, either_way<T>(ConvPass::kBackwardWeight, s, sizeof(T)));
 }
 
 template <class T>
@@ -234,6 +270,9 @@ void run(const Conv2dBackwardWeight<T>& p, StreamHandle stream) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
+  if constexpr (sizeof(T) == 2) {
+    if (const auto plan = plan_of(p)) return run_one_kernel(p, *plan, stream);
+  }
   const Scratch<float> scratch(p.workspace, s);
   if (p.dbias != nullptr) {
     // Unless they are left, its partial sums are done with before the columns need the memory.
@@ -260,7 +299,7 @@ void run(const Conv2dBackwardWeight<T>& p, StreamHandle stream) {
                           scratch.product, stream);
                    });
   }
-  add_from_channels_last(scratch.weights, s, p.dweight, stream);
+  add_from_channels_last(scratch.weights, 1, s, p.dweight, stream);
 }
 
 #define HH_CONV2D_OF(T)                                                    \

@@ -159,6 +159,13 @@ __device__ inline void load_transposed(unsigned (&to)[4], unsigned shared) {
                : "r"(shared));
 }
 
+/// Two such matrices, transposed: lanes 0 to 15 give the addresses.
+__device__ inline void load_two_transposed(unsigned (&to)[2], unsigned shared) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+               : "=r"(to[0]), "=r"(to[1])
+               : "r"(shared));
+}
+
 /// 16 aligned bytes to shared memory, there after wait_copies() (and a barrier, for other threads).
 __device__ inline void copy16_async(unsigned shared, const void* global) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(global) : "memory");

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <optional>
 
+#include "kernels/core/gpu_limits.cuh"
 #include "kernels/core/row_groups.cuh"
 #include "kernels/linear/linear_gelu.h"
 #include "kernels/linear/linear_gelu_tiles.cuh"
@@ -32,21 +33,6 @@ std::int64_t partial_rows(const Plan& plan) {
   return std::int64_t{plan.slots()} * Tile::kWarpsM;
 }
 
-struct Gpu {
-  int multiprocessors, block_bytes, multiprocessor_bytes;  // shared memory
-};
-inline Gpu this_gpu() {
-  int device = 0;
-  HH_CUDA_CHECK(cudaGetDevice(&device));
-  const auto of = [&](cudaDeviceAttr attribute) {
-    int value = 0;
-    HH_CUDA_CHECK(cudaDeviceGetAttribute(&value, attribute, device));
-    return value;
-  };
-  return {of(cudaDevAttrMultiProcessorCount), of(cudaDevAttrMaxSharedMemoryPerBlockOptin),
-          of(cudaDevAttrMaxSharedMemoryPerMultiprocessor)};
-}
-
 struct ChosenPlan {
   TileKind tile;
   Plan plan;
@@ -70,7 +56,7 @@ struct Offer {
   double cycles;
 };
 template <class Tile, class T>
-std::optional<Offer> offer(const Operands<T>& p, const Kind& kind, const Gpu& gpu) {
+std::optional<Offer> offer(const Operands<T>& p, const Kind& kind, const GpuLimits& gpu) {
   constexpr int kSystemBytes = 1024;  // of each block
   const std::int64_t row_tiles = ceil_div(p.rows, std::int64_t{Tile::kRows});
   Plan plan{.steps = ceil_div(p.inner, kStep),
@@ -107,7 +93,7 @@ std::optional<Offer> offer(const Operands<T>& p, const Kind& kind, const Gpu& gp
 
 /// Of cuBLASLt's product and bias_gelu.
 template <class T>
-double cycles_of_two_launches(const Operands<T>& p, const Kind& kind, const Gpu& gpu) {
+double cycles_of_two_launches(const Operands<T>& p, const Kind& kind, const GpuLimits& gpu) {
   const double rows = double(p.rows), outputs = rows * p.cols;
   const double product =
       std::max(2 * (rows * p.inner + outputs) / kDramBytes, outputs * p.inner / kLibraryProducts);
@@ -120,7 +106,7 @@ template <class T>
 std::optional<ChosenPlan> choose_plan(const Operands<T>& p, LinearGeluWay way, const Kind& kind) {
   if (way == LinearGeluWay::kTwoLaunches) return {};
   if (p.rows == 0 || p.cols % kChunk != 0 || p.inner % kChunk != 0) return {};
-  const Gpu gpu = this_gpu();
+  const GpuLimits gpu = gpu_limits();
   std::optional<ChosenPlan> best;
   double least = way == LinearGeluWay::kByShape ? cycles_of_two_launches(p, kind, gpu) : HUGE_VAL;
   for (const TileKind tile : {TileKind::kSmall, TileKind::kWide, TileKind::kTall}) {
