@@ -170,6 +170,8 @@ else
     fi
   fi
   # shellcheck disable=SC2086
+  catch "hh_engine_tests (tuned GPU)" ${runs[0]} $bin/hh_engine_tests "[.tuned_gpu]"
+  # shellcheck disable=SC2086
   catch "hh_app_tests (cuda)" ${runs[0]} $bin/hh_app_tests "[devices]"
   # shellcheck disable=SC2086
   catch "hh_retrieval_tests (cuda)" ${runs[0]} $bin/hh_retrieval_tests "[devices]"

@@ -12,6 +12,7 @@
 
 #include "data/images/decode.h"
 #include "engine/device/signal_stack.h"
+#include "engine/device/tuning/tuning.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
 #include "pipeline/recipe.h"
@@ -74,6 +75,12 @@ void ComputeOptions::add_to(CLI::App& command) {
       ->check(within(0, pipeline::kMostThreads))
       ->capture_default_str();
   command.add_option("--simd", simd, "force an instruction set: baseline, avx2 or avx512");
+  command
+      .add_option(
+          "--tune", tune,
+          "GPUs: on times the library's algorithms for each product once and keeps the fastest "
+          "(docs/gpu.md), off takes the library's first; otherwise HH_TUNE, which is on unless 0")
+      ->check(CLI::IsMember({"on", "off"}));
   command.add_flag("--verbose", verbose, "also say what was chosen and why");
 }
 
@@ -81,6 +88,7 @@ Device ComputeOptions::apply() const {
   if (verbose) spdlog::set_level(spdlog::level::info);
   if (!simd.empty()) cpu::simd_force(simd);
   use_threads(threads);
+  if (!tune.empty()) set_tuning(tune == "on");
   return parse_device(device);
 }
 

@@ -18,10 +18,11 @@ struct ComputeOptions {
   std::string device = "auto";
   int threads = 0;
   std::string simd;
+  std::string tune;  // "on", "off"; empty: HH_TUNE
   bool verbose = false;
 
   void add_to(CLI::App& command);
-  /// Sets threads and instruction set, and gives the device. Call it once, before anything runs.
+  /// Sets threads, instruction set and whether GPUs are tuned, and gives the device. Call it once, before anything runs.
   Device apply() const;
 };
 

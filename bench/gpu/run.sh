@@ -53,8 +53,9 @@ exec > >(tee "$OUT/log.txt") 2>&1
 
 # What was in LD_LIBRARY_PATH comes first (a simulator's stand-ins), the machine's CUDA last.
 libraries=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$root/lib:$(cuda_libraries)
-# By env, so that only our programs meet the bundle's libraries, and neither Python nor NVIDIA's tools do.
-hh=(env "LD_LIBRARY_PATH=$libraries" "HH_THREADS=${HH_THREADS:-4}")
+# By env, so that only our programs meet the bundle's libraries, and neither Python nor NVIDIA's tools do. The choice of cuBLASLt's
+# algorithms starts from nothing and is part of the results.
+hh=(env "LD_LIBRARY_PATH=$libraries" "XDG_CACHE_HOME=$OUT" "HH_THREADS=${HH_THREADS:-4}")
 
 phase=machine phase_end=$limit
 describe_machine

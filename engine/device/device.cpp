@@ -15,6 +15,7 @@
 #include "engine/device/backend.h"
 #include "engine/device/kernel_table.h"
 #include "engine/device/memory.h"
+#include "engine/device/tuning/tuning.h"
 #include "engine/text/log.h"
 #include "kernels/core/simd.h"
 
@@ -95,6 +96,9 @@ Backend* create_cuda_backend(int index) {
                             "together, or use --device cpu");
   }
   Backend* const made = reinterpret_cast<CreateCudaBackend*>(create)(index);
+  if (void* set = dlsym(library, kSetProductChoices); set != nullptr) {
+    reinterpret_cast<SetProductChoices*>(set)(tuning());
+  }
   if (void* note = dlsym(library, kCudaNote); note != nullptr) {
     const std::string text = reinterpret_cast<CudaNote*>(note)();
     if (!text.empty()) log(LogLevel::kWarning, text);

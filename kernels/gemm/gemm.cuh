@@ -28,12 +28,13 @@ struct Gemm {
   float* a_sums = nullptr;  // [rows] out; may be null; not together with a bias
 };
 
-/// Scratch memory that gemm() is given, whatever the sizes.
-constexpr std::size_t kGemmWorkspace = std::size_t{8} << 20;
+/// Scratch memory that gemm() is given, whatever the sizes: what NVIDIA advises for its GPUs from 9.0 on
+/// (cuBLAS, "cublasSetWorkspace"). Products that are cut along their sums ask for it.
+constexpr std::size_t kGemmWorkspace = std::size_t{32} << 20;
 
 /// False when cuBLASLt has no algorithm that also makes a_sums, which then is unchanged. Throws
-/// DeviceError when it has none at all. `workspace` is aligned to 256. The chosen algorithm is kept
-/// per shape and alignment, so the bits are the same every time.
+/// DeviceError when it has none at all. `workspace` is aligned to 256. The chosen algorithm
+/// (algorithm_choice.cuh) is kept per shape and alignment, so the bits are the same every time.
 template <class TIn, class TOut>
 bool gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream);
 

@@ -5,8 +5,11 @@
 #include <array>
 #include <cassert>
 #include <mutex>
+#include <sstream>
 #include <string>
+#include <vector>
 
+#include "kernels/gemm/algorithm_choice.cuh"
 #include "kernels/gemm/gemm.cuh"
 #include "kernels/gemm/plan_store.cuh"
 #include "kernels/gemm/row_bias.cuh"
@@ -53,6 +56,15 @@ struct Key {
   auto operator<=>(const Key&) const = default;
 };
 
+/// What one run of a plan reads and writes.
+struct Operands {
+  const void *a, *b;
+  void* d;
+  const void* vector;  // the bias or a_sums; may be null
+  bool accumulate;
+  void* workspace;
+};
+
 /// A product made ready: kept for the life of the process.
 class Plan {
  public:
@@ -96,21 +108,40 @@ class Plan {
     for (std::size_t i = 0; i < kCandidates; ++i) algorithms_[i] = list[i].algo;
   }
 
+  /// Their names, in order: all that tells them apart, in hexadecimal digits.
+  std::vector<std::string> algorithms() const {
+    std::vector<std::string> names;
+    for (int i = 0; i < found_; ++i) {
+      std::ostringstream name;
+      for (const std::uint64_t word : algorithms_[std::size_t(i)].data)
+        name << std::hex << word << '.';
+      names.push_back(name.str());
+    }
+    return names;
+  }
+  /// Tries algorithm i before the others. Before the first run().
+  void prefer(std::size_t i) {
+    std::rotate(algorithms_.begin(), algorithms_.begin() + i, algorithms_.begin() + i + 1);
+  }
+
   /// False when cuBLASLt has no algorithm, or none is left that it doesn't refuse: nothing was
   /// queued then. One that was refused isn't tried again.
-  bool run(const void* a, const void* b, void* d, const void* vector, bool accumulate,
-           void* workspace, StreamHandle stream) {
-    if (vector != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector);
-    const float alpha = 1, beta = accumulate ? 1 : 0;
+  bool run(const Operands& o, StreamHandle stream) {
     for (; next_ < found_; ++next_) {
-      const cublasStatus_t status = cublasLtMatmul(
-          handle_, product_, &alpha, b, first_, a, second_, &beta, d, result_, d, result_,
-          &algorithms_[std::size_t(next_)], workspace, kGemmWorkspace, stream);
-      if (status == CUBLAS_STATUS_NOT_SUPPORTED) continue;
-      check(status, "cublasLtMatmul");
-      return true;
+      if (run(std::size_t(next_), o, stream)) return true;
     }
     return false;
+  }
+  /// By the algorithm of that position. False: refused.
+  bool run(std::size_t i, const Operands& o, StreamHandle stream) {
+    if (o.vector != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, o.vector);
+    const float alpha = 1, beta = o.accumulate ? 1 : 0;
+    const cublasStatus_t status =
+        cublasLtMatmul(handle_, product_, &alpha, o.b, first_, o.a, second_, &beta, o.d, result_,
+                       o.d, result_, &algorithms_[i], o.workspace, kGemmWorkspace, stream);
+    if (status == CUBLAS_STATUS_NOT_SUPPORTED) return false;
+    check(status, "cublasLtMatmul");
+    return true;
   }
 
  private:
@@ -129,16 +160,60 @@ class Plan {
 
 using Plans = PlanStore<cublasLtHandle_t, Key, Plan>;
 
-/// While the store's mutex is held.
-Plan& plan_of(const Key& key, const void* vector) {
+ChooseAlgorithm* algorithm_choice = nullptr;  // while the store's mutex is held
+
+std::string text_of(const Key& k) {
+  const auto type = [](cudaDataType_t t) {
+    return t == CUDA_R_32F ? type_name<float> : t == CUDA_R_16BF ? type_name<bf16> : type_name<f16>;
+  };
+  std::ostringstream text;
+  text << k.rows << 'x' << k.inner << 'x' << k.cols << ' ' << type(k.in) << ' ' << type(k.out)
+       << (k.in == CUDA_R_32F && tf32_allowed() ? " tf32" : "") << ' '
+       << (k.a_transposed ? 't' : 'n') << (k.b_transposed ? 't' : 'n') << (k.bias ? " bias" : "")
+       << (k.a_sums ? " sums" : "") << (k.accumulate ? " accumulate" : "") << " aligned "
+       << k.a_alignment << ' ' << k.b_alignment << ' ' << k.d_alignment << ' '
+       << k.vector_alignment;
+  return text.str();
+}
+
+/// Lets whoever chooses put the algorithms of a new plan in order.
+void choose_algorithm(Plan& plan, const Key& k, const Operands& o, StreamHandle stream) {
+  const std::vector<std::string> algorithms = plan.algorithms();
+  if (algorithm_choice == nullptr || algorithms.empty()) return;
+  const auto run = [&](std::size_t i, void* d, void* sums) {
+    Operands trial = o;
+    trial.d = d;
+    if (k.a_sums) trial.vector = sums;
+    return plan.run(i, trial, stream);
+  };
+  plan.prefer(
+      algorithm_choice({.product = text_of(k),
+                        .algorithms = algorithms,
+                        .d_bytes = std::size_t(k.rows * k.cols) * (k.out == CUDA_R_32F ? 4 : 2),
+                        .sums_bytes = k.a_sums ? std::size_t(k.rows) * sizeof(float) : 0,
+                        .stream = stream,
+                        .run = run}));
+}
+
+/// Of a plan that is made on first use. False: nothing was queued. While the store's mutex is held.
+bool run_plan(const Key& key, const Operands& o, StreamHandle stream) {
   Plans& plans = Plans::instance();
-  return plans.find(key, [&] {
+  bool made = false;
+  Plan& plan = plans.find(key, [&] {
+    made = true;
     const auto create = [](cublasLtHandle_t* handle) { HH_CUBLASLT_CHECK(cublasLtCreate(handle)); };
-    return Plan(plans.handle(key.device, create), key, vector);
+    return Plan(plans.handle(key.device, create), key, o.vector);
   });
+  if (made) choose_algorithm(plan, key, o, stream);
+  return plan.run(o, stream);
 }
 
 }  // namespace
+
+void set_algorithm_choice(ChooseAlgorithm* choose) {
+  const std::scoped_lock lock(Plans::instance().mutex);
+  algorithm_choice = choose;
+}
 
 template <class TIn, class TOut>
 bool gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream) {
@@ -161,16 +236,17 @@ bool gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream) {
           .d_alignment = alignment(g.d),
           .vector_alignment = vector != nullptr ? alignment(vector) : 0};
   const std::scoped_lock lock(Plans::instance().mutex);  // a plan's vector is set for each call
-  if (plan_of(key, vector).run(g.a, g.b, g.d, vector, g.accumulate, workspace, stream)) {
-    return key.a_sums;
-  }
+  Operands operands{g.a, g.b, g.d, vector, g.accumulate, workspace};
+  if (run_plan(key, operands, stream)) return key.a_sums;
   // Not every product has an algorithm with an epilogue. The bias is then written to all rows and
   // the product added to it, so that the sum is rounded once all the same.
   if (g.bias != nullptr) fill_with_bias(g.d, g.bias, g.rows, int(g.cols), stream);
   key.accumulate = g.accumulate || g.bias != nullptr;
   key.bias = key.a_sums = false;
   key.vector_alignment = 0;
-  if (!plan_of(key, nullptr).run(g.a, g.b, g.d, nullptr, key.accumulate, workspace, stream)) {
+  operands.vector = nullptr;
+  operands.accumulate = key.accumulate;
+  if (!run_plan(key, operands, stream)) {
     throw DeviceError("cuBLASLt has no algorithm for a product of " + std::to_string(g.rows) +
                       " x " + std::to_string(g.inner) + " x " + std::to_string(g.cols) + " in " +
                       type_name<TIn> + "; use another type, or a newer cuBLASLt 13");
