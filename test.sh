@@ -141,7 +141,7 @@ else
     # shellcheck disable=SC2086
     catch "hh_engine_tests ($label)" $run $bin/hh_engine_tests "[gradcheck],[tensor],[memory],[profiler]"
     # shellcheck disable=SC2086
-    catch "hh_model_tests ($label)" $run $bin/hh_model_tests "[trainer]"
+    catch "hh_model_tests ($label)" $run $bin/hh_model_tests "[trainer],[batch_codes]"
   done
   if [ ! -e /dev/nvidiactl ]; then
     # Hidden tests, of what only a simulated machine has: two GPUs, a small one, one that gives no memory,

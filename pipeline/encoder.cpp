@@ -6,20 +6,21 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 #include "engine/text/counted.h"
+#include "model/hybridhash/batch_codes.h"
 #include "pipeline/model_file.h"
 
 namespace hh::pipeline {
 
-std::vector<float> outputs_of(const HybridHash& network, const Tensor& input) {
-  std::vector<float> values = network.forward(input).code.to_host<float>();
-  if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) {
+std::vector<float> finite(std::vector<float> outputs) {
+  if (!std::all_of(outputs.begin(), outputs.end(), [](float v) { return std::isfinite(v); })) {
     throw std::runtime_error(
         "the model's outputs aren't numbers: its weights are damaged, or too large for this dtype "
         "(try f32)");
   }
-  return values;
+  return outputs;
 }
 
 Encoder::Encoder(const HybridHash& network, const data::TransformSpec& transform, DType dtype,
@@ -38,11 +39,7 @@ retrieval::CodeSet Encoder::encode(const data::Dataset& dataset,
       {.batch_size = options_.batch, .workers = options_.workers, .skip_bad = options_.skip_bad});
   Progress progress(options_.listener, what, loader.items());
   retrieval::CodeSet set;
-  data::Batch batch;
-  loader.start(0);
-  while (loader.next(batch)) {
-    const Tensor input = patch_rows(network_, batch.pixels, statistics, dtype_, device_);
-    const std::vector<float> values = outputs_of(network_, input);
+  const auto add = [&](const data::Batch& batch, const std::vector<float>& values) {
     set.codes.append(retrieval::PackedCodes::from_floats(values, batch.images, bits));
     for (const std::int64_t position : batch.indices) {
       const std::int64_t item = items[std::size_t(position)];
@@ -52,7 +49,16 @@ retrieval::CodeSet Encoder::encode(const data::Dataset& dataset,
     set.labels.insert(set.labels.end(), batch.labels.begin(), batch.labels.end());
     if (options_.keep_outputs) set.outputs.insert(set.outputs.end(), values.begin(), values.end());
     progress.update(set.count());
+  };
+  BatchCodes codes(network_, statistics, dtype_, device_);
+  data::Batch batch, before;  // `before` without its pixels: their memory is the next batch's
+  loader.start(0);
+  while (loader.next(batch)) {
+    if (auto values = codes.put(batch.pixels)) add(before, finite(std::move(*values)));
+    std::swap(batch, before);
+    std::swap(batch.pixels, before.pixels);
   }
+  if (auto values = codes.finish()) add(before, finite(std::move(*values)));
   report_bad(loader, options_.listener);
   HH_REQUIRE(
       set.count() > 0 || options_.may_be_none,

@@ -23,8 +23,9 @@ struct EncoderOptions {
   Listener listener;          // told of images left out, and of the progress
 };
 
-/// The real-valued codes [B, bits] of a batch. Throws std::runtime_error when one isn't finite.
-std::vector<float> outputs_of(const HybridHash& network, const Tensor& input);
+/// The real-valued codes [B, bits] of a batch as they are. Throws std::runtime_error when one isn't
+/// finite.
+std::vector<float> finite(std::vector<float> outputs);
 
 class Encoder {
  public:

@@ -4,12 +4,15 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/images/decode.h"
 #include "data/sets/dataset.h"
 #include "kernels/core/check.h"
+#include "model/hybridhash/batch_codes.h"
 #include "pipeline/data_source.h"
 
 namespace hh::pipeline {
@@ -94,14 +97,19 @@ void encode_in_place(const Model& model, std::span<const PixelView> images,
   const PixelStatistics statistics = pixel_statistics(transform);
   const auto batch = std::size_t(options.batch);
   Progress progress(options.listener, "images in memory", std::int64_t(images.size()));
+  BatchCodes codes(model.network, statistics, model.dtype, model.device);
+  auto out = outputs.begin();
+  const auto add = [&](std::optional<std::vector<float>> values) {
+    if (!values) return;
+    const std::vector<float> codes_of_batch = finite(std::move(*values));
+    out = std::copy(codes_of_batch.begin(), codes_of_batch.end(), out);
+    progress.update((out - outputs.begin()) / std::int64_t(bits));
+  };
   for (std::size_t at = 0; at < images.size(); at += batch) {
     const std::size_t count = std::min(batch, images.size() - at);
-    const Tensor input = patch_rows(model.network, {images[at].pixels, count * bytes}, statistics,
-                                    model.dtype, model.device);
-    const std::vector<float> values = outputs_of(model.network, input);
-    std::copy(values.begin(), values.end(), outputs.begin() + std::ptrdiff_t(at * bits));
-    progress.update(std::int64_t(at + count));
+    add(codes.put({images[at].pixels, count * bytes}));
   }
+  add(codes.finish());
 }
 
 }  // namespace

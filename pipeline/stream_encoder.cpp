@@ -7,6 +7,8 @@
 #include "data/streams/line_stream.h"
 #include "data/streams/tar_stream.h"
 #include "engine/text/utf8.h"
+#include "model/hybridhash/batch_codes.h"
+#include "pipeline/encoder.h"
 
 namespace hh::pipeline {
 namespace {
@@ -118,31 +120,45 @@ StreamCounts encode_stream(const Model& model, OpenStream& stream, const retriev
   for (const std::string& warning : stream.warnings) options.listener.warn(warning);
   const data::TransformSpec& transform = model.info.transform;
   const PixelStatistics statistics = pixel_statistics(transform);
-  data::StreamLoaderOptions loading{
-      .batch_size = options.batch, .workers = options.workers, .while_waiting = options.check_stop};
-  if (stream.shrinks) {
-    loading.prepare = [&](data::Image& image) { shrink_to_fit(image, transform); };
-  }
   const data::StreamRange& range = stream.images->range();
   Progress progress(
       options.listener, stream.name,
       range.total < 0 ? 0 : (range.last < 0 ? range.total : range.last) - range.first);
-  data::StreamLoader loader(*stream.images, transform, loading);
   StreamCounts counts;
-  for (data::StreamedBatch batch; loader.next(batch);) {
+  BatchCodes codes(model.network, statistics, model.dtype, model.device);
+  data::StreamedBatch batch,
+      before;  // `before` without its pixels: their memory is the next batch's
+  const auto add = [&](std::optional<std::vector<float>> values) {
+    if (!values) return;
+    options.codes(rows_of(about, before, finite(std::move(*values)), options.keep_outputs));
+    counts.codes += std::int64_t(before.items.size());
+    progress.update(counts.codes + counts.bad);
+  };
+  data::StreamLoaderOptions loading{.batch_size = options.batch, .workers = options.workers};
+  // Who writes the list may wait for these before the next line.
+  loading.while_waiting = [&] {
     options.check_stop();
-    if (!batch.bad.empty() && !options.skip_bad) refuse_bad(batch.bad, batch.number);
+    add(codes.finish());
+  };
+  if (stream.shrinks) {
+    loading.prepare = [&](data::Image& image) { shrink_to_fit(image, transform); };
+  }
+  data::StreamLoader loader(*stream.images, transform, loading);
+  while (loader.next(batch)) {
+    options.check_stop();
+    if (!batch.bad.empty() && !options.skip_bad) {
+      add(codes.finish());
+      refuse_bad(batch.bad, batch.number);
+    }
     for (const auto& bad : batch.bad) options.bad(bad);
     counts.bad += std::int64_t(batch.bad.size());
-    if (!batch.items.empty()) {
-      const Tensor input =
-          patch_rows(model.network, batch.pixels, statistics, model.dtype, model.device);
-      const std::vector<float> values = model.network.forward(input).code.to_host<float>();
-      options.codes(rows_of(about, batch, values, options.keep_outputs));
-      counts.codes += std::int64_t(batch.items.size());
-    }
     progress.update(counts.codes + counts.bad);
+    if (batch.items.empty()) continue;
+    add(codes.put(batch.pixels));
+    std::swap(batch, before);
+    std::swap(batch.pixels, before.pixels);
   }
+  add(codes.finish());
   options.check_stop();
   // A part may be empty: the others have the codes.
   HH_REQUIRE(counts.codes + counts.bad > 0 || about.part || options.may_be_empty,

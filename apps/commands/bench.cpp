@@ -14,6 +14,7 @@
 #include "kernels/core/parallel.h"
 #include "kernels/core/philox.h"
 #include "kernels/core/simd.h"
+#include "model/hybridhash/batch_codes.h"
 #include "model/training/trainer.h"
 
 namespace hh::apps {
@@ -107,9 +108,9 @@ void run(const Options& o) {
     parameters.place(device, dtype, /*trainable=*/false);
     parameters.initialise(1);
     if (type.quantised) parameters.quantise();
-    times = time_steps(o.steps, o.seconds, [&] {
-      network.forward(patch_rows(network, pixels, {}, dtype, device)).code.to_host<float>();
-    });
+    BatchCodes codes(network, {}, dtype, device, !o.no_graph);
+    times = time_steps(o.steps, o.seconds, [&] { codes.put(pixels); });
+    codes.finish();
   }
   const double median = times[times.size() / 2], best = times.front();
   const MemoryStatistics memory = memory_statistics(device);
@@ -165,7 +166,7 @@ void add_bench(CLI::App& program) {
       ->check(CLI::IsMember({"none", "mlp", "layer"}))
       ->capture_default_str();
   command->add_flag("--no-graph", options->no_graph,
-                    "on a GPU, launch each kernel of a step by itself");
+                    "on a GPU, launch each kernel of a step or batch by itself");
   command->add_flag("--json", options->json, "one line of JSON");
   options->compute.add_to(*command);
   add_examples(*command,
