@@ -4,6 +4,7 @@
 #include "kernels/attention/window_attention_backward_one_pass.cuh"
 #include "kernels/attention/window_attention_forward_mma.cuh"
 #include "kernels/attention/window_attention_general.cuh"
+#include "kernels/attention/window_attention_one_token.cuh"
 
 namespace hh::gpu {
 namespace {
@@ -44,6 +45,7 @@ template <class T>
 void run(const WindowAttentionForward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.windows == 0) return;
+  if (p.shape.tokens == 1) return attention_one_token::forward(p, stream);
   if (forward_mma(p, stream)) return;
   attention_general::forward(p, stream);
 }
@@ -52,6 +54,7 @@ template <class T>
 void run(const WindowAttentionBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.shape.windows == 0) return;
+  if (p.shape.tokens == 1) return attention_one_token::backward(p, stream);
   if (backward_mma(p, stream)) return;
   attention_general::backward(p, stream);
 }
@@ -64,6 +67,7 @@ std::size_t workspace_bytes(const WindowAttentionForward<T>&) {
 template <class T>
 std::size_t workspace_bytes(const WindowAttentionBackward<T>& p) {
   p.shape.validate();
+  if (p.shape.tokens == 1) return 0;
   return std::size_t(p.shape.windows) * p.shape.heads * p.shape.tokens * sizeof(float);
 }
 

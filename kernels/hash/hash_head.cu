@@ -65,10 +65,11 @@ __device__ float dlogit(const HashHeadBackward<T>& p, std::int64_t image, int bi
   return p.dcode[image * p.bits + bit] * (1 - code * code);
 }
 
+/// Of one tile of images.
 template <class T>
-__global__ void __launch_bounds__(kThreads) hash_head_dpooled_kernel(const HashHeadBackward<T> p) {
+__device__ void make_dpooled(const HashHeadBackward<T>& p, unsigned tile) {
   __shared__ float g[HashHeadForward<T>::kMaxBits][kTile];
-  const std::int64_t first = std::int64_t{blockIdx.y} * kTile;
+  const std::int64_t first = std::int64_t{tile} * kTile;
   for (int i = int(threadIdx.x); i < kTile * p.bits; i += kThreads) {
     g[i % p.bits][i / p.bits] = dlogit(p, first + i / p.bits, i % p.bits);
   }
@@ -88,12 +89,12 @@ __global__ void __launch_bounds__(kThreads) hash_head_dpooled_kernel(const HashH
   }
 }
 
-/// One block row per 4 bits; the first of its blocks also adds up dbias.
+/// Of one tile of bits; the first of its blocks also adds up dbias.
 template <class T>
-__global__ void __launch_bounds__(kThreads) hash_head_dweight_kernel(const HashHeadBackward<T> p) {
+__device__ void add_dweight(const HashHeadBackward<T>& p, unsigned tile) {
   __shared__ float g[kThreads][kTile];
   const int c = int(blockIdx.x) * kThreads + int(threadIdx.x);
-  const int first_bit = int(blockIdx.y) * kTile, thread = int(threadIdx.x);
+  const int first_bit = int(tile) * kTile, thread = int(threadIdx.x);
   float sums[kTile] = {}, bias = 0;
   for (std::int64_t first = 0; first < p.images; first += kThreads) {
     const int images = int(min(std::int64_t{p.images} - first, std::int64_t{kThreads}));
@@ -127,6 +128,14 @@ __global__ void __launch_bounds__(kThreads) hash_head_dweight_kernel(const HashH
   }
 }
 
+/// A row of blocks for each tile of bits, and then one for each tile of images.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    hash_head_backward_kernel(const HashHeadBackward<T> p, const unsigned bit_tiles) {
+  if (blockIdx.y < bit_tiles) return add_dweight(p, blockIdx.y);
+  make_dpooled(p, blockIdx.y - bit_tiles);
+}
+
 unsigned channel_blocks(int channels) { return unsigned(ceil_div(channels, kThreads)); }
 
 }  // namespace
@@ -144,11 +153,9 @@ template <class T>
 void run(const HashHeadBackward<T>& p, StreamHandle stream) {
   p.validate();
   if (p.images == 0) return;
-  const dim3 by_image = grid_of(channel_blocks(p.channels), ceil_div(p.images, kTile));
-  hash_head_dpooled_kernel<T><<<by_image, kThreads, 0, stream>>>(p);
-  HH_CHECK_LAUNCH(stream);
-  const dim3 by_bit = grid_of(channel_blocks(p.channels), ceil_div(p.bits, kTile));
-  hash_head_dweight_kernel<T><<<by_bit, kThreads, 0, stream>>>(p);
+  const int bit_tiles = ceil_div(p.bits, kTile);
+  const dim3 grid = grid_of(channel_blocks(p.channels), bit_tiles + ceil_div(p.images, kTile));
+  hash_head_backward_kernel<T><<<grid, kThreads, 0, stream>>>(p, unsigned(bit_tiles));
   HH_CHECK_LAUNCH(stream);
 }
 

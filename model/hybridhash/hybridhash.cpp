@@ -145,11 +145,12 @@ HashCode HybridHash::hash_layer(const Tensor& features, const ForwardOptions& op
   Probe* const probe = options.probe;
   const HashLayer& hash = *hash_;
   const UseLayer current({.layer = "hash"});
+  // Before the convolution, whose input gradient then comes first and is added to in place.
+  const Tensor pooled = block_average_pool(features, 1);
   const Tensor first = conv2d(features, hash.convs1_weight, hash.convs1_bias);
   stages::see_image(probe, "hash.convS1", first);
   const Tensor local = conv2d(first, hash.convs2_weight, hash.convs2_bias);
   stages::see_image(probe, "hash.local", local);
-  const Tensor pooled = block_average_pool(features, 1);
   stages::see_image(probe, "hash.pool_glo", pooled);
   const Tensor glob = hash.attention.forward(pooled, "hash", options);
   if (probe) {
