@@ -4,26 +4,23 @@
 //   75 it may go well the next time (no memory, a disk's error), 128 + a signal: it was stopped by it before it
 //   was done
 #include <fmt/format.h>
-#include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
-#include <cstdlib>
-#include <memory>
 #include <new>
 #include <sstream>
 #include <stdexcept>
+#include <string_view>
 #include <system_error>
 
 #include "apps/commands/command.h"
 #include "apps/terminal/shown_text.h"
 #include "apps/terminal/standard_streams.h"
+#include "apps/terminal/terminal_log.h"
 #include "engine/device/backend.h"
 #include "engine/device/device.h"
 #include "engine/distributed/ranks.h"
 #include "engine/files/file_error.h"
-#include "engine/text/log.h"
 #include "kernels/core/short_spells.h"
 #include "kernels/core/simd.h"
 
@@ -37,19 +34,6 @@ void print_error(const std::string& text) {
              all.size() == 1 ? "" : fmt::format("rank {}: ", all.rank()),
              hh::apps::shown_text(text));
 }
-
-/// A warning's text, on one line and without what a terminal would act on.
-class ShownMessage final : public spdlog::custom_flag_formatter {
- public:
-  void format(const spdlog::details::log_msg& message, const std::tm&,
-              spdlog::memory_buf_t& to) override {
-    const std::string text = hh::apps::shown_text({message.payload.data(), message.payload.size()});
-    to.append(text.data(), text.data() + text.size());
-  }
-  std::unique_ptr<custom_flag_formatter> clone() const override {
-    return std::make_unique<ShownMessage>();
-  }
-};
 
 /// "(see hybridhash index push --help)": of the command that was given.
 std::string see_help(const CLI::App& program) {
@@ -117,34 +101,20 @@ int run(int argc, char** argv) {
   program.name("hybridhash");
   program.require_subcommand(1);
   program.set_version_flag("--version", HH_VERSION);
-  add_train(program);
-  add_dataset(program);
-  add_encode(program);
-  add_codes(program);
-  add_eval(program);
-  add_index(program);
-  add_search(program);
-  add_serve(program);
-  add_verify(program);
-  add_export(program);
-  add_info(program);
-  add_bench(program);
-  // Results go to stdout, warnings to stderr.
-  const char *terminal = std::getenv("TERM"), *no_color = std::getenv("NO_COLOR");
-  const bool plain = terminal == nullptr || std::string_view(terminal) == "dumb" ||
-                     (no_color != nullptr && *no_color != '\0');
-  spdlog::set_default_logger(spdlog::stderr_color_st(
-      "hybridhash", plain ? spdlog::color_mode::never : spdlog::color_mode::automatic));
-  spdlog::set_level(spdlog::level::warn);
-  auto formatter = std::make_unique<spdlog::pattern_formatter>();
-  formatter->add_flag<ShownMessage>('*').set_pattern("hybridhash: %^%l%$: %*");
-  spdlog::set_formatter(std::move(formatter));
-  hh::set_log([](hh::LogLevel level, const std::string& text) {
-    spdlog::log(level == hh::LogLevel::kWarning ? spdlog::level::warn
-                : level == hh::LogLevel::kInfo  ? spdlog::level::info
-                                                : spdlog::level::debug,
-                "{}", text);
-  });
+  const Command commands(program);
+  add_train(commands);
+  add_dataset(commands);
+  add_encode(commands);
+  add_codes(commands);
+  add_eval(commands);
+  add_index(commands);
+  add_search(commands);
+  add_serve(commands);
+  add_verify(commands);
+  add_export(commands);
+  add_info(commands);
+  add_bench(commands);
+  log_to_stderr();  // results go to stdout
   try {
     hh::cpu::simd_from_environment();
     use_threads(0);

@@ -10,6 +10,7 @@
 
 #include "engine/files/file.h"
 #include "engine/files/xxh64.h"
+#include "engine/text/json_text.h"
 
 namespace hh::pipeline {
 namespace {
@@ -31,7 +32,7 @@ std::uint64_t checksum_of(const std::filesystem::path& file) {
 
 std::optional<FileRecord> record_in(const std::string& metadata) {
   if (metadata.find("\"xxh64\"") == std::string::npos) return std::nullopt;  // most of others
-  const auto json = nlohmann::json::parse(metadata, nullptr, false);
+  const auto json = parse_json_if_any(metadata);
   const auto file = json.is_object() ? json.find("file") : json.end();
   if (!json.is_object() || file == json.end() || !file->is_object()) return std::nullopt;
   const auto number = [&](const char* key) {
@@ -49,11 +50,11 @@ std::optional<FileRecord> record_in(const std::string& metadata) {
 }
 
 std::string with_record(const std::string& metadata, const FileRecord& record) {
-  auto json = metadata.empty() ? nlohmann::json::object() : nlohmann::json::parse(metadata);
+  auto json = metadata.empty() ? nlohmann::json::object() : parse_json(metadata);
   json["file"] = {{"bytes", record.bytes},
                   {"mtime_ns", record.mtime_ns},
                   {"xxh64", fmt::format("{:016x}", record.checksum)}};
-  return json.dump();
+  return json_text(json);
 }
 
 }  // namespace hh::pipeline

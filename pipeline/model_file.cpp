@@ -73,7 +73,7 @@ bool exif_orientation_of(const Metadata& metadata) {
 Metadata model_metadata(const ModelInfo& info) {
   return {{"format", kModelFormat},
           {"config", to_json(info.config)},
-          {"transform", transform_json(info.transform).dump()},
+          {"transform", json_text(transform_json(info.transform))},
           {"exif_orientation", info.exif_orientation ? "true" : "false"},
           {"class_names", json_text(nlohmann::json(info.class_names))},
           {"protocol", info.protocol},
@@ -87,11 +87,11 @@ ModelInfo parse_model_metadata(const Metadata& metadata, const std::string& file
                "its format is '" << format << "'; wanted: '" << kModelFormat
                                  << "': give best.safetensors of a run");
     ModelInfo info{.config = config_from_json(value(metadata, "config")),
-                   .transform = transform_from(nlohmann::json::parse(value(metadata, "transform"))),
+                   .transform = transform_from(parse_json(value(metadata, "transform"))),
                    .exif_orientation = exif_orientation_of(metadata),
                    .protocol = value(metadata, "protocol"),
                    .recipe = value(metadata, "recipe")};
-    nlohmann::json::parse(value(metadata, "class_names")).get_to(info.class_names);
+    parse_json(value(metadata, "class_names")).get_to(info.class_names);
     HH_REQUIRE(info.transform.size == info.config.image_size &&
                    info.transform.channels == info.config.in_channels,
                "its transform makes images of "
@@ -103,7 +103,9 @@ ModelInfo parse_model_metadata(const Metadata& metadata, const std::string& file
   }
 }
 
-std::string transform_text(const ModelInfo& info) { return transform_json(info.transform).dump(); }
+std::string transform_text(const ModelInfo& info) {
+  return json_text(transform_json(info.transform));
+}
 
 ModelHead read_model_head(const std::filesystem::path& path, NetworkType type) {
   const SafetensorsFile file = SafetensorsFile::open(path);

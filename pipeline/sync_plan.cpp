@@ -11,6 +11,7 @@
 #include "data/sets/folder.h"
 #include "engine/files/file.h"
 #include "engine/text/counted.h"
+#include "engine/text/json_text.h"
 #include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 
@@ -282,8 +283,9 @@ SyncRoots sync_roots(const std::vector<std::string>& folders, const std::string&
 
 void remember_image_root(const fs::path& index, const fs::path& image_root) {
   if (remembered_image_root(index) == image_root) return;
-  write_file_atomically(index / kRememberedFile,
-                        nlohmann::json{{"image_root", as_utf8(image_root.string())}}.dump() + "\n");
+  write_file_atomically(
+      index / kRememberedFile,
+      json_text(nlohmann::json{{"image_root", as_utf8(image_root.string())}}) + "\n");
 }
 
 fs::path remembered_image_root(const fs::path& index) {
@@ -291,7 +293,7 @@ fs::path remembered_image_root(const fs::path& index) {
   if (!fs::exists(index / kRememberedFile, ignored)) return {};
   constexpr std::size_t kMaxBytes = std::size_t{64} << 10;
   const auto bytes = read_file(index / kRememberedFile, kMaxBytes);
-  const auto json = nlohmann::json::parse(bytes, nullptr, false);
+  const auto json = parse_json_if_any({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   const auto found = json.is_object() ? json.find("image_root") : json.end();
   if (!json.is_object() || found == json.end() || !found->is_string()) {
     throw std::runtime_error((index / kRememberedFile).string() +

@@ -16,6 +16,7 @@
 #include "engine/files/file.h"
 #include "engine/text/counted.h"
 #include "engine/text/json_error.h"
+#include "engine/text/json_text.h"
 #include "engine/text/utf8.h"
 #include "model/training/generator.h"
 #include "model/training/same_weights.h"
@@ -527,7 +528,7 @@ void TrainingRun::save_checkpoint() {
                                 {"waited", position_.waited}};
   // A checkpoint serves as a model as well.
   Metadata metadata = model_metadata(model_info());
-  metadata["position"] = position.dump();
+  metadata["position"] = json_text(position);
   hh::save_checkpoint(folder_ / kCheckpointFile, *trainer_, metadata);
 }
 
@@ -535,7 +536,7 @@ void TrainingRun::load_checkpoint() {
   const auto metadata =
       hh::load_checkpoint(folder_ / kCheckpointFile, *trainer_, experiment_.train_rows);
   try {
-    const auto json = nlohmann::json::parse(metadata.at("position"));
+    const auto json = parse_json(metadata.at("position"));
     json.at("epoch").get_to(position_.epoch);
     json.at("batch").get_to(position_.batch);
     json.at("loss_sum").get_to(position_.loss_sum);

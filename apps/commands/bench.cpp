@@ -11,6 +11,7 @@
 #include "apps/terminal/shown_text.h"
 #include "engine/device/backend.h"
 #include "engine/tensor/network_type.h"
+#include "engine/text/json_text.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/philox.h"
 #include "kernels/core/simd.h"
@@ -115,21 +116,21 @@ void run(const Options& o) {
   const double median = times[times.size() / 2], best = times.front();
   const MemoryStatistics memory = memory_statistics(device);
   if (o.json) {
-    say("{}\n", nlohmann::ordered_json{{"config", o.config},
-                                       {"mode", o.mode},
-                                       {"batch", o.batch},
-                                       {"dtype", o.dtype},
-                                       {"device", to_string(device)},
-                                       {"simd", cpu::simd_in_use()},
-                                       {"threads", cpu::num_threads()},
-                                       {"steps", times.size()},
-                                       {"median_s", median},
-                                       {"min_s", best},
-                                       {"images_per_s", o.batch / median},
-                                       {"best_images_per_s", o.batch / best},
-                                       {"peak_rss_mib", peak_rss_mib()},
-                                       {"peak_tensor_mib", double(memory.peak_in_use) / 0x1p20}}
-                    .dump());
+    say("{}\n", json_text(nlohmann::ordered_json{
+                    {"config", o.config},
+                    {"mode", o.mode},
+                    {"batch", o.batch},
+                    {"dtype", o.dtype},
+                    {"device", to_string(device)},
+                    {"simd", cpu::simd_in_use()},
+                    {"threads", cpu::num_threads()},
+                    {"steps", times.size()},
+                    {"median_s", median},
+                    {"min_s", best},
+                    {"images_per_s", o.batch / median},
+                    {"best_images_per_s", o.batch / best},
+                    {"peak_rss_mib", peak_rss_mib()},
+                    {"peak_tensor_mib", double(memory.peak_in_use) / 0x1p20}}));
     return;
   }
   say("{} {} batch {} {} on {} ({}, {} threads): {:.1f} images/s (best {:.1f}), {:.1f} ms a "
@@ -141,38 +142,38 @@ void run(const Options& o) {
 
 }  // namespace
 
-void add_bench(CLI::App& program) {
+void add_bench(Command program) {
   auto options = std::make_shared<Options>();
-  CLI::App* command =
+  Command command =
       program.add_subcommand("bench", "Measure training and encoding speed with made-up images");
-  command->add_option("--config", options->config, "paper, class-default or micro")
-      ->capture_default_str();
-  command->add_option("--mode", options->mode, "train or encode")
-      ->check(CLI::IsMember({"train", "encode"}))
-      ->capture_default_str();
-  command->add_option("--batch", options->batch)->check(within(1, 65536))->capture_default_str();
-  command->add_option("--bits", options->bits)->check(within(1, 512))->capture_default_str();
-  command->add_option("--dtype", options->dtype)
-      ->check(CLI::IsMember({"f32", "bf16", "int8", "f16"}))
-      ->capture_default_str();
-  command->add_option("--seconds", options->seconds, "time to measure for")
-      ->check(within(.001, 86400.))
-      ->capture_default_str();
+  command.add_option("--config", options->config, "paper, class-default or micro")
+      .capture_default_str();
+  command.add_option("--mode", options->mode, "train or encode")
+      .one_of({"train", "encode"})
+      .capture_default_str();
+  command.add_option("--batch", options->batch).check(within(1, 65536)).capture_default_str();
+  command.add_option("--bits", options->bits).check(within(1, 512)).capture_default_str();
+  command.add_option("--dtype", options->dtype)
+      .one_of({"f32", "bf16", "int8", "f16"})
+      .capture_default_str();
+  command.add_option("--seconds", options->seconds, "time to measure for")
+      .check(within(.001, 86400.))
+      .capture_default_str();
   command
-      ->add_option("--steps", options->steps,
-                   "just so many steps, none to warm up: for a profiler or a simulator")
-      ->check(within(1, 1000000));
-  command->add_option("--recompute", options->recompute, "in backward: none, mlp or layer")
-      ->check(CLI::IsMember({"none", "mlp", "layer"}))
-      ->capture_default_str();
-  command->add_flag("--no-graph", options->no_graph,
-                    "on a GPU, launch each kernel of a step or batch by itself");
-  command->add_flag("--json", options->json, "one line of JSON");
-  options->compute.add_to(*command);
-  add_examples(*command,
+      .add_option("--steps", options->steps,
+                  "just so many steps, none to warm up: for a profiler or a simulator")
+      .check(within(1, 1000000));
+  command.add_option("--recompute", options->recompute, "in backward: none, mlp or layer")
+      .one_of({"none", "mlp", "layer"})
+      .capture_default_str();
+  command.add_flag("--no-graph", options->no_graph,
+                   "on a GPU, launch each kernel of a step or batch by itself");
+  command.add_flag("--json", options->json, "one line of JSON");
+  options->compute.add_to(command);
+  add_examples(command,
                "  hybridhash bench --config micro --mode train --batch 64\n"
                "  hybridhash bench --config paper --mode encode --batch 8 --threads 2\n");
-  command->callback([options] { run(*options); });
+  command.callback([options] { run(*options); });
 }
 
 }  // namespace hh::apps

@@ -49,16 +49,16 @@ void merge(const Options& o) {
 
 }  // namespace
 
-void add_codes(CLI::App& program) {
+void add_codes(Command program) {
   auto o = std::make_shared<Options>();
-  CLI::App* codes = program.add_subcommand("codes", "Put code files of shards together");
-  codes->require_subcommand(1);
-  CLI::App* command = codes->add_subcommand(
+  Command codes = program.add_subcommand("codes", "Put code files of shards together");
+  codes.require_subcommand();
+  Command command = codes.add_subcommand(
       "merge", "One code file of all parts of a list, as one process writes it");
-  command->add_option("parts", o->parts, "the parts, or folders that hold them")->required();
-  command->add_option("--out", o->out, "code file to write")->required();
-  add_examples(*command, "  hybridhash codes merge parts/ --out all.codes\n");
-  command->callback([o] { merge(*o); });
+  command.add_option("parts", o->parts, "the parts, or folders that hold them").required();
+  command.add_option("--out", o->out, "code file to write").required();
+  add_examples(command, "  hybridhash codes merge parts/ --out all.codes\n");
+  command.callback([o] { merge(*o); });
 }
 
 }  // namespace hh::apps

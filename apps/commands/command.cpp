@@ -3,13 +3,13 @@
 
 #include <fmt/format.h>
 #include <signal.h>
-#include <spdlog/spdlog.h>
 
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 
+#include "apps/terminal/terminal_log.h"
 #include "data/images/decode.h"
 #include "engine/device/signal_stack.h"
 #include "engine/device/tuning/tuning.h"
@@ -31,33 +31,6 @@ void on_signal(int signal) {
 
 }  // namespace
 
-CLI::Validator existing_file() {
-  return {[](const std::string& text) -> std::string {
-            const std::filesystem::path path = text;
-            std::error_code ignored;
-            if (!std::filesystem::exists(path, ignored)) return text + ": there is no such file";
-            if (!std::filesystem::is_directory(path, ignored)) return "";
-            for (const char* name : {"best.safetensors", "recipe.toml"}) {
-              if (std::filesystem::exists(path / name, ignored)) {
-                return text + ": it is a folder: give a file, as " + (path / name).string();
-              }
-            }
-            return text + ": it is a folder: give a file";
-          },
-          "FILE"};
-}
-
-CLI::Validator existing_folder() {
-  return {[](const std::string& text) -> std::string {
-            std::error_code ignored;
-            if (!std::filesystem::exists(text, ignored)) return text + ": there is no such folder";
-            return std::filesystem::is_directory(text, ignored)
-                       ? ""
-                       : text + ": it is a file: give the folder";
-          },
-          "FOLDER"};
-}
-
 void use_threads(int threads) {
   const char* text = std::getenv("HH_THREADS");
   if (threads == 0 && text != nullptr && *text != '\0') {
@@ -68,65 +41,64 @@ void use_threads(int threads) {
   cpu::set_num_threads(threads);
 }
 
-void ComputeOptions::add_to(CLI::App& command) {
-  command.add_option("--device", device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  command
-      .add_option("--threads", threads, "CPU threads; 0: HH_THREADS, or one per hardware thread")
-      ->check(within(0, pipeline::kMostThreads))
-      ->capture_default_str();
+void ComputeOptions::add_to(Command command) {
+  command.add_option("--device", device, "auto, cpu, cuda or cuda:N").capture_default_str();
+  command.add_option("--threads", threads, "CPU threads; 0: HH_THREADS, or one per hardware thread")
+      .check(within(0, pipeline::kMostThreads))
+      .capture_default_str();
   command.add_option("--simd", simd, "force an instruction set: baseline, avx2 or avx512");
   command
       .add_option(
           "--tune", tune,
           "GPUs: on times the library's algorithms for each product once and keeps the fastest "
           "(docs/gpu.md), off takes the library's first; otherwise HH_TUNE, which is on unless 0")
-      ->check(CLI::IsMember({"on", "off"}));
+      .one_of({"on", "off"});
   command.add_flag("--verbose", verbose, "also say what was chosen and why");
 }
 
 Device ComputeOptions::apply() const {
-  if (verbose) spdlog::set_level(spdlog::level::info);
+  if (verbose) log_more();
   if (!simd.empty()) cpu::simd_force(simd);
   use_threads(threads);
   if (!tune.empty()) set_tuning(tune == "on");
   return parse_device(device);
 }
 
-void add_allow_changed_data(CLI::App& command, bool& value) {
+void add_allow_changed_data(Command command, bool& value) {
   command.add_flag(
       "--allow-changed-data", value,
       "when images of the run's split are gone or changed, go on with what is still there");
 }
 
-void add_batches(CLI::App& command, int& batch, int& workers, const char* batch_help) {
-  command.add_option("--batch", batch, batch_help)->check(within(1, 65536))->capture_default_str();
+void add_batches(Command command, int& batch, int& workers, const char* batch_help) {
+  command.add_option("--batch", batch, batch_help).check(within(1, 65536)).capture_default_str();
   command.add_option("--workers", workers, "threads that read images")
-      ->check(within(0, 256))
-      ->capture_default_str();
+      .check(within(0, 256))
+      .capture_default_str();
 }
 
-void add_max_pixels(CLI::App& command, double& value) {
+void add_max_pixels(Command command, double& value) {
   command
       .add_option("--max-pixels", value,
                   fmt::format("largest image that is read, millions of pixels; otherwise the "
                               "recipe's, for a model that of its training; without one {}",
                               data::kDefaultMegapixels))
-      ->check(within(.0001, double(data::kMostMegapixels)));
+      .check(within(.0001, double(data::kMostMegapixels)));
 }
 
-void add_exif_gone(CLI::App& command) {
+void add_exif_gone(Command command) {
   command
-      .add_flag_callback("--exif",
-                         [] {
-                           throw std::invalid_argument(
-                               "--exif: a model knows itself whether photographs are turned "
-                               "(hybridhash info says it, data.exif_orientation of the recipe "
-                               "decides it): leave the option out");
-                         })
-      ->group("");  // hidden
+      .add_flag("--exif",
+                [] {
+                  throw std::invalid_argument(
+                      "--exif: a model knows itself whether photographs are turned "
+                      "(hybridhash info says it, data.exif_orientation of the recipe "
+                      "decides it): leave the option out");
+                })
+      .hidden();
 }
 
-void add_list_labels(CLI::App& command, std::string& value, bool paths) {
+void add_list_labels(Command command, std::string& value, bool paths) {
   std::vector<std::string> words{"auto", "columns", "class"};
   if (paths) words.emplace_back("none");
   command
@@ -137,25 +109,25 @@ void add_list_labels(CLI::App& command, std::string& value, bool paths) {
               (paths ? "; none: its lines are paths; auto: none where no numbers stand "
                        "behind the first path"
                      : ""))
-      ->check(CLI::IsMember(words))
-      ->capture_default_str();
+      .one_of(words)
+      .capture_default_str();
 }
 
-void add_code_format(CLI::App& command, std::string& value) {
+void add_code_format(Command command, std::string& value) {
   command
       .add_option("--code-format", value,
                   "codes of a .csv file: hex, bits, or auto: by the column's name or the index")
-      ->check(CLI::IsMember({"auto", "hex", "bits"}))
-      ->capture_default_str();
+      .one_of({"auto", "hex", "bits"})
+      .capture_default_str();
 }
 
-void add_mix_int8(CLI::App& command, bool& value) {
+void add_mix_int8(Command command, bool& value) {
   command.add_flag("--mix-int8", value,
                    "let codes of --dtype int8 meet others of the same model; some of their bits "
                    "differ");
 }
 
-void add_examples(CLI::App& command, const std::string& examples) {
+void add_examples(Command command, const std::string& examples) {
   command.footer("Examples:\n" + examples);
 }
 

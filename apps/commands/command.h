@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the subcommands share: options that all of them take, and how each is added to the program.
 #pragma once
-#include <fmt/format.h>
-
-#include <CLI/CLI.hpp>
-#include <charconv>
-#include <functional>
+#include <cstdint>
+#include <limits>
 #include <string>
-#include <type_traits>
 
+#include "apps/commands/command_line.h"
 #include "engine/device/device.h"
 
 namespace hh::apps {
@@ -21,31 +18,10 @@ struct ComputeOptions {
   std::string tune;  // "on", "off"; empty: HH_TUNE
   bool verbose = false;
 
-  void add_to(CLI::App& command);
+  void add_to(Command command);
   /// Sets threads, instruction set and whether GPUs are tuned, and gives the device. Call it once, before anything runs.
   Device apply() const;
 };
-
-/// A number between two, both included; otherwise says which may be used.
-template <class Number>
-CLI::Validator within(Number least, Number most) {
-  constexpr const char* kKind = std::is_integral_v<Number> ? "a whole number" : "a number";
-  return {[=](const std::string& text) {
-            Number value{};
-            const char* const end = text.data() + text.size();
-            const auto [stop, error] = std::from_chars(text.data(), end, value);
-            const bool right =
-                error == std::errc() && stop == end && value >= least && value <= most;
-            return right ? ""
-                         : fmt::format("{}: use {} from {} to {}", text.empty() ? "''" : text,
-                                       kKind, least, most);
-          },
-          fmt::format("in [{} - {}]", least, most)};
-}
-
-/// A file that is there, or a folder; otherwise says what there is, and what to give.
-CLI::Validator existing_file();
-CLI::Validator existing_folder();
 
 /// Of an item.
 inline constexpr std::int64_t kLargestId = std::numeric_limits<std::int64_t>::max() - 1;
@@ -55,44 +31,44 @@ inline constexpr std::int64_t kLargestId = std::numeric_limits<std::int64_t>::ma
 void use_threads(int threads);
 
 /// --allow-changed-data: go on with a split whose images changed (data/experiments/split_file.h).
-void add_allow_changed_data(CLI::App& command, bool& value);
+void add_allow_changed_data(Command command, bool& value);
 
 /// --max-pixels: of the largest image that is read, in millions.
-void add_max_pixels(CLI::App& command, double& value);
+void add_max_pixels(Command command, double& value);
 
 /// --batch and --workers of what encodes images; `batch_help` says what the first is.
-void add_batches(CLI::App& command, int& batch, int& workers,
+void add_batches(Command command, int& batch, int& workers,
                  const char* batch_help = "images at once");
 
 /// The --exif of before it was the model's: says where it went.
-void add_exif_gone(CLI::App& command);
+void add_exif_gone(Command command);
 
 /// --list-labels: what the numbers of a list are (data/sets/list_file.h); with `paths`, lists may also
 /// have none (pipeline/data_source.h).
-void add_list_labels(CLI::App& command, std::string& value, bool paths);
+void add_list_labels(Command command, std::string& value, bool paths);
 
 /// --code-format: how codes stand in a .csv file (retrieval/files/item_files.h).
-void add_code_format(CLI::App& command, std::string& value);
+void add_code_format(Command command, std::string& value);
 
 /// --mix-int8: codes made in int8 and otherwise may meet (retrieval/codes/model_hash.h).
-void add_mix_int8(CLI::App& command, bool& value);
+void add_mix_int8(Command command, bool& value);
 
 /// Adds --help's text of examples below the options of a command.
-void add_examples(CLI::App& command, const std::string& examples);
+void add_examples(Command command, const std::string& examples);
 
 // One per subcommand, each in its own file. The callback runs it and may throw.
-void add_train(CLI::App& program);
-void add_dataset(CLI::App& program);
-void add_encode(CLI::App& program);
-void add_codes(CLI::App& program);
-void add_eval(CLI::App& program);
-void add_index(CLI::App& program);
-void add_search(CLI::App& program);
-void add_serve(CLI::App& program);
-void add_verify(CLI::App& program);
-void add_export(CLI::App& program);
-void add_info(CLI::App& program);
-void add_bench(CLI::App& program);
+void add_train(Command program);
+void add_dataset(Command program);
+void add_encode(Command program);
+void add_codes(Command program);
+void add_eval(Command program);
+void add_index(Command program);
+void add_search(Command program);
+void add_serve(Command program);
+void add_verify(Command program);
+void add_export(Command program);
+void add_info(Command program);
+void add_bench(Command program);
 
 /// Thrown by a command that ran but whose outcome is "no" (a failed verify): exit status 1, and no
 /// message beyond what was printed.

@@ -63,44 +63,44 @@ void check(const Options& o) {
 
 }  // namespace
 
-void add_dataset(CLI::App& program) {
-  CLI::App* dataset = program.add_subcommand("dataset", "Look at a data set");
-  dataset->require_subcommand(1);
+void add_dataset(Command program) {
+  Command dataset = program.add_subcommand("dataset", "Look at a data set");
+  dataset.require_subcommand();
   auto o = std::make_shared<Options>();
-  CLI::App* command = dataset->add_subcommand(
+  Command command = dataset.add_subcommand(
       "check",
       "Look for images in two parts, repeated, missing or unlabelled ones, and other counts than "
       "the protocol's; exit status 1 when something is wrong");
-  command->add_option("recipe", o->recipe, "the recipe whose data is checked")
-      ->check(existing_file());
-  command->add_option("--protocol", o->protocol, "in place of a recipe: lists, folder, coco, ...");
-  command->add_option("--data", o->data, "folder of the data");
-  command->add_option("--image-root", o->image_root, "what relative paths in lists start from");
-  add_list_labels(*command, o->list_labels, false);
-  add_allow_changed_data(*command, o->allow_changed_data);
-  command->add_option("--split", o->split, "split.json of a run; otherwise the recipe's")
-      ->check(existing_file());
-  command->add_option("--set", o->settings, "key=value of the recipe, as data.split_seed=3")
-      ->take_all();
+  command.add_option("recipe", o->recipe, "the recipe whose data is checked")
+      .check(existing_file());
+  command.add_option("--protocol", o->protocol, "in place of a recipe: lists, folder, coco, ...");
+  command.add_option("--data", o->data, "folder of the data");
+  command.add_option("--image-root", o->image_root, "what relative paths in lists start from");
+  add_list_labels(command, o->list_labels, false);
+  add_allow_changed_data(command, o->allow_changed_data);
+  command.add_option("--split", o->split, "split.json of a run; otherwise the recipe's")
+      .check(existing_file());
+  command.add_option("--set", o->settings, "key=value of the recipe, as data.split_seed=3")
+      .take_all();
   command
-      ->add_option(
+      .add_option(
           "--content", o->content,
           "decoded: equal images are those of equal file bytes, and each is decoded; bytes: "
           "not decoded, faster, but damage isn't seen; pixels: equal pixels, so that copies "
           "in another format are found; none: files aren't read")
-      ->check(CLI::IsMember({"decoded", "bytes", "pixels", "none"}))
-      ->capture_default_str();
-  add_max_pixels(*command, o->max_pixels);
-  command->add_option("--threads", o->threads, "CPU threads; 0: one per hardware thread")
-      ->check(within(0, pipeline::kMostThreads))
-      ->capture_default_str();
-  command->add_flag("--json", o->json, "print one line of JSON");
+      .one_of({"decoded", "bytes", "pixels", "none"})
+      .capture_default_str();
+  add_max_pixels(command, o->max_pixels);
+  command.add_option("--threads", o->threads, "CPU threads; 0: one per hardware thread")
+      .check(within(0, pipeline::kMostThreads))
+      .capture_default_str();
+  command.add_flag("--json", o->json, "print one line of JSON");
   const std::string examples =
       "  hybridhash dataset check recipes/micro_fashion.toml\n"
       "  hybridhash dataset check --protocol lists --data lists --image-root photos --json\n";
-  add_examples(*command, examples);
-  add_examples(*dataset, examples);
-  command->callback([o] { check(*o); });
+  add_examples(command, examples);
+  add_examples(dataset, examples);
+  command.callback([o] { check(*o); });
 }
 
 }  // namespace hh::apps

@@ -229,7 +229,7 @@ void run(const Options& o) {
                    duration_text(seconds), to_string(device), double(counts.codes) / seconds));
 }
 
-void add_sources(CLI::App& command, pipeline::SourceOptions& source) {
+void add_sources(Command command, pipeline::SourceOptions& source) {
   command.add_option("--part", source.part,
                      "query, train, database or all, of the model's own data");
   command.add_option("--split", source.split,
@@ -237,7 +237,7 @@ void add_sources(CLI::App& command, pipeline::SourceOptions& source) {
   command
       .add_option("--set", source.settings,
                   "for --part: key=value of the model's recipe, as data.path=/images")
-      ->take_all();
+      .take_all();
   command.add_option("--folder", source.folder, "all images of a folder, at any depth");
   command.add_option("--class-folder", source.class_folder,
                      "the same, with a sub-folder per class");
@@ -256,28 +256,29 @@ void add_sources(CLI::App& command, pipeline::SourceOptions& source) {
           "JPEGs: whole; scaled: at 1/2, 1/4 or 1/8 where enough pixels are left, faster for "
           "large photographs, and a few bits of codes in a thousand differ; auto: as the "
           "model was trained")
-      ->check(CLI::IsMember({"auto", "whole", "scaled"}))
-      ->capture_default_str();
+      .one_of({"auto", "whole", "scaled"})
+      .capture_default_str();
   add_max_pixels(command, source.max_pixels);
   add_exif_gone(command);
 }
 
-void add_results(CLI::App& command, Options& o) {
+void add_results(Command command, Options& o) {
   command.add_option("--out", o.out,
                      "code file to write; - for lines on stdout; a folder (DIR/) for parts");
   command
       .add_option("--shard", o.shard,
                   "i/n: only the i-th of n parts of --list or --tar, counted from 0")
-      ->check([](const std::string& text) {
-        return PartOfList::named(text) ? ""
-                                       : fmt::format(
-                                             "{}: use NUMBER/COUNT, as 3/1000: from 0 to "
-                                             "the count less 1, of 1 to {} parts",
-                                             text, PartOfList::kMaxCount);
-      });
+      .check({[](const std::string& text) {
+                return PartOfList::named(text) ? ""
+                                               : fmt::format(
+                                                     "{}: use NUMBER/COUNT, as 3/1000: from 0 to "
+                                                     "the count less 1, of 1 to {} parts",
+                                                     text, PartOfList::kMaxCount);
+              },
+              ""});
   command.add_option("--lines", o.lines, "what --out - writes: tsv (id, code, name) or json")
-      ->check(CLI::IsMember({"tsv", "json"}))
-      ->capture_default_str();
+      .one_of({"tsv", "json"})
+      .capture_default_str();
   command.add_option("--npy", o.npy, "also the packed codes, uint8 [n, bits/8]");
   command.add_option("--npy-outputs", o.npy_outputs,
                      "also the real-valued codes, float32 [n, bits]");
@@ -286,37 +287,37 @@ void add_results(CLI::App& command, Options& o) {
       .add_option("--on-bad", o.on_bad,
                   "images that can't be read: fail; skip; or skip:FILE, which lists them (id, "
                   "name and reason, with tabs)")
-      ->check(check_on_bad)
-      ->capture_default_str();
+      .check({check_on_bad, ""})
+      .capture_default_str();
   command.add_flag("--skip-bad", o.encoder.skip_bad, "the same as --on-bad skip");
   command.add_flag("--json", o.json, "what was done as one line of JSON on stdout");
 }
 
 }  // namespace
 
-void add_encode(CLI::App& program) {
+void add_encode(Command program) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = program.add_subcommand("encode", "Turn images into binary codes");
-  command->add_option("--model", options->model, "model file or checkpoint of a training run")
-      ->required()
-      ->check(existing_file());
-  add_sources(*command, options->source);
-  add_results(*command, *options);
+  Command command = program.add_subcommand("encode", "Turn images into binary codes");
+  command.add_option("--model", options->model, "model file or checkpoint of a training run")
+      .required()
+      .check(existing_file());
+  add_sources(command, options->source);
+  add_results(command, *options);
   pipeline::EncoderOptions& encoder = options->encoder;
-  add_batches(*command, encoder.batch, encoder.workers);
-  command->add_option("--dtype", options->dtype, "f32, bf16, int8 (on a CPU) or f16 (on a GPU)")
-      ->check(CLI::IsMember({"f32", "bf16", "int8", "f16"}))
-      ->capture_default_str();
-  options->compute.add_to(*command);
+  add_batches(command, encoder.batch, encoder.workers);
+  command.add_option("--dtype", options->dtype, "f32, bf16, int8 (on a CPU) or f16 (on a GPU)")
+      .one_of({"f32", "bf16", "int8", "f16"})
+      .capture_default_str();
+  options->compute.add_to(command);
   add_examples(
-      *command,
+      command,
       "  hybridhash encode --model runs/mine/best.safetensors --part database --out db.codes\n"
       "  hybridhash encode --model runs/mine/best.safetensors --folder photos --out photos.codes\n"
       "  hybridhash encode --model runs/mine/best.safetensors cat.jpg dog.png --npy two.npy\n"
       "  hybridhash encode --model best.safetensors --list all.txt --shard 3/1000 --out parts/\n"
       "  find photos -print0 | hybridhash encode --model best.safetensors --list - --null --out "
       "-\n");
-  command->callback([options] { run(*options); });
+  command.callback([options] { run(*options); });
 }
 
 }  // namespace hh::apps

@@ -3,22 +3,22 @@
 
 namespace hh::apps {
 
-void EngineOptions::add_to(CLI::App& command, bool required) {
-  CLI::Option* engine =
+void EngineOptions::add_to(Command command, bool required) {
+  Option engine =
       command
           .add_option("--engine", engine_,
                       "kind of server and its URL: postgres postgresql://user@host/database, or "
                       "milvus http://host:19530; passwords from PGPASSFILE or MILVUS_TOKEN")
-          ->expected(2)
-          ->allow_extra_args(false)
-          ->type_name("postgres|milvus URL");
-  CLI::Option* collection =
+          .expected(2)
+          .allow_extra_args(false)
+          .type_name("postgres|milvus URL");
+  Option collection =
       command.add_option("--collection", collection_, "name of the collection there");
-  engine->needs(collection);
-  collection->needs(engine);
+  engine.needs(collection);
+  collection.needs(engine);
   if (!required) return;
-  engine->required();
-  collection->required();
+  engine.required();
+  collection.required();
 }
 
 retrieval::CollectionPlace EngineOptions::place() const {

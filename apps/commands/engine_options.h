@@ -13,7 +13,7 @@ namespace hh::apps {
 class EngineOptions {
  public:
   /// With `required` both must be given.
-  void add_to(CLI::App& command, bool required);
+  void add_to(Command command, bool required);
   bool given() const { return !engine_.empty(); }
   retrieval::CollectionPlace place() const;
 

@@ -114,54 +114,54 @@ void run(const Options& o) {
 
 }  // namespace
 
-void add_eval(CLI::App& program) {
+void add_eval(Command program) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = program.add_subcommand("eval", "Measure how well codes retrieve");
-  command->add_option("--queries", options->queries, "code file of the queries, with labels");
-  command->add_option("--database", options->database, "code file of the database, with labels");
-  command->add_option("--run", options->run,
-                      "folder of a training run: encode and evaluate its best model");
-  command->add_option("--model", options->model, "the same for a model file");
-  add_allow_changed_data(*command, options->allow_changed_data);
-  command->add_option("--split", options->split, "split.json; otherwise that beside the model");
+  Command command = program.add_subcommand("eval", "Measure how well codes retrieve");
+  command.add_option("--queries", options->queries, "code file of the queries, with labels");
+  command.add_option("--database", options->database, "code file of the database, with labels");
+  command.add_option("--run", options->run,
+                     "folder of a training run: encode and evaluate its best model");
+  command.add_option("--model", options->model, "the same for a model file");
+  add_allow_changed_data(command, options->allow_changed_data);
+  command.add_option("--split", options->split, "split.json; otherwise that beside the model");
   command
-      ->add_option("--set", options->settings,
-                   "key=value of the model's recipe, as data.path=/images")
-      ->take_all();
+      .add_option("--set", options->settings,
+                  "key=value of the model's recipe, as data.path=/images")
+      .take_all();
   command
-      ->add_option(
+      .add_option(
           "--top-k", options->top_k,
           "ranks that count for mAP; 0: all, -1: all but the last as the authors' CIFAR runs. "
           "Otherwise the protocol's, and all for code files")
-      ->check(within(std::int64_t{-1}, kMostRanks));
-  command->add_option("--ks", options->ks, "list of k for precision and recall")
-      ->check(within(std::int64_t{1}, kMostRanks))
-      ->delimiter(',');
-  command->add_option("--radius", options->radius, "Hamming radius")
-      ->check(within(0, retrieval::kMaxBits))
-      ->capture_default_str();
-  command->add_option("--bootstrap", options->bootstrap, "resamples for the interval; 0: none")
-      ->check(within(0, 100000))
-      ->capture_default_str();
-  command->add_option("--confidence", options->confidence, "of the interval")
-      ->check(within(.001, .999))
-      ->capture_default_str();
-  command->add_option("--out", options->out, "folder for eval.json, plots and report.html");
-  command->add_option("--json", options->json, "write the numbers here");
-  add_batches(*command, options->batch, options->workers, "images at once, when encoding");
+      .check(within(std::int64_t{-1}, kMostRanks));
+  command.add_option("--ks", options->ks, "list of k for precision and recall")
+      .check(within(std::int64_t{1}, kMostRanks))
+      .delimiter(',');
+  command.add_option("--radius", options->radius, "Hamming radius")
+      .check(within(0, retrieval::kMaxBits))
+      .capture_default_str();
+  command.add_option("--bootstrap", options->bootstrap, "resamples for the interval; 0: none")
+      .check(within(0, 100000))
+      .capture_default_str();
+  command.add_option("--confidence", options->confidence, "of the interval")
+      .check(within(.001, .999))
+      .capture_default_str();
+  command.add_option("--out", options->out, "folder for eval.json, plots and report.html");
+  command.add_option("--json", options->json, "write the numbers here");
+  add_batches(command, options->batch, options->workers, "images at once, when encoding");
   command
-      ->add_option("--dtype", options->dtype,
-                   "f32, bf16, int8 (on a CPU) or f16 (on a GPU), when encoding")
-      ->check(CLI::IsMember({"f32", "bf16", "int8", "f16"}))
-      ->capture_default_str();
-  add_mix_int8(*command, options->mix_int8);
-  add_max_pixels(*command, options->max_pixels);
-  command->add_flag("--skip-bad", options->skip_bad, "leave out images that can't be read");
-  options->compute.add_to(*command);
-  add_examples(*command,
+      .add_option("--dtype", options->dtype,
+                  "f32, bf16, int8 (on a CPU) or f16 (on a GPU), when encoding")
+      .one_of({"f32", "bf16", "int8", "f16"})
+      .capture_default_str();
+  add_mix_int8(command, options->mix_int8);
+  add_max_pixels(command, options->max_pixels);
+  command.add_flag("--skip-bad", options->skip_bad, "leave out images that can't be read");
+  options->compute.add_to(command);
+  add_examples(command,
                "  hybridhash eval --queries q.codes --database db.codes --out report\n"
                "  hybridhash eval --run runs/mine --out runs/mine/eval\n");
-  command->callback([options] { run(*options); });
+  command.callback([options] { run(*options); });
 }
 
 }  // namespace hh::apps

@@ -25,9 +25,9 @@ void run(const Options& o) {
 }
 
 /// "dynamic" or a number.
-CLI::Validator batch_size() {
-  const CLI::Validator number = within(1, 65536);
-  return {[number](std::string& text) {
+TextCheck batch_size() {
+  const TextCheck number = within(1, 65536);
+  return {[number](const std::string& text) {
             if (text == "dynamic") return std::string();
             std::string why = number(text);
             return why.empty() ? why : why + ", or dynamic";
@@ -37,39 +37,39 @@ CLI::Validator batch_size() {
 
 }  // namespace
 
-void add_export(CLI::App& program) {
+void add_export(Command program) {
   auto options = std::make_shared<Options>();
-  CLI::App* command =
+  Command command =
       program.add_subcommand("export", "Write a network for ONNX Runtime, OpenVINO and others");
-  command->add_option("--model", options->model, "model file or checkpoint of a training run")
-      ->required()
-      ->check(existing_file());
-  command->add_option("--onnx", options->onnx, "ONNX file to write")->required();
+  command.add_option("--model", options->model, "model file or checkpoint of a training run")
+      .required()
+      .check(existing_file());
+  command.add_option("--onnx", options->onnx, "ONNX file to write").required();
   command
-      ->add_option("--batch", options->batch,
-                   "images at once; dynamic: any number, told at run time")
-      ->check(batch_size())
-      ->capture_default_str();
+      .add_option("--batch", options->batch,
+                  "images at once; dynamic: any number, told at run time")
+      .check(batch_size())
+      .capture_default_str();
   pipeline::OnnxOptions& graph = options->graph;
   command
-      ->add_option("--inputs", graph.inputs,
-                   "pixels: uint8 [n, S, S, C], as the model's transform makes them; normalised: "
-                   "float32 [n, C, S, S]")
-      ->check(CLI::IsMember({"pixels", "normalised"}))
-      ->capture_default_str();
+      .add_option("--inputs", graph.inputs,
+                  "pixels: uint8 [n, S, S, C], as the model's transform makes them; normalised: "
+                  "float32 [n, C, S, S]")
+      .one_of({"pixels", "normalised"})
+      .capture_default_str();
   command
-      ->add_option("--outputs", graph.outputs,
-                   "outputs: float32 [n, bits]; codes: uint8 [n, bits/8], packed; both")
-      ->check(CLI::IsMember({"both", "codes", "outputs"}))
-      ->capture_default_str();
-  command->add_option("--opset", graph.opset, "version of ONNX's operations")
-      ->check(within(17, 20))
-      ->capture_default_str();
-  add_examples(*command,
+      .add_option("--outputs", graph.outputs,
+                  "outputs: float32 [n, bits]; codes: uint8 [n, bits/8], packed; both")
+      .one_of({"both", "codes", "outputs"})
+      .capture_default_str();
+  command.add_option("--opset", graph.opset, "version of ONNX's operations")
+      .check(within(17, 20))
+      .capture_default_str();
+  add_examples(command,
                "  hybridhash export --model runs/mine/best.safetensors --onnx mine.onnx\n"
                "  hybridhash export --model runs/mine/best.safetensors --onnx mine8.onnx --batch 8 "
                "--outputs codes\n");
-  command->callback([options] { run(*options); });
+  command.callback([options] { run(*options); });
 }
 
 }  // namespace hh::apps

@@ -126,7 +126,7 @@ void remove(const Options& o) {
   tell(writer.index(), counted(removed, "item") + " deleted");
 }
 
-void update(const Options& o, const CLI::App& command) {
+void update(const Options& o, const Command& command) {
   IndexWriter writer(o.index);
   const auto row = writer.index().row_of(o.id);
   HH_REQUIRE(row.has_value(), o.index << ": there is no item with id " << o.id
@@ -193,20 +193,20 @@ void export_items(const Options& o) {
 
 void info(const Options& o) { print_index(o.index, o.json); }
 
-void add_index_option(CLI::App& command, Options& o) {
-  command.add_option("index,--index", o.index, "folder of the index")->required();
+void add_index_option(Command command, Options& o) {
+  command.add_option("index,--index", o.index, "folder of the index").required();
 }
 
-void add_item_options(CLI::App& command, Options& o) {
+void add_item_options(Command command, Options& o) {
   command.add_option("--codes", o.codes,
                      "code file, .npy (uint8 [n, bits/8]), FAISS binary index, or .csv");
   add_code_format(command, o.code_format);
-  command.add_option("--model", o.model, "or images, through this model:")->check(existing_file());
+  command.add_option("--model", o.model, "or images, through this model:").check(existing_file());
   command.add_option("--part", o.source.part, "query, train, database or all, of its own data");
   command
       .add_option("--set", o.source.settings,
                   "for --part: key=value of the model's recipe, as data.path=/images")
-      ->allow_extra_args(false);
+      .allow_extra_args(false);
   command.add_option("--folder", o.source.folder, "all images of a folder, at any depth");
   command.add_option("--class-folder", o.source.class_folder,
                      "the same, with a sub-folder per class");
@@ -218,35 +218,35 @@ void add_item_options(CLI::App& command, Options& o) {
   add_batches(command, o.encoder.batch, o.encoder.workers);
   command.add_flag("--skip-bad", o.encoder.skip_bad, "leave out images that can't be read");
   command.add_option("--dtype", o.dtype, "f32, bf16 or int8 (on a CPU), when encoding")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
-      ->capture_default_str();
+      .one_of({"f32", "bf16", "int8"})
+      .capture_default_str();
   o.compute.add_to(command);
 }
 
-void add_same_id_options(CLI::App& command, Options& o) {
-  auto* replace = command.add_flag("--replace", o.replace, "replace items of the same id");
-  command.add_flag("--renumber", o.renumber, "give all of them new ids")->excludes(replace);
+void add_same_id_options(Command command, Options& o) {
+  const Option replace = command.add_flag("--replace", o.replace, "replace items of the same id");
+  command.add_flag("--renumber", o.renumber, "give all of them new ids").excludes(replace);
   add_mix_int8(command, o.mix_int8);
 }
 
-void add_index_snapshot(CLI::App& index) {
+void add_index_snapshot(Command index) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub =
+  Command sub =
       index.add_subcommand("snapshot", "Keep the state of this moment, while others go on writing");
-  sub->callback([o] { snapshot(*o); });
-  add_index_option(*sub, *o);
-  sub->add_option("--out", o->out, "folder to make")->required();
-  sub->add_flag("--copy", o->copy, "copy the files, for an index that can be changed itself");
+  sub.callback([o] { snapshot(*o); });
+  add_index_option(sub, *o);
+  sub.add_option("--out", o->out, "folder to make").required();
+  sub.add_flag("--copy", o->copy, "copy the files, for an index that can be changed itself");
 }
 
 }  // namespace
 
-void add_index(CLI::App& program) {
+void add_index(Command program) {
   auto o = std::make_shared<Options>();
-  CLI::App* index = program.add_subcommand("index", "Make and change an index of codes");
-  index->require_subcommand(1);
+  Command index = program.add_subcommand("index", "Make and change an index of codes");
+  index.require_subcommand();
   add_examples(
-      *index,
+      index,
       "  hybridhash index build --codes database.codes --out photos.index\n"
       "  hybridhash index add photos.index --model best.safetensors --folder new --renumber\n"
       "  hybridhash index sync photos --index photos.index --model best.safetensors\n"
@@ -254,71 +254,69 @@ void add_index(CLI::App& program) {
       "  hybridhash index delete photos.index --filter label=cat\n"
       "  hybridhash index export photos.index --out photos.csv\n");
   const auto command = [&](const char* name, const char* what, void (*run)(const Options&)) {
-    CLI::App* sub = index->add_subcommand(name, what);
-    sub->callback([o, run] { run(*o); });
+    Command sub = index.add_subcommand(name, what);
+    sub.callback([o, run] { run(*o); });
     return sub;
   };
 
-  CLI::App* sub = command("build", "Make an index", build);
-  sub->add_option("--out", o->out, "folder to make")->required();
-  sub->add_flag("--overwrite", o->overwrite, "replace an index that is there");
-  sub->add_flag("--keep-outputs", o->keep_outputs,
-                "keep the network's real-valued outputs too, for search --rerank (4 bytes a bit)");
-  sub->add_option("--bits", o->bits,
-                  "length of the codes of an .npy, FAISS or .csv file, where it isn't all of their "
-                  "bytes' bits")
-      ->check(within(1, retrieval::kMaxBits));
-  add_item_options(*sub, *o);
+  Command sub = command("build", "Make an index", build);
+  sub.add_option("--out", o->out, "folder to make").required();
+  sub.add_flag("--overwrite", o->overwrite, "replace an index that is there");
+  sub.add_flag("--keep-outputs", o->keep_outputs,
+               "keep the network's real-valued outputs too, for search --rerank (4 bytes a bit)");
+  sub.add_option("--bits", o->bits,
+                 "length of the codes of an .npy, FAISS or .csv file, where it isn't all of their "
+                 "bytes' bits")
+      .check(within(1, retrieval::kMaxBits));
+  add_item_options(sub, *o);
 
   sub = command("add", "Add items", add);
-  add_index_option(*sub, *o);
-  add_item_options(*sub, *o);
-  add_same_id_options(*sub, *o);
+  add_index_option(sub, *o);
+  add_item_options(sub, *o);
+  add_same_id_options(sub, *o);
 
   sub = command("delete", "Delete items", remove);
-  add_index_option(*sub, *o);
+  add_index_option(sub, *o);
   // One value a flag, so that the index may stand behind them.
-  sub->add_option("--ids", o->ids, "ids, with commas")
-      ->delimiter(',')
-      ->check(within(std::int64_t{0}, kLargestId))
-      ->allow_extra_args(false);
-  sub->add_option("--filter", o->filters, "all items that pass: label=cat, path~old/*, year<2020")
-      ->allow_extra_args(false);
+  sub.add_option("--ids", o->ids, "ids, with commas")
+      .delimiter(',')
+      .check(within(std::int64_t{0}, kLargestId))
+      .allow_extra_args(false);
+  sub.add_option("--filter", o->filters, "all items that pass: label=cat, path~old/*, year<2020")
+      .allow_extra_args(false);
 
-  sub = index->add_subcommand("update", "Change what is known of an item");
-  sub->callback([o, sub] { update(*o, *sub); });
-  add_index_option(*sub, *o);
-  sub->add_option("--id", o->id, "the item")
-      ->required()
-      ->check(within(std::int64_t{0}, kLargestId));
-  sub->add_option("--path", o->path, "its new path");
-  sub->add_option("--label", o->labels, "its classes, by name or number")->allow_extra_args(false);
-  sub->add_option("--metadata", o->metadata, "a JSON object");
+  sub = index.add_subcommand("update", "Change what is known of an item");
+  sub.callback([o, sub] { update(*o, sub); });
+  add_index_option(sub, *o);
+  sub.add_option("--id", o->id, "the item").required().check(within(std::int64_t{0}, kLargestId));
+  sub.add_option("--path", o->path, "its new path");
+  sub.add_option("--label", o->labels, "its classes, by name or number").allow_extra_args(false);
+  sub.add_option("--metadata", o->metadata, "a JSON object");
 
   sub = command("info", "Describe and check an index", info);
-  add_index_option(*sub, *o);
-  sub->add_flag("--json", o->json, "as one line of JSON");
+  add_index_option(sub, *o);
+  sub.add_flag("--json", o->json, "as one line of JSON");
 
   sub = command("compact", "Give back the space of deleted items", compact);
-  add_index_option(*sub, *o);
+  add_index_option(sub, *o);
 
-  add_index_snapshot(*index);
-  add_index_sync(*index);
-  add_index_duplicates(*index);
-  add_index_reencode(*index);
-  add_index_push(*index);
-  add_index_pull(*index);
+  add_index_snapshot(index);
+  add_index_sync(index);
+  add_index_duplicates(index);
+  add_index_reencode(index);
+  add_index_push(index);
+  add_index_pull(index);
 
   sub = command("merge", "Add all items of other indexes", merge);
-  add_index_option(*sub, *o);
-  sub->add_option("others", o->others, "the other indexes")->required();
-  add_same_id_options(*sub, *o);
+  add_index_option(sub, *o);
+  sub.add_option("others", o->others, "the other indexes").required();
+  add_same_id_options(sub, *o);
 
   sub = command("export", "Write the items to a file", export_items);
-  add_index_option(*sub, *o);
-  sub->add_option("--out", o->out, "file to write")->required();
-  sub->add_option("--format", o->format,
-                  std::string(retrieval::kItemFormats) + "; otherwise by the file's ending");
+  add_index_option(sub, *o);
+  sub.add_option("--out", o->out, "file to write").required();
+  sub.add_option("--format", o->format,
+                 std::string(retrieval::kItemFormats) + "; otherwise by the file's ending");
 }
 
 }  // namespace hh::apps

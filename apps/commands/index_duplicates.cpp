@@ -8,6 +8,7 @@
 #include "apps/terminal/progress_bar.h"
 #include "apps/terminal/shown_text.h"
 #include "engine/text/counted.h"
+#include "engine/text/json_text.h"
 #include "engine/text/utf8.h"
 #include "pipeline/file_record.h"
 #include "retrieval/search/duplicates.h"
@@ -42,7 +43,7 @@ void print_group(const retrieval::Index& index, const retrieval::DuplicateGroup&
           same ? "  (the same bytes)" : "");
     }
   }
-  if (as_json) say("{}\n", items.dump());
+  if (as_json) say("{}\n", json_text(items));
 }
 
 void duplicates(const Options& o) {
@@ -74,21 +75,21 @@ void duplicates(const Options& o) {
 
 }  // namespace
 
-void add_index_duplicates(CLI::App& index) {
+void add_index_duplicates(Command index) {
   auto o = std::make_shared<Options>();
-  CLI::App* command =
+  Command command =
       index.add_subcommand("duplicates", "List items whose codes are (nearly) the same");
-  command->add_option("index,--index", o->index, "folder of the index")->required();
-  command->add_option("--radius", o->radius, "bits that may differ from one item to the next")
-      ->check(within(0, 512))
-      ->capture_default_str();
-  command->add_option("--filter", o->filters, "among items that pass: label=cat, path~old/*")
-      ->allow_extra_args(false);
-  command->add_flag("--json", o->json, "a group a line, as JSON");
-  command->add_option("--threads", o->threads, "CPU threads; 0: HH_THREADS, or all")
-      ->check(within(0, 1024));
-  add_examples(*command, "  hybridhash index duplicates photos.index --radius 2\n");
-  command->callback([o] { duplicates(*o); });
+  command.add_option("index,--index", o->index, "folder of the index").required();
+  command.add_option("--radius", o->radius, "bits that may differ from one item to the next")
+      .check(within(0, 512))
+      .capture_default_str();
+  command.add_option("--filter", o->filters, "among items that pass: label=cat, path~old/*")
+      .allow_extra_args(false);
+  command.add_flag("--json", o->json, "a group a line, as JSON");
+  command.add_option("--threads", o->threads, "CPU threads; 0: HH_THREADS, or all")
+      .check(within(0, 1024));
+  add_examples(command, "  hybridhash index duplicates photos.index --radius 2\n");
+  command.callback([o] { duplicates(*o); });
 }
 
 }  // namespace hh::apps

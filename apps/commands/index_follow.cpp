@@ -114,58 +114,57 @@ void reencode(const Options& o) {
       done.left_out > 0 ? fmt::format("; {} left out", done.left_out) : "");
 }
 
-void add_encoder_options(CLI::App& command, Options& o) {
+void add_encoder_options(Command command, Options& o) {
   add_max_pixels(command, o.max_pixels);
   add_batches(command, o.encoder.batch, o.encoder.workers);
   command.add_option("--dtype", o.dtype, "f32, bf16 or int8 (on a CPU)")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
-      ->capture_default_str();
+      .one_of({"f32", "bf16", "int8"})
+      .capture_default_str();
   o.compute.add_to(command);
 }
 
 }  // namespace
 
-void add_index_sync(CLI::App& index) {
+void add_index_sync(Command index) {
   auto o = std::make_shared<Options>();
   o->encoder.batch = 64;
-  CLI::App* command =
+  Command command =
       index.add_subcommand("sync", "Follow folders: add, move and delete as their files did");
-  command->add_option("folders", o->folders, "folders of images, at any depth")->required();
-  command->add_option("--index", o->index, "folder of the index; made if it isn't there")
-      ->required();
-  command->add_option("--model", o->model, "model that makes the codes")->check(existing_file());
-  command->add_flag("--class-folders", o->class_folders,
-                    "the folders in each of them are the images' classes");
-  command->add_option("--image-root", o->image_root,
-                      "what the paths in the index start from; otherwise the folder itself, what "
-                      "several have in common, or as before");
-  command->add_flag("--dry-run", o->dry_run, "say what would be done, file by file");
-  command->add_flag("--allow-empty", o->allow_empty,
-                    "delete all items of a folder that holds no image any more");
-  command->add_flag("--keep-outputs", o->keep_outputs,
-                    "of a new index: keep the network's outputs too, for search --rerank");
-  add_encoder_options(*command, *o);
-  add_examples(*command,
+  command.add_option("folders", o->folders, "folders of images, at any depth").required();
+  command.add_option("--index", o->index, "folder of the index; made if it isn't there").required();
+  command.add_option("--model", o->model, "model that makes the codes").check(existing_file());
+  command.add_flag("--class-folders", o->class_folders,
+                   "the folders in each of them are the images' classes");
+  command.add_option("--image-root", o->image_root,
+                     "what the paths in the index start from; otherwise the folder itself, what "
+                     "several have in common, or as before");
+  command.add_flag("--dry-run", o->dry_run, "say what would be done, file by file");
+  command.add_flag("--allow-empty", o->allow_empty,
+                   "delete all items of a folder that holds no image any more");
+  command.add_flag("--keep-outputs", o->keep_outputs,
+                   "of a new index: keep the network's outputs too, for search --rerank");
+  add_encoder_options(command, *o);
+  add_examples(command,
                "  hybridhash index sync photos --index photos.index --model best.safetensors\n"
                "  hybridhash index sync photos scans --index all.index --model best.safetensors "
                "--dry-run\n");
-  command->callback([o] { sync(*o); });
+  command.callback([o] { sync(*o); });
 }
 
-void add_index_reencode(CLI::App& index) {
+void add_index_reencode(Command index) {
   auto o = std::make_shared<Options>();
   o->encoder.batch = 64;
-  CLI::App* command = index.add_subcommand(
+  Command command = index.add_subcommand(
       "reencode", "Make all codes anew by another model, beside the index, and put them in place");
-  command->add_option("index,--index", o->index, "folder of the index")->required();
-  command->add_option("--model", o->model, "the new model")->required()->check(existing_file());
-  command->add_option("--image-root", o->image_root,
-                      "what the items' paths start from; otherwise as at the last sync, or here");
-  command->add_flag("--skip-gone", o->skip_gone,
-                    "leave out items whose files are gone or can't be read");
-  add_encoder_options(*command, *o);
-  add_examples(*command, "  hybridhash index reencode photos.index --model new.safetensors\n");
-  command->callback([o] { reencode(*o); });
+  command.add_option("index,--index", o->index, "folder of the index").required();
+  command.add_option("--model", o->model, "the new model").required().check(existing_file());
+  command.add_option("--image-root", o->image_root,
+                     "what the items' paths start from; otherwise as at the last sync, or here");
+  command.add_flag("--skip-gone", o->skip_gone,
+                   "leave out items whose files are gone or can't be read");
+  add_encoder_options(command, *o);
+  add_examples(command, "  hybridhash index reencode photos.index --model new.safetensors\n");
+  command.callback([o] { reencode(*o); });
 }
 
 }  // namespace hh::apps

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/terminal/shown_text.h"
+#include "engine/text/json_text.h"
 #include "retrieval/index/index.h"
 
 namespace hh::apps {
@@ -38,7 +39,7 @@ void print_index(const std::string& folder, bool as_json) {
   say("{}: index, check sums are right\n", folder);
   for (const auto& [key, value] : all.items()) {
     if (key == "index" || (value.is_structured() && value.empty())) continue;
-    std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    std::string text = value.is_string() ? value.get<std::string>() : json_text(value);
     if (value.is_array()) {
       text.clear();
       for (const auto& name : value) text += (text.empty() ? "" : ", ") + name.get<std::string>();

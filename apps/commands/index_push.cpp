@@ -139,48 +139,48 @@ void pull(const Options& o) {
 
 }  // namespace
 
-void add_index_push(CLI::App& index) {
+void add_index_push(Command index) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = index.add_subcommand("push", "Bring a collection of another server up to date");
-  sub->add_option("index,--index", o->index, "folder of the index")->required();
-  o->engine.add_to(*sub, /*required=*/true);
-  auto* full = sub->add_flag("--full", o->full,
-                             "put all items, and remove those that the index hasn't, whatever was "
-                             "pushed before; else what changed since the last push");
-  sub->add_flag("--overwrite", o->overwrite,
-                "remove the collection first, also one of another model")
-      ->excludes(full);
-  sub->add_option("--wait", o->wait_seconds,
-                  "seconds to wait for another program that changes the collection")
-      ->check(within(0.0, 86400.0))
-      ->capture_default_str();
-  sub->add_flag("--json", o->json, "print one line of JSON");
-  add_examples(*sub,
+  Command sub = index.add_subcommand("push", "Bring a collection of another server up to date");
+  sub.add_option("index,--index", o->index, "folder of the index").required();
+  o->engine.add_to(sub, /*required=*/true);
+  const Option full =
+      sub.add_flag("--full", o->full,
+                   "put all items, and remove those that the index hasn't, whatever was "
+                   "pushed before; else what changed since the last push");
+  sub.add_flag("--overwrite", o->overwrite,
+               "remove the collection first, also one of another model")
+      .excludes(full);
+  sub.add_option("--wait", o->wait_seconds,
+                 "seconds to wait for another program that changes the collection")
+      .check(within(0.0, 86400.0))
+      .capture_default_str();
+  sub.add_flag("--json", o->json, "print one line of JSON");
+  add_examples(sub,
                "  hybridhash index push photos.index --engine postgres postgresql://me@db/photos "
                "--collection photos\n");
-  sub->callback([o] { stoppable(push, *o, "the same command goes on from there"); });
+  sub.callback([o] { stoppable(push, *o, "the same command goes on from there"); });
 }
 
-void add_index_pull(CLI::App& index) {
+void add_index_pull(Command index) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = index.add_subcommand(
+  Command sub = index.add_subcommand(
       "pull", "Write the items of such a collection to a file, or make an index of them");
-  o->engine.add_to(*sub, /*required=*/true);
-  sub->add_option("--out", o->out,
-                  "file to write; what it can't hold, as a code file metadata, is left out");
-  sub->add_option(
+  o->engine.add_to(sub, /*required=*/true);
+  sub.add_option("--out", o->out,
+                 "file to write; what it can't hold, as a code file metadata, is left out");
+  sub.add_option(
       "--index", o->index,
       "or folder of a new index, with all that the collection has: class names and model "
       "too");
-  sub->add_option(
-      "--format", o->format,
-      std::string(retrieval::kItemFormats) +
-          "; otherwise by the file's ending (metadata are in csv, pgvector and milvus)");
-  sub->add_flag("--json", o->json, "print one line of JSON");
-  add_examples(*sub,
+  sub.add_option("--format", o->format,
+                 std::string(retrieval::kItemFormats) +
+                     "; otherwise by the file's ending (metadata are in csv, pgvector and milvus)");
+  sub.add_flag("--json", o->json, "print one line of JSON");
+  add_examples(sub,
                "  hybridhash index pull --engine postgres postgresql://me@db/photos --collection "
                "photos --index photos.index\n");
-  sub->callback([o] { stoppable(pull, *o, "nothing was written"); });
+  sub.callback([o] { stoppable(pull, *o, "nothing was written"); });
 }
 
 }  // namespace hh::apps

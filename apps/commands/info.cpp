@@ -15,6 +15,7 @@
 #include "engine/files/file.h"
 #include "engine/text/counted.h"
 #include "engine/text/json_error.h"
+#include "engine/text/json_text.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/simd.h"
 #include "kernels/gemm/instructions.h"
@@ -165,7 +166,7 @@ void describe_json(const std::string& path) {
   const auto bytes = read_file(path, kMaxBytes);
   nlohmann::json json;
   try {
-    json = nlohmann::json::parse(bytes.begin(), bytes.end());
+    json = parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   } catch (const nlohmann::json::exception& error) {
     throw std::runtime_error(path + ": " + json_error_text(error));
   }
@@ -174,7 +175,7 @@ void describe_json(const std::string& path) {
   say("{}: {}\n", path, split ? "split of a data set" : "JSON");
   if (!json.is_object()) return;
   for (const auto& [key, value] : json.items()) {
-    line(key, value.is_structured() ? counted(value.size(), "entry", "entries") : value.dump());
+    line(key, value.is_structured() ? counted(value.size(), "entry", "entries") : json_text(value));
   }
 }
 
@@ -210,18 +211,17 @@ void run(const Options& o, const std::string& version) {
 
 }  // namespace
 
-void add_info(CLI::App& program) {
+void add_info(Command program) {
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      program.add_subcommand("info", "Tell what a file is, or what this machine has");
-  command->add_option("files", options->files,
-                      "models, checkpoints, code files, indexes, recipes, run folders");
-  command->add_flag("--tensors", options->tensors, "list the tensors of models and checkpoints");
-  command->add_flag("--simd-sets", options->simd_sets,
-                    "print the instruction sets and nothing else");
-  add_examples(*command, "  hybridhash info\n  hybridhash info runs/mine/best.safetensors\n");
+  Command command = program.add_subcommand("info", "Tell what a file is, or what this machine has");
+  command.add_option("files", options->files,
+                     "models, checkpoints, code files, indexes, recipes, run folders");
+  command.add_flag("--tensors", options->tensors, "list the tensors of models and checkpoints");
+  command.add_flag("--simd-sets", options->simd_sets,
+                   "print the instruction sets and nothing else");
+  add_examples(command, "  hybridhash info\n  hybridhash info runs/mine/best.safetensors\n");
   const std::string version = program.version();
-  command->callback([options, version] { run(*options, version); });
+  command.callback([options, version] { run(*options, version); });
 }
 
 }  // namespace hh::apps

@@ -94,7 +94,7 @@ void search_index(const Options& o, Device device) {
   show(o, *searched_index(index), queries, answer);
 }
 
-void run(Options o, const CLI::App& command) {
+void run(Options o, const Command& command) {
   HH_REQUIRE(o.index.empty() == o.engine.given(),
              "where to search? Give --index, or --engine and --collection");
   if (o.engine.given()) {
@@ -119,84 +119,84 @@ void run(Options o, const CLI::App& command) {
 
 }  // namespace
 
-void add_search(CLI::App& program) {
+void add_search(Command program) {
   auto o = std::make_shared<Options>();
-  CLI::App* command =
+  Command command =
       program.add_subcommand("search", "Find the nearest items of an index or a collection");
-  CLI::Option* index = command->add_option("--index", o->index, "folder of the index");
-  o->engine.add_to(*command, /*required=*/false);
-  index->excludes(command->get_option("--engine"));
-  command->add_option("--image", o->queries.images, "search by images; needs --model");
-  command->add_option("--list", o->queries.list, "search by all images of a list; needs --model");
-  command->add_option("--model", o->queries.model, "the model that made the index's codes")
-      ->check(existing_file());
-  command->add_option("--code", o->queries.code_texts,
-                      "search by codes: hexadecimal, byte 0 first, or all bits, bit 0 first");
-  command->add_option("--id", o->queries.ids, "search by items of the index")
-      ->check(within(std::int64_t{0}, kLargestId))
-      ->delimiter(',');
-  command->add_option("--codes", o->queries.codes,
-                      "search by all codes of a file, as index build takes");
-  add_code_format(*command, o->queries.code_format);
-  command->add_option("--sample", o->queries.sample, "only so many of the queries, drawn at random")
-      ->check(within(std::int64_t{1}, kMost));
-  command->add_option("--seed", o->queries.seed, "of --sample")
-      ->check(within(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max()))
-      ->capture_default_str();
-  command->add_option("-k", o->request.k, "how many")
-      ->check(within(std::int64_t{1}, kMost))
-      ->capture_default_str();
+  Option index = command.add_option("--index", o->index, "folder of the index");
+  o->engine.add_to(command, /*required=*/false);
+  index.excludes(command.get_option("--engine"));
+  command.add_option("--image", o->queries.images, "search by images; needs --model");
+  command.add_option("--list", o->queries.list, "search by all images of a list; needs --model");
+  command.add_option("--model", o->queries.model, "the model that made the index's codes")
+      .check(existing_file());
+  command.add_option("--code", o->queries.code_texts,
+                     "search by codes: hexadecimal, byte 0 first, or all bits, bit 0 first");
+  command.add_option("--id", o->queries.ids, "search by items of the index")
+      .check(within(std::int64_t{0}, kLargestId))
+      .delimiter(',');
+  command.add_option("--codes", o->queries.codes,
+                     "search by all codes of a file, as index build takes");
+  add_code_format(command, o->queries.code_format);
+  command.add_option("--sample", o->queries.sample, "only so many of the queries, drawn at random")
+      .check(within(std::int64_t{1}, kMost));
+  command.add_option("--seed", o->queries.seed, "of --sample")
+      .check(within(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max()))
+      .capture_default_str();
+  command.add_option("-k", o->request.k, "how many")
+      .check(within(std::int64_t{1}, kMost))
+      .capture_default_str();
   command
-      ->add_option("--radius", o->request.radius,
-                   "all within this distance, in place of the k nearest")
-      ->check(within(0, retrieval::kMaxBits));
-  command->add_option("--filter", o->request.filters,
-                      "only items that pass: label=cat, path~holiday/*, id>=100, year<2020");
-  command->add_flag("--exclude-self", o->request.exclude_self,
-                    "with --id: leave out the item itself");
+      .add_option("--radius", o->request.radius,
+                  "all within this distance, in place of the k nearest")
+      .check(within(0, retrieval::kMaxBits));
+  command.add_option("--filter", o->request.filters,
+                     "only items that pass: label=cat, path~holiday/*, id>=100, year<2020");
+  command.add_flag("--exclude-self", o->request.exclude_self,
+                   "with --id: leave out the item itself");
   command
-      ->add_option(
+      .add_option(
           "--method", o->method,
           "scan; multi-index: the same answers, by tables that pay off for very many queries; "
           "auto: "
           "whichever of them this machine is measured to finish first; asymmetric: by the queries' "
           "real-valued outputs")
-      ->check(CLI::IsMember({"auto", "scan", "multi-index", "asymmetric"}))
-      ->capture_default_str();
+      .one_of({"auto", "scan", "multi-index", "asymmetric"})
+      .capture_default_str();
   command
-      ->add_option("--rerank", o->request.rerank,
-                   "put so many of the nearest in order of the network's real-valued outputs and "
-                   "take the k first; for an index built with --keep-outputs")
-      ->check(within(std::int64_t{1}, kMost));
-  command->add_flag("--json", o->json, "print one line of JSON");
-  command->add_option("--out", o->out,
-                      "write the ids, int64 [queries, k], -1 where there are fewer");
-  command->add_option("--out-distances", o->out_distances,
-                      "write the distances, int32 (asymmetric: float32) [queries, k]");
-  command->add_option("--html", o->html, "write a page with pictures");
-  command->add_option("--protocol", o->pictures.protocol,
-                      "data set of the pictures, if items are of one (Fashion-MNIST is found)");
-  command->add_option("--data", o->pictures.data, "its folder");
-  command->add_option("--image-root", o->pictures.image_root, "what relative paths start from");
-  add_batches(*command, o->queries.encoder.batch, o->queries.encoder.workers,
+      .add_option("--rerank", o->request.rerank,
+                  "put so many of the nearest in order of the network's real-valued outputs and "
+                  "take the k first; for an index built with --keep-outputs")
+      .check(within(std::int64_t{1}, kMost));
+  command.add_flag("--json", o->json, "print one line of JSON");
+  command.add_option("--out", o->out,
+                     "write the ids, int64 [queries, k], -1 where there are fewer");
+  command.add_option("--out-distances", o->out_distances,
+                     "write the distances, int32 (asymmetric: float32) [queries, k]");
+  command.add_option("--html", o->html, "write a page with pictures");
+  command.add_option("--protocol", o->pictures.protocol,
+                     "data set of the pictures, if items are of one (Fashion-MNIST is found)");
+  command.add_option("--data", o->pictures.data, "its folder");
+  command.add_option("--image-root", o->pictures.image_root, "what relative paths start from");
+  add_batches(command, o->queries.encoder.batch, o->queries.encoder.workers,
               "images at once, when encoding");
-  add_max_pixels(*command, o->queries.max_pixels);
-  command->add_flag("--skip-bad", o->queries.encoder.skip_bad,
-                    "leave out images that can't be read");
-  command->add_option("--dtype", o->dtype, "f32, bf16 or int8 (on a CPU), when encoding")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
-      ->capture_default_str();
-  add_mix_int8(*command, o->queries.mix_int8);
-  o->compute.add_to(*command);
+  add_max_pixels(command, o->queries.max_pixels);
+  command.add_flag("--skip-bad", o->queries.encoder.skip_bad,
+                   "leave out images that can't be read");
+  command.add_option("--dtype", o->dtype, "f32, bf16 or int8 (on a CPU), when encoding")
+      .one_of({"f32", "bf16", "int8"})
+      .capture_default_str();
+  add_mix_int8(command, o->queries.mix_int8);
+  o->compute.add_to(command);
   add_examples(
-      *command,
+      command,
       "  hybridhash search --index photos.index --model best.safetensors --image cat.jpg\n"
       "  hybridhash search --index photos.index --id 17 -k 20 --exclude-self --html p.html\n"
       "  hybridhash search --index photos.index --code 0fa31b22 --radius 2\n"
       "  hybridhash search --index db.index --codes q.npy -k 100 --out r.npy --json\n"
       "  hybridhash search --engine postgres postgresql://me@db/photos --collection photos --id "
       "17\n");
-  command->callback([o, command] { run(*o, *command); });
+  command.callback([o, command] { run(*o, command); });
 }
 
 }  // namespace hh::apps

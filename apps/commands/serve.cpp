@@ -83,110 +83,108 @@ void run(const Options& o) {
 }
 
 /// Refuses what a variable that isn't set gives.
-CLI::Validator named() {
+TextCheck named() {
   return {[](const std::string& path) { return std::string(path.empty() ? "it is empty" : ""); },
           ""};
 }
 
 /// Where it listens.
-void add_listening(CLI::App& command, Options& options) {
-  CLI::Option* host = command
-                          .add_option("--host", options.serve.host,
-                                      "address to listen on; 0.0.0.0: all of the machine's")
-                          ->capture_default_str();
-  CLI::Option* port = command.add_option("--port", options.serve.port, "0: any that is free")
-                          ->check(within(0, 65535))
-                          ->capture_default_str();
-  CLI::Option* file =
+void add_listening(Command command, Options& options) {
+  Option host = command
+                    .add_option("--host", options.serve.host,
+                                "address to listen on; 0.0.0.0: all of the machine's")
+                    .capture_default_str();
+  Option port = command.add_option("--port", options.serve.port, "0: any that is free")
+                    .check(within(0, 65535))
+                    .capture_default_str();
+  Option file =
       command
           .add_option("--unix-socket", options.serve.unix_socket,
                       "in place of --host and --port: path of a socket that proxies connect to")
-          ->check(named())
-          ->excludes(host)
-          ->excludes(port);
+          .check(named())
+          .excludes(host)
+          .excludes(port);
   command.add_option("--unix-mode", options.unix_mode, "who may connect to it, octal as for chmod")
-      ->needs(file)
-      ->capture_default_str();
+      .needs(file)
+      .capture_default_str();
 }
 
 }  // namespace
 
-void add_serve(CLI::App& program) {
+void add_serve(Command program) {
   auto options = std::make_shared<Options>();
-  CLI::App* command =
+  Command command =
       program.add_subcommand("serve", "Search an index in a browser, or by HTTP from programs");
-  CLI::Option* index = command->add_option("--index", options->serve.index, "folder of the index")
-                           ->check(existing_folder());
-  options->engine.add_to(*command, false);
-  index->excludes(command->get_option("--engine"));
+  Option index = command.add_option("--index", options->serve.index, "folder of the index")
+                     .check(existing_folder());
+  options->engine.add_to(command, false);
+  index.excludes(command.get_option("--engine"));
   command
-      ->add_option("--model", options->serve.model,
-                   "model that made the index's codes; without it pictures can't be searched")
-      ->check(existing_file());
+      .add_option("--model", options->serve.model,
+                  "model that made the index's codes; without it pictures can't be searched")
+      .check(existing_file());
   command
-      ->add_option("--method", options->serve.method,
-                   "scan; multi-index: the same answers by tables, built at the start; auto: by "
-                   "tables, once they are built, where they are measured to be twice as fast")
-      ->check(CLI::IsMember({"auto", "scan", "multi-index"}))
-      ->capture_default_str();
-  add_listening(*command, *options);
-  CLI::Option* certificate =
-      command
-          ->add_option("--tls-cert", options->serve.tls_certificate,
-                       "PEM file with a certificate: HTTPS and no plain HTTP")
-          ->check(existing_file());
-  CLI::Option* key = command
-                         ->add_option("--tls-key", options->serve.tls_key,
-                                      "PEM file with the certificate's key, without a passphrase")
-                         ->check(existing_file());
-  certificate->needs(key);
-  key->needs(certificate);
-  command->add_option("--token", options->token,
-                      "what adding and deleting take (better: --token-file, or HH_SERVE_TOKEN)");
-  command->add_option("--token-file", options->token_file, "file with the token in its first line")
-      ->check(existing_file());
+      .add_option("--method", options->serve.method,
+                  "scan; multi-index: the same answers by tables, built at the start; auto: by "
+                  "tables, once they are built, where they are measured to be twice as fast")
+      .one_of({"auto", "scan", "multi-index"})
+      .capture_default_str();
+  add_listening(command, *options);
+  Option certificate = command
+                           .add_option("--tls-cert", options->serve.tls_certificate,
+                                       "PEM file with a certificate: HTTPS and no plain HTTP")
+                           .check(existing_file());
+  Option key = command
+                   .add_option("--tls-key", options->serve.tls_key,
+                               "PEM file with the certificate's key, without a passphrase")
+                   .check(existing_file());
+  certificate.needs(key);
+  key.needs(certificate);
+  command.add_option("--token", options->token,
+                     "what adding and deleting take (better: --token-file, or HH_SERVE_TOKEN)");
+  command.add_option("--token-file", options->token_file, "file with the token in its first line")
+      .check(existing_file());
   command
-      ->add_option("--read-token-file", options->read_token_file,
-                   "file with the token that everything takes, in its first line (or "
-                   "HH_SERVE_READ_TOKEN); browsers ask for it as a password")
-      ->check(existing_file());
-  command->add_flag("--read-only", options->serve.api.access.read_only, "refuse to add and delete");
-  command->add_option("--image-root", options->serve.api.image_root,
-                      "what the items' paths start from, for their pictures");
-  add_exif_gone(*command);
+      .add_option("--read-token-file", options->read_token_file,
+                  "file with the token that everything takes, in its first line (or "
+                  "HH_SERVE_READ_TOKEN); browsers ask for it as a password")
+      .check(existing_file());
+  command.add_flag("--read-only", options->serve.api.access.read_only, "refuse to add and delete");
+  command.add_option("--image-root", options->serve.api.image_root,
+                     "what the items' paths start from, for their pictures");
+  add_exif_gone(command);
   command
-      ->add_option("--access-log", options->serve.access_log,
-                   "file that gets a line of JSON for each answer, behind those it has; -: stdout")
-      ->check(named());
-  command->add_option("--max-body", options->max_body_mib, "largest request, MiB")
-      ->check(within(.001, 4096.))
-      ->capture_default_str();
+      .add_option("--access-log", options->serve.access_log,
+                  "file that gets a line of JSON for each answer, behind those it has; -: stdout")
+      .check(named());
+  command.add_option("--max-body", options->max_body_mib, "largest request, MiB")
+      .check(within(.001, 4096.))
+      .capture_default_str();
+  command.add_option("--max-pixels", options->max_megapixels, "largest picture, millions of pixels")
+      .check(within(.0001, 1000.))
+      .capture_default_str();
   command
-      ->add_option("--max-pixels", options->max_megapixels, "largest picture, millions of pixels")
-      ->check(within(.0001, 1000.))
-      ->capture_default_str();
+      .add_option("--max-concurrent", options->serve.limits.concurrent,
+                  "connections served at once; others are told to come back")
+      .check(within(1, 1024))
+      .capture_default_str();
   command
-      ->add_option("--max-concurrent", options->serve.limits.concurrent,
-                   "connections served at once; others are told to come back")
-      ->check(within(1, 1024))
-      ->capture_default_str();
-  command
-      ->add_option("--timeout", options->serve.limits.seconds,
-                   "seconds for a request to arrive, and for its answer to be taken")
-      ->check(within(.1, 3600.))
-      ->capture_default_str();
-  command->add_option("--dtype", options->dtype, "f32, bf16 or int8 (on a CPU)")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
-      ->capture_default_str();
-  add_mix_int8(*command, options->serve.api.mix_int8);
-  options->compute.add_to(*command);
+      .add_option("--timeout", options->serve.limits.seconds,
+                  "seconds for a request to arrive, and for its answer to be taken")
+      .check(within(.1, 3600.))
+      .capture_default_str();
+  command.add_option("--dtype", options->dtype, "f32, bf16 or int8 (on a CPU)")
+      .one_of({"f32", "bf16", "int8"})
+      .capture_default_str();
+  add_mix_int8(command, options->serve.api.mix_int8);
+  options->compute.add_to(command);
   add_examples(
-      *command,
+      command,
       "  hybridhash serve --index photos.index --model runs/mine/best.safetensors\n"
       "  hybridhash serve --index photos.index --model m.safetensors --host 0.0.0.0 "
       "--token-file token.txt\n"
       "  hybridhash serve --engine postgres postgresql://me@db/photos --collection photos\n");
-  command->callback([options] { run(*options); });
+  command.callback([options] { run(*options); });
 }
 
 }  // namespace hh::apps

@@ -124,7 +124,7 @@ std::string new_folder(const Options& o, const pipeline::Recipe& recipe) {
 }
 
 /// Not by CLI11, before the ranks have met: each of them would say it.
-void check_there(const std::string& given, const CLI::Validator& validator) {
+void check_there(const std::string& given, const TextCheck& validator) {
   std::string text = given;
   const std::string wrong = given.empty() ? "" : validator(text);
   HH_REQUIRE(wrong.empty(), wrong);
@@ -179,39 +179,39 @@ void run(const Options& o) {
 
 }  // namespace
 
-void add_train(CLI::App& program) {
+void add_train(Command program) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = program.add_subcommand("train", "Train a network by a recipe");
-  command->add_option("recipe", options->recipe, "TOML file; see recipes/");
-  command->add_option("--out", options->out, "folder of the run; runs/RECIPE if not given");
-  command->add_option("--resume", options->resume, "continue the run in this folder, bit for bit");
-  command->add_option("--set", options->settings, "key=value of the recipe, as train.epochs=3")
-      ->take_all();
-  command->add_flag("--skip-bad", options->skip_bad,
-                    "leave out images that are missing or broken; otherwise they end the run");
-  command->add_flag("--print-recipe", options->print_recipe,
-                    "print the whole recipe, each key with its meaning, and train nothing");
-  command->add_flag("--profile", options->profile,
-                    "time the kernels of steps 3 to 12 by layer, into trace.json and profile.tsv "
-                    "of the run's folder");
-  command->add_option("--profile-steps", options->profile_steps,
-                      "FIRST:LAST, other steps to profile; the first of this process is 1");
+  Command command = program.add_subcommand("train", "Train a network by a recipe");
+  command.add_option("recipe", options->recipe, "TOML file; see recipes/");
+  command.add_option("--out", options->out, "folder of the run; runs/RECIPE if not given");
+  command.add_option("--resume", options->resume, "continue the run in this folder, bit for bit");
+  command.add_option("--set", options->settings, "key=value of the recipe, as train.epochs=3")
+      .take_all();
+  command.add_flag("--skip-bad", options->skip_bad,
+                   "leave out images that are missing or broken; otherwise they end the run");
+  command.add_flag("--print-recipe", options->print_recipe,
+                   "print the whole recipe, each key with its meaning, and train nothing");
+  command.add_flag("--profile", options->profile,
+                   "time the kernels of steps 3 to 12 by layer, into trace.json and profile.tsv "
+                   "of the run's folder");
+  command.add_option("--profile-steps", options->profile_steps,
+                     "FIRST:LAST, other steps to profile; the first of this process is 1");
   command
-      ->add_option("--distributed", options->distributed,
-                   "train with the other processes that mpirun or srun started: auto, where one "
-                   "of them did; off, mpi or env (docs/distributed.md)")
-      ->capture_default_str();
-  add_allow_changed_data(*command, options->allow_changed_data);
-  options->compute.add_to(*command);
+      .add_option("--distributed", options->distributed,
+                  "train with the other processes that mpirun or srun started: auto, where one "
+                  "of them did; off, mpi or env (docs/distributed.md)")
+      .capture_default_str();
+  add_allow_changed_data(command, options->allow_changed_data);
+  options->compute.add_to(command);
   add_examples(
-      *command,
+      command,
       "  hybridhash train recipes/micro_fashion.toml --out runs/mine\n"
       "  hybridhash train recipes/micro_fashion.toml --set model.bits=64 --set train.epochs=3\n"
       "  hybridhash train --resume runs/mine\n"
       "  hybridhash train recipes/micro_fashion.toml --out runs/profiled --profile-steps 100:109\n"
       "  mpirun -np 4 hybridhash train recipes/micro_fashion.toml --out runs/mine\n"
       "Ctrl-C saves and stops (exit status 130); a second Ctrl-C stops at once.\n");
-  command->callback([options] { run(*options); });
+  command.callback([options] { run(*options); });
 }
 
 }  // namespace hh::apps

@@ -2,13 +2,14 @@
 #include "apps/report/search_report.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <filesystem>
 
 #include "apps/terminal/shown_text.h"
 #include "engine/text/counted.h"
+#include "engine/text/json_text.h"
+#include "engine/text/log.h"
 #include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/codes/class_names.h"
@@ -36,7 +37,8 @@ SearchReport::SearchReport(const Searched& searched, const retrieval::CodeSet& q
   if (!comparable_ || ours.empty() || theirs.empty() || ours == theirs) return;
   query_classes_ = retrieval::class_counterparts(theirs, ours);
   if (std::all_of(query_classes_.begin(), query_classes_.end(), [](int c) { return c < 0; })) {
-    spdlog::warn("queries and {} share no class; results aren't judged", searched.kind());
+    log(LogLevel::kWarning,
+        fmt::format("queries and {} share no class; results aren't judged", searched.kind()));
     comparable_ = false;
   }
 }
@@ -128,7 +130,7 @@ ordered_json SearchReport::query_json(std::int64_t q) const {
       }
     }
     if (!item.description.metadata.empty()) {
-      result["metadata"] = ordered_json::parse(item.description.metadata);
+      result["metadata"] = parse_ordered_json(item.description.metadata);
     }
     if (const auto same = same_class(q, item.description.labels)) result["same_class"] = *same;
     results.push_back(std::move(result));

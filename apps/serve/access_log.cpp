@@ -5,7 +5,6 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/text/json_text.h"
+#include "engine/text/log.h"
 #include "kernels/core/check.h"
 
 namespace hh::apps {
@@ -113,7 +113,7 @@ void AccessLog::write(const HttpAnswered& answered) {
         "--access-log " + path_ + ": " + (put < 0 ? std::strerror(errno) : "the disk is full");
   }
   if (put > 0) cut_ = put != ssize_t(text.size());
-  if (!problem.empty() && !warned_) spdlog::warn("{}; lines are lost", problem);
+  if (!problem.empty() && !warned_) log(LogLevel::kWarning, problem + "; lines are lost");
   warned_ = !problem.empty();
 }
 

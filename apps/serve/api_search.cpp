@@ -9,6 +9,7 @@
 
 #include "apps/serve/answer.h"
 #include "apps/terminal/elapsed.h"
+#include "engine/text/json_text.h"
 #include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/files/item_files.h"
@@ -177,7 +178,7 @@ json item_json(const ServedItems& served, const ServedItem& item) {
   value["id"] = item.id;
   value["name"] = as_utf8(item.description.path);
   value["labels"] = std::move(labels);
-  const json metadata = json::parse(item.description.metadata, nullptr, false);
+  const json metadata = parse_json_if_any(item.description.metadata);
   value["metadata"] = metadata.is_discarded() ? json(nullptr) : metadata;  // none, or damaged
   return value;
 }

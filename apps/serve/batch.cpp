@@ -45,7 +45,7 @@ std::string text_of(const std::string& name, const json& value) {
   HH_REQUIRE(value.is_object() == (name == "metadata"),
              name << (value.is_object() ? ": only metadata are an object" : ": use a JSON object"));
   if (value.is_boolean()) return value.get<bool>() ? "1" : "0";
-  return value.dump();
+  return json_text(value);
 }
 
 /// What JSON names, as it would come in an address. null: as if it weren't there.

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/serve/collection_pool.h"
 
-#include <spdlog/spdlog.h>
-
 #include <chrono>
 #include <utility>
 
 #include "apps/serve/answer.h"
 #include "apps/serve/compute.h"
 #include "engine/files/file_error.h"
+#include "engine/text/log.h"
 
 namespace hh::apps {
 
@@ -87,7 +86,7 @@ std::unique_ptr<Collection> CollectionPool::given_back() {
 }
 
 void CollectionPool::gone(const char* why) {
-  if (!told_.exchange(true)) spdlog::warn("{}", why);
+  if (!told_.exchange(true)) log(LogLevel::kWarning, why);
   throw ComputeBusy("the server that keeps the codes doesn't answer; try again");
 }
 
@@ -111,7 +110,7 @@ void CollectionPool::use(const std::function<void(Collection&)>& work) {
       // What it knew of the collection, classes for one, may be what others have changed since.
       lent.drop();
       if (std::exchange(again, false)) continue;
-      spdlog::error("{}", error.what());
+      log(LogLevel::kError, error.what());
       throw ApiError{500, "the server that keeps the codes can't be used; the log says why"};
     } catch (...) {
       lent.drop();

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <httplib.h>
 #include <poll.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +18,8 @@
 #include "apps/serve/socket.h"
 #include "apps/terminal/elapsed.h"
 #include "engine/device/backend.h"
+#include "engine/text/json_text.h"
+#include "engine/text/log.h"
 
 namespace hh::apps {
 namespace {
@@ -181,9 +182,7 @@ std::vector<std::string> HttpRequest::all(const std::string& name) const {
 HttpResponse error_response(int status, const std::string& message) {
   // What a client sent may come back in the message, and need not be UTF-8.
   HttpResponse response{.status = status,
-                        .body = nlohmann::json{{"error", message}}.dump(
-                                    -1, ' ', false, nlohmann::json::error_handler_t::replace) +
-                                "\n"};
+                        .body = json_text(nlohmann::json{{"error", message}}) + "\n"};
   if (status == 503) response.headers.emplace_back("Retry-After", "1");
   return response;
 }
@@ -264,9 +263,9 @@ class HttpServer::Library final : public httplib::Server {
     try {
       return process(descriptor);
     } catch (const std::exception& error) {
-      spdlog::error("a connection was ended: {}", error.what());
+      log(LogLevel::kError, std::string("a connection was ended: ") + error.what());
     } catch (...) {
-      spdlog::error("a connection was ended by what is no exception");
+      log(LogLevel::kError, "a connection was ended by what is no exception");
     }
     return false;
   }

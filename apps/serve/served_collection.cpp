@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/serve/served_collection.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <unordered_map>
 #include <utility>
 
 #include "apps/serve/answer.h"
 #include "engine/files/file_error.h"
+#include "engine/text/log.h"
 #include "kernels/core/check.h"
 #include "kernels/core/philox.h"
 
@@ -258,14 +257,14 @@ void ServedCollection::change(const std::function<void(Collection&, CollectionAb
       work(collection, about);
     } catch (const TryAgain& error) {
       // Not once more by the pool: new items would be there twice.
-      spdlog::warn("{}", error.what());
+      log(LogLevel::kWarning, error.what());
       throw ComputeBusy(
           "the server that keeps the codes went away meanwhile: look whether the change was made "
           "before you try again");
     } catch (const std::invalid_argument&) {
       throw;
     } catch (const std::runtime_error& error) {
-      spdlog::error("{}", error.what());
+      log(LogLevel::kError, error.what());
       throw ApiError{500,
                      "the server that keeps the codes couldn't make the change as a whole; the log "
                      "says why"};

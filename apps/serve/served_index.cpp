@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/serve/served_index.h"
 
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "engine/text/log.h"
 #include "kernels/core/philox.h"
 #include "retrieval/index/manifest.h"
 
@@ -155,7 +155,7 @@ std::shared_ptr<const IndexState> ServedIndex::newest() {
                                                   &tables_);
       stamp_ = now;
     } catch (const std::runtime_error& error) {
-      spdlog::warn("the older state is served: {}", error.what());
+      log(LogLevel::kWarning, std::string("the older state is served: ") + error.what());
     }
   }
   return state_;

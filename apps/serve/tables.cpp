@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/serve/tables.h"
 
-#include <spdlog/spdlog.h>
-
 #include <exception>
 #include <new>
 #include <utility>
 
 #include "apps/serve/served_index.h"
+#include "engine/text/log.h"
 #include "kernels/core/parallel.h"
 #include "retrieval/search/choice.h"
 
@@ -83,7 +82,7 @@ std::shared_ptr<const MultiIndex> ServedTables::built_of(retrieval::CodesView co
   } catch (...) {
     reason = "an error of the server itself";
   }
-  spdlog::warn("no tables of multi-index hashing ({}); codes are scanned", reason);
+  log(LogLevel::kWarning, "no tables of multi-index hashing (" + reason + "); codes are scanned");
   return nullptr;
 }
 

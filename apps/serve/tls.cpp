@@ -4,12 +4,13 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include <new>
 #include <stdexcept>
 #include <utility>
+
+#include "engine/text/log.h"
 
 namespace hh::apps {
 namespace {
@@ -92,8 +93,8 @@ TlsCertificate::Context TlsCertificate::load() const {
     refuse("--tls-key", key_, "use a PEM file with the certificate's key, without a passphrase");
   }
   if (X509_cmp_current_time(X509_get0_notAfter(SSL_CTX_get0_certificate(raw))) < 0) {
-    spdlog::warn("--tls-cert {}: it has expired, and clients will refuse it; renew it",
-                 certificate_.string());
+    log(LogLevel::kWarning, "--tls-cert " + certificate_.string() +
+                                ": it has expired, and clients will refuse it; renew it");
   }
   return context;
 }
@@ -104,7 +105,7 @@ TlsSession TlsCertificate::session(int descriptor) {
     try {
       context_ = load();
     } catch (const std::invalid_argument& error) {
-      spdlog::warn("the older certificate is used: {}", error.what());
+      log(LogLevel::kWarning, std::string("the older certificate is used: ") + error.what());
     }
     stamp_ = now;
   }

@@ -2,7 +2,6 @@
 #include "apps/terminal/progress_bar.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 
 #include "apps/terminal/shown_text.h"
 #include "apps/terminal/standard_streams.h"
+#include "engine/text/log.h"
 
 namespace hh::apps {
 
@@ -124,7 +124,7 @@ pipeline::Listener terminal_listener() {
           .warn =
               [bar](const std::string& text) {
                 bar->clear();
-                spdlog::warn("{}", text);
+                log(LogLevel::kWarning, text);
               },
           .progress = [bar](const pipeline::ProgressState& state) { bar->show(state); }};
 }

@@ -8,6 +8,7 @@
 #include "engine/files/file.h"
 #include "engine/files/file_kind.h"
 #include "engine/text/json_error.h"
+#include "engine/text/json_text.h"
 
 namespace hh::apps {
 
@@ -18,7 +19,7 @@ nlohmann::json read_case(const std::filesystem::path& path) {
       ": give a CASE.json with its tensors beside it, as "
       "tests/goldens/micro_e.json";
   try {
-    return nlohmann::json::parse(bytes.begin(), bytes.end());
+    return parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   } catch (const nlohmann::json::exception& error) {
     const std::string kind = kind_of_file(std::as_bytes(std::span(bytes))).name;
     throw std::invalid_argument(

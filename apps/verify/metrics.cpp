@@ -7,6 +7,7 @@
 
 #include "apps/verify/cases.h"
 #include "engine/files/sha256.h"
+#include "engine/text/json_text.h"
 #include "retrieval/codes/code_file.h"
 #include "retrieval/search/hamming_scan.h"
 
@@ -168,7 +169,8 @@ void verify_ranks(const Case& c, const std::string& name, const nlohmann::json& 
     recall = std::max(recall, error("recall_mean", at.recall));
   }
   const auto same = [&](const char* key, const std::vector<std::int64_t>& ours) {
-    report.equal(name + ".by_radius." + key, nlohmann::json(ours).dump(), by_radius.at(key).dump());
+    report.equal(name + ".by_radius." + key, json_text(nlohmann::json(ours)),
+                 json_text(by_radius.at(key)));
   };
   same("retrieved", retrieved);
   same("relevant", relevant);

@@ -14,6 +14,7 @@
 #include "apps/verify/golden_folders.h"
 #include "engine/files/file.h"
 #include "engine/text/counted.h"
+#include "engine/text/json_text.h"
 #include "kernels/core/simd.h"
 
 namespace hh::apps {
@@ -29,7 +30,7 @@ struct Options {
 };
 
 void write_json(const Options& options, const nlohmann::json& json) {
-  if (!options.json_out.empty()) write_file_atomically(options.json_out, json.dump(1) + "\n");
+  if (!options.json_out.empty()) write_file_atomically(options.json_out, json_text(json, 1) + "\n");
 }
 
 /// What became of one of many cases. One that couldn't be run has failed, and `error` says why.
@@ -115,27 +116,27 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_verify(CLI::App& program) {
+void add_verify(Command program) {
   auto options = std::make_shared<Options>();
-  CLI::App* command =
+  Command command =
       program.add_subcommand("verify", "Compare this machine's results with reference results");
   command
-      ->add_option("case", options->file,
-                   "CASE.json, its tensors beside it. Without it: all cases that came with the "
-                   "program, and those in the folders that HH_GOLDENS names, a line a case")
-      ->check(existing_file());
-  command->add_option("--dtype", options->dtype, "f32, or bf16 or f16 (codes and loss only)")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
-      ->capture_default_str();
-  command->add_option("--json", options->json_out, "also write all checks as JSON");
-  command->add_flag("--failures", options->failures_only, "of the checks, print those that failed");
-  command->add_flag("--all-rows", options->all_rows, "print every check of all cases");
-  options->compute.add_to(*command);
-  add_examples(*command,
+      .add_option("case", options->file,
+                  "CASE.json, its tensors beside it. Without it: all cases that came with the "
+                  "program, and those in the folders that HH_GOLDENS names, a line a case")
+      .check(existing_file());
+  command.add_option("--dtype", options->dtype, "f32, or bf16 or f16 (codes and loss only)")
+      .one_of({"f32", "bf16", "f16"})
+      .capture_default_str();
+  command.add_option("--json", options->json_out, "also write all checks as JSON");
+  command.add_flag("--failures", options->failures_only, "of the checks, print those that failed");
+  command.add_flag("--all-rows", options->all_rows, "print every check of all cases");
+  options->compute.add_to(command);
+  add_examples(command,
                "  hybridhash verify                       # check this machine\n"
                "  hybridhash verify --device cuda --failures\n"
                "  hybridhash verify tests/goldens/micro_e.json --device cpu --simd avx2\n");
-  command->callback([options] { run(*options); });
+  command.callback([options] { run(*options); });
 }
 
 }  // namespace hh::apps

@@ -15,6 +15,7 @@
 #include "engine/text/counted.h"
 #include "engine/text/json_error.h"
 #include "engine/text/json_text.h"
+#include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 
 namespace hh::data {
@@ -166,7 +167,7 @@ std::vector<T> list_of(const nlohmann::json& json, const char* name) {
   for (const auto& v : json.at(name)) {
     // Each element is checked: the library would turn 1.5 and true into integers.
     const bool right = std::is_same_v<T, std::string> ? v.is_string() : v.is_number_integer();
-    if (!right) throw std::runtime_error(std::string(name) + " holds " + v.dump());
+    if (!right) throw std::runtime_error(std::string(name) + " holds " + json_text(v));
     values.push_back(v.get<T>());
   }
   return values;
@@ -207,12 +208,12 @@ void write_split(const std::filesystem::path& path, const Split& split,
 
 SavedSplit parse_split(std::string_view text) {
   try {
-    const auto json = nlohmann::json::parse(text);
+    const auto json = parse_json(text);
     SavedSplit saved;
     if (json.is_object() && !json.contains("format")) throw std::runtime_error("it has no format");
     const auto& format = json.at("format");
     if (format != kFormat1 && format != kFormat2) {
-      throw std::runtime_error("its format is " + format.dump());
+      throw std::runtime_error("its format is " + json_text(format));
     }
     saved.format = format == kFormat1 ? 1 : 2;
     saved.protocol = json.at("protocol").get<std::string>();

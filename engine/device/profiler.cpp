@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "engine/text/json_text.h"
+
 namespace hh {
 namespace {
 
@@ -97,32 +99,31 @@ std::string Profiler::to_json() const {
   const std::scoped_lock lock(mutex_);
   // Written event by event: as one document a long trace would take gigabytes.
   std::string text = R"({"displayTimeUnit":"ms","otherData":)" +
-                     Json{{"events_dropped", dropped_}}.dump() + ",\"traceEvents\":[\n" +
-                     process_name(kHostProcess, "host").dump();
-  if (timeline_) text += ",\n" + process_name(kDeviceProcess, "GPU").dump();
+                     json_text(Json{{"events_dropped", dropped_}}) + ",\"traceEvents\":[\n" +
+                     json_text(process_name(kHostProcess, "host"));
+  if (timeline_) text += ",\n" + json_text(process_name(kDeviceProcess, "GPU"));
   for (const Event& e : events_) {
     Json args{{"backward", e.backward}};
     if (!e.layer.empty()) args["layer"] = e.layer;
     if (e.work.bytes > 0) args["bytes"] = e.work.bytes;
     if (e.work.flops > 0) args["flops"] = e.work.flops;
     const bool device = e.thread == kDevice;
-    text += ",\n" + Json{{"name", e.name},
-                         {"cat", e.kind},
-                         {"ph", "X"},
-                         {"pid", device ? kDeviceProcess : kHostProcess},
-                         {"tid", device ? 0 : e.thread},
-                         {"ts", microseconds(e.begin - origin_)},
-                         {"dur", microseconds(e.end - e.begin)},
-                         {"args", std::move(args)}}
-                        .dump();
+    text += ",\n" + json_text(Json{{"name", e.name},
+                                   {"cat", e.kind},
+                                   {"ph", "X"},
+                                   {"pid", device ? kDeviceProcess : kHostProcess},
+                                   {"tid", device ? 0 : e.thread},
+                                   {"ts", microseconds(e.begin - origin_)},
+                                   {"dur", microseconds(e.end - e.begin)},
+                                   {"args", std::move(args)}});
   }
   for (const MemorySample& s : memory_) {
-    text += ",\n" + Json{{"name", "memory of " + to_string(s.device)},
-                         {"ph", "C"},
-                         {"pid", kHostProcess},
-                         {"ts", microseconds(s.at - origin_)},
-                         {"args", {{"in use", s.in_use}, {"kept", s.reserved - s.in_use}}}}
-                        .dump();
+    text +=
+        ",\n" + json_text(Json{{"name", "memory of " + to_string(s.device)},
+                               {"ph", "C"},
+                               {"pid", kHostProcess},
+                               {"ts", microseconds(s.at - origin_)},
+                               {"args", {{"in use", s.in_use}, {"kept", s.reserved - s.in_use}}}});
   }
   return text + "\n]}\n";
 }

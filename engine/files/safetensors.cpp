@@ -195,7 +195,7 @@ SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const s
       depth += *c == '{' || *c == '[' ? 1 : *c == '}' || *c == ']' ? -1 : 0;
       if (depth > 64) fail(name, "its header is nested too deeply");
     }
-    const auto json = nlohmann::json::parse(text, text + header);
+    const auto json = parse_json({text, std::size_t(header)});
     if (!json.is_object()) fail(name, "its header isn't a JSON object");
     for (const auto& [key, value] : json.items()) {
       if (key == "__metadata__") {

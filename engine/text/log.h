@@ -6,7 +6,8 @@
 
 namespace hh {
 
-enum class LogLevel { kDebug, kInfo, kWarning };
+/// Errors are the program's: the library throws.
+enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 using LogSink = std::function<void(LogLevel, const std::string&)>;
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/text/json_error.h"
+#include "engine/text/json_text.h"
 #include "kernels/core/check.h"
 
 namespace hh {
@@ -49,21 +50,20 @@ HybridHashConfig HybridHashConfig::preset(const std::string& name) {
 }
 
 std::string to_json(const HybridHashConfig& c) {
-  return nlohmann::ordered_json{{"image_size", c.image_size},
-                                {"patch", c.patch},
-                                {"in_channels", c.in_channels},
-                                {"dims", c.dims},
-                                {"heads", c.heads},
-                                {"depths", c.depths},
-                                {"bits", c.bits},
-                                {"drop_path", c.drop_path}}
-      .dump();
+  return json_text(nlohmann::ordered_json{{"image_size", c.image_size},
+                                          {"patch", c.patch},
+                                          {"in_channels", c.in_channels},
+                                          {"dims", c.dims},
+                                          {"heads", c.heads},
+                                          {"depths", c.depths},
+                                          {"bits", c.bits},
+                                          {"drop_path", c.drop_path}});
 }
 
 HybridHashConfig config_from_json(const std::string& text) {
   HybridHashConfig c;
   try {
-    const auto json = nlohmann::json::parse(text);
+    const auto json = parse_json(text);
     json.at("image_size").get_to(c.image_size);
     json.at("patch").get_to(c.patch);
     json.at("in_channels").get_to(c.in_channels);

@@ -10,6 +10,7 @@
 #include "engine/files/xxh64.h"
 #include "engine/text/counted.h"
 #include "engine/text/json_text.h"
+#include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/codes/parts.h"
 #include "retrieval/files/npy.h"
@@ -135,7 +136,7 @@ class Reader {
     const std::string text = metadata("class_names");
     if (text.empty()) return {};
     if (text.size() > (std::size_t{1} << 24)) fail("its class_names are too long");
-    const auto json = nlohmann::json::parse(text, nullptr, false);
+    const auto json = parse_json_if_any(text);
     if (!json.is_array() || json.size() != std::size_t(classes)) {
       fail("class_names isn't a list of " + std::to_string(classes) + " names");
     }

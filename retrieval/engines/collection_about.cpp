@@ -29,7 +29,7 @@ std::int64_t number(const json& from, const char* key, std::int64_t least, std::
   const bool fits = value.is_number_integer() &&
                     (!value.is_number_unsigned() || value <= std::uint64_t(INT64_MAX)) &&
                     value >= least && value <= most;
-  if (!fits) fail(name, std::string(key) + " = " + value.dump() + " can't be");
+  if (!fits) fail(name, std::string(key) + " = " + json_text(value) + " can't be");
   return value.get<std::int64_t>();
 }
 
@@ -115,7 +115,7 @@ std::string CollectionAbout::to_json() const {
 
 CollectionAbout CollectionAbout::parse(const std::string& text, const std::string& name) {
   try {
-    const json j = json::parse(text);
+    const json j = parse_json(text);
     if (!j.is_object() || j.value("format", "") != kFormat) fail(name, "it isn't one of ours");
     if (const auto version = number(j, "version", 1, INT64_MAX, name);
         version > kCollectionFormat) {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/text/json_text.h"
+#include "engine/text/utf8.h"
 #include "retrieval/files/item_files.h"
 
 namespace hh::retrieval {

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "engine/text/json_text.h"
+#include "engine/text/utf8.h"
 #include "kernels/core/check.h"
 #include "retrieval/files/item_files.h"
 
@@ -303,7 +304,7 @@ std::string to_milvus_rows(const ItemSet& items, std::int64_t begin, std::int64_
       if (items.set.label_view().has(i, c)) row["labels"].push_back(c);
     }
     if (const std::string metadata = metadata_of(items, i); !metadata.empty()) {
-      row["metadata"] = nlohmann::ordered_json::parse(metadata);
+      row["metadata"] = parse_ordered_json(metadata);
     }
     text += json_text(row) + "\n";
   }

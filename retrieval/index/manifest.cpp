@@ -27,7 +27,7 @@ constexpr std::int64_t kMaxRows = std::int64_t{1} << 40;
 }
 
 std::uint64_t checksum_of(const json& body) {
-  const std::string text = body.dump();
+  const std::string text = json_text(body);
   return xxh64(std::as_bytes(std::span(text)));
 }
 
@@ -42,7 +42,7 @@ std::int64_t number(const json& from, const char* key, std::int64_t least, std::
   const json& value = from.at(key);
   if (!value.is_number_integer() || (value.is_number_unsigned() && value > std::uint64_t(most)) ||
       value < least || value > most) {
-    fail(name, std::string(key) + " = " + value.dump() + ", not a number from " +
+    fail(name, std::string(key) + " = " + json_text(value) + ", not a number from " +
                    std::to_string(least) + " to " + std::to_string(most));
   }
   return value.get<std::int64_t>();
@@ -122,11 +122,11 @@ std::string to_text(const IndexManifest& m) {
   // What isn't UTF-8 can't be JSON: hashed as it will be read.
   body = valid_json(body);
   body["checksum"] = xxh64_text(checksum_of(body));
-  return body.dump(1) + "\n";
+  return json_text(body, 1) + "\n";
 }
 
 IndexManifest parse_index_manifest(const std::string& text, const std::string& name) {
-  json body = json::parse(text, nullptr, false);
+  json body = parse_json_if_any(text);
   if (!body.is_object() || !body.contains("format") || body["format"] != kFormat) {
     fail(name, std::string("it isn't JSON of the format '") + kFormat + "'");
   }

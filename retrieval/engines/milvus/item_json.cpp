@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "engine/text/json_text.h"
 #include "engine/text/utf8.h"
 #include "retrieval/codes/code_file.h"
 #include "retrieval/index/index.h"
@@ -53,7 +54,7 @@ bool read_labels(Reader& reader, std::vector<int>& labels) {
 }
 
 bool read_path(Reader& reader, std::string& path) {
-  const auto text = nlohmann::json::parse(reader.quoted(), nullptr, /*allow_exceptions=*/false);
+  const auto text = parse_json_if_any(reader.quoted());
   if (!text.is_string()) return false;
   path = bytes_of_utf8(text.get_ref<const std::string&>());
   return !path.empty();
@@ -73,7 +74,7 @@ std::string item_json(const Description& description) {
   }
   if (!description.path.empty()) {
     member("\"p\":");
-    text += nlohmann::json(as_utf8(description.path)).dump();
+    text += json_text(nlohmann::json(as_utf8(description.path)));
   }
   if (!description.metadata.empty()) {
     member("\"m\":");

@@ -2,6 +2,7 @@
 #include "engine/text/utf8.h"
 
 #include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
 
 #include "engine/text/json_text.h"
 
