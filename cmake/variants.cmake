@@ -15,6 +15,7 @@ if(variants_cpu)
   target_link_libraries(hh_variants_cpu PRIVATE hh_common)
   target_include_directories(hh_variants_cpu PRIVATE ${HH_VARIANTS})
   hh_use_highway(hh_variants_cpu)
+  target_compile_definitions(hh_variants_cpu PRIVATE HWY_WANT_AVX3_DL)  # for those of Hamming scans
   target_compile_options(hh_variants_cpu PRIVATE -fno-math-errno -O3)
 endif()
 if(variants_gpu AND HH_CUDA)
