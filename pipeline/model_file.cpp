@@ -148,7 +148,7 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device devi
                              ", not " + saved->second + "): the file is damaged; copy it again");
   }
   model->hash = hash_of(sha256, type);
-  if (type.quantised) model->parameters.quantise();
+  type.quantised ? model->parameters.quantise() : model->parameters.pack();
   return model;
 }
 

@@ -108,7 +108,7 @@ void run(const Options& o) {
     const HybridHash network(model, parameters);
     parameters.place(device, dtype, /*trainable=*/false);
     parameters.initialise(1);
-    if (type.quantised) parameters.quantise();
+    type.quantised ? parameters.quantise() : parameters.pack();
     BatchCodes codes(network, {}, dtype, device, !o.no_graph);
     times = time_steps(o.steps, o.seconds, [&] { codes.put(pixels); });
     codes.finish();

@@ -89,6 +89,7 @@ struct HammingTopk;
 struct Int8LinearForward;
 struct Int8MlpForward;
 struct Int8Pack;
+struct LinearPack;
 struct PackCodes;
 struct RmspropUpdate;
 struct SgdUpdate;
@@ -119,6 +120,6 @@ using OtherKernels =
                WmlLoss<bf16>, WmlLoss<f16>>;
 
 /// Those that only the CPU has.
-using CpuKernels = KernelList<Int8LinearForward, Int8MlpForward, Int8Pack>;
+using CpuKernels = KernelList<Int8LinearForward, Int8MlpForward, Int8Pack, LinearPack>;
 
 }  // namespace hh

@@ -67,6 +67,11 @@ LinearGeluWay linear_gelu_way() {
   return way == "own" ? LinearGeluWay::kOneKernel : LinearGeluWay::kTwoLaunches;
 }
 
+/// Packed weights are for inference.
+const void* packed(const Parameter& weight) {
+  return weight.packed() && !records_parameters() ? weight.packed().raw() : nullptr;
+}
+
 /// Without leaving a step on the tape.
 Tensor product(const Tensor& x, const Parameter& weight, const Parameter* bias) {
   const LinearSizes sizes(x, weight);
@@ -77,6 +82,7 @@ Tensor product(const Tensor& x, const Parameter& weight, const Parameter* bias) 
                                         .weight = weight.compute().data<T>(),
                                         .bias = bias ? bias->compute().data<T>() : nullptr,
                                         .y = y.data<T>(),
+                                        .packed = packed(weight),
                                         .rows = sizes.rows,
                                         .in = sizes.in,
                                         .out = sizes.out});
@@ -100,6 +106,7 @@ Hidden hidden_of(const Tensor& x, const Parameter& weight, const Parameter& bias
                                             .bias = bias.weight().data<float>(),
                                             .pre = keep_pre ? hidden.pre.data<T>() : nullptr,
                                             .y = hidden.y.data<T>(),
+                                            .packed = packed(weight),
                                             .rows = sizes.rows,
                                             .in = sizes.in,
                                             .hidden = sizes.out,

@@ -12,6 +12,7 @@
 #include "kernels/elementwise/cast.h"
 #include "kernels/gemm/instructions.h"
 #include "kernels/linear/int8_linear.h"
+#include "kernels/linear/linear.h"
 
 namespace hh {
 namespace {
@@ -118,6 +119,18 @@ void Parameters::quantise() {
     launch(
         kCpu,
         Int8Pack{.weight = p.weight_.data<float>(), .packed = p.int8_.raw(), .in = in, .out = out});
+  }
+}
+
+void Parameters::pack() {
+  if (weights_.device() != kCpu || copies_) return;
+  for (Parameter& p : all_) {
+    if (p.shape_.axes() != 2) continue;
+    const int out = int(p.shape_[0]), in = int(p.shape_[1]);
+    p.packed_ = Tensor({std::int64_t(cpu::linear_packed_bytes(in, out))}, DType::u8, kCpu);
+    launch(kCpu,
+           LinearPack{
+               .weight = p.weight_.data<float>(), .packed = p.packed_.raw(), .in = in, .out = out});
   }
 }
 

@@ -35,6 +35,9 @@ class Parameter {
   /// The weights as products of bytes take them (kernels/linear/int8_linear.h); empty unless
   /// Parameters::quantise() made them.
   const Tensor& int8() const { return int8_; }
+  /// The weights as products of float32 on CPUs take them (kernels/linear/linear.h); empty unless
+  /// Parameters::pack() made them.
+  const Tensor& packed() const { return packed_; }
   /// dLoss/dweight, f32. Operations add to it; Parameters::zero_gradients() clears it.
   const Tensor& gradient() const { return gradient_; }
 
@@ -44,7 +47,7 @@ class Parameter {
   Shape shape_;
   Initialisation initialisation_ = Initialisation::kZero;
   std::int64_t begin_ = 0;
-  Tensor weight_, compute_, gradient_, int8_;
+  Tensor weight_, compute_, gradient_, int8_, packed_;
 };
 
 /// All parameters of a network. Modules declare theirs in their constructors and keep references,
@@ -79,6 +82,9 @@ class Parameters {
   /// bytes, where no tape records. Later changes of weights don't count. Throws std::invalid_argument,
   /// with a cure, where the parameters aren't f32 on a CPU that has such products.
   void quantise();
+  /// The same for products of float32, which give the same results and needn't pack the matrices each
+  /// time: a second copy of them. Does nothing where the parameters aren't f32 on a CPU.
+  void pack();
   void zero_gradients();
 
   /// The flat arrays; elements between parameters are padding: zeros, whose gradients are zero.

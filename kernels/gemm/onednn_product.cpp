@@ -8,7 +8,6 @@
 
 #include "kernels/core/parallel.h"
 #include "kernels/core/workspace.h"
-#include "kernels/gemm/pieces.h"
 
 namespace hh::cpu::onednn {
 namespace {
@@ -17,38 +16,10 @@ namespace {
 // multiplications.
 constexpr double kCopy = 16;
 
-std::int64_t up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
-std::int64_t parts_of(std::int64_t n, std::int64_t each) { return (n + each - 1) / each; }
-
-}  // namespace
-
-Pieces::Pieces(std::int64_t rows, std::int64_t columns, std::int64_t k, bool whole_rows)
-    : m(rows), n(columns), height(m), width(n), down(1), across(1) {
-  const std::int64_t threads = num_threads();
-  const std::int64_t wanted = pieces_worth(double(m) * double(n) * double(k), most_pieces());
-  double least = -1;
-  for (std::int64_t i = 1; i <= wanted; ++i) {
-    // Multiples of what oneDNN's inner loops take at a time.
-    const std::int64_t h = std::min(m, up(parts_of(m, i), 16)), d = parts_of(m, h);
-    const std::int64_t w = whole_rows ? n : std::min(n, up(parts_of(n, parts_of(wanted, d)), 32));
-    const std::int64_t a = parts_of(n, w);
-    const double piece = double(h) * double(w) + kCopy * double(h + w);
-    const double time = piece * double(parts_of(d * a, threads));
-    if (least >= 0 && time >= least) continue;
-    least = time;
-    height = h;
-    width = w;
-    down = d;
-    across = a;
-  }
+// Multiples of what oneDNN's inner loops take at a time.
+Pieces::Grain grain(bool whole_rows) {
+  return {.rows = 16, .columns = 32, .copy_a = kCopy, .copy_b = kCopy, .whole_rows = whole_rows};
 }
-
-Pieces::Piece Pieces::operator[](std::int64_t i) const {
-  const std::int64_t row = i / across * height, column = i % across * width;
-  return {row, std::min(height, m - row), column, std::min(width, n - column)};
-}
-
-namespace {
 
 struct Leading {
   std::int64_t a, b, c;
@@ -75,7 +46,7 @@ void sgemm_here(bool ta, bool tb, std::int64_t m, std::int64_t n, std::int64_t k
 void sgemm(bool ta, bool tb, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
            const float* b, float beta, float* c) {
   const Leading leading{ta ? m : k, tb ? k : n, n};
-  const Pieces pieces(m, n, k, false);
+  const Pieces pieces(m, n, k, grain(false));
   parallel_chunks(pieces.count(), [&](std::int64_t i) {
     const Pieces::Piece p = pieces[i];
     sgemm_piece(ta, tb, p.rows, p.columns, k, a + p.row * (ta ? 1 : leading.a),
@@ -144,7 +115,7 @@ class Matmul::Part {
 // For bf16 results that aren't as wide as their memory oneDNN has no kernel but one that copies.
 Matmul::Matmul(const Shape& s)
     : shape_(s),
-      pieces_(s.m, s.n, s.k, s.in != dnnl::memory::data_type::f32),
+      pieces_(s.m, s.n, s.k, grain(s.in != dnnl::memory::data_type::f32)),
       workers_(num_threads()) {
   for (std::int64_t i = 0; i < pieces_.count(); ++i) {
     const Pieces::Piece p = pieces_[i];

@@ -8,23 +8,9 @@
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "kernels/gemm/onednn.h"
+#include "kernels/gemm/pieces.h"
 
 namespace hh::cpu::onednn {
-
-/// How an m x n result with sums of k terms is cut into pieces: equal ones, but for the last row and
-/// column of pieces. Depends on the sizes and num_threads() alone.
-struct Pieces {
-  struct Piece {
-    std::int64_t row, rows, column, columns;
-  };
-  /// `whole_rows`: pieces are as wide as the result.
-  Pieces(std::int64_t m, std::int64_t n, std::int64_t k, bool whole_rows);
-  std::int64_t count() const { return down * across; }
-  Piece operator[](std::int64_t i) const;
-  std::int64_t m, n;
-  std::int64_t height, width;  // of a piece
-  std::int64_t down, across;   // pieces
-};
 
 /// c [m,n] = a b + beta c. ta: a is stored [k,m], tb: b is stored [n,k].
 void sgemm(bool ta, bool tb, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,

@@ -20,4 +20,26 @@ inline std::int64_t pieces_worth(double multiplications, std::int64_t most) {
   return std::int64_t(std::clamp(multiplications / kLeastPiece, 1.0, double(most)));
 }
 
+/// How an m x n result with sums of k terms is cut into pieces: equal ones, but for the last row and
+/// column of pieces. Depends on the sizes and num_threads() alone.
+struct Pieces {
+  struct Piece {
+    std::int64_t row, rows, column, columns;
+  };
+  struct Grain {
+    std::int64_t rows, columns;  // pieces are multiples of
+    double copy_a, copy_b;       // of an operand's element, in multiplications
+    bool whole_rows = false;     // pieces are as wide as the result
+  };
+  Pieces(std::int64_t m, std::int64_t n, std::int64_t k, const Grain& grain);
+  std::int64_t count() const { return down * across; }
+  Piece operator[](std::int64_t i) const {
+    const std::int64_t row = i / across * height, column = i % across * width;
+    return {row, std::min(height, m - row), column, std::min(width, n - column)};
+  }
+  std::int64_t m, n;
+  std::int64_t height, width;  // of a piece
+  std::int64_t down, across;   // pieces
+};
+
 }  // namespace hh::cpu

@@ -22,8 +22,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 /// kRowsTogether a[k*stride + r].
 enum class Left { kRowsApart, kRowsTogether };
 
-/// c[r*c_pitch + x] (+)= lane_scale[x] * sum_k left(r, k) * b[k*b_pitch + x], for x <
-/// vectors*Lanes.
+/// c[r*c_pitch + x] (+)= lane_scale[x] * (lane_start[x] + sum_k left(r, k) * b[k*b_pitch + x]), for
+/// x < vectors*Lanes.
 struct Product {
   std::size_t rows, depth, vectors;
   const float* a;
@@ -34,6 +34,7 @@ struct Product {
   std::size_t c_pitch;
   bool add = false;                   // to what c holds
   const float* lane_scale = nullptr;  // [vectors*Lanes], or null for 1
+  const float* lane_start = nullptr;  // [vectors*Lanes], or null for 0
 };
 
 // Accumulators are rows x vectors registers; 4 x 3 and 8 x 3, 6 x 2 and 12 x 2 leave just enough of 16
@@ -59,16 +60,17 @@ HWY_INLINE void in_even_parts(std::size_t vectors, const Body& body) {
 template <Left kLeft, std::size_t kAhead, std::size_t kRows, std::size_t kVectors, class D>
 HWY_INLINE void product_block(D d, const Product& p, const float* HWY_RESTRICT a,
                               const float* HWY_RESTRICT b, float* HWY_RESTRICT c,
-                              const float* lane_scale) {
+                              const float* lane_scale, const float* lane_start) {
   constexpr std::size_t kLanes = hn::MaxLanes(D());
   hn::Vec<D> sum[kRows][kVectors];
-#pragma GCC unroll 16
-  for (std::size_t r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (std::size_t v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
+  for (std::size_t v = 0; v < kVectors; ++v) {
+    const auto start = lane_start == nullptr ? hn::Zero(d) : hn::LoadU(d, lane_start + v * kLanes);
+#pragma GCC unroll 16
+    for (std::size_t r = 0; r < kRows; ++r) sum[r][v] = start;
   }
   const std::size_t stride = p.a_stride, b_pitch = p.b_pitch, depth = p.depth;
-  for (std::size_t k = 0; k < depth; ++k) {
+  const auto term = [&]() HWY_ATTR {
     hn::Vec<D> right[kVectors];
 #pragma GCC unroll 4
     for (std::size_t v = 0; v < kVectors; ++v) {
@@ -85,7 +87,13 @@ HWY_INLINE void product_block(D d, const Product& p, const float* HWY_RESTRICT a
     }
     b += b_pitch;
     a += kLeft == Left::kRowsApart ? 1 : stride;
+  };
+  // Two at a turn: docs/decisions/gemm.md.
+  for (std::size_t k = 0; k < depth / 2; ++k) {
+    term();
+    term();
   }
+  if (depth % 2 != 0) term();
   // Pass by pass, and the pitch in a local: a store may alias p, so each would read p again.
   const std::size_t c_pitch = p.c_pitch;
   if (lane_scale != nullptr) {
@@ -118,11 +126,13 @@ template <Left kLeft, std::size_t kAhead, std::size_t kRows, std::size_t kVector
           class Meanwhile>
 HWY_INLINE void product_rows(D d, const Product& p, std::size_t row, std::size_t lane,
                              Meanwhile& meanwhile) {
+  const float* const scale = p.lane_scale == nullptr ? nullptr : p.lane_scale + lane;
+  const float* const start = p.lane_start == nullptr ? nullptr : p.lane_start + lane;
   for (; row + kRows <= p.rows; row += kRows) {
     meanwhile();
     product_block<kLeft, kAhead, kRows, kVectors>(
         d, p, p.a + row * (kLeft == Left::kRowsApart ? p.a_stride : 1), p.b + lane,
-        p.c + row * p.c_pitch + lane, p.lane_scale == nullptr ? nullptr : p.lane_scale + lane);
+        p.c + row * p.c_pitch + lane, scale, start);
   }
   if constexpr (kRows > 1) {
     product_rows<kLeft, kAhead, std::bit_floor(kRows - 1), kVectors>(d, p, row, lane, meanwhile);

@@ -7,7 +7,7 @@
 //
 // All arrays are dense and row-major and don't overlap. Storage type T is float, bf16 or (GPU) f16,
 // sums are float32; the bias is of type T as well, which cuBLASLt demands for its epilogue, and y is
-// rounded once. The CPU side calls oneDNN: docs/decisions/gemm.md has the measurements.
+// rounded once. What multiplies on CPUs: docs/decisions/gemm.md.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -38,14 +38,15 @@ Work linear_work(std::int64_t rows, int in, int out) {
 
 template <class T>
 struct LinearForward {
-  const T* x = nullptr;       // [R, I] in
-  const T* weight = nullptr;  // [O, I] in
-  const T* bias = nullptr;    // [O]    in   may be null
-  T* y = nullptr;             // [R, O] out
-  std::int64_t rows = 0;      // R >= 0
-  int in = 0;                 // I >= 1
-  int out = 0;                // O >= 1
-  void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
+  const T* x = nullptr;          // [R, I] in
+  const T* weight = nullptr;     // [O, I] in
+  const T* bias = nullptr;       // [O]    in   may be null
+  T* y = nullptr;                // [R, O] out
+  const void* packed = nullptr;  // CPU, float: the weight by LinearPack, or null
+  std::int64_t rows = 0;         // R >= 0
+  int in = 0;                    // I >= 1
+  int out = 0;                   // O >= 1
+  void* workspace = nullptr;     // workspace_bytes(*this), aligned to 64 (GPU: 256)
 
   /// Throws std::invalid_argument, naming the field and its value.
   void validate() const {
@@ -53,6 +54,21 @@ struct LinearForward {
     HH_PRECONDITION(rows == 0 || (x && weight && y), "linear_forward: an array is null");
   }
   Work work() const { return detail::linear_work<T>(rows, in, out); }
+};
+
+/// A weight that stays as it is, in the order that forward's products on CPUs read it: LinearForward and
+/// LinearGeluForward needn't pack it each time and give the same bits.
+struct LinearPack {
+  static constexpr bool kOnCpuOnly = true;
+  const float* weight = nullptr;  // [O, I] in
+  void* packed = nullptr;         // cpu::linear_packed_bytes(in, out), aligned to 64, out
+  int in = 0, out = 0;            // I, O >= 1
+
+  void validate() const {
+    detail::require_linear_sizes("linear_pack", 1, in, out);
+    HH_PRECONDITION(weight && packed, "linear_pack: an array is null");
+  }
+  Work work() const { return {.bytes = 2 * sizeof(float) * double(in) * out}; }
 };
 
 template <class T>
@@ -101,14 +117,18 @@ struct LinearBackwardWeight {
 };
 
 namespace cpu {
-/// Return when done. The same bits every time for one number of threads; dbias for any number.
-/// Throw DeviceError when oneDNN fails.
+/// Return when done. The same bits every time for one number of threads; dbias, and y in float32, for
+/// any number. Throw DeviceError when oneDNN fails.
 template <class T>
 void run(const LinearForward<T>& p);
 template <class T>
 void run(const LinearBackwardInput<T>& p);
 template <class T>
 void run(const LinearBackwardWeight<T>& p);
+/// Return when done. What it packs is for the instructions in use (core/simd.h).
+void run(const LinearPack& p);
+/// Bytes of the packed weight of a layer.
+std::size_t linear_packed_bytes(int in, int out);
 /// Bytes that `workspace` must hold; 0 when it may be null. Holds for the num_threads() of the
 /// moment it was asked for.
 template <class T>

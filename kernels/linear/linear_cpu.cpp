@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Library   oneDNN. Its sgemm where a plain product is wanted; its matmul primitive where a bias is
-//           added (in the epilogue, not in a pass of its own) or bf16 is native.
+// Products  Forward in float32 by our own (gemm/wide_product.h), which adds the bias. Others by oneDNN: its
+//           sgemm, its matmul primitive where bf16 is native.
 // Weights   dw = dy^T x sums over the rows. Blocks of rows are shared out to threads with a dw
 //           each, and dbias is summed from the block that the product is about to read: dy comes
 //           from memory once. A narrow x goes through product() of small_product-inl.h, which reads both
@@ -49,6 +49,7 @@ HWY_AFTER_NAMESPACE();
 #include "kernels/core/parallel.h"
 #include "kernels/gemm/instructions.h"
 #include "kernels/gemm/onednn_product.h"
+#include "kernels/gemm/wide_product.h"
 
 namespace hh::cpu {
 
@@ -59,9 +60,8 @@ namespace {
 using onednn::Matmul;
 using onednn::sgemm;
 
-template <class T>
-Matmul::Shape shape_of(const LinearForward<T>& p) {
-  const auto t = onednn::type_of<T>();
+Matmul::Shape shape_of(const LinearForward<bf16>& p) {
+  const auto t = onednn::type_of<bf16>();
   return {t, t, false, true, p.rows, p.out, p.in, p.bias != nullptr, false};
 }
 Matmul::Shape shape_of(const LinearBackwardInput<bf16>& p) {
@@ -185,12 +185,17 @@ void backward_weight(const LinearBackwardWeight<bf16>& p) {
   });
 }
 
-void forward(const LinearForward<float>& p) {
-  if (p.bias == nullptr) {
-    return sgemm(false, true, p.rows, p.out, p.in, p.x, p.weight, 0, p.y);
-  }
-  Matmul(shape_of(p)).run(p.x, p.weight, p.bias, p.y, p.workspace);
+WideProduct product_of(const LinearForward<float>& p) {
+  return {.m = p.rows,
+          .n = p.out,
+          .k = p.in,
+          .a = p.x,
+          .b = p.weight,
+          .packed = static_cast<const float*>(p.packed),
+          .bias = p.bias,
+          .c = p.y};
 }
+void forward(const LinearForward<float>& p) { run(product_of(p), p.workspace); }
 
 void forward(const LinearForward<bf16>& p) {
   if (bf16_gains()) {
@@ -251,12 +256,18 @@ void run(const LinearBackwardWeight<T>& p) {
   if (p.rows != 0) backward_weight(p);
 }
 
+void run(const LinearPack& p) {
+  p.validate();
+  pack_factor(p.weight, p.out, p.in, static_cast<float*>(p.packed));
+}
+std::size_t linear_packed_bytes(int in, int out) { return packed_factor_bytes(out, in); }
+
 template <class T>
 std::size_t workspace_bytes(const LinearForward<T>& p) {
   p.validate();
   if (p.rows == 0) return 0;
   if constexpr (std::is_same_v<T, float>) {
-    return p.bias == nullptr ? 0 : Matmul(shape_of(p)).scratch_bytes();
+    return workspace_bytes(product_of(p));
   } else {
     if (bf16_gains()) return Matmul(shape_of(p)).scratch_bytes();
     return weight_bytes(p) + block_bytes(p);

@@ -39,14 +39,15 @@ inline void require_linear_gelu_sizes(const char* op, std::int64_t rows, const c
 
 template <class T>
 struct LinearGeluForward {
-  const T* x = nullptr;         // [R, I] in
-  const T* weight = nullptr;    // [H, I] in   w
-  const float* bias = nullptr;  // [H]    in
-  T* pre = nullptr;             // [R, H] out  what backward needs; null in inference
-  T* y = nullptr;               // [R, H] out
-  std::int64_t rows = 0;        // R >= 0
-  int in = 0;                   // I >= 1
-  int hidden = 0;               // H >= 1
+  const T* x = nullptr;          // [R, I] in
+  const T* weight = nullptr;     // [H, I] in   w
+  const float* bias = nullptr;   // [H]    in
+  T* pre = nullptr;              // [R, H] out  what backward needs; null in inference
+  T* y = nullptr;                // [R, H] out
+  const void* packed = nullptr;  // CPU, float: the weight by LinearPack (linear.h), or null
+  std::int64_t rows = 0;         // R >= 0
+  int in = 0;                    // I >= 1
+  int hidden = 0;                // H >= 1
   LinearGeluWay way = LinearGeluWay::kByShape;
   void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
 

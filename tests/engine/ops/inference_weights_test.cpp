@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Networks whose products are of bytes. The products themselves: tests/kernels/int8_linear_test.cpp.
+// Networks whose weights are made ready for inference: as bytes, or packed. The products themselves:
+// tests/kernels/int8_linear_test.cpp, linear_test.cpp.
 #include <catch2/catch.hpp>
 
 #include "engine/ops/linear.h"
@@ -78,6 +79,29 @@ TEST_CASE("quantised parameters are multiplied as bytes, but not while a tape re
   const Recording record(&tape);
   CHECK(net.run() == exact);
   CHECK(linear(net.x, net.weight1, &net.bias1).to_host<float>() == exact_linear);
+}
+
+TEST_CASE("packed parameters give the same bits; what is packed is left alone while a tape records",
+          "[ops]") {
+  for (const Device device : testing::devices()) {
+    Mlp net(device);
+    const auto before = net.run();
+    const auto linear_before = linear(net.x, net.weight1, &net.bias1).to_host<float>();
+    net.parameters.pack();
+    CHECK(bool(net.weight1.packed()) == (device == kCpu));
+    CHECK(!net.bias1.packed());
+    CHECK(net.run() == before);
+    CHECK(linear(net.x, net.weight1, &net.bias1).to_host<float>() == linear_before);
+    if (device != kCpu) continue;
+
+    // Later changes don't count in inference, and do in training.
+    const std::vector<float> zeros(std::size_t(net.weight1.shape().count()), 0.f);
+    net.parameters.set(net.weight1, zeros);
+    CHECK(net.run() == before);
+    Tape tape;
+    const Recording record(&tape);
+    CHECK(net.run() != before);
+  }
 }
 
 TEST_CASE("int8 is refused where it can't be", "[int8]") {
