@@ -9,12 +9,14 @@
 #include "kernels/core/workspace.h"
 #include "kernels/hamming/hamming_topk.h"
 #include "kernels/hamming/scan.cuh"
+#include "kernels/hamming/scan_mma.cuh"
 #include "kernels/hamming/topk_cut.h"
 
 namespace hh::gpu {
 namespace {
 
 using Cut = TopkCut;
+static_assert(Cut::kBlockWarps == kScanWarps && Cut::kTensorQueries == MmaQueries::kCount);
 constexpr int kRunRows = int(Cut::kRunRows);
 constexpr int kPlaceThreads = 1024, kSlices = kPlaceThreads / kWarpSize;
 constexpr std::int64_t kNoPlace = Cut::kMostResults;
@@ -139,9 +141,17 @@ struct Warp {
   }
 };
 
+/// The counts of a warp, or all that the block's warps share.
 template <int kQueries>
-__device__ std::uint32_t* clear_counts(int distances) {
+__device__ std::uint32_t* clear_counts(int distances, bool of_block = false) {
   extern __shared__ std::uint32_t shared_counts[];
+  if (of_block) {
+    for (int i = int(threadIdx.x); i < kQueries * distances; i += kScanThreads) {
+      shared_counts[i] = 0;
+    }
+    __syncthreads();
+    return shared_counts;
+  }
   std::uint32_t* const mine = shared_counts + threadIdx.x / kWarpSize * kQueries * distances;
   for (int i = int(threadIdx.x) % kWarpSize; i < kQueries * distances; i += kWarpSize) mine[i] = 0;
   __syncwarp();
@@ -167,22 +177,30 @@ __global__ void __launch_bounds__(kScanThreads)
   }
 }
 
-/// counts[query, chunk, d] for d up to the bound, and marks.
+/// counts[query, chunk, d] for d up to the bound, and marks. A chunk is a warp's, or if there is one
+/// query the block's: then fewer of them have to be added up.
 template <int kWords, int kQueries>
 __global__ void __launch_bounds__(kScanThreads)
     count_kernel(const ScanInput in, const Cut cut, int distances, std::int64_t k,
                  const Round round) {
+  constexpr bool kOfBlock = kQueries == 1;
   const int lane = int(threadIdx.x) % kWarpSize;
   Warp<kWords, kQueries> warp(in);
-  if (warp.chunk >= cut.chunks) return;  // a warp leaves whole
+  if (kOfBlock) warp.chunk = blockIdx.x;
+  if (warp.chunk >= cut.chunks) return;  // a warp, or the block, leaves whole
 #pragma unroll
   for (int i = 0; i < kQueries; ++i) {
     if (warp.first + i >= in.query_count) break;
     warp.limit[i] = kth_distance(round.histogram + (warp.first + i) * distances, distances, k);
   }
-  std::uint32_t* const mine = clear_counts<kQueries>(distances);
-  const std::int64_t begin = warp.chunk * cut.runs_per_chunk,
-                     end = min(begin + cut.runs_per_chunk, cut.runs);
+  std::uint32_t* const mine = clear_counts<kQueries>(distances, kOfBlock);
+  std::int64_t begin = warp.chunk * cut.runs_per_chunk,
+               end = min(begin + cut.runs_per_chunk, cut.runs);
+  if (kOfBlock) {
+    const std::int64_t runs = end - begin, w = threadIdx.x / kWarpSize;
+    end = begin + runs * (w + 1) / kScanWarps;
+    begin += runs * w / kScanWarps;
+  }
   for (std::int64_t run = begin; run < end; ++run) {
     std::uint32_t marks[kQueries] = {};
     warp.count(in, run, distances, mine, marks);
@@ -194,12 +212,78 @@ __global__ void __launch_bounds__(kScanThreads)
       }
     }
   }
+  if (kOfBlock) {
+    __syncthreads();
+    if (threadIdx.x >= kWarpSize) return;
+  }
   __syncwarp();
 #pragma unroll
   for (int i = 0; i < kQueries; ++i) {
     std::uint32_t* const to =
         round.counts + ((warp.first + i) * cut.chunks + warp.chunk) * distances;
     for (int d = lane; d <= warp.limit[i]; d += kWarpSize) to[d] = mine[i * distances + d];
+  }
+}
+
+/// The same by tensor cores: a block has a chunk and 64 queries, its warps take turns at the runs.
+__global__ void __launch_bounds__(kScanThreads, 4)  // blocks: for five, ptxas would spill
+    count_mma_kernel(const ScanInput in, const Cut cut, int distances, std::int64_t k,
+                     const Round round) {
+  constexpr int kQueries = MmaQueries::kCount;
+  extern __shared__ std::uint32_t shared_counts[];  // [kQueries, distances]
+  __shared__ int limits[kQueries], ends[kQueries];  // ends: of the counts up to the limit
+  __shared__ std::uint32_t marks_of_warps[kScanWarps][kQueries];
+  const int lane = int(threadIdx.x) % kWarpSize, warp = int(threadIdx.x) / kWarpSize;
+  const std::int64_t groups = ceil_div(in.query_count, std::int64_t{kQueries});
+  const std::int64_t first = blockIdx.x % groups * kQueries, chunk = blockIdx.x / groups;
+  std::uint32_t* const marks = marks_of_warps[warp];
+  for (int q = warp; q < kQueries; q += kScanWarps) {
+    int limit = -1;
+    if (first + q < in.query_count) {
+      limit = kth_distance(round.histogram + (first + q) * distances, distances, k);
+    }
+    if (lane == 0) {
+      limits[q] = limit;
+      ends[q] = q * distances + limit;
+    }
+  }
+  for (int i = int(threadIdx.x); i < kQueries * distances; i += kScanThreads) shared_counts[i] = 0;
+  for (int q = lane; q < kQueries; q += kWarpSize) marks[q] = 0;
+  __syncthreads();
+  const MmaQueries queries(in, first, limits);
+  const auto* const quarters = reinterpret_cast<const std::uint16_t*>(in.database) + lane % 4;
+  const std::int64_t begin = chunk * cut.runs_per_chunk,
+                     end = min(begin + cut.runs_per_chunk, cut.runs);
+  for (std::int64_t run = begin + warp; run < end; run += kScanWarps) {
+    const std::int64_t base = run * kRunRows;
+    const int rows = int(min(in.row_count - base, std::int64_t{kRunRows}));
+    const bool all = in.allowed == nullptr && rows == kRunRows;
+    const std::uint16_t* const from = quarters + base * 4;
+#pragma unroll 1
+    for (int group = 0; group < 32; ++group) {
+      unsigned bits[4];
+#pragma unroll
+      for (int n = 0; n < 4; ++n) {
+        bits[n] = from[min(group * kWarpSize + 8 * n + lane / 4, rows - 1) * 4];
+      }
+      const std::uint32_t mark = 1u << group;
+      queries.scan(bits, [&](int query, int row, int left) {
+        if (!all && !is_allowed(in, base + group * kWarpSize + row)) return;
+        atomicAdd(shared_counts + (ends[query] - left), 1u);  // integers: any order
+        atomicOr(marks + query, mark);
+      });
+    }
+    __syncwarp();
+    for (int q = lane; q < kQueries; q += kWarpSize) {
+      if (first + q < in.query_count) round.marks[(first + q) * cut.runs + run] = marks[q];
+      marks[q] = 0;
+    }
+    __syncwarp();
+  }
+  __syncthreads();
+  for (int q = warp; q < kQueries && first + q < in.query_count; q += kScanWarps) {
+    std::uint32_t* const to = round.counts + ((first + q) * cut.chunks + chunk) * distances;
+    for (int d = lane; d <= limits[q]; d += kWarpSize) to[d] = shared_counts[q * distances + d];
   }
 }
 
@@ -308,8 +392,17 @@ void count_rows(const ScanInput& in, const Cut& cut, int distances, std::int64_t
                                                                             round.histogram);
     HH_CHECK_LAUNCH(stream);
   }
-  count_kernel<kWords, kQueries><<<blocks_of(cut.chunks * groups), kScanThreads, shared, stream>>>(
-      in, cut, distances, k, round);
+  if (cut.tensor) {
+    const std::int64_t blocks =
+        cut.chunks * ceil_div(in.query_count, std::int64_t{MmaQueries::kCount});
+    count_mma_kernel<<<grid_of(blocks), kScanThreads,
+                       sizeof(std::uint32_t) * MmaQueries::kCount * std::size_t(distances),
+                       stream>>>(in, cut, distances, k, round);
+  } else {
+    const dim3 grid = kQueries == 1 ? grid_of(cut.chunks) : blocks_of(cut.chunks * groups);
+    count_kernel<kWords, kQueries>
+        <<<grid, kScanThreads, shared, stream>>>(in, cut, distances, k, round);
+  }
   HH_CHECK_LAUNCH(stream);
 }
 

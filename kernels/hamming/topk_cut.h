@@ -17,6 +17,8 @@ struct TopkCut {
   static constexpr std::int64_t kFewestChunks = 16;
   static constexpr std::int64_t kManyChunks = 2048;  // their counts are added up by one block
   static constexpr std::int64_t kMostSamples = 64, kRunsPerSample = 16;  // runs; at least
+  static constexpr int kBlockWarps = 4;
+  static constexpr int kTensorQueries = 64;  // that a block takes to tensor cores
   // A chunk's rows are counted in 32 bits.
   static constexpr std::int64_t kMostRows = kFewestChunks << 31;
 
@@ -38,17 +40,23 @@ struct TopkCut {
     HH_PRECONDITION(p.k <= kMostResults,
                     "hamming_topk: k = " << p.k << " of at most " << kMostResults << " on a GPU");
     const std::int64_t words = (p.bits + 63) / 64, distances = p.bits + 1;
-    const std::int64_t each = queries_of_warp(int(words), p.query_count == 1);
+    const bool one = p.query_count == 1;
+    tensor = words == 1 && p.query_count >= kTensorQueries;
+    warps_of_chunk = one || tensor ? kBlockWarps : 1;
+    const std::int64_t each = tensor ? kTensorQueries : queries_of_warp(int(words), one);
     const std::int64_t all = std::max<std::int64_t>(p.query_count, 1);
     runs = divide(p.row_count, kRunRows);
     // 4 bytes for each: of a query at the fewest chunks, and of all counts at more.
     const std::int64_t of_query = 4 * (distances * (kFewestChunks + 1) + runs + 1);
-    const std::int64_t of_counts = 4 * kWantedWarps * each * distances;
+    const std::int64_t of_counts = 4 * kWantedWarps / warps_of_chunk * each * distances;
     const std::int64_t bytes = bytes_of_round(p.row_count * words * 8);
     queries = std::clamp<std::int64_t>((bytes - of_counts) / of_query, 1, all);
-    if (queries < all && queries > each) queries -= queries % each;
+    const std::int64_t rest = queries % each;
+    // Tensor cores take a half of what a block can for no more than all of it.
+    if (queries < all && queries > each && !(tensor && rest >= each / 2)) queries -= rest;
     const std::int64_t groups = divide(queries, each);
-    const std::int64_t wanted = std::clamp(kWantedWarps / groups, kFewestChunks, kManyChunks);
+    const std::int64_t wanted = std::clamp(kWantedWarps / warps_of_chunk / groups, kFewestChunks,
+                                           kManyChunks / warps_of_chunk);
     runs_per_chunk = std::max<std::int64_t>(divide(runs, wanted), 1);
     chunks = divide(runs, runs_per_chunk);
     samples = std::min(runs / kRunsPerSample, kMostSamples);
@@ -57,6 +65,8 @@ struct TopkCut {
   /// Places from here on are all the same: none of them is one of the k.
   static constexpr std::int64_t kMostResults = 0xffff0000;
 
+  bool tensor;           // a block has a chunk and kTensorQueries, else
+  int warps_of_chunk;    // a block (4) or a warp (1) has a chunk and a few queries
   std::int64_t queries;  // of a round
   std::int64_t runs, runs_per_chunk, chunks;
   std::int64_t samples;  // runs

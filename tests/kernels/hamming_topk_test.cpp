@@ -129,6 +129,25 @@ TEST_CASE("hamming_topk returns allowed rows only", "[hamming]") {
   }
 }
 
+// A GPU takes 64 and more queries of up to 64 bits to its tensor cores, 64 at once.
+TEST_CASE("hamming_topk of many queries agrees with its definition", "[hamming]") {
+  const Device device = GENERATE(from_range(testing::devices()));
+  const int bits = GENERATE(8, 63, 64);
+  const std::int64_t rows = GENERATE(1, 33, 1025, 17'000);  // the last has a sample
+  const std::uint32_t one_in = GENERATE(0u, 3u);            // 0: all rows are allowed
+  for (const std::int64_t queries : {63, 64, 65, 130}) {
+    if (rows > 2000 && queries != 65) continue;
+    check(device, {.queries = testing::codes(queries, bits, 1, 20),
+                   .database = testing::codes(rows, bits, 2, 20),
+                   .allowed = one_in == 0 ? std::vector<std::uint64_t>{}
+                                          : testing::row_mask(rows, one_in, 3),
+                   .query_count = queries,
+                   .rows = rows,
+                   .k = 20,
+                   .bits = bits});
+  }
+}
+
 TEST_CASE("hamming_topk breaks ties by row among duplicates", "[hamming]") {
   const Device device = GENERATE(from_range(testing::devices()));
   const int bits = GENERATE(16, 256);
@@ -205,8 +224,10 @@ TEST_CASE("hamming_topk cuts its work so that each round fills a GPU", "[hamming
       const gpu::TopkCut cut({.query_count = queries, .row_count = rows, .k = 100, .bits = bits});
       CAPTURE(rows, bits, queries, cut.queries, cut.chunks);
       const std::int64_t words = (bits + 63) / 64;
-      const int each = gpu::TopkCut::queries_of_warp(int(words), queries == 1);
-      const std::int64_t warps = (cut.queries + each - 1) / each * cut.chunks;
+      CHECK(cut.tensor == (words == 1 && queries >= gpu::TopkCut::kTensorQueries));
+      const int each = cut.tensor ? gpu::TopkCut::kTensorQueries
+                                  : gpu::TopkCut::queries_of_warp(int(words), queries == 1);
+      const std::int64_t warps = (cut.queries + each - 1) / each * cut.chunks * cut.warps_of_chunk;
       CHECK(warps >= 4 * 4 * 132 * 9 / 10);  // four for each scheduler of an H100, about
       CHECK(cut.runs_per_chunk * (cut.chunks - 1) < cut.runs);
       CHECK(cut.runs_per_chunk * cut.chunks >= cut.runs);
