@@ -76,6 +76,11 @@ int compare_command(std::span<const std::string> words) {
   for (const Record& r : read_records(files[1])) {
     const auto found = before.find({r.name, r.device});
     if (found == before.end()) continue;
+    if (found->second.cold != r.cold) {
+      throw std::invalid_argument("compare: " + r.name +
+                                  " was timed with warm caches in one file and cold ones in the "
+                                  "other; run both with --cold or --warm");
+    }
     const Comparison c = compare(found->second, r, 0.05);
     ratios.push_back(c.ratio);
     const std::size_t middle = r.rounds.size() / 2;

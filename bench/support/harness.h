@@ -6,10 +6,14 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "bench/peers/peers.h"
+#include "bench/support/calls.h"
+#include "bench/support/rotation.h"
 #include "engine/device/launch.h"
 #include "engine/tensor/tensor.h"
 #include "tests/support/values.h"
@@ -26,29 +30,55 @@ bool wanted(const std::string& name);
 void time_case(const std::string& name, Device device, Work work,
                const std::function<void()>& call);
 
-/// A call of a kernel, which a GPU is left to do. Its workspace is lent now, outside the timing.
+/// The same of calls on arrays of their own, whatever way a cold run keeps those out of the caches.
+void time_case(const std::string& name, Device device, Work work, const Calls& calls);
+
+/// Whether a GPU's calls are to take turns on copies of their arrays (rotation.h).
+bool rotates(Device device);
+
+/// A call of a kernel, which a GPU is left to do, in `workspace`.
 template <class Args>
-std::function<void()> prepared(Device device, Args args, const Kernel<Args>& kernel) {
-  Backend& on = backend(device);
-  const UseDevice current(on);
-  Tensor workspace;
+std::function<void()> prepared(Device device, Args args, const Kernel<Args>& kernel,
+                               const Tensor& workspace) {
   if constexpr (requires { args.workspace; }) {
-    const std::size_t bytes = kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0;
-    if (bytes != 0) {
-      workspace = Tensor({std::int64_t(bytes)}, DType::u8, device);
-      args.workspace = workspace.raw();
-    }
+    if (workspace) args.workspace = workspace.raw();
   }
-  return [&on, kernel, args, workspace] {
+  return [&on = backend(device), kernel, args, workspace] {
     const UseDevice same(on);
     kernel.run(args, on.stream());
   };
 }
 
-/// A call of the kernel of the device's table.
+/// Scratch memory for a call; empty if it needs none.
+template <class Args>
+Tensor workspace_of(Device device, const Args& args, const Kernel<Args>& kernel) {
+  const UseDevice current(backend(device));
+  if constexpr (requires { args.workspace; }) {
+    const std::size_t bytes = kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0;
+    if (bytes != 0) return Tensor({std::int64_t(bytes)}, DType::u8, device);
+  }
+  return {};
+}
+
+/// A call of the kernel of the device's table. Its workspace is lent now, outside the timing.
 template <class Args>
 std::function<void()> prepared(Device device, const Args& args) {
-  return prepared(device, args, backend(device).kernels().of<Args>());
+  const Kernel<Args>& kernel = backend(device).kernels().of<Args>();
+  return prepared(device, args, kernel, workspace_of(device, args, kernel));
+}
+
+/// make(args) as calls: one, or one for each set of a rotation.
+template <class Args>
+Calls calls_of(Device device, const Args& args, double bytes,
+               const std::function<std::function<void()>(const Args&)>& make) {
+  if (!rotates(device) || LentBlocks::current() == nullptr) return {.each = {make(args)}};
+  const auto object = std::as_bytes(std::span(&args, 1));
+  auto rotation = std::make_shared<Rotation>(device, object, bytes, *LentBlocks::current());
+  Calls calls{.beyond_caches = rotation->beyond_caches(), .arrays = rotation};
+  for (std::size_t set = 0; set < rotation->sets(); ++set) {
+    calls.each.push_back(make(rotation->at(set, args)));
+  }
+  return calls;
 }
 
 /// Whether --peers was given.
@@ -60,16 +90,24 @@ template <class Args>
 void measure(const std::string& name, Device device, const Args& args) {
   if (!wanted(name)) return;
   const Work work = args.work();
-  time_case(name, device, work, prepared(device, args));
+  const auto time = [&](const std::string& as, const Kernel<Args>& kernel) {
+    const Tensor workspace = workspace_of(device, args, kernel);
+    time_case(as, device, work, calls_of<Args>(device, args, work.bytes, [&](const Args& each) {
+                return prepared(device, each, kernel, workspace);
+              }));
+  };
+  time(name, backend(device).kernels().of<Args>());
   for (const auto& variant : testing::variants_of<Args>(device)) {
-    time_case(name + "/" + variant.name, device, work, prepared(device, args, variant.kernel));
+    time(name + "/" + variant.name, variant.kernel);
   }
   if (device == kCpu || !with_peers()) return;
   Backend& on = backend(device);
   const auto beside = [&](const char* as, typename PeerOf<Args>::Make PeerOf<Args>::*which) {
-    const Peer peer = make_peer(args, on.stream(), which);
-    if (peer.calls == 0) return;
-    time_case(name + as, device, work, peer.run);
+    if (make_peer(args, on.stream(), which).calls == 0) return;
+    time_case(name + as, device, work,
+              calls_of<Args>(device, args, work.bytes, [&](const Args& each) {
+                return make_peer(each, on.stream(), which).run;
+              }));
   };
   beside("/unfused", &PeerOf<Args>::unfused);
   beside("/library", &PeerOf<Args>::library);

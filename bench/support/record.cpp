@@ -32,6 +32,11 @@ Record parse_record(const std::string& line) {
            .copy_gb_s = number(json, "copy_gb_s", 0),
            .gemm_tflop_s = number(json, "gemm_tflop_s", 0),
            .gemm = json.at("gemm").get<std::string>()};
+  const std::string caches = json.value("caches", "warm");  // older versions don't say it
+  if (caches != "warm" && caches != "cold") {
+    throw std::invalid_argument("caches is " + caches + ", neither warm nor cold");
+  }
+  r.cold = caches == "cold";
   if (json.contains("about")) r.about = json.at("about").get<decltype(r.about)>();
   if (r.gemm != "f32" && r.gemm != "bf16")
     throw std::invalid_argument("gemm is " + r.gemm + ", neither f32 nor bf16");
@@ -71,6 +76,7 @@ std::string to_json(const Record& r) {
             {"device", r.device},
             {"bytes", r.bytes},
             {"flops", r.flops},
+            {"caches", r.cold ? "cold" : "warm"},
             {"median_us", r.median()},
             {"fast_us", r.fast()},
             {"p10_us", r.percentile(0.1)},

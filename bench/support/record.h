@@ -21,6 +21,7 @@ struct Record {
   static constexpr double kLatencyUs = 40;
   std::string name, device;
   double bytes = 0, flops = 0;  // what one call must move and do
+  bool cold = false;            // caches held nothing of its arrays
   std::vector<double> us;       // samples of all rounds, ascending
   std::vector<Round> rounds;
   double copy_us = 0, copy_gb_s = 0;         // a copy (or read) of the same bytes; of a large array

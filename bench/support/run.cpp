@@ -13,6 +13,7 @@
 #include "bench/support/harness.h"
 #include "bench/support/profile_mark.h"
 #include "bench/support/yardstick.h"
+#include "engine/device/lent_blocks.h"
 #include "engine/device/memory.h"
 #include "kernels/core/parallel.h"
 
@@ -67,38 +68,38 @@ double microseconds(Clock::duration time) {
 /// Calls in a graph, so that the host's launches, and the events, weigh little beside them.
 class Replays {
  public:
-  Replays(Device device, int count, const std::function<void()>& call)
-      : count_(count), call_(call) {
-    const auto all = [&] {
-      for (int i = 0; i < count; ++i) call();
-    };
+  /// All of them, `times` in turn.
+  Replays(Device device, int times, const Calls& calls) : times_(times), calls_(calls) {
     try {
-      if (count > 1) graph_ = backend(device).record(all);
+      if (count() > 1) graph_ = backend(device).record([&] { call_all(); });
     } catch (const DeviceError&) {  // a peer's call that can't be recorded
       graph_ = nullptr;
     }
   }
-  int count() const { return count_; }
-  void queue() const {
-    if (graph_) return graph_->replay();
-    for (int i = 0; i < count_; ++i) call_();
-  }
+  int count() const { return times_ * int(calls_.each.size()); }
+  void queue() const { graph_ ? graph_->replay() : call_all(); }
 
  private:
-  int count_;
-  const std::function<void()>& call_;
+  void call_all() const {
+    for (int i = 0; i < times_; ++i) {
+      for (const auto& call : calls_.each) call();
+    }
+  }
+
+  int times_;
+  const Calls& calls_;
   std::unique_ptr<LaunchGraph> graph_;
 };
 
-/// By the GPU's clock. Warm: calls one after the other on the same arrays. Cold: each by itself,
-/// after kEmptying bytes were written, more than L2 holds.
-std::vector<double> sample_on_gpu(Device device, Samples wanted, bool cold,
-                                  const std::function<void()>& call) {
+/// By the GPU's clock. Warm: calls one after the other on the same arrays. Cold: calls in turn on
+/// copies of them; where these are too few to fill the caches, kEmptying bytes are written before
+/// each round.
+std::vector<double> sample_on_gpu(Device device, Samples wanted, bool cold, const Calls& calls) {
   const auto timeline = backend(device).timeline();
   const auto time = [&](std::size_t samples, const Replays& replays) {
     timeline->start();
     for (std::size_t i = 0; i < samples; ++i) {
-      if (cold) empty_caches(device);
+      if (cold && !calls.beyond_caches) empty_caches(device);
       timeline->begin_span();
       replays.queue();
       timeline->end_span();
@@ -109,8 +110,10 @@ std::vector<double> sample_on_gpu(Device device, Samples wanted, bool cold,
     }
     return us;
   };
-  const double first = time(2, Replays(device, 1, call)).back();
-  const Replays replays(device, cold ? 1 : std::clamp(int(200 / first), 1, 50), call);
+  // A first call of each may load code or choose algorithms, which no recording can.
+  for (const auto& call : calls.each) call();
+  const double first = time(2, Replays(device, 1, calls)).back();
+  const Replays replays(device, cold ? 1 : std::clamp(int(200 / first), 1, 50), calls);
   if (replays.count() > 1) time(1, replays);
   const double each = first * replays.count();
   const auto number =
@@ -155,9 +158,16 @@ void choose(const std::string& extents, std::vector<std::vector<int>>& micro,
   std::erase_if(micro, [&](const auto& shape) { return !seen.insert(shape).second; });
 }
 
+bool rotates(Device device) { return device != kCpu && current.options.cold && !only_once(); }
+
 std::vector<double> sample(Device device, Samples wanted, const std::function<void()>& call) {
+  return sample(device, wanted, Calls{.each = {call}});
+}
+
+std::vector<double> sample(Device device, Samples wanted, const Calls& calls) {
   const bool cold = current.options.cold && !wanted.always_warm;
-  if (device != kCpu && !only_once()) return sample_on_gpu(device, wanted, cold, call);
+  if (device != kCpu && !only_once()) return sample_on_gpu(device, wanted, cold, calls);
+  const auto& call = calls.each.front();
   const auto once = [&] {
     if (cold) empty_caches(device);
     const auto start = Clock::now();
@@ -179,6 +189,10 @@ std::vector<double> sample(Device device, Samples wanted, const std::function<vo
 
 void time_case(const std::string& name, Device device, Work work,
                const std::function<void()>& call) {
+  time_case(name, device, work, Calls{.each = {call}});
+}
+
+void time_case(const std::string& name, Device device, Work work, const Calls& calls) {
   const std::string gemm = work.half_products ? "bf16" : "f32";
   if (only_once()) {
     mark_profile(Json{{"kind", "case"},
@@ -186,7 +200,7 @@ void time_case(const std::string& name, Device device, Work work,
                       {"bytes", work.bytes},
                       {"flops", work.flops},
                       {"gemm", gemm}});
-    sample(device, {0, 1, 1, false}, call);
+    sample(device, {0, 1, 1, false}, calls);
     mark_profile(Json{{"kind", "case_end"}});
     return;
   }
@@ -197,10 +211,11 @@ void time_case(const std::string& name, Device device, Work work,
                                .device = key.second,
                                .bytes = work.bytes,
                                .flops = work.flops,
+                               .cold = current.options.cold,
                                .gemm = gemm});
   }
   Record& r = current.records[found->second];
-  const auto us = sample(device, {current.options.min_time / kRounds, 2, 20, false}, call);
+  const auto us = sample(device, {current.options.min_time / kRounds, 2, 20, false}, calls);
   r.us.insert(r.us.end(), us.begin(), us.end());
   r.rounds.push_back(reference_now(device, gemm == "bf16"));
   r.rounds.back().us = us[std::size_t(kLow * double(us.size() - 1) + 0.5)];
@@ -235,7 +250,8 @@ std::vector<Record> run(const Options& options, bool list) {
                   cpu::num_threads());
       if (device != kCpu) {
         std::printf(options.cold
-                        ? "by events, cold: after 256 MiB were written\n"
+                        ? "by events, cold: graphs of calls in turn on copies of the arrays, 256 "
+                          "MiB of them\n"
                         : "by events, warm: graphs of up to 50 calls on the same arrays\n");
       }
       std::printf("%-56s %10s %10s %10s %8s %8s %7s %7s %s\n", "case", "median us", "p10", "p90",
@@ -244,7 +260,10 @@ std::vector<Record> run(const Options& options, bool list) {
     const int rounds = only_once() ? 1 : kRounds;
     for (current.round = 0; current.round < rounds; ++current.round) {
       release_cached_memory(device);  // other pages each time: where arrays lie changes times too
-      for (const Function function : chosen) function(device);
+      for (const Function function : chosen) {
+        const LentBlocks lent;
+        function(device);
+      }
     }
   }
   return std::move(current.records);

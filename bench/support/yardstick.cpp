@@ -81,11 +81,11 @@ const Yardstick& yardstick(Device device, bool half_product) {
 }
 
 Round reference_now(Device device, bool half_product) {
-  struct Calls {
+  struct Both {
     std::function<void()> product, copy;
   };
-  static std::map<std::pair<std::string, bool>, Calls> known;
-  Calls& calls = known[{to_string(device), half_product}];
+  static std::map<std::pair<std::string, bool>, Both> known;
+  Both& calls = known[{to_string(device), half_product}];
   if (!calls.product) {
     calls.product = square_product(device, 384, half_product);
     const std::int64_t bytes = 8 << 20;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <vector>
 
+#include "bench/support/calls.h"
 #include "bench/support/record.h"
 #include "engine/device/device.h"
 
@@ -26,10 +27,12 @@ Round reference_now(Device device, bool half_product);
 struct Samples {
   double seconds;  // of samples, about
   std::size_t least, most;
-  bool always_warm;  // else caches are emptied before each if the run is a cold one
+  bool always_warm;  // else caches hold nothing of it if the run is a cold one
 };
 /// Samples of a call in microseconds, ascending, after some that don't count: by the host's clock,
 /// or of what it queues on a GPU by events.
 std::vector<double> sample(Device device, Samples wanted, const std::function<void()>& call);
+/// The same of calls that differ in their arrays alone, each as often as the others.
+std::vector<double> sample(Device device, Samples wanted, const Calls& calls);
 
 }  // namespace hh::bench

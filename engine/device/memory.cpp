@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/device/backend.h"
+#include "engine/device/lent_blocks.h"
 #include "engine/device/profiler.h"
 
 namespace hh {
@@ -25,6 +26,8 @@ std::size_t size_class(std::size_t bytes) {
 
 /// The pool of this thread's new Storages; null: the device's own.
 thread_local std::shared_ptr<MemoryPool> pool_in_use;
+
+thread_local LentBlocks* lent_blocks = nullptr;
 
 }  // namespace
 
@@ -147,12 +150,39 @@ UsePool::UsePool(std::shared_ptr<MemoryPool> pool)
     : previous_(std::exchange(pool_in_use, std::move(pool))) {}
 UsePool::~UsePool() { pool_in_use = std::move(previous_); }
 
+LentBlocks::LentBlocks() : previous_(std::exchange(lent_blocks, this)) {}
+LentBlocks::~LentBlocks() { lent_blocks = previous_; }
+LentBlocks* LentBlocks::current() { return lent_blocks; }
+
+void LentBlocks::lend(std::byte* data, std::size_t bytes, Device device) {
+  blocks_[device][data] = bytes;
+}
+void LentBlocks::take_back(std::byte* data, Device device) {
+  blocks_[device].erase(data);
+  if (previous_ != nullptr) previous_->take_back(data, device);
+}
+
+std::optional<LentBlocks::Block> LentBlocks::holding(std::byte* address, Device device) const {
+  const auto of_device = blocks_.find(device);
+  if (of_device == blocks_.end()) return {};
+  auto next = of_device->second.upper_bound(address);
+  if (next == of_device->second.begin()) return {};
+  const auto& [data, bytes] = *--next;
+  if (address >= data + bytes) return {};
+  return Block{data, bytes};
+}
+
 Storage::Storage(std::size_t bytes, Device device)
     : pool_(pool_in_use && pool_in_use->device() == device ? pool_in_use : nullptr),
       data_(allocator(device).take(bytes, pool_.get())),
       bytes_(bytes),
-      device_(device) {}
+      device_(device) {
+  if (lent_blocks != nullptr) lent_blocks->lend(data_, bytes, device);
+}
 
-Storage::~Storage() { allocator(device_).give_back(data_, bytes_, pool_.get()); }
+Storage::~Storage() {
+  if (lent_blocks != nullptr) lent_blocks->take_back(data_, device_);
+  allocator(device_).give_back(data_, bytes_, pool_.get());
+}
 
 }  // namespace hh

@@ -62,6 +62,11 @@ TEST_CASE("compare finds a regression and can fail because of it", "[bench]") {
   CHECK_THAT(said.out, Contains("1.200") && Contains("1 slower"));
   CHECK(run_program(folder.path(), {"compare", a, b, "--fail-on-regression"}).status == 1);
   CHECK(run_program(folder.path(), {"compare", b, a, "--fail-on-regression"}).status == 0);
+  after.cold = true;
+  write_text(b, to_json(after) + "\n");
+  const Outcome mixed = run_program(folder.path(), {"compare", a, b});
+  CHECK(mixed.status == 2);
+  CHECK_THAT(mixed.err, Contains("add/f32/8 was timed with warm caches in one file and cold ones"));
 }
 
 TEST_CASE("list names what run would time", "[bench]") {

@@ -52,6 +52,7 @@ TEST_CASE("the verdict names the nearer limit", "[bench]") {
 TEST_CASE("records come back from their lines of JSON", "[bench]") {
   Record gpu = kRecord;
   gpu.device = "cuda:0";
+  gpu.cold = true;
   gpu.name = "odd \"name\" \\ of\nlines";
   const std::string text = to_json(kRecord) + "\n\n" + to_json(gpu) + "\n";
   const auto back = parse_records(text, "run.jsonl");
@@ -73,6 +74,7 @@ TEST_CASE("records come back from their lines of JSON", "[bench]") {
     CHECK(back[i].copy_gb_s == wanted.copy_gb_s);
     CHECK(back[i].gemm_tflop_s == wanted.gemm_tflop_s);
     CHECK(back[i].gemm == wanted.gemm);
+    CHECK(back[i].cold == wanted.cold);
     CHECK(back[i].about == wanted.about);
   }
 }
@@ -98,6 +100,7 @@ TEST_CASE("a line that is no record is named", "[bench]") {
   refused(good + "[1]\n", "run.jsonl:2: not a record");
   refused(good + good, "run.jsonl:2: add/f32/1000 is there twice");
   refused(changed("us", nullptr), "run.jsonl:2: not a record");
+  refused(changed("caches", "lukewarm"), "run.jsonl:2: caches is lukewarm, neither warm nor cold");
   refused(changed("us", nlohmann::json::array()), "us must hold");
   refused(changed("us", {1.0, 0.0}), "not above 0");
   refused(changed("rounds", nullptr), "run.jsonl:2: not a record");
