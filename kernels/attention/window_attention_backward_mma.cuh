@@ -309,7 +309,7 @@ struct KeyGradients {
 };
 
 /// What tiles begin .. end - 1 of queries add to the gradients of the warp's keys k with values v.
-/// Calls keep(tile, dS^T) for each, keys in rows, kOwn tiles of 16 x 16.
+/// Of 16 bits calls keep(tile, dS^T) for each, keys in rows, kOwn packed tiles of 16 x 16.
 template <int kD, int kOwn, class T, class Keep>
 __device__ void add_queries(int begin, int end, const TileReader<T, kD>& reader, unsigned queries,
                             unsigned dout_plane, int mask, float scale_log2, unsigned sums,
@@ -336,9 +336,16 @@ __device__ void add_queries(int begin, int end, const TileReader<T, kD>& reader,
         dx = x * (dx - __uint_as_float(sum[i / 4][i % 2 * 2 + 1]));
       }
     }
-    keep(tile, ds);
-    add_product(to->dv, e, dout_at);
-    add_product(to->dk, ds, queries_at);
+    if constexpr (sizeof(T) == 2) {
+      unsigned packed[kOwn][4];
+      pack_weights<T>(ds, packed);
+      keep(tile, packed);
+      add_product(to->dv, e, dout_at);
+      add_packed_product(to->dk, packed, queries_at);
+    } else {
+      add_product(to->dv, e, dout_at);
+      add_product(to->dk, ds, queries_at);
+    }
   };
   constexpr int kTileBytes = 16 * Rows<T, kD>::kBytes;
   auto queries_at = reader.first(queries + begin * kTileBytes);
@@ -362,7 +369,7 @@ __device__ void pass_over_queries(const WindowAttentionBackward<T>& p, const Blo
                                   const RowFragment<T, kD> (&v)[kOwn]) {
   KeyGradients<kD, kOwn> gradients;
   add_queries(0, reader.tiles(), reader, queries, dout_plane, plane_mask<T>(own.instance),
-              scale_log2, sums, k, v, &gradients, [](int, const float(&)[kOwn][2][4]) {});
+              scale_log2, sums, k, v, &gradients, [](int, const auto&) {});
   gradients.store(p, block, own, scale_log2);
 }
 

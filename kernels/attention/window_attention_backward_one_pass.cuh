@@ -33,15 +33,11 @@ struct OnePassMemory {
   }
 };
 
-/// dS of 16 keys and 16 queries, given transposed, to shared memory as four 8x8 matrices.
-template <class T>
-__device__ void keep_tile(const float (&ds)[2][4], unsigned to) {
+/// dS of 16 keys and 16 queries, given transposed and packed, to shared memory as four 8x8 matrices.
+__device__ inline void keep_tile(const unsigned (&ds)[4], unsigned to) {
   to += threadIdx.x % kWarpSize * 4;
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const unsigned packed = pack_halves<T>(ds[i / 2][i % 2 * 2], ds[i / 2][i % 2 * 2 + 1]);
-    store<4>(&packed, to + 128 * i);
-  }
+  for (int i = 0; i < 4; ++i) store<4>(&ds[i], to + 128 * i);
 }
 
 /// dq of a tile of queries, whose dS with all tiles of keys begins at `scores`.
@@ -129,11 +125,11 @@ __global__ void __launch_bounds__(kBackwardWarps* kWarpSize, 1)
     for (int first = 0; first < reader.tiles(); first += query_tiles) {
       const int end = min(first + query_tiles, reader.tiles());
       add_queries(first, end, reader, queries, dout, plane_mask<T>(instance), scale_log2, sums, k,
-                  v, &gradients, [&](int tile, const float(&ds)[kOwn][2][4]) {
+                  v, &gradients, [&](int tile, const unsigned(&ds)[kOwn][4]) {
                     const int row = (tile - first) * reader.tiles() + own.first;
 #pragma unroll
                     for (int m = 0; m < kOwn; ++m) {
-                      if (own.has(m)) keep_tile<T>(ds[m], scores + (row + m) * kScoreTileBytes);
+                      if (own.has(m)) keep_tile(ds[m], scores + (row + m) * kScoreTileBytes);
                     }
                   });
       __syncthreads();

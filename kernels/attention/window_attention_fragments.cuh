@@ -221,30 +221,44 @@ __device__ void dot_rows(const RowFragment<T, kD> (&a)[kOwn], const Cursor<T, kD
   });
 }
 
+/// Weights of 16 x 16 in 16 bits as a left operand.
+template <class T, int kOwn>
+__device__ void pack_weights(const float (&weights)[kOwn][2][4], unsigned (&to)[kOwn][4]) {
+#pragma unroll
+  for (int m = 0; m < kOwn; ++m) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      to[m][i] = pack_halves<T>(weights[m][i / 2][i % 2 * 2], weights[m][i / 2][i % 2 * 2 + 1]);
+    }
+  }
+}
+
+/// add_product() of packed weights.
+template <class T, int kD, bool kLast, int kOwn>
+__device__ void add_packed_product(float (&sums)[kOwn][kD / 8][4],
+                                   const unsigned (&weights)[kOwn][4],
+                                   const Cursor<T, kD, kLast>& at) {
+#pragma unroll
+  for (int part = 0; part < kD / 16; ++part) {
+    unsigned b[4];
+    at.columns(part, b);
+#pragma unroll
+    for (int m = 0; m < kOwn; ++m) {
+      mma_add<T>(sums[m][2 * part], weights[m], b[0], b[1]);
+      mma_add<T>(sums[m][2 * part + 1], weights[m], b[2], b[3]);
+    }
+  }
+}
+
 /// sums [16, kD] of each of kOwn tiles += its weights [16, 16] times a tile of rows. as_rows() says
 /// which e's the sums are of.
 template <class T, int kD, bool kLast, int kOwn>
 __device__ void add_product(float (&sums)[kOwn][kD / 8][4], const float (&weights)[kOwn][2][4],
                             const Cursor<T, kD, kLast>& at) {
   if constexpr (sizeof(T) == 2) {
-    unsigned a[kOwn][4];
-#pragma unroll
-    for (int m = 0; m < kOwn; ++m) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        a[m][i] = pack_halves<T>(weights[m][i / 2][i % 2 * 2], weights[m][i / 2][i % 2 * 2 + 1]);
-      }
-    }
-#pragma unroll
-    for (int part = 0; part < kD / 16; ++part) {
-      unsigned b[4];
-      at.columns(part, b);
-#pragma unroll
-      for (int m = 0; m < kOwn; ++m) {
-        mma_add<T>(sums[m][2 * part], a[m], b[0], b[1]);
-        mma_add<T>(sums[m][2 * part + 1], a[m], b[2], b[3]);
-      }
-    }
+    unsigned packed[kOwn][4];
+    pack_weights<T>(weights, packed);
+    add_packed_product(sums, packed, at);
   } else {
     for_parts<0, kD / 32>([&](auto half) {
       for_parts<0, 2>([&](auto i) {
