@@ -230,14 +230,18 @@ Tensor conv2d(const Tensor& x, const Parameter& weight, const Parameter& bias) {
   Tensor y = like(x, with_last(x.shape(), shape.out_channels));
   with_activation_type(x.dtype(), [&](auto t) {
     using T = decltype(t);
+    const bool recording = records_parameters();
+    const bool keeps_rows = recording && x.device() != kCpu;
+    const Tensor rows = keeps_rows ? like(weight.compute()) : Tensor();
     launch(x.device(), Conv2dForward<T>{.x = x.data<T>(),
                                         .weight = weight.compute().data<T>(),
                                         .bias = bias.compute().data<T>(),
                                         .y = y.data<T>(),
+                                        .rows = rows ? rows.data<T>() : nullptr,
                                         .shape = shape});
-    if (!records_parameters()) return;
+    if (!recording) return;
     y.want_gradient();
-    record([x, &weight, &bias, slot = y.gradient(), shape] {
+    record([x, &weight, &bias, rows, slot = y.gradient(), shape] {
       const Tensor dy = slot->take();
       if (!dy) return;
       launch(dy.device(), Conv2dBackwardWeight<T>{.x = x.data<T>(),
@@ -250,6 +254,7 @@ Tensor conv2d(const Tensor& x, const Parameter& weight, const Parameter& bias) {
       launch(dy.device(), Conv2dBackwardInput<T>{.dy = dy.data<T>(),
                                                  .weight = weight.compute().data<T>(),
                                                  .dx = dx.data<T>(),
+                                                 .rows = rows ? rows.data<T>() : nullptr,
                                                  .shape = shape});
       x.gradient()->add(dx);
     });

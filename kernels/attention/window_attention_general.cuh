@@ -323,9 +323,13 @@ __global__ void __launch_bounds__(kThreads)
       for (int j = 0; j < kScores; ++j) {
         const int r = at.row(i), c = at.column(j), query = kOfKeys ? c : r;
         const bool inside = first + c < n;
-        const float e = inside ? exp2f(fmaf(s[i][j], scale_log2, -memory.lse[query])) : 0;
+        // One key: P is 1 and dS is 0, whatever the rounding.
+        const float e = !inside  ? 0
+                        : n == 1 ? 1
+                                 : exp2f(fmaf(s[i][j], scale_log2, -memory.lse[query]));
         if constexpr (kOfKeys) memory.p[r * kScorePitch + c] = e;
-        memory.ds[r * kScorePitch + c] = inside ? e * (dp[i][j] - memory.delta[query]) * scale : 0;
+        memory.ds[r * kScorePitch + c] =
+            inside && n != 1 ? e * (dp[i][j] - memory.delta[query]) * scale : 0;
       }
     }
     __syncwarp();

@@ -209,9 +209,9 @@ void run(const Conv2dForward<T>& p, StreamHandle stream) {
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
   const Scratch<T> scratch(p.workspace, s);
-  weights_to_channels_last(p.weight, s, scratch.weights, stream);
-  switch (cudnn_convolve(ConvPass::kForward, s, p.x, scratch.weights, p.bias, p.y, scratch.rest,
-                         stream)) {
+  T* const weights = p.rows != nullptr ? p.rows : scratch.weights;
+  weights_to_channels_last(p.weight, s, weights, stream);
+  switch (cudnn_convolve(ConvPass::kForward, s, p.x, weights, p.bias, p.y, scratch.rest, stream)) {
     case CudnnDid::kAll:
       return;
     case CudnnDid::kAllButBias:
@@ -222,7 +222,7 @@ void run(const Conv2dForward<T>& p, StreamHandle stream) {
   for_each_group(p.x, s, scratch.rest, stream,
                  [&](const Conv2dShape& g, std::int64_t pixel, const T* columns) {
                    gemm(Gemm<T, T>{.a = columns,
-                                   .b = scratch.weights,
+                                   .b = weights,
                                    .b_transposed = true,
                                    .d = p.y + pixel * s.out_channels,
                                    .rows = g.pixels(),
@@ -239,9 +239,10 @@ void run(const Conv2dBackwardInput<T>& p, StreamHandle stream) {
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
   const Scratch<T> scratch(p.workspace, s);
-  weights_to_channels_last(p.weight, s, scratch.weights, stream);
-  if (cudnn_convolve<T>(ConvPass::kBackwardInput, s, p.dy, scratch.weights, nullptr, p.dx,
-                        scratch.rest, stream) == CudnnDid::kAll) {
+  if (p.rows == nullptr) weights_to_channels_last(p.weight, s, scratch.weights, stream);
+  const T* const weights = p.rows != nullptr ? p.rows : scratch.weights;
+  if (cudnn_convolve<T>(ConvPass::kBackwardInput, s, p.dy, weights, nullptr, p.dx, scratch.rest,
+                        stream) == CudnnDid::kAll) {
     return;
   }
   auto* const dcolumns = reinterpret_cast<float*>(scratch.rest);
@@ -250,7 +251,7 @@ void run(const Conv2dBackwardInput<T>& p, StreamHandle stream) {
     const Conv2dShape g = group_of(s, first, groups.images);
     const std::int64_t pixel = std::int64_t{first} * s.height * s.width;
     gemm(Gemm<T, float>{.a = p.dy + pixel * s.out_channels,
-                        .b = scratch.weights,
+                        .b = weights,
                         .d = dcolumns,
                         .rows = g.pixels(),
                         .cols = Groups::inner(s),

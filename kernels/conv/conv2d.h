@@ -55,6 +55,7 @@ struct Conv2dForward {
   const T* weight = nullptr;  // [Cout, Cin, kh, kw] in
   const T* bias = nullptr;    // [Cout] in   may be null
   T* y = nullptr;             // [B, H, W, Cout] out
+  T* rows = nullptr;          // [Cout, kh, kw, Cin] out  GPU: the weights so; may be null
   Conv2dShape shape;
   void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
 
@@ -70,6 +71,7 @@ struct Conv2dBackwardInput {
   const T* dy = nullptr;      // [B, H, W, Cout] in
   const T* weight = nullptr;  // [Cout, Cin, kh, kw] in
   T* dx = nullptr;            // [B, H, W, Cin] out
+  const T* rows = nullptr;    // [Cout, kh, kw, Cin] in  GPU: what forward left; may be null
   Conv2dShape shape;
   void* workspace = nullptr;  // workspace_bytes(*this), aligned to 64 (GPU: 256)
 

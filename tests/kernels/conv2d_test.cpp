@@ -200,6 +200,49 @@ TEMPLATE_TEST_CASE("conv2d's weight gradient where blocks have several steps and
   }
 }
 
+TEMPLATE_TEST_CASE("conv2d's input gradient from the weights that forward left has the same bits",
+                   "[conv]", float, bf16, f16) {
+  using T = TestType;
+  const Conv2dShape s{.images = 3,
+                      .height = 6,
+                      .width = 5,
+                      .in_channels = 24,
+                      .out_channels = 40,
+                      .kernel_h = 3,
+                      .kernel_w = 3};
+  const Inputs<T> in(s, 0);
+  for (const Device device : testing::devices_of<T>()) {
+    if (device == kCpu) continue;
+    CAPTURE(device);
+    const Array<T> x(device, in.x), weight(device, in.weight), dy(device, in.dy);
+    const Array<T> y(device, in.dy), rows(device, std::vector<T>(in.weight.size()));
+    testing::run(device, Conv2dForward<T>{.x = x.data(),
+                                          .weight = weight.data(),
+                                          .y = y.data(),
+                                          .rows = rows.data(),
+                                          .shape = s});
+    const std::vector<T> got = rows.host();
+    Size wrong = 0;
+    for (Size i = 0; i < got.size(); ++i) {
+      const Size c = i % 24, tap = i / 24 % 9, o = i / (9 * 24);
+      wrong += to_float(got[i]) != to_float(in.weight[(o * 24 + c) * 9 + tap]);
+    }
+    CHECK(wrong == 0);
+    // Other weights beside it, which it then doesn't read.
+    const Array<T> others(device, std::vector<T>(in.weight.size()));
+    const auto dx_of = [&](const Array<T>& with, const T* given) {
+      const Array<T> dx(device, in.x);
+      testing::run(
+          device,
+          Conv2dBackwardInput<T>{
+              .dy = dy.data(), .weight = with.data(), .dx = dx.data(), .rows = given, .shape = s});
+      return dx.host();
+    };
+    const std::vector<T> want = dx_of(weight, nullptr), kept = dx_of(others, rows.data());
+    CHECK(std::memcmp(want.data(), kept.data(), want.size() * sizeof(T)) == 0);
+  }
+}
+
 TEMPLATE_TEST_CASE("conv2d gives the same bits every time, dbias for any number of threads",
                    "[conv]", float, bf16) {
   using T = TestType;
