@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <regex>
 #include <stdexcept>
+#include <string_view>
 
 #include "engine/files/file.h"
 #include "engine/text/counted.h"
@@ -62,6 +62,18 @@ std::vector<Part> sorted_parts(const std::vector<fs::path>& files) {
   const auto by_number = [](const Part& a, const Part& b) { return a.of().number < b.of().number; };
   std::stable_sort(parts.begin(), parts.end(), by_number);
   return parts;
+}
+
+/// As part_file_name() makes them: numbers of five to seven digits.
+bool is_part_name(std::string_view name) {
+  for (const std::string_view word : {"part-", "-of-"}) {
+    if (!name.starts_with(word)) return false;
+    name.remove_prefix(word.size());
+    const std::size_t digits = std::min(name.find_first_not_of("0123456789"), name.size());
+    if (digits < 5 || digits > 7) return false;
+    name.remove_prefix(digits);
+  }
+  return name == ".codes";
 }
 
 /// Numbers of parts that aren't there, a few of them.
@@ -232,10 +244,9 @@ std::string part_file_name(const PartOfList& part) {
 }
 
 std::vector<fs::path> part_files(const fs::path& folder) {
-  static const std::regex kName("part-[0-9]{5,7}-of-[0-9]{5,7}\\.codes");
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    if (std::regex_match(entry.path().filename().string(), kName)) files.push_back(entry.path());
+    if (is_part_name(entry.path().filename().string())) files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());
   return files;

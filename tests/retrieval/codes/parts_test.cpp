@@ -203,5 +203,20 @@ TEST_CASE("shards are named NUMBER/COUNT, and share a list evenly", "[parts]") {
   CHECK(PartOfList::begin(2, 3, 10) == 6);
 }
 
+TEST_CASE("parts are the files of a folder that are called so", "[parts]") {
+  const testing::TemporaryFolder folder;
+  for (const char* name :
+       {"part-00001-of-00003.codes", "part-0000002-of-1000000.codes", "part-0001-of-00003.codes",
+        "part-00000001-of-00003.codes", "part-00001-of-003.codes", "part-0000x-of-00003.codes",
+        "part-00001-of-00003", "part-00001-of-00003.codes2", "a-part-00001-of-00003.codes",
+        "part-.codes"}) {
+    testing::write_text(folder / name, "");
+  }
+  const std::vector<fs::path> files = part_files(folder.path());
+  REQUIRE(files.size() == 2);
+  CHECK(files[0].filename() == "part-0000002-of-1000000.codes");
+  CHECK(files[1].filename() == "part-00001-of-00003.codes");
+}
+
 }  // namespace
 }  // namespace hh::retrieval
