@@ -8,6 +8,7 @@
 #include "kernels/blockify/blockify_layer_norm.h"
 #include "kernels/blockify/deblockify_residual.h"
 #include "kernels/conv/conv2d.h"
+#include "kernels/conv/int8_conv2d.h"
 #include "kernels/elementwise/add.h"
 #include "kernels/elementwise/add_partial_sums.h"
 #include "kernels/elementwise/cast.h"

@@ -86,6 +86,7 @@ struct GradientSquares;
 struct HammingAveragePrecision;
 struct HammingRadius;
 struct HammingTopk;
+struct Int8Conv2dForward;
 struct Int8LinearForward;
 struct Int8MlpForward;
 struct Int8Pack;
@@ -120,6 +121,7 @@ using OtherKernels =
                WmlLoss<bf16>, WmlLoss<f16>>;
 
 /// Those that only the CPU has.
-using CpuKernels = KernelList<Int8LinearForward, Int8MlpForward, Int8Pack, LinearPack>;
+using CpuKernels =
+    KernelList<Int8Conv2dForward, Int8LinearForward, Int8MlpForward, Int8Pack, LinearPack>;
 
 }  // namespace hh

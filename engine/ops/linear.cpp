@@ -6,6 +6,7 @@
 
 #include "engine/ops/record.h"
 #include "kernels/conv/conv2d.h"
+#include "kernels/conv/int8_conv2d.h"
 #include "kernels/linear/int8_linear.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear/linear_gelu.h"
@@ -228,6 +229,14 @@ Tensor conv2d(const Tensor& x, const Parameter& weight, const Parameter& bias) {
                           .kernel_w = int(weight.shape()[3])};
   if (shape.taps() == 1) return linear(x, weight, &bias);
   Tensor y = like(x, with_last(x.shape(), shape.out_channels));
+  if (multiplies_bytes(weight)) {
+    launch(x.device(), Int8Conv2dForward{.x = x.data<float>(),
+                                         .packed = weight.int8().raw(),
+                                         .bias = bias.weight().data<float>(),
+                                         .y = y.data<float>(),
+                                         .shape = shape});
+    return y;
+  }
   with_activation_type(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const bool recording = records_parameters();

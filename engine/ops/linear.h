@@ -28,7 +28,7 @@ Tensor mlp(Tensor x, const Parameter& weight1, const Parameter& bias1, const Par
            const std::function<void(const Tensor& hidden)>& see = {});
 
 /// x [B, H, W, Cin], weight [Cout, Cin, kh, kw] -> [B, H, W, Cout], stride 1, same size.
-/// conv/conv2d.h
+/// conv/conv2d.h; a quantised weight conv/int8_conv2d.h
 Tensor conv2d(const Tensor& x, const Parameter& weight, const Parameter& bias);
 
 }  // namespace hh

@@ -105,6 +105,30 @@ void Parameters::refresh_compute() {
   copies_.dtype() == DType::bf16 ? cast(bf16()) : cast(f16());
 }
 
+namespace {
+
+bool is_position_embedding(const Parameter& p) {
+  return p.name().find("pos_embed") != std::string::npos;
+}
+
+/// [O, I, kh, kw] on the CPU to [O, kh, kw, I].
+Tensor channels_last(const Tensor& weight) {
+  const Shape& s = weight.shape();
+  const std::int64_t taps = s[2] * s[3];
+  Tensor to({s[0], s[2], s[3], s[1]}, DType::f32, kCpu);
+  const float* const from = weight.data<float>();
+  for (std::int64_t o = 0; o < s[0]; ++o) {
+    for (std::int64_t i = 0; i < s[1]; ++i) {
+      for (std::int64_t t = 0; t < taps; ++t) {
+        to.data<float>()[(o * taps + t) * s[1] + i] = from[(o * s[1] + i) * taps + t];
+      }
+    }
+  }
+  return to;
+}
+
+}  // namespace
+
 void Parameters::quantise() {
   HH_REQUIRE(weights_.device() == kCpu,
              "dtype int8 is for the CPU: use --device cpu, or f32, bf16 or f16 on a GPU");
@@ -113,12 +137,13 @@ void Parameters::quantise() {
                  << cpu::simd_in_use() << "): " << cpu::product_instructions() << "; use f32 here");
   HH_PRECONDITION(!copies_, "bytes are made of float32 networks");
   for (Parameter& p : all_) {
-    if (p.shape_.axes() != 2) continue;
-    const int out = int(p.shape_[0]), in = int(p.shape_[1]);
+    const bool kernel = p.shape_.axes() == 4 && !is_position_embedding(p);
+    if (p.shape_.axes() != 2 && !kernel) continue;
+    const int out = int(p.shape_[0]), in = int(p.shape_.count() / out);
+    const Tensor weight = kernel ? channels_last(p.weight_) : p.weight_;
     p.int8_ = Tensor({std::int64_t(cpu::int8_packed_bytes(in, out))}, DType::u8, kCpu);
-    launch(
-        kCpu,
-        Int8Pack{.weight = p.weight_.data<float>(), .packed = p.int8_.raw(), .in = in, .out = out});
+    launch(kCpu,
+           Int8Pack{.weight = weight.data<float>(), .packed = p.int8_.raw(), .in = in, .out = out});
   }
 }
 
@@ -141,7 +166,7 @@ std::vector<OptimizerSegment> Parameters::segments(float decay, bool matrices_on
   for (std::size_t i = 0; i < all_.size(); ++i) {
     const Parameter& p = all_[i];
     const std::int64_t end = i + 1 < all_.size() ? all_[i + 1].begin_ : flat_count_;
-    const bool exempt = p.shape_.axes() == 1 || p.name_.find("pos_embed") != std::string::npos;
+    const bool exempt = p.shape_.axes() == 1 || is_position_embedding(p);
     const float own = matrices_only && exempt ? 0 : decay;
     if (!segments.empty() && segments.back().weight_decay == own) {
       segments.back().count = end - segments.back().begin;

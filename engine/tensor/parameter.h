@@ -78,8 +78,8 @@ class Parameters {
   void set(const Parameter& parameter, std::span<const float> values);
   /// After weights were changed other than by the optimiser: renews the 16-bit copies.
   void refresh_compute();
-  /// From now on linear() and mlp() (engine/ops/linear.h) multiply the matrices [O, I] among them by
-  /// bytes, where no tape records. Later changes of weights don't count. Throws std::invalid_argument,
+  /// From now on linear(), mlp() and conv2d() (engine/ops/linear.h) multiply the matrices [O, I] and the
+  /// kernels [O, I, kh, kw] among them by bytes, where no tape records. Later changes of weights don't count. Throws std::invalid_argument,
   /// with a cure, where the parameters aren't f32 on a CPU that has such products.
   void quantise();
   /// The same for products of float32, which give the same results and needn't pack the matrices each

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is kept of a layer whose products are of bytes, in one array. Private to int8_linear_cpu.cpp.
+// What is kept of a layer whose products are of bytes, in one array. Private to the CPU kernels.
 #pragma once
 #include <cstdint>
 
