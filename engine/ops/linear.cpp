@@ -138,8 +138,13 @@ Tensor hidden_gradient(const Tensor& pre, const Parameter& bias, const Parameter
   return dpre;
 }
 
-/// Bytes are for inference.
+/// Bytes are for inference. Those of a kernel [O, I, kh, kw] have its channels last, as conv2d() wants
+/// them: the patch embedding, whose rows have them first, stays float32.
 bool multiplies_bytes(const Parameter& weight) { return weight.int8() && !records_parameters(); }
+bool multiplies_rows_of_bytes(const Parameter& weight) {
+  const Shape& s = weight.shape();
+  return multiplies_bytes(weight) && (s.axes() == 2 || s[2] * s[3] == 1);
+}
 
 Tensor int8_linear(const Tensor& x, const Parameter& weight, const Parameter* bias, bool gelu) {
   const LinearSizes sizes(x, weight);
@@ -175,7 +180,7 @@ Tensor int8_mlp(const Tensor& x, const Parameter& weight1, const Parameter& bias
 }  // namespace
 
 Tensor linear(const Tensor& x, const Parameter& weight, const Parameter* bias) {
-  if (multiplies_bytes(weight)) return int8_linear(x, weight, bias, /*gelu=*/false);
+  if (multiplies_rows_of_bytes(weight)) return int8_linear(x, weight, bias, /*gelu=*/false);
   Tensor y = product(x, weight, bias);
   if (!records_parameters()) return y;
   y.want_gradient();
