@@ -144,8 +144,17 @@ StreamCounts encode_stream(const Model& model, OpenStream& stream, const retriev
     loading.prepare = [&](data::Image& image) { shrink_to_fit(image, transform); };
   }
   data::StreamLoader loader(*stream.images, transform, loading);
-  while (loader.next(batch)) {
-    options.check_stop();
+  const auto next = [&] {
+    try {
+      const bool more = loader.next(batch);
+      options.check_stop();
+      return more;
+    } catch (...) {
+      add(codes.finish());  // they are computed: whoever comes again needn't
+      throw;
+    }
+  };
+  while (next()) {
     if (!batch.bad.empty() && !options.skip_bad) {
       add(codes.finish());
       refuse_bad(batch.bad, batch.number);
@@ -159,7 +168,6 @@ StreamCounts encode_stream(const Model& model, OpenStream& stream, const retriev
     std::swap(batch.pixels, before.pixels);
   }
   add(codes.finish());
-  options.check_stop();
   // A part may be empty: the others have the codes.
   HH_REQUIRE(counts.codes + counts.bad > 0 || about.part || options.may_be_empty,
              stream.name << ": it names no image: did what writes it fail?");

@@ -19,7 +19,7 @@ case ${1:-} in
   --step)
     (cd "$root" && scripts/build.sh cuda hybridhash hh_cuda)
     "$simulator" run --profile="$profile" --gpu="${2:-h100}" -- "$root/build/cuda/bin/hybridhash" bench \
-      --device cuda --config paper --mode train --batch "${3:-8}" --dtype bf16 --steps 1 --tune off >/dev/null
+      --device cuda --config paper --mode train --batch "${3:-8}" --dtype bf16 --steps 1 >/dev/null
     python3 "$root/bench/cuda_report/report.py" "$profile" --step
     exit ;;
   --run)

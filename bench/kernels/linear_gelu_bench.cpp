@@ -17,7 +17,7 @@ void bench_shape(Device device, const std::string& type, std::int64_t rows, int 
                dbias = bench::normal<float>(device, std::size_t(hidden), 6);
   const std::string shape = "/" + type + "/" + std::to_string(rows) + "x" + std::to_string(c) +
                             "->" + std::to_string(hidden);
-  // The second time as cuBLASLt's product and bias_gelu; on the CPU it always is oneDNN's.
+  // The second time as cuBLASLt's product and bias_gelu; a CPU has one way.
   for (const LinearGeluWay way : {LinearGeluWay::kOneKernel, LinearGeluWay::kTwoLaunches}) {
     const bool two = way == LinearGeluWay::kTwoLaunches;
     if (two && (device == kCpu || sizeof(T) == 4)) continue;

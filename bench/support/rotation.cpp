@@ -27,7 +27,7 @@ Rotation::Rotation(Device device, std::span<const std::byte> object, double byte
     if (known == blocks_.end()) blocks_.push_back(*found);
   }
   for (const auto& b : blocks_) set_bytes_ += b.bytes;
-  if (double(set_bytes_) < bytes / 2) return;
+  if (double(set_bytes_) < bytes / 2 || set_bytes_ >= kRotated) return;
   sets_ =
       std::clamp(kRotated / std::max<std::size_t>(set_bytes_, 1) + 2, std::size_t{2}, kMostSets);
   for (const auto& b : blocks_) {

@@ -23,12 +23,12 @@ class Rotation {
  public:
   /// Arrays are found as words of the object that are addresses in Storages which `lent` knows. One
   /// set where they are less than half of the `bytes` that a call moves: what it reads is named
-  /// elsewhere then, in a list on the host.
+  /// elsewhere then, in a list on the host. One set also where it alone is more than a cache holds.
   Rotation(Device device, std::span<const std::byte> object, double bytes, const LentBlocks& lent);
 
   std::size_t sets() const { return sets_; }
   /// Whether the sets together are more than a cache holds.
-  bool beyond_caches() const { return sets_ > 1 && sets_ * set_bytes_ >= kRotated; }
+  bool beyond_caches() const { return sets_ * set_bytes_ >= kRotated; }
   /// The object with the addresses of a set.
   template <class Args>
   Args at(std::size_t set, Args args) const {

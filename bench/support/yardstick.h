@@ -12,7 +12,7 @@ namespace hh::bench {
 
 struct Yardstick {
   double copy_gb_s;     // read and written, a copy of 128 MiB by all threads
-  double gemm_tflop_s;  // the library's product (oneDNN, cuBLASLt) of 1024 x 1024 matrices
+  double gemm_tflop_s;  // the kernels' product (linear.h) of 1024 x 1024 matrices
 };
 const Yardstick& yardstick(Device device, bool half_product);
 

@@ -5,6 +5,8 @@
 // Mapping   A block has a window, a warp a head's score, a thread a channel.
 // Traffic   all of it once, v or dout in steps of a row of heads: small, from L2.
 #pragma once
+#include <cmath>
+
 #include "kernels/attention/window_attention.h"
 #include "kernels/core/device.cuh"
 

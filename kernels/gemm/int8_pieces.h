@@ -14,8 +14,6 @@
 
 namespace hh::cpu {
 
-inline std::int64_t parts_of(std::int64_t n, std::int64_t each) { return (n + each - 1) / each; }
-
 /// The rows, in pieces whose sums for `widest` outputs stay in the second-level cache.
 struct RowPieces {
   RowPieces(std::int64_t rows_in, int widest) : rows(rows_in) {

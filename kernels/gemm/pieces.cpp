@@ -5,7 +5,6 @@ namespace hh::cpu {
 namespace {
 
 std::int64_t up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
-std::int64_t parts_of(std::int64_t n, std::int64_t each) { return (n + each - 1) / each; }
 
 }  // namespace
 

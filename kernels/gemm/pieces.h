@@ -14,6 +14,8 @@ inline std::int64_t most_pieces() {
   return threads == 1 ? 1 : 4 * threads;
 }
 
+inline std::int64_t parts_of(std::int64_t n, std::int64_t each) { return (n + each - 1) / each; }
+
 /// How many of `most` pieces are worth having.
 inline std::int64_t pieces_worth(double multiplications, std::int64_t most) {
   constexpr double kLeastPiece = 2e6;  // multiplications; about 20 us

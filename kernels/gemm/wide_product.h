@@ -4,7 +4,7 @@
 //   c[i,j] = bias[j] + sum_k a[i,k] b[j,k]
 //
 // b is stored by output, as the weights of a layer are. A sum is taken in order of k, in parts whose size
-// depends on k alone: the same bits for any number of threads, and for a row whatever rows are beside it.
+// depends on k and the instructions in use: the same bits for any number of threads, and for a row whatever rows are beside it.
 // Private to the CPU kernels.
 #pragma once
 #include <cstddef>

@@ -13,8 +13,8 @@ struct DepthPart {
   std::int64_t first, count;
 };
 
-/// The columns of b, in panels of at most `most` vectors of `lanes` columns, as even as possible: 4
-/// vectors are 2 + 2, since 3 + 1 would starve the multipliers. The last one's columns past n are
+/// The columns of b, in panels of at most `most` vectors of `lanes` columns, as even as possible, as
+/// in_even_parts() of small_product-inl.h cuts them. The last one's columns past n are
 /// zeros.
 struct Panels {
   Panels(std::int64_t n, std::int64_t lanes_in, std::int64_t most)

@@ -94,8 +94,8 @@ struct LinearGeluBackward {
 };
 
 namespace cpu {
-/// Return when done. The same bits every time for one number of threads. Throw DeviceError when
-/// oneDNN fails.
+/// Return when done. The same bits every time for one number of threads; y and pre in float32 for any
+/// number. Throw DeviceError when oneDNN fails.
 template <class T>
 void run(const LinearGeluForward<T>& p);
 template <class T>

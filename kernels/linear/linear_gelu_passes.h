@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// linear_gelu as two launches, the product and then bias_gelu in place where it may be: on the CPU,
-// and on a GPU where one kernel can't.
+// linear_gelu as two launches, the product and then bias_gelu in place where it may be: on the CPU
+// but for forward in float32, and on a GPU where one kernel can't.
 #pragma once
 #include "kernels/linear/bias_gelu.h"
 #include "kernels/linear/linear.h"

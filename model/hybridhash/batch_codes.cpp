@@ -23,6 +23,7 @@ void BatchCodes::compute(Batch& batch) const {
 
 bool BatchCodes::record(int images) {
   // What a launched batch left behind is of the sizes that the graph needs in its own pool.
+  unrecorded_ = {};
   release_cached_memory(device_);
   try {
     RecordedBatch made{

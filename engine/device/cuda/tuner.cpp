@@ -107,6 +107,9 @@ bool captured(cudaStream_t stream) {
 std::atomic<ProductChoices*> choices = nullptr;
 
 std::size_t choose(const gpu::GemmProposal& p) {
+  // What is queued may wait for another rank, as NCCL does on this stream, and that rank for the folder's
+  // lock: not while we hold it.
+  if (!captured(p.stream)) HH_CUDA_CHECK(cudaStreamSynchronize(p.stream));
   const auto time = [&p] { return time_us(p); };
   return choices.load()->choose(library_of_current_gpu(), p.product,
                                 {p.algorithms.begin(), p.algorithms.end()},

@@ -16,15 +16,18 @@ namespace {
 
 constexpr double kGain = .98;
 
-/// Nothing when another process has kept it for 10 seconds: a product takes a fraction of one.
-std::optional<FolderLock> wait_for(const std::filesystem::path& folder) {
+/// Calls `meanwhile` while another process has it, and gives nothing once that is true. A product takes a
+/// fraction of a second: throws FolderBusy after 10.
+std::optional<FolderLock> wait_for(const std::filesystem::path& folder,
+                                   const std::function<bool()>& meanwhile) {
   using namespace std::chrono_literals;
   const auto end = std::chrono::steady_clock::now() + 10s;
   for (;;) {
     try {
-      return FolderLock(folder, "another process times products");
+      return FolderLock(folder, "another process has timed products there for 10 seconds");
     } catch (const FolderBusy&) {
-      if (std::chrono::steady_clock::now() > end) return {};
+      if (meanwhile()) return {};
+      if (std::chrono::steady_clock::now() > end) throw;
     }
     std::this_thread::sleep_for(5ms);
   }
@@ -91,10 +94,12 @@ std::size_t TimedProducts::time_and_keep(const ProductLibrary& library, File& fi
                                          const std::vector<std::string>& algorithms,
                                          const std::function<std::vector<double>()>& time_us) {
   std::filesystem::create_directories(folder_);
-  const auto alone = wait_for(folder_);
-  if (!alone) return 0;
-  load(library, file);  // what others kept since
-  if (const auto position = known(file.products, product, algorithms)) return *position;
+  const auto kept_since = [&] {
+    load(library, file);  // written by renaming, so it is whole without the lock
+    return known(file.products, product, algorithms);
+  };
+  const auto alone = wait_for(folder_, [&] { return kept_since().has_value(); });
+  if (const auto position = kept_since()) return *position;
   const std::vector<double> times = time_us();
   if (std::none_of(times.begin(), times.end(), [](double us) { return us > 0; })) return 0;
   const std::size_t best = fastest(times);

@@ -2,6 +2,7 @@
 // encode as one of many workers: shards, pipes, archives, what is left when it is killed.
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -226,6 +227,24 @@ TEST_CASE("paths come from stdin, with blanks, or end in zero bytes", "[encode][
                        "\",\"id\":0,\"name\":\"my photos/a 1.ppm\"}\n{\"code\":\"" +
                        code("images/red/102.ppm") +
                        "\",\"id\":1,\"name\":\"images/red/102.ppm\"}\n");
+}
+
+TEST_CASE("an archive that is cut short gives the codes of the batches before",
+          "[encode][worker]") {
+  const Worker w;
+  run_program(w.folder.path(), {"-c", "tar -Pcf '" + w.path("whole.tar") + "' -T '" + w.list + "'"},
+              "/bin/sh");
+  const std::string whole = w.run(w.encode({"--tar", w.path("whole.tar"), "--out", "-"}));
+  const std::string archive = w.text("whole.tar");
+  REQUIRE(archive.size() > 20 * 1536);  // a header, and a picture of two records at most
+  testing::write_text(w.folder / "cut.tar", archive.substr(0, archive.size() / 2));
+  const Outcome cut =
+      run_program(w.folder.path(), w.encode({"--tar", w.path("cut.tar"), "--out", "-"}));
+  INFO(cut.err);
+  CHECK(cut.status != 0);
+  // Batches of 8: of some 30 pictures, 24 and more.
+  CHECK(std::count(cut.out.begin(), cut.out.end(), '\n') >= 16);
+  CHECK_THAT(whole, Catch::StartsWith(cut.out));
 }
 
 TEST_CASE("lists with labels stay what they were, and can be cut into shards", "[encode][worker]") {

@@ -104,7 +104,7 @@ TEST_CASE("a wide product is that of fp64", "[linear]") {
         worst = std::max(worst, std::abs(c[i * Size(at.n) + j] - sum) / std::max(size, 1e-30));
       }
     }
-    // n terms in any order: n units of 2^-24 of their magnitudes, at the very worst.
+    // k terms in any order: k units of 2^-24 of their magnitudes, at the very worst.
     INFO(at.m << " x " << at.n << " x " << at.k);
     CHECK(worst <= double(at.k + 1) * std::ldexp(1, -24));
   }

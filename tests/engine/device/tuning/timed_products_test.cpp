@@ -2,12 +2,14 @@
 #include "engine/device/tuning/timed_products.h"
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstdlib>
 #include <string>
 #include <thread>
 
 #include "engine/device/tuning/tuning.h"
 #include "engine/files/file.h"
+#include "engine/files/folder_lock.h"
 #include "engine/files/xxh64.h"
 #include "engine/text/log.h"
 #include "tests/support/temporary_folder.h"
@@ -205,6 +207,21 @@ TEST_CASE("processes that start together agree", "[tuning]") {
   for (std::size_t i = 0; i < 20; ++i) {
     CHECK(table.at(std::to_string(i)).algorithm == kAlgorithms[chosen[0][i]]);
   }
+}
+
+TEST_CASE("what another process has kept is used while it still has the folder", "[tuning]") {
+  const TemporaryFolder folder;
+  TimedProducts products(folder.path());
+  int timed = 0;
+  CHECK(choose(products, "8x8x8", {3, 1, 2}, timed) == 1);  // the file is read before the next
+  const FolderLock other(folder.path(), "busy");
+  const auto path = product_file(folder.path(), kLibrary);
+  write_products(path, kLibrary, {{"9x9x9", {"cc", 1, 1}}});
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(choose(products, "9x9x9", {1, 2, 3}, timed) == 2);
+  CHECK(std::chrono::steady_clock::now() - start <
+        std::chrono::seconds(5));  // of the 10 it would wait
+  CHECK(timed == 1);
 }
 
 TEST_CASE("times are kept in the user's cache, unless HH_TUNE is 0", "[tuning]") {
