@@ -17,8 +17,8 @@ namespace hh::pipeline {
 std::vector<float> finite(std::vector<float> outputs) {
   if (!std::all_of(outputs.begin(), outputs.end(), [](float v) { return std::isfinite(v); })) {
     throw std::runtime_error(
-        "the model's outputs aren't numbers: its weights are damaged, or too large for this dtype "
-        "(try f32)");
+        "the model's outputs aren't numbers: its weights are damaged, or too large for 16 bits "
+        "(then f32 has codes)");
   }
   return outputs;
 }

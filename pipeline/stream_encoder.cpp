@@ -160,8 +160,10 @@ StreamCounts encode_stream(const Model& model, OpenStream& stream, const retriev
       refuse_bad(batch.bad, batch.number);
     }
     for (const auto& bad : batch.bad) options.bad(bad);
-    counts.bad += std::int64_t(batch.bad.size());
-    progress.update(counts.codes + counts.bad);
+    if (!batch.bad.empty()) {
+      counts.bad += std::int64_t(batch.bad.size());
+      progress.update(counts.codes + counts.bad);
+    }
     if (batch.items.empty()) continue;
     add(codes.put(batch.pixels));
     std::swap(batch, before);

@@ -43,7 +43,7 @@ void print_group(const retrieval::Index& index, const retrieval::DuplicateGroup&
           same ? "  (the same bytes)" : "");
     }
   }
-  if (as_json) say("{}\n", json_text(items));
+  if (as_json) say("{}\n", shown_json(items));
 }
 
 void duplicates(const Options& o) {

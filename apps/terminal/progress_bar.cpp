@@ -85,12 +85,13 @@ void ProgressBar::show(const pipeline::ProgressState& state) {
   if (since(last_) < (redraws_ ? 0.1 : 10.0)) return;
   last_ = now;
   const double rate = double(state.done - state.before) / std::max(since(start_), 1e-9);
-  std::string rest =
-      state.total == 0
-          ? fmt::format("{}  {:.0f} {}/s", state.done, rate, state.unit)
-          : fmt::format("{}/{}  {:.0f} {}/s  {}{}ETA {}", state.done, state.total, rate, state.unit,
-                        state.detail, state.detail.empty() ? "" : "  ",
-                        duration_text(double(state.total - state.done) / std::max(rate, 1e-9)));
+  std::string rest = state.total == 0
+                         ? fmt::format("{}  {:.0f} {}/s", state.done, rate, state.unit)
+                         : fmt::format("{}/{}  {:.0f} {}/s{}{}", state.done, state.total, rate,
+                                       state.unit, state.detail.empty() ? "" : "  ", state.detail);
+  if (state.total != 0 && rate > 0) {
+    rest += "  ETA " + duration_text(double(state.total - state.done) / rate);
+  }
   if (state.whole >= 0) rest += ", of all " + duration_text(state.whole);
   constexpr int kWidth = 24;
   const int filled = state.total > 0 ? int(kWidth * state.done / state.total) : kWidth;

@@ -117,7 +117,7 @@ struct LinearBackwardWeight {
 };
 
 namespace cpu {
-/// Return when done. The same bits every time for one number of threads; dbias, and y in float32, for
+/// Return when done. The same bits every time for one number of threads; dbias, and y unless bf16 is native, for
 /// any number. Throw DeviceError when oneDNN fails.
 template <class T>
 void run(const LinearForward<T>& p);

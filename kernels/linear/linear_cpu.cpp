@@ -47,6 +47,7 @@ HWY_AFTER_NAMESPACE();
 #include <algorithm>
 
 #include "kernels/core/parallel.h"
+#include "kernels/core/workspace.h"
 #include "kernels/gemm/instructions.h"
 #include "kernels/gemm/onednn_product.h"
 #include "kernels/gemm/wide_product.h"
@@ -197,21 +198,38 @@ WideProduct product_of(const LinearForward<float>& p) {
 }
 void forward(const LinearForward<float>& p) { run(product_of(p), p.workspace); }
 
+/// Its scratch where it is converted to float32.
+struct ConvertedForward {
+  ConvertedForward(const LinearForward<bf16>& p, void* memory) {
+    Workspace w(memory);
+    weight = w.take<float>(std::int64_t{p.in} * p.out);
+    packed = w.take<float>(std::int64_t(packed_factor_bytes(p.out, p.in) / sizeof(float)));
+    bias = w.take<float>(p.out);
+    blocks = w.take<float>(std::int64_t(block_bytes(p) / sizeof(float)));
+    bytes = w.bytes();
+  }
+  float *weight, *packed, *bias, *blocks;
+  std::size_t bytes;
+};
+
 void forward(const LinearForward<bf16>& p) {
   if (bf16_gains()) {
     return Matmul(shape_of(p)).run(p.x, p.weight, p.bias, p.y, p.workspace);
   }
-  auto* const w = static_cast<float*>(p.workspace);
-  const std::int64_t weights = std::int64_t{p.in} * p.out;
-  widen(p.weight, weights, w);
-  for_blocks(p, w + weights, [&](std::int64_t r, std::int64_t rows, float* x, float* y) {
+  ConvertedForward at(p, p.workspace);
+  widen(p.weight, std::int64_t{p.in} * p.out, at.weight);
+  pack_factor(at.weight, p.out, p.in, at.packed);
+  if (p.bias != nullptr) widen(p.bias, p.out, at.bias);
+  for_blocks(p, at.blocks, [&](std::int64_t r, std::int64_t rows, float* x, float* y) {
     widen(p.x + r * p.in, rows * p.in, x);
-    if (p.bias != nullptr) {
-      for (std::int64_t i = 0; i < rows; ++i) {
-        std::transform(p.bias, p.bias + p.out, y + i * p.out, [](bf16 b) { return to_float(b); });
-      }
-    }
-    sgemm(false, true, rows, p.out, p.in, x, w, p.bias != nullptr ? 1 : 0, y);
+    run({.m = rows,
+         .n = p.out,
+         .k = p.in,
+         .a = x,
+         .packed = at.packed,
+         .bias = p.bias == nullptr ? nullptr : at.bias,
+         .c = y},
+        nullptr);
     narrow(y, rows * p.out, p.y + r * p.out);
   });
 }
@@ -270,7 +288,7 @@ std::size_t workspace_bytes(const LinearForward<T>& p) {
     return workspace_bytes(product_of(p));
   } else {
     if (bf16_gains()) return Matmul(shape_of(p)).scratch_bytes();
-    return weight_bytes(p) + block_bytes(p);
+    return ConvertedForward(p, nullptr).bytes;
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/linear/linear.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <iterator>
@@ -8,6 +9,7 @@
 #include <thread>
 
 #include "kernels/core/parallel.h"
+#include "kernels/gemm/instructions.h"
 #include "tests/support/device.h"
 #include "tests/support/values.h"
 
@@ -34,13 +36,20 @@ struct Outputs {
 template <class T>
 struct Inputs {
   explicit Inputs(const Case& c)
-      : x(normal<T>(Size(c.rows) * Size(c.in), 1, c.offset)),
+      : rows(c.rows),
+        x(normal<T>(Size(c.rows) * Size(c.in), 1, c.offset)),
         weight(normal<T>(Size(c.in) * Size(c.out), 2)),
         bias(normal<T>(Size(c.out), 5)),
         dy(normal<T>(Size(c.rows) * Size(c.out), 3, c.offset)),
         dx(normal<T>(x.size(), 4)),
         dweight(normal(weight.size(), 6)),
         dbias(normal(Size(c.out), 7)) {}
+  /// The first rows of others.
+  Inputs(const Inputs& all, std::int64_t first) : Inputs(all) {
+    for (auto* array : {&x, &dx}) array->resize(array->size() / Size(all.rows) * Size(first));
+    dy.resize(dy.size() / Size(all.rows) * Size(first));
+  }
+  std::int64_t rows = 0;
   std::vector<T> x, weight, bias, dy, dx;  // dx, dweight, dbias: what is there before
   std::vector<float> dweight, dbias;
 };
@@ -205,6 +214,21 @@ void check_refusals(Run run) {
   REQUIRE_THROWS_WITH(run(Args{.rows = 1, .in = 0, .out = 1}), Contains("in = 0"));
   REQUIRE_THROWS_WITH(run(Args{.rows = 1, .in = 1, .out = -2}), Contains("out = -2"));
   REQUIRE_THROWS_WITH(run(Args{.rows = 1, .in = 1, .out = 1}), Contains("null"));
+}
+
+TEST_CASE("a row's y in bf16 doesn't depend on the rows beside it where it is computed in float32",
+          "[linear]") {
+  if (cpu::bf16_gains()) return;
+  const auto devices = testing::devices();
+  if (std::count(devices.begin(), devices.end(), kCpu) == 0) return;
+  Case c{.rows = 1000, .in = 300, .out = 700, .bias = true, .accumulate = false, .offset = 0};
+  const Inputs<bf16> inputs(c);
+  const auto whole = run_all<bf16>(kCpu, c, inputs).y;
+  c.rows = 3;
+  const auto few = run_all<bf16>(kCpu, c, Inputs<bf16>(inputs, 3)).y;
+  REQUIRE(few.size() == 3 * 700);
+  CHECK(std::equal(few.begin(), few.end(), whole.begin(),
+                   [](bf16 a, bf16 b) { return a.bits == b.bits; }));
 }
 
 TEST_CASE("linear_pack names what it refuses", "[linear]") {

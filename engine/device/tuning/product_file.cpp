@@ -97,6 +97,10 @@ void write_products(const std::filesystem::path& path, const ProductLibrary& lib
     text += fmt::format("{}\t{}\t{:.2f}\t{:.2f}\n", product, timed.algorithm,
                         std::max(timed.us, .01), std::max(timed.first_us, .01));
   }
+  // A pipe would take the text when somebody reads it.
+  if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path)) {
+    throw std::runtime_error(path.string() + ": it is no regular file: remove it");
+  }
   write_file_atomically(path, text + sum_line(text));
 }
 

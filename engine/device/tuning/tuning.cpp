@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/device/tuning/timed_products.h"
+#include "kernels/core/check.h"
 
 namespace hh {
 namespace {
@@ -16,6 +17,13 @@ std::atomic<Wish> wish = Wish::kNone;
 std::string environment(const char* name) {
   const char* const value = std::getenv(name);
   return value == nullptr ? "" : value;
+}
+
+bool wished_by_environment() {
+  const std::string value = environment("HH_TUNE");
+  HH_REQUIRE(value.empty() || value == "0" || value == "1",
+             "HH_TUNE=" << value << ": use 0 or 1, or leave it unset");
+  return value != "0";
 }
 
 }  // namespace
@@ -31,7 +39,7 @@ std::filesystem::path tuning_folder() {
 }
 
 ProductChoices* tuning() {
-  if (wish == Wish::kOff || (wish == Wish::kNone && environment("HH_TUNE") == "0")) return nullptr;
+  if (wish == Wish::kOff || (wish == Wish::kNone && !wished_by_environment())) return nullptr;
   const std::filesystem::path folder = tuning_folder();
   if (folder.empty()) return nullptr;
   static auto& products = *new TimedProducts(folder);  // GPUs ask until the end

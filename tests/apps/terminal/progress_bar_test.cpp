@@ -25,7 +25,7 @@ TEST_CASE("lines are cut by columns, not inside a character", "[progress]") {
 }
 
 /// All that a terminal of so many columns gets from a bar, of a work that lasts half a second.
-std::string seen_on_terminal(const char* term, unsigned short columns) {
+std::string seen_on_terminal(const char* term, unsigned short columns, int step = 100) {
   winsize size{.ws_row = 24, .ws_col = columns, .ws_xpixel = 0, .ws_ypixel = 0};
   int terminal = -1;
   const pid_t child = ::forkpty(&terminal, nullptr, nullptr, &size);
@@ -37,7 +37,7 @@ std::string seen_on_terminal(const char* term, unsigned short columns) {
     for (int i = 0; i <= 5; ++i) {
       bar.show({.what = "an epoch with a long name",
                 .total = 500,
-                .done = 100 * i,
+                .done = step * i,
                 .detail = "loss 0.523"});
       std::this_thread::sleep_for(std::chrono::milliseconds(110));
     }
@@ -73,6 +73,12 @@ TEST_CASE("terminals get lines that fit, and escape sequences only if they know 
     const std::string seen = seen_on_terminal(term, 40);
     CHECK(seen.find('\x1b') == std::string::npos);
   }
+}
+
+TEST_CASE("while nothing is done there is no telling how long it takes", "[progress]") {
+  const std::string begun = seen_on_terminal("xterm", 200, 0);
+  CHECK_THAT(begun, Catch::Contains("0/500") && !Catch::Contains("ETA"));
+  CHECK_THAT(seen_on_terminal("xterm", 200), Catch::Contains("ETA"));
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/device/tuning/timed_products.h"
 
+#include <sys/stat.h>
+
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdlib>
@@ -167,6 +169,11 @@ TEST_CASE("what can't be kept isn't timed", "[tuning]") {
   SECTION("below a file") {
     write_file_atomically(folder / "file", "x");
     place = folder / "file" / "cache";
+  }
+  SECTION("a pipe where the file should be") {
+    const auto file = product_file(place, kLibrary);
+    std::filesystem::create_directories(place);
+    REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
   }
   SECTION("a folder where the file should be") {
     std::filesystem::create_directories(product_file(place, kLibrary));
