@@ -38,15 +38,27 @@ void GuardedBytes::write(const void* from) const {
   if (bytes_ != 0) backend(device_).copy_from_host(data(), from, bytes_);
 }
 
-void GuardedBytes::read(void* to) const {
-  std::vector<std::byte> all(bytes_ + 2 * kGuard);
-  backend(device_).copy_to_host(all.data(), memory_, all.size());
+void GuardedBytes::fill(std::byte value) const {
+  const std::vector<std::byte> block(std::min(bytes_, std::size_t{1} << 20), value);
+  for (std::size_t at = 0; at < bytes_; at += block.size()) {
+    backend(device_).copy_from_host(data() + at, block.data(), std::min(block.size(), bytes_ - at));
+  }
+}
+
+void GuardedBytes::look_at_guards() const {
+  std::vector<std::byte> guards(2 * kGuard);
+  backend(device_).copy_to_host(guards.data(), memory_, kGuard);
+  backend(device_).copy_to_host(guards.data() + kGuard, memory_ + kGuard + bytes_, kGuard);
   backend(device_).synchronize();
-  const auto intact = [](std::byte b) { return b == kGuardByte; };
   INFO("memory beside an array was overwritten on " << to_string(device_));
-  REQUIRE(std::all_of(all.begin(), all.begin() + kGuard, intact));
-  REQUIRE(std::all_of(all.end() - kGuard, all.end(), intact));
-  if (bytes_ != 0) std::memcpy(to, all.data() + kGuard, bytes_);
+  REQUIRE(std::all_of(guards.begin(), guards.end(), [](std::byte b) { return b == kGuardByte; }));
+}
+
+void GuardedBytes::read(void* to) const {
+  look_at_guards();
+  if (bytes_ == 0) return;
+  backend(device_).copy_to_host(to, data(), bytes_);
+  backend(device_).synchronize();
 }
 
 }  // namespace hh::testing

@@ -41,6 +41,9 @@ class GuardedBytes {
 
   std::byte* data() const { return memory_ + kGuard; }
   void write(const void* from) const;
+  void fill(std::byte value) const;
+  /// Waits for the device and fails the test when a guard has changed.
+  void look_at_guards() const;
   /// Waits for the device, fails the test when a guard has changed, and copies the bytes.
   void read(void* to) const;
 
@@ -74,9 +77,11 @@ class Array {
 };
 
 /// Memory full of NaN bytes, guarded; null for none.
-inline std::unique_ptr<Array<std::uint8_t>> scratch(Device device, std::size_t bytes) {
+inline std::unique_ptr<GuardedBytes> scratch(Device device, std::size_t bytes) {
   if (bytes == 0) return nullptr;
-  return std::make_unique<Array<std::uint8_t>>(device, std::vector<std::uint8_t>(bytes, 0xff));
+  auto memory = std::make_unique<GuardedBytes>(device, bytes);
+  memory->fill(std::byte{0xff});
+  return memory;
 }
 
 /// Runs the device's kernel for `args`, or another version of it (variants.h), and waits. Its workspace is exactly as large as it asked
@@ -86,14 +91,14 @@ void run(Device device, Args args) {
   Backend& on = backend(device);
   const UseDevice current(on);
   const Kernel<Args> kernel = kernel_under_test(device, on.kernels().of<Args>());
-  std::unique_ptr<Array<std::uint8_t>> workspace;
+  std::unique_ptr<GuardedBytes> workspace;
   if constexpr (requires { args.workspace; }) {
     workspace = scratch(device, kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0);
     if (workspace) args.workspace = workspace->data();
   }
   kernel.run(args, on.stream());
   on.synchronize();
-  if (workspace) workspace->host();  // looks at the guards
+  if (workspace) workspace->look_at_guards();
 }
 
 }  // namespace hh::testing
