@@ -125,8 +125,7 @@ std::string new_folder(const Options& o, const pipeline::Recipe& recipe) {
 
 /// Not by CLI11, before the ranks have met: each of them would say it.
 void check_there(const std::string& given, const TextCheck& validator) {
-  std::string text = given;
-  const std::string wrong = given.empty() ? "" : validator(text);
+  const std::string wrong = given.empty() ? "" : validator(given);
   HH_REQUIRE(wrong.empty(), wrong);
 }
 
