@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "bench/kernels/conv2d_shapes.h"
 #include "bench/support/harness.h"
 #include "kernels/conv/conv2d.h"
 
@@ -38,26 +39,8 @@ void measure_all(Device device, const std::string& type, const Conv2dShape& s) {
 
 }  // namespace
 
-// Images, side, channels, kernel: the merges and the hash layer of the micro preset at batch 64 and
-// of the paper's at batch 2.
 HH_BENCHMARK(conv2d) {
-  const auto shapes = bench::shapes<6>("BSCOYX",
-                                       {{64, 16, 32, 64, 3, 3},
-                                        {64, 8, 64, 128, 3, 3},
-                                        {64, 4, 128, 128, 1, 3},
-                                        {64, 4, 128, 128, 3, 1}},
-                                       {{2, 56, 128, 256, 3, 3},
-                                        {2, 28, 256, 512, 3, 3},
-                                        {2, 14, 512, 512, 1, 3},
-                                        {2, 14, 512, 512, 3, 1}});
-  for (const auto [b, side, in, out, kh, kw] : shapes) {
-    const Conv2dShape s{.images = b,
-                        .height = side,
-                        .width = side,
-                        .in_channels = in,
-                        .out_channels = out,
-                        .kernel_h = kh,
-                        .kernel_w = kw};
+  for (const Conv2dShape& s : bench::conv2d_shapes()) {
     measure_all<float>(device, "f32", s);
     measure_all<bf16>(device, "bf16", s);
   }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "bench/kernels/conv2d_shapes.h"
 #include "bench/support/harness.h"
 #include "kernels/conv/int8_conv2d.h"
 #include "kernels/gemm/instructions.h"
@@ -6,26 +7,11 @@
 
 namespace hh {
 
-// As conv2d_bench.cpp.
 HH_BENCHMARK(int8_conv2d) {
   if (device != kCpu || !cpu::has_int8_products()) return;
-  const auto shapes = bench::shapes<6>("BSCOYX",
-                                       {{64, 16, 32, 64, 3, 3},
-                                        {64, 8, 64, 128, 3, 3},
-                                        {64, 4, 128, 128, 1, 3},
-                                        {64, 4, 128, 128, 3, 1}},
-                                       {{2, 56, 128, 256, 3, 3},
-                                        {2, 28, 256, 512, 3, 3},
-                                        {2, 14, 512, 512, 1, 3},
-                                        {2, 14, 512, 512, 3, 1}});
-  for (const auto [b, side, in, out, kh, kw] : shapes) {
-    const Conv2dShape s{.images = b,
-                        .height = side,
-                        .width = side,
-                        .in_channels = in,
-                        .out_channels = out,
-                        .kernel_h = kh,
-                        .kernel_w = kw};
+  for (const Conv2dShape& s : bench::conv2d_shapes()) {
+    const int b = s.images, side = s.height, in = s.in_channels, out = s.out_channels;
+    const int kh = s.kernel_h, kw = s.kernel_w;
     const int seen = s.taps() * in;
     const Tensor x = bench::normal<float>(kCpu, std::size_t(s.pixels() * in), 1);
     const Tensor y = bench::normal<float>(kCpu, std::size_t(s.pixels() * out), 2);

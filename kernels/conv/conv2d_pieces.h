@@ -26,8 +26,8 @@ class ConvPieces {
     // with the fewest pieces.
     std::int64_t least = -1;
     const auto see = [&](std::int64_t images, std::int64_t rows) {
-      const std::int64_t count = up(s.images, images) * up(s.height, rows);
-      const std::int64_t work = up(count, num_threads()) * images * rows;
+      const std::int64_t count = parts_of(s.images, images) * parts_of(s.height, rows);
+      const std::int64_t work = parts_of(count, num_threads()) * images * rows;
       if (least >= 0 && work >= least) return;
       least = work;
       images_of_piece_ = images;
@@ -37,14 +37,14 @@ class ConvPieces {
     const std::int64_t bands =
         std::min<std::int64_t>(wanted / s.images, s.height / std::max(s.kernel_h, 2));
     for (std::int64_t i = std::max<std::int64_t>(2, (bands + 1) / 2); i <= bands; ++i) {
-      see(1, up(s.height, i));
+      see(1, parts_of(s.height, i));
     }
     if (bands > 1) return;
-    const std::int64_t some = up(s.images, wanted);
+    const std::int64_t some = parts_of(s.images, wanted);
     for (std::int64_t i = some; i >= (some + 1) / 2; --i) see(i, s.height);
   }
 
-  std::int64_t count() const { return up(shape_.images, images_of_piece_) * bands(); }
+  std::int64_t count() const { return parts_of(shape_.images, images_of_piece_) * bands(); }
 
   ConvPiece operator[](std::int64_t i) const {
     const std::int64_t image = i / bands() * images_of_piece_, row = i % bands() * rows_of_piece_;
@@ -58,8 +58,7 @@ class ConvPieces {
   }
 
  private:
-  static std::int64_t up(std::int64_t n, std::int64_t parts) { return (n + parts - 1) / parts; }
-  std::int64_t bands() const { return up(shape_.height, rows_of_piece_); }
+  std::int64_t bands() const { return parts_of(shape_.height, rows_of_piece_); }
 
   Conv2dShape shape_;
   std::int64_t images_of_piece_ = 1, rows_of_piece_ = 1;

@@ -47,11 +47,6 @@ void quantise_pixels(const Int8Conv2dForward& p, std::int64_t first, std::int64_
   }
 }
 
-void finish(const std::int32_t* sums, std::int64_t rows, std::int64_t n, const float* row_scales,
-            const Int8Layer& layer, const float* bias, float* y) {
-  finish_rows(sums, rows, n, row_scales, layer, bias, y, [](auto v) HWY_ATTR { return v; });
-}
-
 }  // namespace
 }  // namespace hh::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -64,7 +59,7 @@ namespace hh::cpu {
 namespace {
 
 HWY_EXPORT(quantise_pixels);
-HWY_EXPORT(finish);
+HWY_EXPORT(finish_plain);
 
 struct Plan {
   explicit Plan(const Int8Conv2dForward& p)
@@ -101,7 +96,7 @@ void run(const Int8Conv2dForward& p) {
                HWY_DYNAMIC_DISPATCH(quantise_pixels)(p, first, count, seen, s.q, s.row_scales);
                float* const y = p.y + first * out;
                plan.product.run(count, s.q, layer, as_sums(y), s.library);
-               HWY_DYNAMIC_DISPATCH(finish)
+               HWY_DYNAMIC_DISPATCH(finish_plain)
                (as_sums(y), count, out, s.row_scales, layer, p.bias, y);
              });
 }

@@ -75,6 +75,12 @@ HWY_INLINE void finish_rows(const std::int32_t* sums, std::int64_t rows, std::in
   }
 }
 
+[[maybe_unused]] void finish_plain(const std::int32_t* sums, std::int64_t rows, std::int64_t n,
+                                   const float* row_scales, const Int8Layer& layer,
+                                   const float* bias, float* y) {
+  finish_rows(sums, rows, n, row_scales, layer, bias, y, [](auto v) HWY_ATTR { return v; });
+}
+
 }  // namespace
 }  // namespace hh::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -17,10 +17,6 @@ HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {
 namespace {
 
-void finish_plain(const std::int32_t* sums, std::int64_t rows, std::int64_t n,
-                  const float* row_scales, const Int8Layer& layer, const float* bias, float* y) {
-  finish_rows(sums, rows, n, row_scales, layer, bias, y, [](auto v) HWY_ATTR { return v; });
-}
 void finish_gelu(const std::int32_t* sums, std::int64_t rows, std::int64_t n,
                  const float* row_scales, const Int8Layer& layer, const float* bias, float* y) {
   finish_rows(sums, rows, n, row_scales, layer, bias, y,

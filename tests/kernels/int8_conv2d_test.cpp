@@ -9,19 +9,15 @@
 #include "kernels/gemm/instructions.h"
 #include "kernels/linear/int8_linear.h"
 #include "tests/support/device.h"
+#include "tests/support/int8.h"
 #include "tests/support/values.h"
 
 namespace hh {
 namespace {
 
 using Catch::Matchers::Contains;
-using testing::Array, testing::normal;
+using testing::Array, testing::normal, testing::on_cpu_with_int8;
 using Size = std::size_t;
-
-bool on_cpu_with_int8() {
-  const auto devices = testing::devices();
-  return cpu::has_int8_products() && std::count(devices.begin(), devices.end(), kCpu) != 0;
-}
 
 /// Weights [Cout, kh, kw, Cin] and as they are packed.
 struct Layer {

@@ -8,20 +8,15 @@
 #include "kernels/gemm/instructions.h"
 #include "tests/support/device.h"
 #include "tests/support/gelu.h"
+#include "tests/support/int8.h"
 #include "tests/support/values.h"
 
 namespace hh {
 namespace {
 
 using Catch::Matchers::Contains;
-using testing::Array, testing::normal, testing::Worst;
+using testing::Array, testing::normal, testing::on_cpu_with_int8, testing::Worst;
 using Size = std::size_t;
-
-/// Whether there is anything to test: HH_SIMD=avx2 and lesser CPUs have no such products.
-bool on_cpu_with_int8() {
-  const auto devices = testing::devices();
-  return cpu::has_int8_products() && std::count(devices.begin(), devices.end(), kCpu) != 0;
-}
 
 struct Layer {
   Layer(int in_size, int out_size, std::vector<float> weight_values)

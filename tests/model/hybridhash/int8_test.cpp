@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The network whose products are of bytes, beside itself in float32: that each layer has its weights in the
 // order that its rows have.
-#include <algorithm>
+#include "tests/support/int8.h"
+
 #include <catch2/catch.hpp>
 #include <cmath>
 
 #include "kernels/core/philox.h"
-#include "kernels/gemm/instructions.h"
 #include "model/hybridhash/hybridhash.h"
 #include "model/training/pixels.h"
-#include "tests/support/device.h"
 
 namespace hh {
 namespace {
@@ -28,8 +27,7 @@ HybridHashConfig config_of(int patch) {
 }
 
 TEST_CASE("a network's outputs in int8 are near those in float32", "[int8]") {
-  const auto devices = testing::devices();
-  if (!cpu::has_int8_products() || std::count(devices.begin(), devices.end(), kCpu) == 0) return;
+  if (!testing::on_cpu_with_int8()) return;
   const int patch = GENERATE(2, 3);
   const HybridHashConfig config = config_of(patch);
   Parameters parameters;
