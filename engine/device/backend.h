@@ -51,6 +51,9 @@ class Backend {
   std::unique_ptr<PendingFloat> read_later(const float* value);
   void copy_within(void* to, const void* from, std::size_t bytes);
   void zero(void* memory, std::size_t bytes);
+  /// For a device that is nearly full: kernels ask for less scratch memory from now on, and their sums
+  /// may differ in the last bits. False: they can't do with less, or do so already.
+  virtual bool use_less_scratch() = 0;
   /// Records what `work` queues on stream(), without running it. `work` must not copy from or to
   /// the host, nor wait; what it throws is passed on. Null where the device can't record: then
   /// nothing has been queued.

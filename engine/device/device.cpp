@@ -43,6 +43,7 @@ class CpuBackend final : public Backend {
     return memory;
   }
   void release(void* memory) noexcept override { std::free(memory); }
+  bool use_less_scratch() override { return false; }
   std::unique_ptr<LaunchGraph> record(const std::function<void()>&) override { return nullptr; }
   bool recording() const override { return false; }
   void synchronize() override {}

@@ -30,8 +30,10 @@ void launch(Device device, Args args) {
     }
   }
   if constexpr (requires { args.workspace; }) {
-    const std::size_t bytes = kernel.workspace_bytes ? kernel.workspace_bytes(args) : 0;
-    if (bytes != 0) args.workspace = scratch.emplace(bytes, device).data();
+    if (kernel.workspace_bytes != nullptr) {
+      lend_scratch([&] { return kernel.workspace_bytes(args); }, device, scratch);
+      if (scratch) args.workspace = scratch->data();
+    }
   }
   {
     const ProfileLaunch timed(on.stream(), args);

@@ -11,6 +11,7 @@
 #include "engine/device/backend.h"
 #include "engine/device/lent_blocks.h"
 #include "engine/device/profiler.h"
+#include "engine/text/log.h"
 
 namespace hh {
 namespace {
@@ -183,6 +184,23 @@ Storage::Storage(std::size_t bytes, Device device)
 Storage::~Storage() {
   if (lent_blocks != nullptr) lent_blocks->take_back(data_, device_);
   allocator(device_).give_back(data_, bytes_, pool_.get());
+}
+
+void lend_scratch(FunctionRef<std::size_t()> bytes, Device device, std::optional<Storage>& to) {
+  const auto lend = [&] {
+    if (const std::size_t size = bytes()) to.emplace(size, device);
+  };
+  try {
+    lend();
+  } catch (const OutOfMemory&) {
+    Backend& on = backend(device);
+    if (on.recording() || !on.use_less_scratch()) throw;
+    log(LogLevel::kWarning,
+        "the GPU is nearly full: from now on matrix products do without scratch memory, which may "
+        "be "
+        "slower and change their last bits; a smaller batch leaves more");
+    lend();
+  }
 }
 
 }  // namespace hh

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/device/device.h"
+#include "kernels/core/function_ref.h"
 
 namespace hh {
 
@@ -76,5 +78,10 @@ class Storage {
   std::size_t bytes_ = 0;
   Device device_;
 };
+
+/// Makes a kernel's scratch memory of bytes(); none of 0. Where there isn't enough, kernels are told to
+/// do with less from then on, and bytes() is asked again. Not while a graph is recorded: steps without
+/// one may get enough, and then have the bits that they had before. Throws OutOfMemory.
+void lend_scratch(FunctionRef<std::size_t()> bytes, Device device, std::optional<Storage>& to);
 
 }  // namespace hh

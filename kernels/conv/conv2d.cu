@@ -112,10 +112,13 @@ template <class TWeight>
 struct Scratch {
   Scratch(void* workspace, const Conv2dShape& s)
       : product(workspace),
-        weights(reinterpret_cast<TWeight*>(static_cast<char*>(workspace) + kGemmWorkspace)),
-        rest(static_cast<char*>(workspace) + before_rest(s)) {}
+        weights(reinterpret_cast<TWeight*>(static_cast<char*>(workspace) + gemm_workspace_bytes())),
+        rest(reinterpret_cast<char*>(weights) + bytes_of_weights(s)) {}
   static std::size_t before_rest(const Conv2dShape& s) {
-    return kGemmWorkspace + (std::size_t(s.weights()) * sizeof(TWeight) + 255) / 256 * 256;
+    return gemm_workspace_bytes() + bytes_of_weights(s);
+  }
+  static std::size_t bytes_of_weights(const Conv2dShape& s) {
+    return (std::size_t(s.weights()) * sizeof(TWeight) + 255) / 256 * 256;
   }
   void* product;
   TWeight* weights;

@@ -28,13 +28,19 @@ struct Gemm {
   float* a_sums = nullptr;  // [rows] out; may be null; not together with a bias
 };
 
-/// Scratch memory that gemm() is given, whatever the sizes: what NVIDIA advises for its GPUs from 9.0 on
-/// (cuBLAS, "cublasSetWorkspace"). Products that are cut along their sums ask for it.
-constexpr std::size_t kGemmWorkspace = std::size_t{32} << 20;
+/// Scratch memory that gemm() is given, whatever the sizes: 32 MiB, which NVIDIA advises for its GPUs
+/// from 9.0 on (cuBLAS, "cublasSetWorkspace") and which products that are cut along their sums ask
+/// for; or none. It never grows, so memory that was asked for is large enough when it is used.
+std::size_t gemm_workspace_bytes();
+
+/// For a GPU that is nearly full: from now on, in the whole process, gemm() needs no scratch memory and
+/// takes algorithms that use none, which may add up in another order. False: so it was already.
+bool use_no_gemm_workspace();
 
 /// False when cuBLASLt has no algorithm that also makes a_sums, which then is unchanged. Throws
-/// DeviceError when it has none at all. `workspace` is aligned to 256. The chosen algorithm
-/// (algorithm_choice.cuh) is kept per shape and alignment, so the bits are the same every time.
+/// DeviceError when it has none at all. `workspace` has gemm_workspace_bytes(), aligned to
+/// 256. The chosen algorithm (algorithm_choice.cuh) is kept per shape and alignment, so the bits are the
+/// same every time.
 template <class TIn, class TOut>
 bool gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream);
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cassert>
 #include <mutex>
 #include <sstream>
@@ -21,6 +22,8 @@ void check(cublasStatus_t status, const char* call) {
   if (status != CUBLAS_STATUS_SUCCESS) throw failed_call(call, cublasLtGetStatusString(status));
 }
 #define HH_CUBLASLT_CHECK(call) check((call), #call)
+
+std::atomic<std::size_t> workspace_in_use = std::size_t{32} << 20;
 
 template <class T>
 constexpr cudaDataType_t kType = CUDA_R_32F;
@@ -53,6 +56,7 @@ struct Key {
   bool a_transposed, b_transposed, bias, a_sums, accumulate;
   std::int64_t rows, cols, inner;
   std::uint32_t a_alignment, b_alignment, d_alignment, vector_alignment;
+  std::size_t workspace;
   auto operator<=>(const Key&) const = default;
 };
 
@@ -63,6 +67,7 @@ struct Operands {
   const void* vector;  // the bias or a_sums; may be null
   bool accumulate;
   void* workspace;
+  std::size_t workspace_bytes;
 };
 
 /// A product made ready: kept for the life of the process.
@@ -94,7 +99,7 @@ class Plan {
       HH_CUBLASLT_CHECK(
           cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value));
     };
-    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t(kGemmWorkspace));
+    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t(k.workspace));
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, k.b_alignment);
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, k.a_alignment);
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, k.d_alignment);
@@ -138,7 +143,7 @@ class Plan {
     const float alpha = 1, beta = o.accumulate ? 1 : 0;
     const cublasStatus_t status =
         cublasLtMatmul(handle_, product_, &alpha, o.b, first_, o.a, second_, &beta, o.d, result_,
-                       o.d, result_, &algorithms_[i], o.workspace, kGemmWorkspace, stream);
+                       o.d, result_, &algorithms_[i], o.workspace, o.workspace_bytes, stream);
     if (status == CUBLAS_STATUS_NOT_SUPPORTED) return false;
     check(status, "cublasLtMatmul");
     return true;
@@ -171,8 +176,8 @@ std::string text_of(const Key& k) {
        << (k.in == CUDA_R_32F && tf32_allowed() ? " tf32" : "") << ' '
        << (k.a_transposed ? 't' : 'n') << (k.b_transposed ? 't' : 'n') << (k.bias ? " bias" : "")
        << (k.a_sums ? " sums" : "") << (k.accumulate ? " accumulate" : "") << " aligned "
-       << k.a_alignment << ' ' << k.b_alignment << ' ' << k.d_alignment << ' '
-       << k.vector_alignment;
+       << k.a_alignment << ' ' << k.b_alignment << ' ' << k.d_alignment << ' ' << k.vector_alignment
+       << (k.workspace == 0 ? " no workspace" : "");
   return text.str();
 }
 
@@ -210,6 +215,9 @@ bool run_plan(const Key& key, const Operands& o, StreamHandle stream) {
 
 }  // namespace
 
+std::size_t gemm_workspace_bytes() { return workspace_in_use; }
+bool use_no_gemm_workspace() { return workspace_in_use.exchange(0) != 0; }
+
 void set_algorithm_choice(ChooseAlgorithm* choose) {
   const std::scoped_lock lock(Plans::instance().mutex);
   algorithm_choice = choose;
@@ -234,9 +242,10 @@ bool gemm(const Gemm<TIn, TOut>& g, void* workspace, StreamHandle stream) {
           .a_alignment = alignment(g.a),
           .b_alignment = alignment(g.b),
           .d_alignment = alignment(g.d),
-          .vector_alignment = vector != nullptr ? alignment(vector) : 0};
+          .vector_alignment = vector != nullptr ? alignment(vector) : 0,
+          .workspace = gemm_workspace_bytes()};
   const std::scoped_lock lock(Plans::instance().mutex);  // a plan's vector is set for each call
-  Operands operands{g.a, g.b, g.d, vector, g.accumulate, workspace};
+  Operands operands{g.a, g.b, g.d, vector, g.accumulate, workspace, key.workspace};
   if (run_plan(key, operands, stream)) return key.a_sums;
   // Not every product has an algorithm with an epilogue. The bias is then written to all rows and
   // the product added to it, so that the sum is rounded once all the same.

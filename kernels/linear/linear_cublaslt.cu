@@ -9,11 +9,11 @@ namespace hh::gpu {
 
 template <class T>
 std::size_t workspace_bytes(const LinearForward<T>&) {
-  return kGemmWorkspace;
+  return gemm_workspace_bytes();
 }
 template <class T>
 std::size_t workspace_bytes(const LinearBackwardInput<T>&) {
-  return kGemmWorkspace;
+  return gemm_workspace_bytes();
 }
 template <class T>
 std::size_t partial_sums_bytes(const LinearBackwardWeight<T>& p) {
@@ -21,7 +21,7 @@ std::size_t partial_sums_bytes(const LinearBackwardWeight<T>& p) {
 }
 template <class T>
 std::size_t workspace_bytes(const LinearBackwardWeight<T>& p) {
-  return kGemmWorkspace + (p.left != nullptr ? 0 : partial_sums_bytes(p));
+  return gemm_workspace_bytes() + (p.left != nullptr ? 0 : partial_sums_bytes(p));
 }
 
 template <class T>
@@ -56,7 +56,8 @@ void run(const LinearBackwardWeight<T>& p, StreamHandle stream) {
   p.validate();
   if (p.rows == 0) return;
   // One row of sums, or the partial ones of the pass.
-  float* const rows = rows_of_sums(p.left, static_cast<char*>(p.workspace) + kGemmWorkspace);
+  float* const rows =
+      rows_of_sums(p.left, static_cast<char*>(p.workspace) + gemm_workspace_bytes());
   const bool summed = gemm(Gemm<T, float>{.a = p.dy,
                                           .a_transposed = true,
                                           .b = p.x,

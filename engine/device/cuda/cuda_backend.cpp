@@ -9,6 +9,7 @@
 #include "engine/device/cuda/timeline.h"
 #include "kernels/conv/cudnn.cuh"
 #include "kernels/core/cuda_check.h"
+#include "kernels/gemm/gemm.cuh"
 
 namespace hh {
 namespace {
@@ -92,6 +93,8 @@ void* CudaBackend::allocate(std::size_t bytes) {
 }
 
 void CudaBackend::release(void* memory) noexcept { cudaFree(memory); }  // of whichever GPU
+
+bool CudaBackend::use_less_scratch() { return gpu::use_no_gemm_workspace(); }
 
 void CudaBackend::queue_copy_from_host(void* to, const void* from, std::size_t bytes) {
   uploads_.copy(to, from, bytes);

@@ -24,6 +24,7 @@ class CudaBackend final : public Backend {
 
   void* allocate(std::size_t bytes) override;
   void release(void* memory) noexcept override;
+  bool use_less_scratch() override;
   std::unique_ptr<LaunchGraph> record(const std::function<void()>& work) override;
   bool recording() const override { return recording_; }
   void synchronize() override;
