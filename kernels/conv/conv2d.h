@@ -5,7 +5,7 @@
 //
 // Images are channels-last [B, H, W, C]; weights keep the state dict's order [Cout, Cin, kh, kw].
 // Arrays don't overlap. Storage type T is float, bf16 or (GPU) f16, sums are float32; on a GPU
-// y may be rounded to T once more before the bias is added. oneDNN on the CPU
+// y may be rounded to T once more before the bias is added. oneDNN or our own on the CPU
 // (docs/decisions/gemm.md), cuDNN on the GPU where it is installed. A 1x1 kernel is a linear layer
 // on the pixels, which is faster: the engine's conv2d takes that.
 #pragma once

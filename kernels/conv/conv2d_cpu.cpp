@@ -4,6 +4,7 @@
 // Threads   Each piece (conv2d_pieces.h) is a convolution of its own by one thread, with padding only
 //           where the piece ends at the image's edge.
 // bf16      Native, or else the images are converted to float32 as a whole.
+// Winograd  3 x 3 in float32, forward and the gradient of x, are our own (winograd.h) where it gains.
 // Gradients oneDNN overwrites dw; the reorder back to the state dict's order adds it to dweight, for
 //           one piece after the other.
 #include <algorithm>
@@ -12,6 +13,7 @@
 
 #include "kernels/conv/conv2d.h"
 #include "kernels/conv/conv2d_pieces.h"
+#include "kernels/conv/winograd.h"
 #include "kernels/core/check_workspace.h"
 #include "kernels/core/workspace.h"
 #include "kernels/gemm/instructions.h"
@@ -259,6 +261,24 @@ bool converts() {
   return !is_float<T> && !bf16_gains();
 }
 
+/// In float32, by whichever is faster.
+template <class Args>
+void convolve(const Args& p, void* workspace) {
+  if (winograd_gains(p.shape)) return run(Winograd::of(p), workspace);
+  if constexpr (std::is_same_v<Args, Conv2dForward<float>>) {
+    Convolution::of(Pass::kForward, memory::data_type::f32, p.shape, p.bias != nullptr)
+        ->run(p.x, p.weight, p.bias, p.y, workspace);
+  } else {
+    Convolution::of(Pass::kBackwardInput, memory::data_type::f32, p.shape, false)
+        ->run(p.dx, p.weight, nullptr, p.dy, workspace);
+  }
+}
+template <class T>
+std::size_t product_bytes(Pass pass, const Conv2dShape& s, bool bias) {
+  if (compute_type<T>() == memory::data_type::f32 && winograd_gains(s)) return winograd_bytes(s);
+  return Convolution::of(pass, compute_type<T>(), s, bias)->scratch_bytes();
+}
+
 /// A float32 copy in the workspace.
 const float* widened(Workspace& copies, const bf16* from, std::int64_t n) {
   auto* const to = copies.take<float>(n);
@@ -275,20 +295,21 @@ void run(const Conv2dForward<T>& p) {
   HH_REQUIRE_WORKSPACE(p);
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
-  const auto conv = Convolution::of(Pass::kForward, compute_type<T>(), s, p.bias != nullptr);
-  if constexpr (!is_float<T>) {
-    if (converts<T>()) {
-      Workspace copies(p.workspace);
-      const float* const x = widened(copies, p.x, s.pixels() * s.in_channels);
-      const float* const weight = widened(copies, p.weight, s.weights());
-      const float* const bias =
-          p.bias != nullptr ? widened(copies, p.bias, s.out_channels) : nullptr;
-      float* const y = copies.take<float>(s.pixels() * s.out_channels);
-      conv->run(x, weight, bias, y, copies.rest());
-      return narrow(y, s.pixels() * s.out_channels, p.y);
-    }
+  if constexpr (is_float<T>) {
+    convolve(p, p.workspace);
+  } else if (converts<T>()) {
+    Workspace copies(p.workspace);
+    const float* const x = widened(copies, p.x, s.pixels() * s.in_channels);
+    const float* const weight = widened(copies, p.weight, s.weights());
+    const float* const bias = p.bias != nullptr ? widened(copies, p.bias, s.out_channels) : nullptr;
+    float* const y = copies.take<float>(s.pixels() * s.out_channels);
+    convolve(Conv2dForward<float>{.x = x, .weight = weight, .bias = bias, .y = y, .shape = s},
+             copies.rest());
+    narrow(y, s.pixels() * s.out_channels, p.y);
+  } else {
+    Convolution::of(Pass::kForward, compute_type<T>(), s, p.bias != nullptr)
+        ->run(p.x, p.weight, p.bias, p.y, p.workspace);
   }
-  conv->run(p.x, p.weight, p.bias, p.y, p.workspace);
 }
 
 template <class T>
@@ -297,18 +318,20 @@ void run(const Conv2dBackwardInput<T>& p) {
   HH_REQUIRE_WORKSPACE(p);
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
-  const auto conv = Convolution::of(Pass::kBackwardInput, compute_type<T>(), s, false);
-  if constexpr (!is_float<T>) {
-    if (converts<T>()) {
-      Workspace copies(p.workspace);
-      const float* const dy = widened(copies, p.dy, s.pixels() * s.out_channels);
-      const float* const weight = widened(copies, p.weight, s.weights());
-      float* const dx = copies.take<float>(s.pixels() * s.in_channels);
-      conv->run(dx, weight, nullptr, dy, copies.rest());
-      return narrow(dx, s.pixels() * s.in_channels, p.dx);
-    }
+  if constexpr (is_float<T>) {
+    convolve(p, p.workspace);
+  } else if (converts<T>()) {
+    Workspace copies(p.workspace);
+    const float* const dy = widened(copies, p.dy, s.pixels() * s.out_channels);
+    const float* const weight = widened(copies, p.weight, s.weights());
+    float* const dx = copies.take<float>(s.pixels() * s.in_channels);
+    convolve(Conv2dBackwardInput<float>{.dy = dy, .weight = weight, .dx = dx, .shape = s},
+             copies.rest());
+    narrow(dx, s.pixels() * s.in_channels, p.dx);
+  } else {
+    Convolution::of(Pass::kBackwardInput, compute_type<T>(), s, false)
+        ->run(p.dx, p.weight, nullptr, p.dy, p.workspace);
   }
-  conv->run(p.dx, p.weight, nullptr, p.dy, p.workspace);
 }
 
 template <class T>
@@ -338,8 +361,7 @@ std::size_t workspace_bytes(const Conv2dForward<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return 0;
-  std::size_t bytes =
-      Convolution::of(Pass::kForward, compute_type<T>(), s, p.bias != nullptr)->scratch_bytes();
+  std::size_t bytes = product_bytes<T>(Pass::kForward, s, p.bias != nullptr);
   if (converts<T>()) {
     bytes += copy_bytes(s.pixels() * s.in_channels) + copy_bytes(s.weights()) +
              copy_bytes(s.out_channels) + copy_bytes(s.pixels() * s.out_channels);
@@ -352,8 +374,7 @@ std::size_t workspace_bytes(const Conv2dBackwardInput<T>& p) {
   p.validate();
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return 0;
-  std::size_t bytes =
-      Convolution::of(Pass::kBackwardInput, compute_type<T>(), s, false)->scratch_bytes();
+  std::size_t bytes = product_bytes<T>(Pass::kBackwardInput, s, false);
   if (converts<T>()) {
     bytes += copy_bytes(s.pixels() * s.in_channels) + copy_bytes(s.weights()) +
              copy_bytes(s.pixels() * s.out_channels);

@@ -13,6 +13,12 @@ namespace {
 using testing::Array, testing::normal, testing::storage, testing::unit, testing::Worst;
 using Size = std::size_t;
 
+/// Where the CPU takes kernels/conv/winograd.cpp, which bounds errors otherwise.
+bool by_winograd(const Conv2dShape& s) {
+  return s.taps() == 9 && s.kernel_h == 3 && s.in_channels % 16 == 0 && s.out_channels % 16 == 0 &&
+         s.height * s.width >= 64;
+}
+
 Size x_size(const Conv2dShape& s) { return Size(s.pixels()) * Size(s.in_channels); }
 Size y_size(const Conv2dShape& s) { return Size(s.pixels()) * Size(s.out_channels); }
 
@@ -82,23 +88,75 @@ struct Sums {
     }
     return w.ratio;
   }
+  /// Roundings on the way to an output: 4 of a tap's, 2 of a pixel's additions, `channels` of the sum of
+  /// their products, 4 of the outputs' additions, 1 of the bias, whose magnitude is there already.
+  void by_winograd(const std::vector<double>& magnitudes, Size channels) {
+    for (Size i = 0; i < value.size(); ++i) {
+      magnitude[i] += magnitudes[i];
+      terms[i] = double(channels + 11);
+    }
+  }
   std::vector<double> value, magnitude, terms;
   std::vector<double> before;  // what was rounded to storage once before; empty: nothing
 };
+
+Size pixel(const Conv2dShape& s, int b, int i, int j) {
+  return (Size(b) * Size(s.height) + Size(i)) * Size(s.width) + Size(j);
+}
+
+/// Magnitudes that kernels/conv/winograd.cpp's sums for y reach at most: with |.| around all factors,
+/// |A|^T [(|G||g||G|^T) . (|B|^T|d||B|)] |A|, tiles beginning at even pixels. x: [B,H,W,in]; w(o, c, u, v).
+template <class T, class Weight>
+std::vector<double> winograd_magnitudes(const Conv2dShape& s, const std::vector<T>& x, Size in,
+                                        Size out, const Weight& w) {
+  constexpr double g[4][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, .5, .5}, {0, 0, 1}};
+  constexpr double b[4][4] = {{1, 0, 1, 0}, {0, 1, 1, 0}, {0, 1, 1, 0}, {0, 1, 0, 1}};
+  constexpr double a[2][4] = {{1, 1, 1, 0}, {0, 1, 1, 1}};
+  std::vector<double> taps(16 * in * out), result(Size(s.pixels()) * out);
+  const auto tap = [&](Size t, Size o, Size c) -> double& { return taps[(t * out + o) * in + c]; };
+  for (Size i = 0; i < 144 * in * out; ++i) {
+    const Size t = i % 16, uv = i / 16 % 9, o = i / 144 % out, c = i / 144 / out;
+    tap(t, o, c) += g[t / 4][uv / 3] * g[t % 4][uv % 3] * std::abs(w(o, c, uv / 3, uv % 3));
+  }
+  const int down = (s.height + 1) / 2, across = (s.width + 1) / 2;
+  for (int tile = 0; tile < s.images * down * across; ++tile) {
+    const int image = tile / (down * across), top = tile / across % down * 2,
+              left = tile % across * 2;
+    std::vector<double> seen(16 * in);
+    for (int t = 0; t < 256; ++t) {
+      const int row = top - 1 + t % 16 / 4, column = left - 1 + t % 4;
+      if (row < 0 || row >= s.height || column < 0 || column >= s.width) continue;
+      const double factor = b[t / 64][t % 16 / 4] * b[t / 16 % 4][t % 4];
+      for (Size c = 0; c < in; ++c) {
+        seen[Size(t / 16) * in + c] +=
+            factor * std::abs(to_float(x[pixel(s, image, row, column) * in + c]));
+      }
+    }
+    for (Size o = 0; o < out; ++o) {
+      for (Size t = 0; t < 16; ++t) {
+        double sum = 0;
+        for (Size c = 0; c < in; ++c) sum += tap(t, o, c) * seen[t * in + c];
+        for (int y = 0; y < 4; ++y) {
+          const int row = top + y / 2, column = left + y % 2;
+          if (row >= s.height || column >= s.width) continue;
+          result[pixel(s, image, row, column) * out + o] += a[y / 2][t / 4] * a[y % 2][t % 4] * sum;
+        }
+      }
+    }
+  }
+  return result;
+}
 
 template <class T>
 void check(Device device, const Conv2dShape& s, bool with_bias, const Inputs<T>& in,
            const Outputs<T>& got) {
   Sums y(in.dy.size()), dx(in.x.size()), dweight(in.dweight), dbias(in.dbias);
   const Size ni = Size(s.in_channels), no = Size(s.out_channels);
-  const auto pixel = [&](int b, int i, int j) {
-    return (Size(b) * Size(s.height) + Size(i)) * Size(s.width) + Size(j);
-  };
   for (int b = 0; b < s.images; ++b) {
     for (int i = 0; i < s.height; ++i) {
       for (int j = 0; j < s.width; ++j) {
         for (Size o = 0; o < no; ++o) {
-          const Size at = pixel(b, i, j) * no + o;
+          const Size at = pixel(s, b, i, j) * no + o;
           const double g = to_float(in.dy[at]);
           if (with_bias) {
             y.add(at, to_float(in.bias[o]));
@@ -109,7 +167,7 @@ void check(Device device, const Conv2dShape& s, bool with_bias, const Inputs<T>&
               const int row = i + u - (s.kernel_h - 1) / 2, col = j + v - (s.kernel_w - 1) / 2;
               if (row < 0 || row >= s.height || col < 0 || col >= s.width) continue;
               for (Size c = 0; c < ni; ++c) {
-                const Size x_at = pixel(b, row, col) * ni + c;
+                const Size x_at = pixel(s, b, row, col) * ni + c;
                 const Size w_at =
                     ((o * ni + c) * Size(s.kernel_h) + Size(u)) * Size(s.kernel_w) + Size(v);
                 const double x = to_float(in.x[x_at]), w = to_float(in.weight[w_at]);
@@ -127,6 +185,16 @@ void check(Device device, const Conv2dShape& s, bool with_bias, const Inputs<T>&
     for (Size i = 0; i < y.value.size(); ++i) {
       y.before.push_back(y.value[i] - to_float(in.bias[i % no]));
     }
+  }
+  if (device == kCpu && by_winograd(s)) {
+    const auto w = [&](Size o, Size c, Size u, Size v) {
+      return double(to_float(in.weight[(o * ni + c) * 9 + 3 * u + v]));
+    };
+    y.by_winograd(winograd_magnitudes(s, in.x, ni, no, w), ni);
+    dx.by_winograd(
+        winograd_magnitudes(s, in.dy, no, ni,
+                            [&](Size c, Size o, Size u, Size v) { return w(o, c, 2 - u, 2 - v); }),
+        no);
   }
   CHECK(y.worst(got.y, storage<T>()) <= 1);
   CHECK(dx.worst(got.dx, storage<T>()) <= 1);
@@ -149,7 +217,8 @@ TEMPLATE_TEST_CASE("conv2d agrees with its definition", "[conv]", float, bf16, f
                                                                            {1, 2, 9, 1, 16},
                                                                            {1, 7, 7, 19, 1},
                                                                            {2, 4, 4, 32, 32},
-                                                                           {1, 8, 8, 16, 48}}));
+                                                                           {1, 8, 8, 16, 48},
+                                                                           {3, 9, 11, 32, 112}}));
   const int threads = GENERATE(1, 3);
   const bool with_bias = (kh + kw + in) % 4 != 1;
   const float offset = in == 3 ? 100.f : 0.f;  // large partial sums
@@ -267,6 +336,20 @@ TEMPLATE_TEST_CASE("conv2d gives the same bits every time, dbias for any number 
     CHECK(same(first.dx, again.dx));
     CHECK(first.dweight == again.dweight);
     CHECK(first.dbias == one.dbias);
+    if (by_winograd(s) && std::is_same_v<T, float>) {
+      CHECK(same(first.y, one.y));
+      CHECK(same(first.dx, one.dx));
+    }
+  }
+  if (by_winograd(s) && std::is_same_v<T, float>) {  // whatever images are beside it
+    Conv2dShape first = s;
+    first.images = 1;
+    Inputs<T> alone = inputs;
+    alone.x.resize(x_size(first));
+    alone.dy.resize(y_size(first));
+    const auto got = run_all(kCpu, first, true, alone);
+    CHECK(std::memcmp(got.y.data(), one.y.data(), got.y.size() * sizeof(T)) == 0);
+    CHECK(std::memcmp(got.dx.data(), one.dx.data(), got.dx.size() * sizeof(T)) == 0);
   }
   cpu::set_num_threads(0);
 }
