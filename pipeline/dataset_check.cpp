@@ -212,12 +212,12 @@ void check_cache(DatasetCheck& check, const data::Experiment& e, const Recipe& r
   }
   const data::CacheCheck found = data::check_cache(
       *files, items, {.folder = recipe.data.cache, .transform = e.train_transform});
-  check.notes.push_back(!found.damage.empty()
-                            ? fmt::format("cache: {}; training makes it anew", found.damage)
-                            : fmt::format("cache: {}: {} of {}, {:.1f} MB; {} changed since",
-                                          found.file.string(), found.held,
-                                          counted(found.wanted, "image file"),
-                                          double(found.bytes) / 1e6, found.changed));
+  check.notes.push_back(
+      !found.damage.empty()
+          ? fmt::format("cache: {}; training makes it anew", found.damage)
+          : fmt::format("cache: {}: {}, {:.1f} MB; {} changed since", found.file.string(),
+                        data::held_text(found.held, found.wanted, found.first_without),
+                        double(found.bytes) / 1e6, found.changed));
   for (const std::int64_t item : found.stale) note(check.stale, *e.dataset, item);
 }
 

@@ -88,10 +88,10 @@ void use_cache(data::Experiment& experiment, const Recipe& recipe,
                         }});
   progress.reset();
   const data::CacheFacts& facts = cached.facts;
-  listener.report(
-      fmt::format("cache      {}: {} of {}, {:.1f} MB; {} decoded now, {} of them changed since",
-                  facts.file.string(), facts.held, counted(facts.wanted, "image file"),
-                  double(facts.bytes) / 1e6, facts.decoded, facts.changed));
+  listener.report(fmt::format(
+      "cache      {}: {}, {:.1f} MB; {} decoded now, {} of them changed since", facts.file.string(),
+      data::held_text(facts.held, facts.wanted, facts.first_without), double(facts.bytes) / 1e6,
+      facts.decoded, facts.changed));
   experiment.dataset = cached.dataset;
 }
 

@@ -29,12 +29,17 @@ void print_index(const std::string& folder, bool as_json) {
   const retrieval::Index index = retrieval::Index::open(folder);
   index.outputs();  // checks what opening leaves for later
   const retrieval::IndexManifest& m = index.manifest();
-  const nlohmann::ordered_json all{
+  std::vector<std::string> mixed;
+  if (m.int8_mixed) mixed.push_back("int8 and other codes");
+  if (m.decoding_mixed) mixed.push_back("JPEGs decoded in several ways");
+  nlohmann::ordered_json all{
       {"index", folder},      {"version", m.version()},       {"items", index.count()},
       {"bits", index.bits()}, {"outputs", m.outputs},         {"deleted", m.deleted},
       {"classes", m.classes}, {"class_names", m.class_names}, {"model", m.model_hash},
       {"source", m.source},   {"generation", m.generation},   {"segments", m.segments.size()},
       {"next_id", m.next_id}, {"bytes", size_on_disk(folder)}};
+  if (m.scaled_shorter_side > 0) all["scaled_shorter_side"] = m.scaled_shorter_side;
+  if (!mixed.empty()) all["mixed"] = mixed;
   if (as_json) return fmt::print("{}\n", shown_json(all));
   say("{}: index, check sums are right\n", folder);
   for (const auto& [key, value] : all.items()) {

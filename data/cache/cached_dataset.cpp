@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -191,11 +190,10 @@ class Writing {
   /// False where the pixels are damaged.
   bool copy(std::int64_t i, const FileFacts& facts) {
     CachedPicture about = old_->picture(i);
-    const auto pixels = old_->pixels(i);
-    if (pixels.empty() && about.height > 0) return false;
+    pixels_.clear();
+    if (about.height > 0 && !old_->read_pixels(i, pixels_)) return false;
     about.file = facts;
-    writer_.add(old_->name(i), about, pixels);
-    MappedFile::release(pixels);
+    writer_.add(old_->name(i), about, std::as_bytes(std::span(pixels_)));
     return true;
   }
 
@@ -225,6 +223,7 @@ class Writing {
       if (file.fate == Wanted::Fate::kDecode) rest.push_back(&file);
     }
     const auto total = std::int64_t(rest.size());
+    std::int64_t done = 0;
     options_.progress(0, total);
     // So few at once that large pictures don't fill the memory.
     const std::int64_t at_once = 4 * std::int64_t{cpu::num_threads()};
@@ -236,12 +235,13 @@ class Writing {
       });
       for (std::size_t i = 0; i < decoded.size(); ++i) {
         if (!decoded[i].kept) continue;
+        ++done;
         writer_.add(rest[std::size_t(from) + i]->name, decoded[i].about,
                     std::as_bytes(std::span(decoded[i].image.pixels)));
       }
       options_.progress(from + std::int64_t(decoded.size()), total);
     }
-    return total;
+    return done;
   }
 
   const FileDataset& files_;
@@ -249,6 +249,7 @@ class Writing {
   std::vector<Wanted>& wanted_;
   const PictureCache* old_;
   PictureCacheWriter writer_;
+  std::vector<std::uint8_t> pixels_;  // of the picture that is copied
 };
 
 FolderLock wait_for_lock(const CacheOptions& options) {
@@ -291,11 +292,9 @@ class CachedDataset final : public Dataset {
   void load(std::int64_t index, Image& image) const override {
     check_index(index);
     const std::int64_t place = places_[std::size_t(index)];
-    const auto pixels = place < 0 ? std::span<const std::byte>() : cache_.pixels(place);
-    if (pixels.empty()) return files_->load(index, image);
+    if (place < 0 || !cache_.read_pixels(place, image.pixels)) return files_->load(index, image);
     const CachedPicture& picture = cache_.picture(place);
     image.reshape(picture.height, picture.width, cache_.channels());
-    std::memcpy(image.pixels.data(), pixels.data(), pixels.size());
   }
 
  private:
@@ -311,7 +310,11 @@ CachedSet attach(std::shared_ptr<const FileDataset> files, PictureCache cache,
   std::unordered_map<std::string_view, std::int64_t> held;
   for (const Wanted& file : wanted) {
     const std::int64_t place = file.fate == Wanted::Fate::kAbsent ? -1 : cache.find(file.name);
-    if (place >= 0 && cache.picture(place).height > 0) held.emplace(file.name, place);
+    if (place >= 0 && cache.picture(place).height > 0) {
+      held.emplace(file.name, place);
+    } else if (facts.first_without.empty()) {
+      facts.first_without = file.name;
+    }
   }
   std::vector<std::int64_t> places(std::size_t(files->size()), -1);
   for (const std::int64_t item : items) {
@@ -342,6 +345,17 @@ void check_kind(const fs::path& file) {
 }
 
 }  // namespace
+
+std::string held_text(std::int64_t held, std::int64_t wanted, const std::string& first_without) {
+  std::string text = std::to_string(held) + " of " + counted(wanted, "image file");
+  if (!first_without.empty()) {
+    const std::int64_t others = wanted - held - 1;
+    text += " (not " + first_without;
+    if (others > 0) text += " and " + counted(others, "other");
+    text += ")";
+  }
+  return text;
+}
 
 CachedSet with_cache(std::shared_ptr<const FileDataset> files,
                      const std::vector<std::int64_t>& items, const CacheOptions& options) {
@@ -388,12 +402,14 @@ CacheCheck check_cache(const FileDataset& files, const std::vector<std::int64_t>
     decide(file, &cache);
     const auto at = std::size_t(&file - wanted.data());
     if (file.fate == Wanted::Fate::kDecode || file.old < 0) return;
-    held[at] = cache.pixels(file.old).empty() ? 0 : 1;
+    std::vector<std::uint8_t> pixels;
+    held[at] = cache.read_pixels(file.old, pixels) ? 1 : 0;
     if (held[at] == 1 && hash_of(file.name) != cache.picture(file.old).file_xxh64) stale[at] = 1;
   });
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     check.held += held[i];
     check.changed += wanted[i].changed;
+    if (held[i] == 0 && check.first_without.empty()) check.first_without = wanted[i].name;
     if (stale[i] != 0) check.stale.push_back(wanted[i].item);
   }
   return check;

@@ -30,12 +30,16 @@ struct CacheOptions {
 
 struct CacheFacts {
   std::filesystem::path file;
-  std::int64_t wanted = 0;   // image files, each counted once
-  std::int64_t held = 0;     // of them, with pixels; the others are missing or broken, or were
-  std::int64_t bytes = 0;    // of the whole file
-  std::int64_t decoded = 0;  // by this call
-  std::int64_t changed = 0;  // of those: files that were other ones before
+  std::int64_t wanted = 0;    // image files, each counted once
+  std::int64_t held = 0;      // of them, with pixels; the others are missing or broken, or were
+  std::string first_without;  // the first of those others
+  std::int64_t bytes = 0;     // of the whole file
+  std::int64_t decoded = 0;   // by this call, broken ones too; not what the disk withheld
+  std::int64_t changed = 0;   // of those: files that were other ones before
 };
+
+/// "1820 of 1821 image files (not /photos/a.jpg)".
+std::string held_text(std::int64_t held, std::int64_t wanted, const std::string& first_without);
 
 struct CachedSet {
   std::shared_ptr<const Dataset> dataset;
@@ -56,6 +60,7 @@ struct CacheCheck {
   std::string damage;  // why it can't be used; empty: it can, or there is none
   std::int64_t wanted = 0, bytes = 0;
   std::int64_t held = 0;            // files whose pixels are there and whole
+  std::string first_without;        // the first of the others
   std::int64_t changed = 0;         // files that are other ones now, and are known to be
   std::vector<std::int64_t> stale;  // items whose files changed under the same size and times
 };

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
@@ -31,31 +32,6 @@ std::uint64_t number_at(std::span<const std::byte> bytes, std::size_t at) {
   return value;
 }
 
-struct Table {
-  std::span<const std::byte> bytes;
-  std::size_t begin = 0;  // pixels end here at the latest
-};
-
-/// Throws the reason, without the file's name.
-Table find_table(std::span<const std::byte> file) {
-  const auto starts = [](std::span<const std::byte> bytes, std::string_view with) {
-    return bytes.size() >= with.size() && std::memcmp(bytes.data(), with.data(), with.size()) == 0;
-  };
-  if (!starts(file, kHead)) throw std::runtime_error("it is no file of decoded pictures");
-  if (file.size() < kHead.size() + kTailBytes) throw std::runtime_error("it is truncated");
-  const std::size_t end = file.size() - kTailBytes;
-  if (!starts(file.subspan(end + 24), kEnd)) throw std::runtime_error("it is truncated");
-  const std::uint64_t begin = number_at(file, end), bytes = number_at(file, end + 8);
-  if (begin < kHead.size() || begin > end || bytes != end - begin) {
-    throw std::runtime_error("its table isn't where it should be");
-  }
-  const auto table = file.subspan(begin, bytes);
-  if (xxh64(table) != number_at(file, end + 16)) {
-    throw std::runtime_error("its table isn't what was written");
-  }
-  return {table, std::size_t(begin)};
-}
-
 /// Whether pixels of these sizes lie between the head and the table.
 bool fits(const CachedPicture& picture, std::int64_t channels, std::int64_t end) {
   if (picture.height == 0 && picture.width == 0) return true;
@@ -77,21 +53,51 @@ FileFacts facts_of(const std::string& path) {
 
 PictureCache PictureCache::open(const std::filesystem::path& path) {
   PictureCache cache;
-  cache.file_ = MappedFile(path);
-  cache.read(cache.file_.bytes(), path.string());
+  cache.file_ = RandomAccessFile(path);
+  cache.read_table(path.string());
   return cache;
 }
 
 PictureCache PictureCache::parse(std::span<const std::byte> bytes, const std::string& name) {
   PictureCache cache;
-  cache.read(bytes, name);
+  cache.memory_ = bytes;
+  cache.read_table(name);
   return cache;
 }
 
-void PictureCache::read(std::span<const std::byte> bytes, const std::string& name) try {
-  bytes_ = bytes;
-  const Table place = find_table(bytes);
-  const SafetensorsFile table = SafetensorsFile::parse(place.bytes, "its table");
+bool PictureCache::read_part(std::size_t begin, std::span<std::byte> into) const {
+  if (memory_.empty()) return file_.read(begin, into);
+  const auto part = memory_.subspan(begin, into.size());
+  std::copy(part.begin(), part.end(), into.begin());
+  return true;
+}
+
+std::vector<std::byte> PictureCache::part(std::size_t begin, std::size_t count) const {
+  std::vector<std::byte> bytes(count);
+  if (!read_part(begin, bytes)) throw std::runtime_error("it is truncated");
+  return bytes;
+}
+
+void PictureCache::read_table(const std::string& name) try {
+  const auto starts = [](std::span<const std::byte> bytes, std::string_view with) {
+    return std::memcmp(bytes.data(), with.data(), with.size()) == 0;
+  };
+  if (bytes() < kHead.size() || !starts(part(0, kHead.size()), kHead)) {
+    throw std::runtime_error("it is no file of decoded pictures");
+  }
+  if (bytes() < kHead.size() + kTailBytes) throw std::runtime_error("it is truncated");
+  const std::size_t tail_begin = bytes() - kTailBytes;
+  const std::vector<std::byte> tail = part(tail_begin, kTailBytes);
+  if (!starts(std::span(tail).subspan(24), kEnd)) throw std::runtime_error("it is truncated");
+  const std::uint64_t begin = number_at(tail, 0), count = number_at(tail, 8);
+  if (begin < kHead.size() || begin > tail_begin || count != tail_begin - begin) {
+    throw std::runtime_error("its table isn't where it should be");
+  }
+  table_ = part(begin, count);
+  if (xxh64(table_) != number_at(tail, 16)) {
+    throw std::runtime_error("its table isn't what was written");
+  }
+  const SafetensorsFile table = SafetensorsFile::parse(table_, "its table");
   const auto text = [&](const char* key) {
     const auto found = table.metadata().find(key);
     if (found == table.metadata().end())
@@ -113,7 +119,7 @@ void PictureCache::read(std::span<const std::byte> bytes, const std::string& nam
   const std::string_view all(reinterpret_cast<const char*>(names.bytes.data()), names.bytes.size());
   pictures_.reserve(std::size_t(rows.shape[0]));
   names_.reserve(pictures_.capacity());
-  std::int64_t begin = 0;
+  std::int64_t name_begin = 0;
   for (std::int64_t i = 0; i < rows.shape[0]; ++i) {
     std::array<std::int64_t, kColumns> row{};
     std::memcpy(row.data(), &rows.bytes[std::size_t(i) * sizeof row], sizeof row);
@@ -124,14 +130,14 @@ void PictureCache::read(std::span<const std::byte> bytes, const std::string& nam
                           .width = int(row[6]),
                           .offset = row[7],
                           .pixels_xxh64 = std::uint64_t(row[8])};
-    if (name_end < begin || name_end > std::int64_t(all.size()) || picture.height != row[5] ||
-        picture.width != row[6] || !fits(picture, channels_, std::int64_t(place.begin))) {
+    if (name_end < name_begin || name_end > std::int64_t(all.size()) || picture.height != row[5] ||
+        picture.width != row[6] || !fits(picture, channels_, std::int64_t(begin))) {
       throw std::runtime_error("picture " + std::to_string(i) + " of its table is impossible");
     }
-    names_.push_back(all.substr(std::size_t(begin), std::size_t(name_end - begin)));
+    names_.push_back(all.substr(std::size_t(name_begin), std::size_t(name_end - name_begin)));
     pictures_.push_back(picture);
     by_name_.emplace(names_.back(), i);
-    begin = name_end;
+    name_begin = name_end;
   }
 } catch (const std::runtime_error& error) {
   throw std::runtime_error(name + ": " + error.what());
@@ -142,13 +148,12 @@ std::int64_t PictureCache::find(std::string_view path) const {
   return found == by_name_.end() ? -1 : found->second;
 }
 
-std::span<const std::byte> PictureCache::pixels(std::int64_t i) const {
+bool PictureCache::read_pixels(std::int64_t i, std::vector<std::uint8_t>& pixels) const {
   const CachedPicture& picture = pictures_[std::size_t(i)];
-  if (picture.height == 0) return {};  // its offset was never checked
-  const auto pixels = bytes_.subspan(
-      std::size_t(picture.offset),
-      std::size_t(picture.height) * std::size_t(picture.width) * std::size_t(channels_));
-  return xxh64(pixels) == picture.pixels_xxh64 ? pixels : std::span<const std::byte>();
+  if (picture.height == 0) return false;  // its offset was never checked
+  pixels.resize(std::size_t(picture.height) * std::size_t(picture.width) * std::size_t(channels_));
+  return read_part(std::size_t(picture.offset), std::as_writable_bytes(std::span(pixels))) &&
+         xxh64(std::as_bytes(std::span(pixels))) == picture.pixels_xxh64;
 }
 
 PictureCacheWriter::PictureCacheWriter(const std::filesystem::path& path, int channels,

@@ -55,19 +55,25 @@ class PictureCache {
   const CachedPicture& picture(std::int64_t i) const { return pictures_[std::size_t(i)]; }
   /// -1: the path isn't in it.
   std::int64_t find(std::string_view path) const;
-  /// Empty where there are none, and where they aren't what was written.
-  std::span<const std::byte> pixels(std::int64_t i) const;
+  /// Read into `pixels`. False where there are none, and where they aren't what was written: `pixels` is
+  /// anything then.
+  bool read_pixels(std::int64_t i, std::vector<std::uint8_t>& pixels) const;
   int channels() const { return channels_; }
-  std::int64_t file_bytes() const { return std::int64_t(bytes_.size()); }
+  std::int64_t file_bytes() const { return std::int64_t(bytes()); }
   const std::string& made_by() const { return made_by_; }
 
  private:
-  void read(std::span<const std::byte> bytes, const std::string& name);
+  std::size_t bytes() const { return memory_.empty() ? file_.size() : memory_.size(); }
+  /// Throws where the file has been cut short since it was opened.
+  std::vector<std::byte> part(std::size_t begin, std::size_t count) const;
+  bool read_part(std::size_t begin, std::span<std::byte> into) const;
+  void read_table(const std::string& name);
 
-  MappedFile file_;
-  std::span<const std::byte> bytes_;
+  RandomAccessFile file_;
+  std::span<const std::byte> memory_;  // instead of a file
+  std::vector<std::byte> table_;
   std::vector<CachedPicture> pictures_;
-  std::vector<std::string_view> names_;  // into the file
+  std::vector<std::string_view> names_;  // into the table
   std::unordered_map<std::string_view, std::int64_t> by_name_;
   int channels_ = 0;
   std::string made_by_;

@@ -30,10 +30,14 @@ class Descriptor {
       : value_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
     if (value_ < 0) throw_file_error(path, "can't be opened");
   }
-  ~Descriptor() { ::close(value_); }
+  ~Descriptor() {
+    if (value_ >= 0) ::close(value_);
+  }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   operator int() const { return value_; }
+  /// Leaves closing it to the caller.
+  int release() { return std::exchange(value_, -1); }
 
  private:
   int value_;
@@ -361,6 +365,36 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;
+}
+
+RandomAccessFile::RandomAccessFile(const std::filesystem::path& path) {
+  Descriptor descriptor(path, O_RDONLY | O_NONBLOCK);
+  size_ = std::size_t(regular_file(path, descriptor).st_size);
+  descriptor_ = descriptor.release();
+}
+
+RandomAccessFile::~RandomAccessFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+RandomAccessFile::RandomAccessFile(RandomAccessFile&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)), size_(std::exchange(other.size_, 0)) {}
+
+RandomAccessFile& RandomAccessFile::operator=(RandomAccessFile&& other) noexcept {
+  std::swap(descriptor_, other.descriptor_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+bool RandomAccessFile::read(std::size_t offset, std::span<std::byte> into) const {
+  while (!into.empty()) {
+    const ssize_t some = ::pread(descriptor_, into.data(), into.size(), off_t(offset));
+    if (some < 0 && errno == EINTR) continue;
+    if (some <= 0) return false;
+    offset += std::size_t(some);
+    into = into.subspan(std::size_t(some));
+  }
+  return true;
 }
 
 }  // namespace hh

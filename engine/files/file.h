@@ -75,4 +75,24 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+/// A file that is read in parts, and may be cut short or changed meanwhile by others: unlike a mapped
+/// one's, its bytes are copied, and no signal kills who asks for what is gone.
+class RandomAccessFile {
+ public:
+  RandomAccessFile() = default;
+  explicit RandomAccessFile(const std::filesystem::path& path);
+  ~RandomAccessFile();
+  RandomAccessFile(RandomAccessFile&& other) noexcept;
+  RandomAccessFile& operator=(RandomAccessFile&& other) noexcept;
+
+  /// When it was opened.
+  std::size_t size() const { return size_; }
+  /// Fills `into` with what stands from `offset` on. False where that many bytes can't be read.
+  bool read(std::size_t offset, std::span<std::byte> into) const;
+
+ private:
+  int descriptor_ = -1;
+  std::size_t size_ = 0;
+};
+
 }  // namespace hh

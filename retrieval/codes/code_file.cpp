@@ -267,6 +267,8 @@ SafetensorsHead code_file_head(const CodeSet& about, const CodeFileColumns& colu
     metadata["exif_orientation"] = *about.exif_orientation ? "true" : "false";
   if (about.scaled_shorter_side > 0)
     metadata["scaled_shorter_side"] = std::to_string(about.scaled_shorter_side);
+  if (about.int8_mixed) metadata["int8_mixed"] = "true";
+  if (about.decoding_mixed) metadata["decoding_mixed"] = "true";
   if (!about.class_names.empty())
     metadata["class_names"] = json_text(nlohmann::json(about.class_names));
   if (about.part) {
@@ -313,10 +315,11 @@ CodeFileHead read_code_file_head(const SafetensorsFile& file, const std::string&
   } else if (!turned.empty()) {
     reader.fail("its exif_orientation is '" + turned + "', not true or false");
   }
-  constexpr int kMostSide = 1 << 16;
   if (!reader.metadata("scaled_shorter_side").empty()) {
-    about.scaled_shorter_side = reader.number("scaled_shorter_side", 1, kMostSide);
+    about.scaled_shorter_side = reader.number("scaled_shorter_side", 1, kMostScaledSide);
   }
+  about.int8_mixed = reader.metadata("int8_mixed") == "true";
+  about.decoding_mixed = reader.metadata("decoding_mixed") == "true";
   about.part = reader.part();
   head.columns = {
       .count = reader.count(), .names = reader.has("names"), .outputs = reader.has("outputs")};

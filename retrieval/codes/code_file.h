@@ -11,7 +11,8 @@
 //
 // and metadata, all strings: format ("hybridhash codes"), version ("1"), bits, classes,
 // class_names (a JSON list, or absent), model_hash, source, exif_orientation ("true", "false", or
-// absent), scaled_shorter_side (pixels, or absent). One part of several (parts.h) also has part
+// absent), scaled_shorter_side (pixels, or absent), int8_mixed and decoding_mixed ("true", or absent;
+// code_origin.h). One part of several (parts.h) also has part
 // ("3/1000"), base, list_lines, list_xxh64 (16 hexadecimal digits), transform and dtype. Nothing in a file is trusted.
 #pragma once
 #include <cstdint>
@@ -22,6 +23,7 @@
 #include <vector>
 
 #include "engine/files/safetensors.h"
+#include "retrieval/codes/code_origin.h"
 #include "retrieval/codes/codes.h"
 #include "retrieval/codes/labels_view.h"
 
@@ -49,7 +51,7 @@ struct PartOfList {
 };
 
 /// The contents of a code file. Every array has one entry an item, or none at all.
-struct CodeSet {
+struct CodeSet : CodeOrigin {
   PackedCodes codes;
   std::vector<std::int64_t> ids;         // [n]
   int classes = 0;                       // 0: no labels
@@ -57,13 +59,6 @@ struct CodeSet {
   std::vector<std::string> names;        // [n] or empty
   std::vector<float> outputs;            // [n, bits] or empty
   std::vector<std::string> class_names;  // [classes] or empty
-  std::string model_hash;                // of the weights; empty: unknown
-  std::string source;                    // what was encoded, in words
-  /// Whether photographs were turned as their EXIF data says before they were encoded.
-  std::optional<bool> exif_orientation;
-  /// JPEGs were decoded at 1/2, 1/4 or 1/8 while this much of the shorter side was left, which changes
-  /// some bits; 0: whole, or not known.
-  int scaled_shorter_side = 0;
   std::optional<PartOfList> part;
 
   std::int64_t count() const { return codes.count(); }

@@ -46,6 +46,11 @@ CollectionAbout from_json(const json& j, const std::string& name) {
   about.model_hash = j.at("model_hash").get<std::string>();
   about.source = j.at("source").get<std::string>();
   if (j.contains("exif_orientation")) about.exif_orientation = j["exif_orientation"].get<bool>();
+  if (j.contains("scaled_shorter_side")) {
+    about.scaled_shorter_side = int(number(j, "scaled_shorter_side", 1, kMostScaledSide, name));
+  }
+  about.int8_mixed = j.value("int8_mixed", false);
+  about.decoding_mixed = j.value("decoding_mixed", false);
   about.classes = int(number(j, "classes", 0, kMaxClasses, name));
   about.class_names = j.at("class_names").get<std::vector<std::string>>();
   if (!about.class_names.empty() && about.class_names.size() != std::size_t(about.classes)) {
@@ -72,9 +77,7 @@ std::uint64_t sum_of(std::initializer_list<std::uint64_t> words) {
 CollectionAbout CollectionAbout::of(const IndexManifest& manifest) {
   CollectionAbout about;
   about.bits = manifest.bits;
-  about.model_hash = manifest.model_hash;
-  about.source = manifest.source;
-  about.exif_orientation = manifest.exif_orientation;
+  static_cast<CodeOrigin&>(about) = manifest;
   about.classes = manifest.classes;
   about.class_names = manifest.class_names;
   about.next_id = manifest.next_id;
@@ -86,9 +89,7 @@ CodeSet CollectionAbout::code_set() const {
   set.codes = PackedCodes(0, bits);
   set.classes = classes;
   set.class_names = class_names;
-  set.model_hash = model_hash;
-  set.source = source;
-  set.exif_orientation = exif_orientation;
+  static_cast<CodeOrigin&>(set) = *this;
   return set;
 }
 
@@ -110,6 +111,9 @@ std::string CollectionAbout::to_json() const {
            {"manifest", xxh64_text(push.manifest)},
            {"strangers", push.strangers}}}};
   if (exif_orientation) j["exif_orientation"] = *exif_orientation;
+  if (scaled_shorter_side > 0) j["scaled_shorter_side"] = scaled_shorter_side;
+  if (int8_mixed) j["int8_mixed"] = true;
+  if (decoding_mixed) j["decoding_mixed"] = true;
   return json_text(j);
 }
 

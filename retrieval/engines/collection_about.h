@@ -29,10 +29,8 @@ struct PushState {
   bool operator==(const PushState&) const = default;
 };
 
-struct CollectionAbout {
+struct CollectionAbout : CodeOrigin {
   int bits = 0;
-  std::string model_hash, source;        // may be empty
-  std::optional<bool> exif_orientation;  // retrieval/codes/code_file.h
   int classes = 0;
   std::vector<std::string> class_names;  // [classes] or empty
   std::int64_t next_id = 0;              // above all ids ever put

@@ -345,9 +345,7 @@ ItemSet Index::contents(std::span<const std::int64_t> rows) const {
   set.codes = PackedCodes(0, bits());
   set.classes = manifest_.classes;
   set.class_names = manifest_.class_names;
-  set.model_hash = manifest_.model_hash;
-  set.source = manifest_.source;
-  set.exif_orientation = manifest_.exif_orientation;
+  static_cast<CodeOrigin&>(set) = manifest_;
   const bool described = manifest_.last_described >= 0;
   bool any_path = false, any_metadata = false;
   std::vector<Description> known;

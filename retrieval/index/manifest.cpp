@@ -58,6 +58,11 @@ IndexManifest from_json(const json& j, const std::string& name) {
   m.model_hash = j.at("model_hash").get<std::string>();
   m.source = j.at("source").get<std::string>();
   if (j.contains("exif_orientation")) m.exif_orientation = j["exif_orientation"].get<bool>();
+  if (j.contains("scaled_shorter_side")) {
+    m.scaled_shorter_side = int(number(j, "scaled_shorter_side", 1, kMostScaledSide, name));
+  }
+  m.int8_mixed = j.value("int8_mixed", false);
+  m.decoding_mixed = j.value("decoding_mixed", false);
   m.classes = int(number(j, "classes", 0, kMaxClasses, name));
   m.class_names = j.at("class_names").get<std::vector<std::string>>();
   if (!m.class_names.empty() && m.class_names.size() != std::size_t(m.classes)) {
@@ -119,6 +124,9 @@ std::string to_text(const IndexManifest& m) {
   if (m.outputs) body["outputs"] = true;
   if (m.identity != 0) body["identity"] = xxh64_text(m.identity);
   if (m.exif_orientation) body["exif_orientation"] = *m.exif_orientation;
+  if (m.scaled_shorter_side > 0) body["scaled_shorter_side"] = m.scaled_shorter_side;
+  if (m.int8_mixed) body["int8_mixed"] = true;
+  if (m.decoding_mixed) body["decoding_mixed"] = true;
   // What isn't UTF-8 can't be JSON: hashed as it will be read.
   body = valid_json(body);
   body["checksum"] = xxh64_text(checksum_of(body));

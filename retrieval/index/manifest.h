@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "retrieval/codes/code_origin.h"
+
 namespace hh::retrieval {
 
 /// 2: may keep outputs.
@@ -19,16 +21,14 @@ struct IndexSegment {
   std::uint64_t codes = 0, ids = 0, outputs = 0;
 };
 
-struct IndexManifest {
+struct IndexManifest : CodeOrigin {
   /// Drawn when the index is made; 0: by a program that drew none. A copy has it too (a snapshot that can be
   /// changed has one of its own).
   std::uint64_t identity = 0;
   std::int64_t generation = 0;  // one more with each change
   std::int64_t base = 0;        // in the names of codes, ids and items; compaction starts a new one
   int bits = 0;
-  bool outputs = false;                  // whether the network's real-valued outputs are kept
-  std::string model_hash, source;        // may be empty
-  std::optional<bool> exif_orientation;  // code_file.h
+  bool outputs = false;  // whether the network's real-valued outputs are kept
   int classes = 0;
   std::vector<std::string> class_names;  // [classes] or empty
   std::vector<IndexSegment> segments;

@@ -289,9 +289,9 @@ std::int64_t IndexWriter::add(const ItemSet& items, SameId same_id, Int8Codes in
   manifest.classes = entered.classes;
   manifest.class_names = std::move(entered.names);
   if (index_->rows() == 0) {
-    manifest.model_hash = set.model_hash;
-    manifest.source = set.source;
-    manifest.exif_orientation = set.exif_orientation;
+    static_cast<CodeOrigin&>(manifest) = set;
+  } else if (set.count() > 0) {
+    manifest.join(set);
   }
   std::vector<std::int64_t> ids = set.ids, replaced;
   if (same_id == SameId::kRenumber) {

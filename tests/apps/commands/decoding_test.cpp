@@ -87,6 +87,9 @@ TEST_CASE("scaled decoding is asked for, named, and near to whole", "[decoding]"
   CHECK(sum / double(whole.outputs.size()) < 0.05);  // of outputs in (-1, 1)
   CHECK_THAT(photos.run({"info", photos.path("c")}).out,
              Contains("decoded at a fraction, down to 36 pixels"));
+  photos.run({"index", "build", "--codes", photos.path("c"), "--out", photos.path("index")});
+  CHECK_THAT(photos.run({"index", "info", photos.path("index")}).out,
+             Contains("scaled_shorter_side 36") && !Contains("mixed"));
 
   const Outcome part =
       photos.run({"encode", "--model", photos.path("run/best.safetensors"), "--part", "all",

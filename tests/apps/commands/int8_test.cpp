@@ -81,6 +81,7 @@ TEST_CASE("codes of int8 and f32 are told apart, and meet by --mix-int8", "[int8
   check_refused(attempt(serve), "--mix-int8");
   // What was added counts as the index's own.
   CHECK(retrieval::Index::open(path("index")).manifest().model_hash == hash);
+  CHECK_THAT(run({"index", "info", path("index")}), Contains("mixed        int8 and other codes"));
 
   run({"index", "build", "--codes", path("i.codes"), "--out", path("bytes")});
   CHECK(retrieval::Index::open(path("bytes")).manifest().model_hash == hash + "-int8");

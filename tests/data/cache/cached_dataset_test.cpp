@@ -282,6 +282,12 @@ TEST_CASE("a damaged cache is made anew, lost pixels are read from their file", 
     CHECK((seen(*again.dataset) == wanted));
     CHECK(testing::read_text(first.facts.file).size() == whole.size());
   }
+  SECTION("cut while it is in use") {
+    fs::resize_file(first.facts.file, whole.size() / 4);
+    CHECK((seen(*first.dataset) == wanted));
+    fs::resize_file(first.facts.file, 0);
+    CHECK((seen(*first.dataset) == wanted));
+  }
   SECTION("a bit of a picture") {
     std::string changed = whole;
     changed[100] ^= 1;
@@ -295,6 +301,37 @@ TEST_CASE("a damaged cache is made anew, lost pixels are read from their file", 
     put(folder / "i/b/new.jpg", jpeg(40, 40, 12));
     CHECK(cached(folder).facts.decoded == 2);
   }
+}
+
+TEST_CASE("what the disk withholds isn't counted as decoded, and tried again", "[data][cache]") {
+  const TemporaryFolder folder;
+  put_images(folder);
+  cached(folder);
+  put(folder / "i/a/large.jpg", jpeg(70, 91, 11));
+  put(folder / "i/b/new.jpg", jpeg(40, 40, 12));
+  const auto set = images(folder);
+  CacheOptions no_descriptors = options(folder);
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  no_descriptors.progress = [&](std::int64_t done, std::int64_t total) {
+    const rlimit now{done < total ? 0 : before.rlim_cur, before.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &now);
+  };
+  const CachedSet without = with_cache(set, all_of(*set), no_descriptors);
+  CHECK(without.facts.decoded == 0);
+  CHECK(without.facts.held == 5);
+  CHECK(without.facts.first_without == (folder / "i/a/large.jpg").string());
+  const CachedSet again = cached(folder);
+  CHECK(again.facts.decoded == 2);
+  CHECK(again.facts.held == 7);
+  CHECK(again.facts.first_without == (folder / "i/b/broken.jpg").string());
+}
+
+TEST_CASE("which files have no pixels is said of the first", "[data][cache]") {
+  CHECK(held_text(6, 6, "") == "6 of 6 image files");
+  CHECK(held_text(0, 1, "a") == "0 of 1 image file (not a)");
+  CHECK(held_text(5, 7, "a") == "5 of 7 image files (not a and 1 other)");
+  CHECK(held_text(4, 7, "a") == "4 of 7 image files (not a and 2 others)");
 }
 
 TEST_CASE("what can't be a cache is refused", "[data][cache]") {
@@ -326,16 +363,20 @@ TEST_CASE("a check reads every file", "[data][cache]") {
   CHECK(check().held == 6);
   CHECK(check().stale.empty());
   CHECK(check().bytes == made.facts.bytes);
+  CHECK(check().first_without == (folder / "i/b/broken.jpg").string());
   put(folder / "i/a/large.jpg", jpeg(70, 91, 11));
   CHECK(check().changed == 1);
   CHECK(check().held == 5);
+  CHECK(check().first_without == (folder / "i/a/large.jpg").string());
   // An entry that lies: the file's facts with another file's pixels.
   const PictureCache cache = PictureCache::open(made.facts.file);
   const auto tall = cache.find((folder / "i/a/tall.jpg").string());
   PictureCacheWriter writer(made.facts.file, 3, cache.made_by());
   CachedPicture about = cache.picture(tall);
   about.file_xxh64 ^= 1;
-  writer.add(cache.name(tall), about, cache.pixels(tall));
+  std::vector<std::uint8_t> pixels;
+  REQUIRE(cache.read_pixels(tall, pixels));
+  writer.add(cache.name(tall), about, std::as_bytes(std::span(pixels)));
   writer.commit();
   REQUIRE(check().stale.size() == 1);
   CHECK(images(folder)->name(check().stale[0]) == "a/tall.jpg");

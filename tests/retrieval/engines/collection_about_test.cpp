@@ -17,6 +17,8 @@ CollectionAbout example() {
   about.model_hash = "0123456789abcdef";
   about.source = "photos";
   about.exif_orientation = false;
+  about.scaled_shorter_side = 36;
+  about.int8_mixed = about.decoding_mixed = true;
   about.classes = 2;
   about.class_names = {"cat", "dog \xc3\xa4"};
   about.next_id = 77;
@@ -57,6 +59,7 @@ TEST_CASE("a collection's damaged description is told", "[collection]") {
   refused(changed("/bits", 0), "bits = 0");
   refused(changed("/bits", 513), "bits = 513");
   refused(changed("/bits", 1.5), "bits = 1.5");
+  refused(changed("/scaled_shorter_side", 0), "scaled_shorter_side = 0");
   refused(changed("/next_id", 18446744073709551615u), "next_id");
   refused(changed("/class_names", {"cat"}), "2 classes, but 1 class names");
   refused(changed("/push/source", "xyz"), "isn't a check sum");

@@ -379,6 +379,43 @@ TEST_CASE("an index refuses what doesn't belong in it", "[index]") {
   CHECK_THROWS_WITH(Index::open(folder / "photos"), Contains("not an index"));
 }
 
+TEST_CASE("an index knows how its codes were made, and that some were made otherwise", "[index]") {
+  const testing::TemporaryFolder folder;
+  const auto path = folder / "photos.index";
+  ItemSet items = make_items(0, 3);
+  items.set.source = "photos";
+  items.set.scaled_shorter_side = 36;
+  build_index(path, items);
+  const auto now = [&] { return Index::open(path).manifest(); };
+  CHECK(now().scaled_shorter_side == 36);
+  CHECK_FALSE(now().int8_mixed);
+  const auto add = [&](std::int64_t id, int side, const std::string& hash, const char* source) {
+    ItemSet more = make_items(id, 1);
+    more.set.source = source;
+    more.set.scaled_shorter_side = side;
+    more.set.model_hash = hash;
+    IndexWriter(path).add(more, SameId::kRefuse, Int8Codes::kMixed);
+  };
+  const std::string hash = items.set.model_hash;
+  add(10, 36, hash, "others");
+  add(11, 0, hash, "");  // by a server, or as bare codes
+  add(12, 0, "", "a table");
+  CHECK_FALSE(now().int8_mixed);
+  CHECK_FALSE(now().decoding_mixed);
+  add(13, 36, hash + "-int8", "photos");
+  CHECK(now().int8_mixed);
+  CHECK_FALSE(now().decoding_mixed);
+  add(14, 0, hash, "photos");
+  CHECK(now().int8_mixed);
+  CHECK(now().decoding_mixed);
+  CHECK(now().model_hash == hash);
+  // What is exported says so, and what is built of that.
+  write_code_file(folder / "codes", Index::open(path).contents().set);
+  build_index(folder / "again", {.set = read_code_file(folder / "codes"), .metadata = {}});
+  CHECK(static_cast<CodeOrigin>(read_index_manifest(folder / "again")) ==
+        static_cast<CodeOrigin>(now()));
+}
+
 TEST_CASE("an index that is being changed is replaced afterwards", "[index]") {
   const testing::TemporaryFolder folder;
   const auto path = folder / "x";
