@@ -73,9 +73,15 @@ template <class Bounds, class Take>
 HWY_INLINE void scan_rows(const ScanRows& s, Bounds&& bounds, Take&& take) {
   const bool nibbles = s.tables != nullptr;
   const std::int64_t tile = tile_rows(s.bits, nibbles);
+  const bool streams = s.query_count == 1 && takes_rows(s.words) && reads_streams(s);
   EarlyCheck early;
-  for (std::int64_t first = s.row_begin; first < s.row_end; first += tile) {
-    const std::int64_t rows = std::min(tile, s.row_end - first);
+  std::int64_t rows = 0;
+  for (std::int64_t first = s.row_begin; first < s.row_end; first += rows) {
+    rows = std::min(tile, s.row_end - first);
+    // After the first tile, by which bounds are near what they will be.
+    if (streams && first > s.row_begin && s.row_end - first >= stream_rows(s.words)) {
+      rows = stream_rows(s.words);
+    }
     const std::uint64_t* from = s.database + first * s.words;
     // Blocks of one word are in the wanted order already; others are worth transposing where more
     // than a few queries look at them.

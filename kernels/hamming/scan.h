@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "kernels/hamming/blocks.h"
 
@@ -26,6 +27,14 @@ inline std::int64_t tile_rows(int bits, bool nibbles) {
 inline std::size_t tile_bytes(int bits, bool nibbles) {
   return std::size_t(tile_rows(bits, nibbles) * tile_row_bytes(bits, nibbles));
 }
+/// A query alone may pass over rows where they lie in so many streams, each of that length: a core asks
+/// for more memory at a time when it reads several places in turns, and what the processor fetches by
+/// itself needs some pages in a row.
+inline constexpr std::int64_t kStreams = 4, kStreamBytes = 256 << 10;
+/// Rows of all streams together, whole blocks.
+inline std::int64_t stream_rows(int words) {
+  return kStreams * kStreamBytes / (8 * words) / kBlockRows * kBlockRows;
+}
 /// Bytes of a query's tables.
 inline std::size_t table_bytes(int bits) { return std::size_t((bits + 7) / 8) * 32; }
 
@@ -39,5 +48,11 @@ struct ScanRows {
   int bits = 0, words = 0;
   void* tile = nullptr;  // tile_bytes
 };
+
+/// Whether streams gain for a query alone: where rows come from memory, not from a cache, and on AMD's
+/// processors, which fetch across pages (docs/results.md). There is no feature to tell those by but the maker's name.
+bool reads_streams(const ScanRows& s);
+/// For tests and measurements: always or never, on any processor; empty: where they gain. Not while a scan runs.
+void use_streams(std::optional<bool> use);
 
 }  // namespace hh::cpu

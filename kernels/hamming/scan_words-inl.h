@@ -13,13 +13,16 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <type_traits>
 
 #include "kernels/hamming/blocks.h"
 #include "kernels/hamming/early_check.h"
+#include "kernels/hamming/scan.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hh::cpu::HWY_NAMESPACE {
@@ -172,16 +175,17 @@ HWY_INLINE std::uint64_t block_distances(const BroadcastQuery<W>& query, const s
   return hits;
 }
 
-/// Whether a row of a block is nearer than `limit` by its first E words. Asks for the memory that a
-/// scan of the database will be at soon: what the processor fetches by itself ends with a page.
-template <int W, Layout kLayout, int E>
+/// Whether a row of a block is nearer than `limit` by its first E words. With kFetch it asks for the
+/// memory that a scan of the database will be at soon: what Intel's processors fetch by themselves ends with
+/// a page.
+template <int W, Layout kLayout, int E, bool kFetch = kLayout == Layout::kByRow>
 HWY_INLINE bool any_below(const BroadcastQuery<W>& query, const std::uint64_t* block,
                           WordVector limit) {
   constexpr std::size_t kAhead = 512, kLine = 8;  // words
   const std::size_t lanes = hn::Lanes(WordTag());
   auto least = hn::Set(WordTag(), std::uint64_t{1} << 30);
   for (std::size_t r = 0; r < kRows; r += lanes) {
-    for (std::size_t w = 0; kLayout == Layout::kByRow && w < lanes * W; w += kLine) {
+    for (std::size_t w = 0; kFetch && w < lanes * W; w += kLine) {
       hwy::Prefetch(block + r * W + w + kAhead);
     }
     least = smaller(least, row_distances<W, kLayout, E>(query, block, r));
@@ -197,6 +201,41 @@ HWY_INLINE std::int64_t next_block(const BroadcastQuery<W>& query, const std::ui
   return b;
 }
 
+/// A bit for each block of kStreams streams.
+class BlockFlags {
+ public:
+  void set(std::int64_t b) { words_[b / 64] |= std::uint64_t{1} << (b % 64); }
+  /// The first that is set from b on; a number past all: none.
+  std::int64_t next(std::int64_t b) const {
+    constexpr std::int64_t kWords = std::int64_t(std::size(decltype(words_){}));
+    for (std::int64_t w = b / 64; w < kWords; ++w) {
+      const std::uint64_t rest = w == b / 64 ? words_[w] >> (b % 64) << (b % 64) : words_[w];
+      if (rest != 0) return w * 64 + std::countr_zero(rest);
+    }
+    return kWords * 64;
+  }
+
+ private:
+  std::uint64_t words_[kStreams * kStreamBytes / (8 * kBlockRows) / 64] = {};
+};
+
+/// The blocks of stream_rows() rows with one nearer than `limit` by its first E words.
+template <int W, int E>
+HWY_INLINE BlockFlags flag_blocks(const BroadcastQuery<W>& query, const std::uint64_t* blocks,
+                                  std::int64_t count, WordVector limit) {
+  BlockFlags flags;
+  const std::int64_t each = count / kStreams;
+  const auto look = [&](std::int64_t b) HWY_ATTR {
+    const std::uint64_t* block = blocks + b * W * kBlockRows;
+    if (any_below<W, Layout::kByRow, E, false>(query, block, limit)) flags.set(b);
+  };
+  for (std::int64_t i = 0; i < each; ++i) {
+    for (std::int64_t stream = 0; stream < kStreams; ++stream) look(stream * each + i);
+  }
+  for (std::int64_t b = each * kStreams; b < count; ++b) look(b);
+  return flags;
+}
+
 /// found(block, hits, distances) for every block with a row nearer than `bound`, which found() may
 /// lower. Ends early when nothing can be nearer. Looks first at as few words as `early` says.
 template <int W, Layout kLayout, class Found>
@@ -208,29 +247,43 @@ HWY_INLINE void scan_words(const std::uint64_t* blocks, std::int64_t count,
   const int first = early.first_words(bound, W);
   if (first < W) early.tried += count;
   auto limit = hn::Set(d, std::uint64_t(bound));
-  const auto next = [&](std::int64_t b) HWY_ATTR {
+  const auto with_first = [&](auto&& f) HWY_ATTR {
 #if HWY_TARGET != HWY_SCALAR
-    if (W > 1 && first == 1) return next_block<W, kLayout, 1>(query, blocks, b, count, limit);
+    if constexpr (W > 1) {
+      if (first == 1) return f(std::integral_constant<int, 1>());
+    }
     if constexpr (W > 2) {
-      if (first == 2) return next_block<W, kLayout, 2>(query, blocks, b, count, limit);
+      if (first == 2) return f(std::integral_constant<int, 2>());
     }
     if constexpr (W > 4) {
-      if (first == 4) return next_block<W, kLayout, 4>(query, blocks, b, count, limit);
+      if (first == 4) return f(std::integral_constant<int, 4>());
     }
 #endif
-    return next_block<W, kLayout, W>(query, blocks, b, count, limit);
+    return f(std::integral_constant<int, W>());
   };
-  for (std::int64_t b = next(0); b < count && bound > 0; b = next(b + 1)) {
+  const auto next = [&](std::int64_t b) HWY_ATTR {
+    return with_first([&](auto words) HWY_ATTR {
+      return next_block<W, kLayout, words>(query, blocks, b, count, limit);
+    });
+  };
+  const auto look = [&](std::int64_t b) HWY_ATTR {
     const std::uint64_t* block = blocks + b * W * kBlockRows;
     if (first < W) {
       ++early.failed;
-      if (!any_below<W, kLayout, W>(query, block, limit)) continue;
+      if (!any_below<W, kLayout, W>(query, block, limit)) return;
     }
     HWY_ALIGN std::uint16_t distances[kRows];
     const std::uint64_t hits = block_distances<W, kLayout>(query, block, bound, distances);
     found(b, hits, distances);
     limit = hn::Set(d, std::uint64_t(bound));
+  };
+  if (kLayout == Layout::kByRow && count * kBlockRows == stream_rows(W)) {
+    const BlockFlags flags = with_first(
+        [&](auto words) HWY_ATTR { return flag_blocks<W, words>(query, blocks, count, limit); });
+    for (std::int64_t b = flags.next(0); b < count && bound > 0; b = flags.next(b + 1)) look(b);
+    return;
   }
+  for (std::int64_t b = next(0); b < count && bound > 0; b = next(b + 1)) look(b);
 }
 
 /// Calls f with `words` as a constant, std::integral_constant<int, words>.

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <optional>
 #include <utility>
 
 #include "kernels/core/parallel.h"
+#include "kernels/hamming/scan.h"
 #include "kernels/hamming/topk_cut.h"
 #include "tests/support/allocations.h"
 #include "tests/support/codes.h"
@@ -209,6 +211,34 @@ TEST_CASE("hamming_topk finds its rows among many", "[hamming]") {
                        .rows = rows,
                        .k = 100,
                        .bits = bits});
+      }
+    }
+  }
+}
+
+TEST_CASE("hamming_topk reads several streams as it reads one", "[hamming]") {
+  struct Always {
+    Always() { cpu::use_streams(true); }
+    ~Always() { cpu::use_streams(std::nullopt); }
+  };
+  const Always always;
+  const int bits = GENERATE(16, 64, 128, 200, 256, 320, 448, 512);
+  // Two times all streams and a part of a block, in rows of any length.
+  const std::int64_t words = (bits + 63) / 64, rows = 2 * cpu::stream_rows(int(words)) + 20'011;
+  std::vector<std::uint64_t> database = testing::codes(rows, bits, 2, 50);
+  for (const bool alike : {false, true}) {
+    for (const std::uint32_t one_in : {1u, 500u}) {
+      check(kCpu, {.queries = testing::codes(1, bits, 1, 50),
+                   .database = database,
+                   .allowed = testing::row_mask(rows, one_in, 3),
+                   .query_count = 1,
+                   .rows = rows,
+                   .k = 100,
+                   .bits = bits});
+    }
+    if (!alike) {
+      for (std::size_t i = 0; i < database.size(); ++i) {
+        database[i] = database[i % std::size_t(words)];
       }
     }
   }
