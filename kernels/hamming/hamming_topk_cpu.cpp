@@ -52,7 +52,8 @@ constexpr std::int64_t kMinQueriesForNibbles = 16;
 /// How a call is cut up.
 struct Plan {
   explicit Plan(const HammingTopk& p) {
-    const double threads = num_threads(), words = double(p.row_count) * ((p.bits + 63) / 64);
+    const std::int64_t row_words = (p.bits + 63) / 64;
+    const double threads = num_threads(), words = double(p.row_count * row_words);
     k = std::min(p.k, p.row_count);
     split_rows =
         double(p.query_count) < kFewQueriesEach * threads && words >= threads * kMinWordsApart;
