@@ -439,6 +439,28 @@ HWY_INLINE void add_tile_gradients(De de, const BackwardScratch& to, ScoreTile t
   product<Left::kRowsTogether>(de, of_keys);
 }
 
+/// Has the arrays of the next window brought into the second level of the cache, where windows are small
+/// and many: one is over before the processor's own prefetching has seen where it begins.
+template <class T>
+HWY_INLINE void fetch_next_window(const WindowAttentionBackward<T>& p, std::int64_t window) {
+  const WindowAttentionShape& s = p.shape;
+  const std::int64_t channels = std::int64_t{s.tokens} * s.channels();
+  const std::int64_t line = 64 / sizeof(T);
+  // Elements of `out`: below, all arrays are in the cache already. Or a window lasts long enough.
+  constexpr std::int64_t kMany = 3 << 16, kSmall = 4096;
+  if (window + 1 == s.windows || channels > kSmall || channels * s.windows <= kMany) return;
+  const T* const qkv = p.qkv + (window + 1) * 3 * channels;
+  const T* const dqkv = p.dqkv + (window + 1) * 3 * channels;
+  for (std::int64_t i = 0; i < 3 * channels; i += line) {
+    __builtin_prefetch(qkv + i, 0, 2);
+    __builtin_prefetch(dqkv + i, 1, 2);
+  }
+  for (std::int64_t i = 0; i < channels; i += line) {
+    __builtin_prefetch(p.out + (window + 1) * channels + i, 0, 2);
+    __builtin_prefetch(p.dout + (window + 1) * channels + i, 0, 2);
+  }
+}
+
 template <class D, class De, class T>
 void backward_item(D d, De de, const WindowAttentionBackward<T>& p, const BackwardScratch& to,
                    std::int64_t window, int first_head, int group) {
@@ -453,6 +475,7 @@ void backward_item(D d, De de, const WindowAttentionBackward<T>& p, const Backwa
   const float scale2 = float(1.4426950408889634 / std::sqrt(double(width_of_head)));
   const bool in_place = std::is_same_v<T, float> && width_of_head % lanes(de) == 0;
 
+  if (std::size_t(group) == heads) fetch_next_window(p, window);
   row_dots(d, p.out + window * n * channels, dout, p.shape, first_head, group, to.delta);
   if (heads > 1) separate_heads(de, dout, p.shape, first_head, group, to.dout);
   for (int g = 0; g < group; ++g) {
