@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/hybridhash/batch_codes.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -40,17 +41,37 @@ bool BatchCodes::record(int images) {
   }
 }
 
-std::optional<std::vector<float>> BatchCodes::put(std::span<const std::uint8_t> pixels) {
-  if (device_ == kCpu) {
-    const Tensor rows = patch_rows(network_, pixels, statistics_, dtype_, device_);
-    return std::exchange(done_, network_.forward(rows).code.to_host<float>());
+std::vector<float> BatchCodes::codes_in_parts(std::span<const std::uint8_t> pixels,
+                                              int images) const {
+  // The widest activations, of the first level's MLPs, stay in the third-level cache; but products want
+  // some rows (docs/results.md).
+  constexpr std::size_t kMostBytes = 8 << 20, kLeastImages = 8;
+  const HybridHashConfig& c = network_.config();
+  const auto side = std::size_t(c.grid());
+  const std::size_t widest = side * side * 4 * std::size_t(c.dims[0]) * size_bytes(dtype_);
+  const auto most = int(std::max(kMostBytes / widest, kLeastImages));
+  const int parts = (images + most - 1) / most;
+  const std::size_t image = pixels.size() / std::size_t(images);
+  std::vector<float> codes;
+  for (int i = 0, first = 0; i < parts; ++i) {
+    const int end = int(std::int64_t{images} * (i + 1) / parts);
+    const auto part = pixels.subspan(std::size_t(first) * image, std::size_t(end - first) * image);
+    const Tensor rows = patch_rows(network_, part, statistics_, dtype_, device_);
+    const std::vector<float> some = network_.forward(rows).code.to_host<float>();
+    codes.insert(codes.end(), some.begin(), some.end());
+    first = end;
   }
+  return codes;
+}
+
+std::optional<std::vector<float>> BatchCodes::put(std::span<const std::uint8_t> pixels) {
   const HybridHashConfig& c = network_.config();
   const std::size_t image =
       std::size_t(c.image_size) * std::size_t(c.image_size) * std::size_t(c.in_channels);
   HH_PRECONDITION(!pixels.empty() && pixels.size() % image == 0,
                   pixels.size() << " pixel values aren't a whole number of images of " << image);
   const int images = int(pixels.size() / image);
+  if (device_ == kCpu) return std::exchange(done_, codes_in_parts(pixels, images));
   // As in training the second batch of a size is worth a recording: libraries have chosen their
   // algorithms by then.
   const bool again = !met_.insert(images).second;

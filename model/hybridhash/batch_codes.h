@@ -47,6 +47,8 @@ class BatchCodes {
     std::unique_ptr<LaunchGraph> graph;  // last: it goes before the memory
   };
 
+  /// On the CPU: as many images at a time as its caches like.
+  std::vector<float> codes_in_parts(std::span<const std::uint8_t> pixels, int images) const;
   Tensor pixels_of(std::int64_t images) const;
   void compute(Batch& batch) const;
   /// False where that can't be done, for good.

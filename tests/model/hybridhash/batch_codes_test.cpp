@@ -43,6 +43,22 @@ struct Network {
   HybridHash network;
 };
 
+TEST_CASE("a batch that is too large for the cache has the codes of its images", "[batch_codes]") {
+  // In float32: oneDNN doesn't promise bf16's bits for other numbers of rows.
+  const DType type = DType::f32;
+  const Network n(kCpu, type);
+  // An image's widest activations here take 8 KiB: 1024 images are computed at a time at most.
+  for (const int images : {1024, 1025, 2100}) {
+    CAPTURE(images);
+    const std::vector<std::uint8_t> pixels = batches_of({images})[0];
+    BatchCodes codes(n.network, {}, type, kCpu);
+    CHECK_FALSE(codes.put(pixels).has_value());
+    const auto got = codes.finish();
+    const Tensor rows = patch_rows(n.network, pixels, {}, type, kCpu);
+    CHECK(got == n.network.forward(rows).code.to_host<float>());
+  }
+}
+
 TEST_CASE("batches one after the other have the codes of each alone, recorded or not",
           "[batch_codes]") {
   const Device device = GENERATE(from_range(testing::devices()));
