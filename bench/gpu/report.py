@@ -21,7 +21,7 @@ HOW = """## How to make this page
     bench/gpu/bundle.sh build/cuda hybridhash-gpu.tar.xz --goldens FOLDER   # where it was built
     bench/gpu/run.sh --out RESULTS                                          # on the GPU's machine, in the unpacked bundle
     ptxsim run --gpu=h200 --profile=step.jsonl -- build/cuda/bin/hybridhash bench --config paper --device cuda \\
-      --mode train --batch 64 --dtype bf16 --steps 1 --no-graph             # estimates of the same step; minutes
+      --mode train --batch 64 --dtype bf16 --steps 1 --no-graph --tune off  # estimates of the same step; minutes
     python3 bench/gpu/report.py RESULTS --estimates step.jsonl --out docs/gpu-results.md
 
 What the run does: [on a GPU](gpu.md#on-a-machine-with-a-gpu-one-run-that-tells-all). What can't run there is skipped, and named on the
