@@ -19,6 +19,7 @@ namespace {
 constexpr std::string_view kHead{"HHPICTURES 1\0\0\0\0", 16};
 constexpr std::string_view kEnd = "HHPICEND";
 constexpr std::size_t kTailBytes = 32;
+constexpr std::uint64_t kMostTableBytes = std::uint64_t{4} << 30;  // of some 20 million pictures
 constexpr std::int64_t kColumns = 9, kAlignment = 64;
 static_assert(std::endian::native == std::endian::little);
 
@@ -93,6 +94,8 @@ void PictureCache::read_table(const std::string& name) try {
   if (begin < kHead.size() || begin > tail_begin || count != tail_begin - begin) {
     throw std::runtime_error("its table isn't where it should be");
   }
+  // Of a sparse file it might be any size.
+  if (count > kMostTableBytes) throw std::runtime_error("its table is larger than any can be");
   table_ = part(begin, count);
   if (xxh64(table_) != number_at(tail, 16)) {
     throw std::runtime_error("its table isn't what was written");

@@ -187,18 +187,23 @@ Storage::~Storage() {
 }
 
 void lend_scratch(FunctionRef<std::size_t()> bytes, Device device, std::optional<Storage>& to) {
+  std::size_t asked = 0;
   const auto lend = [&] {
-    if (const std::size_t size = bytes()) to.emplace(size, device);
+    asked = bytes();
+    if (asked > 0) to.emplace(asked, device);
   };
   try {
     lend();
   } catch (const OutOfMemory&) {
     Backend& on = backend(device);
-    if (on.recording() || !on.use_less_scratch()) throw;
-    log(LogLevel::kWarning,
-        "the GPU is nearly full: from now on matrix products do without scratch memory, which may "
-        "be "
-        "slower and change their last bits; a smaller batch leaves more");
+    if (on.recording()) throw;
+    if (on.use_less_scratch()) {
+      log(LogLevel::kWarning,
+          "the GPU is nearly full: from now on matrix products do without scratch memory, which "
+          "may be slower and change their last bits; a smaller batch leaves more");
+    }
+    // It may also have been another thread that had them do so, after this one had asked.
+    if (bytes() >= asked) throw;
     lend();
   }
 }

@@ -79,8 +79,8 @@ class Storage {
   Device device_;
 };
 
-/// Makes a kernel's scratch memory of bytes(); none of 0. Where there isn't enough, kernels are told to
-/// do with less from then on, and bytes() is asked again. Not while a graph is recorded: steps without
+/// Makes a kernel's scratch memory of bytes(); none of 0. Where there isn't enough, whichever kernel
+/// it is for, products are told to do with less from then on, and bytes() is asked again. Not while a graph is recorded: steps without
 /// one may get enough, and then have the bits that they had before. Throws OutOfMemory.
 void lend_scratch(FunctionRef<std::size_t()> bytes, Device device, std::optional<Storage>& to);
 

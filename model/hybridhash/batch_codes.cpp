@@ -44,7 +44,7 @@ bool BatchCodes::record(int images) {
 std::vector<float> BatchCodes::codes_in_parts(std::span<const std::uint8_t> pixels,
                                               int images) const {
   // The widest activations, of the first level's MLPs, stay in the third-level cache; but products want
-  // some rows (docs/results.md).
+  // some rows (docs/decisions/cpu_kernels.md).
   constexpr std::size_t kMostBytes = 8 << 20, kLeastImages = 8;
   const HybridHashConfig& c = network_.config();
   const auto side = std::size_t(c.grid());

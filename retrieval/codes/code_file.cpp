@@ -309,17 +309,21 @@ CodeFileHead read_code_file_head(const SafetensorsFile& file, const std::string&
   }
   about.model_hash = reader.metadata("model_hash");
   about.source = reader.metadata("source");
-  const std::string turned = reader.metadata("exif_orientation");
-  if (turned == "true" || turned == "false") {
-    about.exif_orientation = turned == "true";
-  } else if (!turned.empty()) {
-    reader.fail("its exif_orientation is '" + turned + "', not true or false");
-  }
   if (!reader.metadata("scaled_shorter_side").empty()) {
     about.scaled_shorter_side = reader.number("scaled_shorter_side", 1, kMostScaledSide);
   }
-  about.int8_mixed = reader.metadata("int8_mixed") == "true";
-  about.decoding_mixed = reader.metadata("decoding_mixed") == "true";
+  const auto said = [&](const char* key) {
+    const std::string text = reader.metadata(key);
+    if (!text.empty() && text != "true" && text != "false") {
+      reader.fail("its " + std::string(key) + " is '" + text + "', not true or false");
+    }
+    return text;
+  };
+  if (const std::string turned = said("exif_orientation"); !turned.empty()) {
+    about.exif_orientation = turned == "true";
+  }
+  about.int8_mixed = said("int8_mixed") == "true";
+  about.decoding_mixed = said("decoding_mixed") == "true";
   about.part = reader.part();
   head.columns = {
       .count = reader.count(), .names = reader.has("names"), .outputs = reader.has("outputs")};

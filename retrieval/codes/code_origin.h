@@ -22,12 +22,14 @@ struct CodeOrigin {
 
   /// Codes of `added` join these, of which there is at least one; it has passed check_codes_meet().
   void join(const CodeOrigin& added) {
-    if (added.model_hash.empty()) return;  // nothing is known of them
-    int8_mixed =
-        int8_mixed || added.int8_mixed || (!model_hash.empty() && model_hash != added.model_hash);
+    int8_mixed = int8_mixed || added.int8_mixed;
     decoding_mixed = decoding_mixed || added.decoding_mixed;
+    if (model_hash.empty() || added.model_hash.empty())
+      return;  // nothing is known of the one or the other
+    int8_mixed = int8_mixed || model_hash != added.model_hash;
     // Without a source they came as codes, or by the server: how pictures were decoded isn't known.
-    if (!added.source.empty() && scaled_shorter_side != added.scaled_shorter_side) {
+    if (!source.empty() && !added.source.empty() &&
+        scaled_shorter_side != added.scaled_shorter_side) {
       decoding_mixed = true;
     }
   }

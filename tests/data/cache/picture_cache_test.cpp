@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <fstream>
 #include <string>
 
 #include "engine/files/safetensors.h"
@@ -92,6 +93,19 @@ TEST_CASE("a file of decoded pictures that is cut short while it is open has non
     CHECK(pixels_of(cache, 2).empty());
     CHECK(cache.find("/b") == 2);
   }
+}
+
+TEST_CASE("a sparse file of decoded pictures doesn't take the memory", "[data][cache]") {
+  const TemporaryFolder folder;
+  constexpr std::uint64_t kHead = 16, kTable = std::uint64_t{5} << 30;
+  std::ofstream file(folder / "sparse", std::ios::binary);
+  file.write("HHPICTURES 1\0\0\0\0", kHead);
+  file.seekp(std::streamoff(kHead + kTable));
+  const std::uint64_t tail[3] = {kHead, kTable, 0};
+  file.write(reinterpret_cast<const char*>(tail), sizeof tail);
+  file.write("HHPICEND", 8);
+  file.close();
+  CHECK_THROWS_WITH(PictureCache::open(folder / "sparse"), Contains("larger than any can be"));
 }
 
 TEST_CASE("no cut and no changed byte of such a file is believed", "[data][cache]") {

@@ -409,6 +409,19 @@ TEST_CASE("an index knows how its codes were made, and that some were made other
   CHECK(now().int8_mixed);
   CHECK(now().decoding_mixed);
   CHECK(now().model_hash == hash);
+  // Of an index whose own codes came from nobody knows where, only what is added is known.
+  ItemSet bare = make_items(0, 3);
+  bare.set.source.clear();
+  build_index(folder / "bare", bare);
+  ItemSet more = make_items(20, 1);
+  more.set.scaled_shorter_side = 36;
+  IndexWriter(folder / "bare").add(more);
+  CHECK_FALSE(read_index_manifest(folder / "bare").decoding_mixed);
+  more.set.ids[0] = 21;
+  more.set.model_hash.clear();
+  more.set.int8_mixed = true;
+  IndexWriter(folder / "bare").add(more);
+  CHECK(read_index_manifest(folder / "bare").int8_mixed);
   // What is exported says so, and what is built of that.
   write_code_file(folder / "codes", Index::open(path).contents().set);
   build_index(folder / "again", {.set = read_code_file(folder / "codes"), .metadata = {}});
