@@ -9,6 +9,7 @@
 #include "engine/text/json_text.h"
 #include "retrieval/codes/class_names.h"
 #include "retrieval/codes/code_file.h"
+#include "retrieval/codes/code_origin_json.h"
 #include "retrieval/engines/collection.h"
 
 namespace hh::retrieval {
@@ -43,14 +44,10 @@ std::uint64_t check_sum(const json& from, const char* key, const std::string& na
 CollectionAbout from_json(const json& j, const std::string& name) {
   CollectionAbout about;
   about.bits = int(number(j, "bits", kMinBits, kMaxBits, name));
-  about.model_hash = j.at("model_hash").get<std::string>();
-  about.source = j.at("source").get<std::string>();
-  if (j.contains("exif_orientation")) about.exif_orientation = j["exif_orientation"].get<bool>();
-  if (j.contains("scaled_shorter_side")) {
-    about.scaled_shorter_side = int(number(j, "scaled_shorter_side", 1, kMostScaledSide, name));
-  }
-  about.int8_mixed = j.value("int8_mixed", false);
-  about.decoding_mixed = j.value("decoding_mixed", false);
+  static_cast<CodeOrigin&>(about) =
+      code_origin(j, [&](const char* key, std::int64_t least, std::int64_t most) {
+        return number(j, key, least, most, name);
+      });
   about.classes = int(number(j, "classes", 0, kMaxClasses, name));
   about.class_names = j.at("class_names").get<std::vector<std::string>>();
   if (!about.class_names.empty() && about.class_names.size() != std::size_t(about.classes)) {
@@ -97,8 +94,6 @@ std::string CollectionAbout::to_json() const {
   json j{{"format", kFormat},
          {"version", kCollectionFormat},
          {"bits", bits},
-         {"model_hash", model_hash},
-         {"source", source},
          {"classes", classes},
          {"class_names", class_names},
          {"next_id", next_id},
@@ -110,10 +105,7 @@ std::string CollectionAbout::to_json() const {
            {"sum", xxh64_text(push.sum)},
            {"manifest", xxh64_text(push.manifest)},
            {"strangers", push.strangers}}}};
-  if (exif_orientation) j["exif_orientation"] = *exif_orientation;
-  if (scaled_shorter_side > 0) j["scaled_shorter_side"] = scaled_shorter_side;
-  if (int8_mixed) j["int8_mixed"] = true;
-  if (decoding_mixed) j["decoding_mixed"] = true;
+  put_code_origin(*this, j);
   return json_text(j);
 }
 

@@ -10,6 +10,7 @@
 #include "engine/text/json_error.h"
 #include "engine/text/json_text.h"
 #include "retrieval/codes/code_file.h"
+#include "retrieval/codes/code_origin_json.h"
 
 namespace hh::retrieval {
 namespace {
@@ -55,14 +56,10 @@ IndexManifest from_json(const json& j, const std::string& name) {
   m.base = number(j, "base", 0, INT64_MAX - 1, name);
   m.bits = int(number(j, "bits", kMinBits, kMaxBits, name));
   m.outputs = j.value("outputs", false);
-  m.model_hash = j.at("model_hash").get<std::string>();
-  m.source = j.at("source").get<std::string>();
-  if (j.contains("exif_orientation")) m.exif_orientation = j["exif_orientation"].get<bool>();
-  if (j.contains("scaled_shorter_side")) {
-    m.scaled_shorter_side = int(number(j, "scaled_shorter_side", 1, kMostScaledSide, name));
-  }
-  m.int8_mixed = j.value("int8_mixed", false);
-  m.decoding_mixed = j.value("decoding_mixed", false);
+  static_cast<CodeOrigin&>(m) =
+      code_origin(j, [&](const char* key, std::int64_t least, std::int64_t most) {
+        return number(j, key, least, most, name);
+      });
   m.classes = int(number(j, "classes", 0, kMaxClasses, name));
   m.class_names = j.at("class_names").get<std::vector<std::string>>();
   if (!m.class_names.empty() && m.class_names.size() != std::size_t(m.classes)) {
@@ -111,8 +108,6 @@ std::string to_text(const IndexManifest& m) {
             {"generation", m.generation},
             {"base", m.base},
             {"bits", m.bits},
-            {"model_hash", m.model_hash},
-            {"source", m.source},
             {"classes", m.classes},
             {"class_names", m.class_names},
             {"segments", segments},
@@ -123,10 +118,7 @@ std::string to_text(const IndexManifest& m) {
             {"last_described", m.last_described}};
   if (m.outputs) body["outputs"] = true;
   if (m.identity != 0) body["identity"] = xxh64_text(m.identity);
-  if (m.exif_orientation) body["exif_orientation"] = *m.exif_orientation;
-  if (m.scaled_shorter_side > 0) body["scaled_shorter_side"] = m.scaled_shorter_side;
-  if (m.int8_mixed) body["int8_mixed"] = true;
-  if (m.decoding_mixed) body["decoding_mixed"] = true;
+  put_code_origin(m, body);
   // What isn't UTF-8 can't be JSON: hashed as it will be read.
   body = valid_json(body);
   body["checksum"] = xxh64_text(checksum_of(body));
