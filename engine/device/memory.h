@@ -80,8 +80,9 @@ class Storage {
 };
 
 /// Makes a kernel's scratch memory of bytes(); none of 0. Where there isn't enough, whichever kernel
-/// it is for, products are told to do with less from then on, and bytes() is asked again. Not while a graph is recorded: steps without
-/// one may get enough, and then have the bits that they had before. Throws OutOfMemory.
+/// it is for, products are told to do with less from then on, and bytes() is asked again. Not while a
+/// graph is recorded: steps without one may get enough, and then have the bits that they had before.
+/// Throws OutOfMemory.
 void lend_scratch(FunctionRef<std::size_t()> bytes, Device device, std::optional<Storage>& to);
 
 }  // namespace hh

@@ -261,17 +261,22 @@ bool converts() {
   return !is_float<T> && !bf16_gains();
 }
 
-/// In float32, by whichever is faster.
-template <class Args>
-void convolve(const Args& p, void* workspace) {
-  if (winograd_gains(p.shape)) return run(Winograd::of(p), workspace);
-  if constexpr (std::is_same_v<Args, Conv2dForward<float>>) {
-    Convolution::of(Pass::kForward, memory::data_type::f32, p.shape, p.bias != nullptr)
-        ->run(p.x, p.weight, p.bias, p.y, workspace);
-  } else {
-    Convolution::of(Pass::kBackwardInput, memory::data_type::f32, p.shape, false)
-        ->run(p.dx, p.weight, nullptr, p.dy, workspace);
+/// Without conversions; in float32 by whichever is faster.
+template <class T>
+void convolve(const Conv2dForward<T>& p, void* workspace) {
+  if constexpr (is_float<T>) {
+    if (winograd_gains(p.shape)) return run(Winograd::of(p), workspace);
   }
+  Convolution::of(Pass::kForward, compute_type<T>(), p.shape, p.bias != nullptr)
+      ->run(p.x, p.weight, p.bias, p.y, workspace);
+}
+template <class T>
+void convolve(const Conv2dBackwardInput<T>& p, void* workspace) {
+  if constexpr (is_float<T>) {
+    if (winograd_gains(p.shape)) return run(Winograd::of(p), workspace);
+  }
+  Convolution::of(Pass::kBackwardInput, compute_type<T>(), p.shape, false)
+      ->run(p.dx, p.weight, nullptr, p.dy, workspace);
 }
 template <class T>
 std::size_t product_bytes(Pass pass, const Conv2dShape& s, bool bias) {
@@ -295,9 +300,8 @@ void run(const Conv2dForward<T>& p) {
   HH_REQUIRE_WORKSPACE(p);
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
-  if constexpr (is_float<T>) {
-    convolve(p, p.workspace);
-  } else if (converts<T>()) {
+  if (!converts<T>()) return convolve(p, p.workspace);
+  if constexpr (!is_float<T>) {
     Workspace copies(p.workspace);
     const float* const x = widened(copies, p.x, s.pixels() * s.in_channels);
     const float* const weight = widened(copies, p.weight, s.weights());
@@ -306,9 +310,6 @@ void run(const Conv2dForward<T>& p) {
     convolve(Conv2dForward<float>{.x = x, .weight = weight, .bias = bias, .y = y, .shape = s},
              copies.rest());
     narrow(y, s.pixels() * s.out_channels, p.y);
-  } else {
-    Convolution::of(Pass::kForward, compute_type<T>(), s, p.bias != nullptr)
-        ->run(p.x, p.weight, p.bias, p.y, p.workspace);
   }
 }
 
@@ -318,9 +319,8 @@ void run(const Conv2dBackwardInput<T>& p) {
   HH_REQUIRE_WORKSPACE(p);
   const Conv2dShape& s = p.shape;
   if (s.images == 0) return;
-  if constexpr (is_float<T>) {
-    convolve(p, p.workspace);
-  } else if (converts<T>()) {
+  if (!converts<T>()) return convolve(p, p.workspace);
+  if constexpr (!is_float<T>) {
     Workspace copies(p.workspace);
     const float* const dy = widened(copies, p.dy, s.pixels() * s.out_channels);
     const float* const weight = widened(copies, p.weight, s.weights());
@@ -328,9 +328,6 @@ void run(const Conv2dBackwardInput<T>& p) {
     convolve(Conv2dBackwardInput<float>{.dy = dy, .weight = weight, .dx = dx, .shape = s},
              copies.rest());
     narrow(dx, s.pixels() * s.in_channels, p.dx);
-  } else {
-    Convolution::of(Pass::kBackwardInput, compute_type<T>(), s, false)
-        ->run(p.dx, p.weight, nullptr, p.dy, p.workspace);
   }
 }
 

@@ -194,26 +194,33 @@ HWY_EXPORT(blocks_of);
 HWY_EXPORT(make_panel);
 HWY_EXPORT(convolve_block);
 
-/// Weights for all; for each worker a block's inputs, and its sums for a panel.
+/// A worker's: a block's inputs, and its sums for a panel.
+struct BlockScratch {
+  BlockScratch(const WinogradBlocks& b, Workspace memory)
+      : inputs(memory.take<float>(16 * b.inputs_apart)),
+        sums(memory.take<float>(16 * b.sums_apart)),
+        bytes(memory.bytes()) {}
+  float *inputs, *sums;
+  std::size_t bytes;
+};
+
+/// Weights for all, and what each worker has.
 struct Scratch {
-  Scratch(const WinogradBlocks& b, void* memory) {
+  Scratch(const WinogradBlocks& b, void* memory) : blocks(b) {
     Workspace all(memory);
     weights = all.take<float>(16 * b.weights_apart);
     workers = all.rest();
-    Workspace each(nullptr);
-    inputs_bytes = std::size_t(16 * b.inputs_apart) * sizeof(float);
-    each.take<std::byte>(std::int64_t(inputs_bytes));
-    each.take<float>(16 * b.sums_apart);
-    worker_bytes = each.bytes();
+    worker_bytes = BlockScratch(b, Workspace(nullptr)).bytes;
     bytes =
         all.bytes() + worker_bytes * std::size_t(std::min<std::int64_t>(num_threads(), b.count()));
   }
-  float* inputs_of(int worker) const {
-    return static_cast<float*>(Workspace::piece(workers, worker, worker_bytes).rest());
+  BlockScratch of(int worker) const {
+    return {blocks, Workspace::piece(workers, worker, worker_bytes)};
   }
+  const WinogradBlocks& blocks;
   float* weights;
   void* workers;
-  std::size_t inputs_bytes, worker_bytes, bytes;
+  std::size_t worker_bytes, bytes;
 };
 
 }  // namespace
@@ -232,17 +239,18 @@ void run(const Winograd& p, void* workspace) {
     HWY_DYNAMIC_DISPATCH(make_panel)(p, blocks, i, scratch.weights);
   });
   parallel_items(blocks.count(), [&](int worker, std::int64_t i) {
-    float* const inputs = scratch.inputs_of(worker);
-    HWY_DYNAMIC_DISPATCH(convolve_block)
-    (p, blocks, i, scratch.weights, inputs, inputs + scratch.inputs_bytes / sizeof(float));
+    const BlockScratch own = scratch.of(worker);
+    HWY_DYNAMIC_DISPATCH(convolve_block)(p, blocks, i, scratch.weights, own.inputs, own.sums);
   });
 }
 
 std::size_t winograd_bytes(const Conv2dShape& s) {
   Conv2dShape other = s;
   std::swap(other.in_channels, other.out_channels);
-  return std::max(Scratch(HWY_DYNAMIC_DISPATCH(blocks_of)(s), nullptr).bytes,
-                  Scratch(HWY_DYNAMIC_DISPATCH(blocks_of)(other), nullptr).bytes);
+  const auto bytes = [](const Conv2dShape& shape) {
+    return Scratch(HWY_DYNAMIC_DISPATCH(blocks_of)(shape), nullptr).bytes;
+  };
+  return std::max(bytes(s), bytes(other));
 }
 
 }  // namespace hh::cpu

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "kernels/conv/winograd.h"
 #include "kernels/core/parallel.h"
 #include "kernels/gemm/instructions.h"
 #include "tests/support/device.h"
@@ -13,12 +14,6 @@ namespace {
 
 using testing::Array, testing::normal, testing::storage, testing::unit, testing::Worst;
 using Size = std::size_t;
-
-/// Where the CPU takes kernels/conv/winograd.cpp, which bounds errors otherwise.
-bool by_winograd(const Conv2dShape& s) {
-  return s.taps() == 9 && s.kernel_h == 3 && s.in_channels % 16 == 0 && s.out_channels % 16 == 0 &&
-         s.height * s.width >= 64;
-}
 
 Size x_size(const Conv2dShape& s) { return Size(s.pixels()) * Size(s.in_channels); }
 Size y_size(const Conv2dShape& s) { return Size(s.pixels()) * Size(s.out_channels); }
@@ -188,7 +183,8 @@ void check(Device device, const Conv2dShape& s, bool with_bias, const Inputs<T>&
     }
   }
   // bf16 that isn't converted to float32 is multiplied directly.
-  if (device == kCpu && by_winograd(s) && (std::is_same_v<T, float> || !cpu::bf16_gains())) {
+  if (device == kCpu && cpu::winograd_gains(s) &&
+      (std::is_same_v<T, float> || !cpu::bf16_gains())) {
     const auto w = [&](Size o, Size c, Size u, Size v) {
       return double(to_float(in.weight[(o * ni + c) * 9 + 3 * u + v]));
     };
@@ -338,12 +334,12 @@ TEMPLATE_TEST_CASE("conv2d gives the same bits every time, dbias for any number 
     CHECK(same(first.dx, again.dx));
     CHECK(first.dweight == again.dweight);
     CHECK(first.dbias == one.dbias);
-    if (by_winograd(s) && std::is_same_v<T, float>) {
+    if (cpu::winograd_gains(s) && std::is_same_v<T, float>) {
       CHECK(same(first.y, one.y));
       CHECK(same(first.dx, one.dx));
     }
   }
-  if (by_winograd(s) && std::is_same_v<T, float>) {  // whatever images are beside it
+  if (cpu::winograd_gains(s) && std::is_same_v<T, float>) {  // whatever images are beside it
     Conv2dShape first = s;
     first.images = 1;
     Inputs<T> alone = inputs;
